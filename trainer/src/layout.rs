@@ -1,0 +1,241 @@
+//! The order of a model's tensors in its flat parameter vector.
+
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// One tensor of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorLayout {
+    /// Path of the tensor in the module, for example `hidden.0.weight`.
+    pub name: String,
+    /// Sizes of the dimensions, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+impl TensorLayout {
+    /// Number of values: the product of the shape.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether a dimension is zero.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Names, shapes and order of all floating-point state of a model.
+///
+/// The flat vector of a model is its tensors one after the other in this order, each in row-major order. The order is
+/// that of the fields in the module's declaration, depth first; see [`Layout::of`](crate::Layout::of). Nodes can only
+/// be averaged when their layouts are equal.
+///
+/// Serialised as a list of `{ name, shape }`. Names are unique and not empty, and the values number 1 to [`u32::MAX`];
+/// a list that breaks this does not deserialise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<TensorLayout>", into = "Vec<TensorLayout>")]
+pub struct Layout {
+    tensors: Vec<TensorLayout>,
+    /// Index in the flat vector that follows each tensor's last value.
+    ends: Vec<usize>,
+}
+
+impl Layout {
+    /// The tensors in order.
+    pub fn tensors(&self) -> &[TensorLayout] {
+        &self.tensors
+    }
+
+    /// Number of values in the flat vector, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a layout is never empty")]
+    pub fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or_default()
+    }
+
+    /// The tensor that holds the value at `index` of the flat vector; `None` past its end.
+    pub fn tensor_at(&self, index: usize) -> Option<&TensorLayout> {
+        self.tensors
+            .get(self.ends.partition_point(|&end| end <= index))
+    }
+
+    /// The tensors with their slices of a flat vector.
+    ///
+    /// # Errors
+    ///
+    /// The vector is longer or shorter than the layout, or holds a value that is not finite.
+    pub fn split<'a>(
+        &'a self,
+        flat: &'a [f32],
+    ) -> Result<impl Iterator<Item = (&'a TensorLayout, &'a [f32])>, TrainError> {
+        if flat.len() != self.len() {
+            return Err(TrainError::Length {
+                expected: self.len(),
+                found: flat.len(),
+            });
+        }
+        self.check_finite(flat)?;
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        Ok(self
+            .tensors
+            .iter()
+            .zip(starts.zip(&self.ends))
+            .map(move |(tensor, (start, &end))| (tensor, &flat[start..end])))
+    }
+
+    /// Fails on the first value that is not finite and names its tensor.
+    pub(crate) fn check_finite(&self, flat: &[f32]) -> Result<(), TrainError> {
+        let Some(index) = flat.iter().position(|value| !value.is_finite()) else {
+            return Ok(());
+        };
+        let tensor = self
+            .tensor_at(index)
+            .map(|tensor| tensor.name.clone())
+            .unwrap_or_default();
+        Err(TrainError::NotFinite {
+            tensor,
+            value: flat[index],
+        })
+    }
+}
+
+impl TryFrom<Vec<TensorLayout>> for Layout {
+    type Error = TrainError;
+
+    fn try_from(tensors: Vec<TensorLayout>) -> Result<Self, TrainError> {
+        let mut names = std::collections::HashSet::with_capacity(tensors.len());
+        let mut ends = Vec::with_capacity(tensors.len());
+        let mut end = 0_usize;
+        for tensor in &tensors {
+            if tensor.name.is_empty() || !names.insert(tensor.name.as_str()) {
+                return Err(TrainError::TensorName {
+                    name: tensor.name.clone(),
+                });
+            }
+            end = tensor
+                .shape
+                .iter()
+                .try_fold(1_usize, |len, &size| len.checked_mul(size))
+                .and_then(|len| end.checked_add(len))
+                .filter(|&end| u32::try_from(end).is_ok())
+                .ok_or(TrainError::TooManyParameters)?;
+            ends.push(end);
+        }
+        if end == 0 {
+            return Err(TrainError::NoParameters);
+        }
+        Ok(Self { tensors, ends })
+    }
+}
+
+impl From<Layout> for Vec<TensorLayout> {
+    fn from(layout: Layout) -> Self {
+        layout.tensors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, shape: &[usize]) -> TensorLayout {
+        TensorLayout {
+            name: name.into(),
+            shape: shape.into(),
+        }
+    }
+
+    fn layout() -> Layout {
+        vec![
+            tensor("weight", &[2, 3]),
+            tensor("none", &[0, 4]),
+            tensor("scale", &[]),
+            tensor("bias", &[2]),
+        ]
+        .try_into()
+        .unwrap()
+    }
+
+    #[test]
+    fn an_index_belongs_to_the_tensor_that_holds_it() {
+        let layout = layout();
+        let names: Vec<_> = (0..=layout.len())
+            .map(|i| layout.tensor_at(i).map(|t| t.name.as_str()))
+            .collect();
+        assert_eq!(names[..6], [Some("weight"); 6]);
+        assert_eq!(
+            names[6..],
+            [Some("scale"), Some("bias"), Some("bias"), None]
+        );
+    }
+
+    #[test]
+    fn splits_in_order() {
+        let flat: Vec<f32> = (0..9_u8).map(f32::from).collect();
+        let layout = layout();
+        let lens: Vec<_> = layout
+            .split(&flat)
+            .unwrap()
+            .map(|(tensor, values)| (tensor.name.as_str(), values.to_vec()))
+            .collect();
+        assert_eq!(lens[0], ("weight", vec![0., 1., 2., 3., 4., 5.]));
+        assert_eq!(lens[1], ("none", vec![]));
+        assert_eq!(lens[2], ("scale", vec![6.]));
+        assert_eq!(lens[3], ("bias", vec![7., 8.]));
+    }
+
+    #[test]
+    fn refuses_a_wrong_length_and_names_the_tensor_that_is_not_finite() {
+        let layout = layout();
+        assert!(matches!(
+            layout.split(&[0.0; 8]).err(),
+            Some(TrainError::Length {
+                expected: 9,
+                found: 8
+            })
+        ));
+        let mut flat = [0.0; 9];
+        flat[7] = f32::NAN;
+        assert!(
+            matches!(layout.split(&flat).err(), Some(TrainError::NotFinite { tensor, .. }) if tensor == "bias")
+        );
+    }
+
+    #[test]
+    fn refuses_lists_that_are_no_layout() {
+        let parse = |tensors: Vec<TensorLayout>| Layout::try_from(tensors).unwrap_err();
+        assert!(matches!(parse(vec![]), TrainError::NoParameters));
+        assert!(matches!(
+            parse(vec![tensor("a", &[0])]),
+            TrainError::NoParameters
+        ));
+        assert!(matches!(
+            parse(vec![tensor("a", &[1]), tensor("a", &[1])]),
+            TrainError::TensorName { .. }
+        ));
+        assert!(matches!(
+            parse(vec![tensor("", &[1])]),
+            TrainError::TensorName { .. }
+        ));
+        assert!(matches!(
+            parse(vec![tensor("a", &[usize::MAX, 2])]),
+            TrainError::TooManyParameters
+        ));
+        assert!(matches!(
+            parse(vec![tensor("a", &[1 << 16, 1 << 16])]),
+            TrainError::TooManyParameters
+        ));
+    }
+
+    #[test]
+    fn serialises_as_a_list_and_parses_back() {
+        let json = serde_json::to_string(&layout()).unwrap();
+        assert!(
+            json.starts_with(r#"[{"name":"weight","shape":[2,3]},"#),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<Layout>(&json).unwrap(), layout());
+        assert!(serde_json::from_str::<Layout>("[]").is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! What a federation asks of the learning side of a node, without any type of the learning framework.
+//!
+//! The node driver sees a model as one flat vector of `f32` with a [`Layout`]. It hands the global vector to a
+//! [`LocalTrainer`] and gets back the local change of it, which is what is then encoded and shared.
+
+use std::ops::{AddAssign, ControlFlow};
+
+use crate::{Layout, TrainError};
+
+/// A model with one participant's data, trained a round at a time.
+///
+/// Implemented by [`BurnTrainer`](crate::BurnTrainer) for every [`Task`](crate::Task). All methods block until the
+/// device has finished, so call them off the async runtime.
+pub trait LocalTrainer: Send {
+    /// Names, shapes and order of the tensors behind the flat vector. The same on every node of a federation.
+    fn layout(&self) -> &Layout;
+
+    /// Parameters of the freshly initialised model, [`Layout::len`] values: the same on every node with the same seed.
+    fn initial(&mut self) -> Result<Vec<f32>, TrainError>;
+
+    /// Trains on the local training set, starting from `global`, and returns what changed.
+    ///
+    /// `round` sets the order of the examples, so rounds differ from each other and each can be repeated exactly.
+    /// `progress` is called after every optimizer step; when it breaks, training ends with [`TrainError::Stopped`].
+    ///
+    /// # Errors
+    ///
+    /// `global` does not fit the layout or holds a non-finite value, training was stopped, or it diverged to a
+    /// non-finite value (the error names the tensor).
+    fn train(
+        &mut self,
+        global: &[f32],
+        round: u64,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<LocalUpdate, TrainError>;
+
+    /// Evaluates `parameters` on the local test set.
+    ///
+    /// # Errors
+    ///
+    /// `parameters` does not fit the layout or holds a non-finite value.
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError>;
+}
+
+/// How far one call of [`LocalTrainer::train`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Optimizer steps done, from 1 to `steps`.
+    pub step: usize,
+    /// Optimizer steps in all: epochs × batches in the local training set.
+    pub steps: usize,
+}
+
+/// The result of one round of local training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalUpdate {
+    /// Local parameters minus global parameters, in the order of the [`Layout`]; every value is finite.
+    pub update: Vec<f32>,
+    /// Examples in the local training set: the weight of this update in the federated average.
+    pub examples: u32,
+    /// The global parameters on the local test set, before training.
+    pub before: Evaluation,
+}
+
+/// How a model did on a test set, as sums, so that the results of several nodes add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// Examples evaluated.
+    pub examples: u64,
+    /// Examples classified correctly.
+    pub correct: u64,
+    /// Sum of the loss over the examples (cross entropy in nats for the built-in models).
+    pub loss_sum: f64,
+}
+
+impl Evaluation {
+    /// Mean loss per example; `None` without examples.
+    pub fn loss(&self) -> Option<f64> {
+        (self.examples > 0).then(|| self.loss_sum / self.examples as f64)
+    }
+
+    /// Share of the examples classified correctly, 0 to 1; `None` without examples.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.examples > 0).then(|| self.correct as f64 / self.examples as f64)
+    }
+}
+
+impl AddAssign for Evaluation {
+    fn add_assign(&mut self, other: Self) {
+        self.examples += other.examples;
+        self.correct += other.correct;
+        self.loss_sum += other.loss_sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluations_add_up_by_example() {
+        let mut all = Evaluation {
+            examples: 10,
+            correct: 9,
+            loss_sum: 2.0,
+        };
+        all += Evaluation {
+            examples: 30,
+            correct: 21,
+            loss_sum: 6.0,
+        };
+        assert_eq!(all.accuracy(), Some(0.75));
+        assert_eq!(all.loss(), Some(0.2));
+    }
+
+    #[test]
+    fn nothing_evaluated_has_no_accuracy() {
+        assert_eq!(Evaluation::default().accuracy(), None);
+        assert_eq!(Evaluation::default().loss(), None);
+    }
+}
