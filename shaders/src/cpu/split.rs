@@ -1,0 +1,13 @@
+//! Subtracts shares from a vector: what a node keeps of its input.
+
+use super::chacha20;
+use crate::Word;
+
+/// `vector −= Σ PRG(key)` over `keys`, where `vector[0]` is element `first_element` of the whole.
+pub fn split<W: Word>(vector: &mut [W], first_element: u64, keys: &[[u8; 32]]) {
+    for key in keys {
+        for (element, share) in vector.iter_mut().zip(chacha20::share(key, first_element)) {
+            *element = element.wrapping_sub(share);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The fixed-point format of a consortium, and the bit budget that keeps a sum from wrapping.
+//!
+//! A node encodes `round(clamp(u, −C, C) · (n_i / n_max) · 2^f)` (the protocol, section 3). Every number that the
+//! format depends on is checked once, when a [`FixedPoint`] is made; holding one is the proof that no honest sum wraps.
+
+use crate::Ring;
+
+/// Largest f. Beyond it `2^−f` and the shifts of the kernels would leave the range of `f32` and of 64-bit words.
+const FRACTION_BITS_MAX: u32 = 63;
+/// The loss counter's unit stays within 2^±63 nats.
+const LOSS_FRACTION_BITS_MAX: u32 = 63;
+/// Exclusive bound on B, so that a 56-bit product of mantissas always has fraction bits left to round.
+const BOUND_LIMIT: u64 = 1 << 48;
+/// Exclusive bound on `N_max · B` in [`Ring::U64`], so that a sum is unique modulo the tags' prime 2^61 − 1.
+const VERIFIABLE_LIMIT: u64 = 1 << 59;
+
+/// The numbers of a [`FixedPoint`], not yet checked against each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parameters {
+    /// Ring Z_{2^w} of the shares.
+    pub ring: Ring,
+    /// C: a coordinate of an update is clipped to [−C, C]. Finite, > 0.
+    pub clip: f32,
+    /// f: the resolution of a coordinate is 2^−f. At most 63.
+    pub fraction_bits: u32,
+    /// N_max: the most nodes in one sum. At least 1.
+    pub nodes_max: u32,
+    /// n_max: the most training examples of one node; its update travels at full scale. At least 1.
+    pub examples_max: u32,
+    /// The loss counter is in units of 2^−this nats; negative for coarse units. Within ±63.
+    pub loss_fraction_bits: i32,
+}
+
+/// A fixed-point format whose sums provably cannot wrap.
+///
+/// `N_max · B ≤ 2^(w−1) − 1` with `B = ⌈C · 2^f⌉`, and the same for every counter of the header.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FixedPoint {
+    parameters: Parameters,
+    bound: u64,
+    counter_max: u64,
+}
+
+/// Why a set of [`Parameters`] is not a [`FixedPoint`], and what to change.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// C is NaN, infinite, zero or negative.
+    #[error("clip is {clip}; it must be a finite number above 0")]
+    Clip {
+        /// C as given.
+        clip: f32,
+    },
+    /// f is out of range.
+    #[error("fraction_bits is {fraction_bits}; lower it to at most {FRACTION_BITS_MAX}")]
+    FractionBits {
+        /// f as given.
+        fraction_bits: u32,
+    },
+    /// The unit of the loss counter is out of range.
+    #[error(
+        "loss_fraction_bits is {loss_fraction_bits}; \
+         choose one between -{LOSS_FRACTION_BITS_MAX} and {LOSS_FRACTION_BITS_MAX}"
+    )]
+    LossFractionBits {
+        /// As given.
+        loss_fraction_bits: i32,
+    },
+    /// N_max is zero.
+    #[error("nodes_max is 0; it must be at least the number of nodes")]
+    NoNodes,
+    /// n_max is zero.
+    #[error("examples_max is 0; it must be at least the largest example count of a node")]
+    NoExamples,
+    /// One encoded coordinate is too large for the kernels' arithmetic.
+    #[error(
+        "clip {clip} with {fraction_bits} fraction bits does not stay below 2^48; \
+         lower clip or fraction_bits"
+    )]
+    BoundTooLarge {
+        /// C as given.
+        clip: f32,
+        /// f as given.
+        fraction_bits: u32,
+    },
+    /// A sum of `N_max` coordinates could wrap.
+    #[error(
+        "{nodes_max} nodes with coordinates up to {bound} exceed {limit} in the ring {ring}: \
+         the sum could wrap; lower fraction_bits by {excess_bits}, or lower clip or nodes_max, \
+         or take a wider ring"
+    )]
+    SumWraps {
+        /// Ring as given.
+        ring: Ring,
+        /// N_max as given.
+        nodes_max: u32,
+        /// B = ⌈C · 2^f⌉.
+        bound: u64,
+        /// The largest sum that is allowed.
+        limit: u64,
+        /// How many fraction bits fewer are sure to fit.
+        excess_bits: u32,
+    },
+    /// A sum of `N_max` counters of `n_max` could wrap.
+    #[error(
+        "examples_max {examples_max} exceeds {counter_max}, the largest counter that {nodes_max} nodes \
+         can add up in the ring {ring}; lower nodes_max or examples_max, or take a wider ring"
+    )]
+    ExamplesExceedCounter {
+        /// Ring as given.
+        ring: Ring,
+        /// n_max as given.
+        examples_max: u32,
+        /// N_max as given.
+        nodes_max: u32,
+        /// `⌊(2^(w−1) − 1) / N_max⌋`.
+        counter_max: u64,
+    },
+}
+
+impl FixedPoint {
+    /// Checks `parameters` against each other.
+    ///
+    /// # Errors
+    ///
+    /// A [`PlanError`] for the first condition that fails.
+    pub fn new(parameters: Parameters) -> Result<Self, PlanError> {
+        let Parameters {
+            ring,
+            clip,
+            fraction_bits,
+            nodes_max,
+            examples_max,
+            loss_fraction_bits,
+        } = parameters;
+        if !(clip.is_finite() && clip > 0.0) {
+            return Err(PlanError::Clip { clip });
+        }
+        if fraction_bits > FRACTION_BITS_MAX {
+            return Err(PlanError::FractionBits { fraction_bits });
+        }
+        if loss_fraction_bits.unsigned_abs() > LOSS_FRACTION_BITS_MAX {
+            return Err(PlanError::LossFractionBits { loss_fraction_bits });
+        }
+        if nodes_max == 0 {
+            return Err(PlanError::NoNodes);
+        }
+        if examples_max == 0 {
+            return Err(PlanError::NoExamples);
+        }
+        let bound = bound(clip, fraction_bits).ok_or(PlanError::BoundTooLarge {
+            clip,
+            fraction_bits,
+        })?;
+        let limit = match ring {
+            Ring::U32 => ring.signed_max(),
+            Ring::U64 => VERIFIABLE_LIMIT - 1,
+        };
+        let largest = limit / u64::from(nodes_max);
+        if bound > largest {
+            let excess_bits = 64 - (bound / largest.max(1)).leading_zeros();
+            return Err(PlanError::SumWraps {
+                ring,
+                nodes_max,
+                bound,
+                limit,
+                excess_bits,
+            });
+        }
+        let counter_max = ring.signed_max() / u64::from(nodes_max);
+        if u64::from(examples_max) > counter_max {
+            return Err(PlanError::ExamplesExceedCounter {
+                ring,
+                examples_max,
+                nodes_max,
+                counter_max,
+            });
+        }
+        Ok(Self {
+            parameters,
+            bound,
+            counter_max,
+        })
+    }
+
+    /// The numbers as given.
+    pub fn parameters(&self) -> Parameters {
+        self.parameters
+    }
+
+    /// Ring Z_{2^w} of the shares.
+    pub fn ring(&self) -> Ring {
+        self.parameters.ring
+    }
+
+    /// C, the clipping bound of one coordinate.
+    pub fn clip(&self) -> f32 {
+        self.parameters.clip
+    }
+
+    /// f, the number of fraction bits.
+    pub fn fraction_bits(&self) -> u32 {
+        self.parameters.fraction_bits
+    }
+
+    /// N_max, the most nodes in one sum.
+    pub fn nodes_max(&self) -> u32 {
+        self.parameters.nodes_max
+    }
+
+    /// n_max, the most training examples of one node.
+    pub fn examples_max(&self) -> u32 {
+        self.parameters.examples_max
+    }
+
+    /// The loss counter is in units of 2^−this nats.
+    pub fn loss_fraction_bits(&self) -> i32 {
+        self.parameters.loss_fraction_bits
+    }
+
+    /// B = ⌈C · 2^f⌉: an encoded coordinate lies in [−B, B].
+    pub fn bound(&self) -> u64 {
+        self.bound
+    }
+
+    /// `⌊(2^(w−1) − 1) / N_max⌋`: a counter of one node lies in [0, this].
+    pub fn counter_max(&self) -> u64 {
+        self.counter_max
+    }
+
+    /// Step of the mean, `2^−f · n_max / Σn`, in the unit of the update, for `total_examples` = Σn > 0.
+    pub fn resolution(&self, total_examples: u64) -> f64 {
+        f64::from(self.examples_max()) / total_examples as f64 / exp2(self.fraction_bits())
+    }
+
+    /// Root-mean-square error that rounding leaves in a coordinate of the mean of `nodes` updates:
+    /// `√(N/6) · 2^−f · n_max / Σn`.
+    pub fn rms_error(&self, nodes: u32, total_examples: u64) -> f64 {
+        (f64::from(nodes) / 6.0).sqrt() * self.resolution(total_examples)
+    }
+}
+
+/// ⌈clip · 2^fraction_bits⌉, if below [`BOUND_LIMIT`]. Exact: scaling by a power of two does not round.
+fn bound(clip: f32, fraction_bits: u32) -> Option<u64> {
+    let bound = (f64::from(clip) * exp2(fraction_bits)).ceil();
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^48")]
+    #[expect(clippy::cast_sign_loss, reason = "clip is positive")]
+    (bound < BOUND_LIMIT as f64).then_some(bound as u64)
+}
+
+/// 2^bits for `bits` ≤ 63.
+fn exp2(bits: u32) -> f64 {
+    (1_u64 << bits) as f64
+}

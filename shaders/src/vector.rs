@@ -1,0 +1,145 @@
+//! The input vector of a node: header words, then the encoded update (the protocol, section 2).
+//!
+//! ```text
+//! word  0  training examples n_i
+//!       1  test examples
+//!       2  test examples that the global model got right, before training
+//!       3  sum of the loss over the test examples, in units of 2^−loss_fraction_bits nats
+//!       4  coordinates that were clipped
+//!       5… q_0 … q_{M−1}
+//! ```
+//!
+//! The header is masked like everything else, so neither weights nor metrics travel in clear; only their sums open.
+
+use crate::{FixedPoint, Word};
+
+/// Number of words before the first coordinate.
+pub const HEADER_WORDS: usize = 5;
+
+/// The counters of one node, or their sums over all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Training examples; the weight of the update.
+    pub examples: u64,
+    /// Test examples.
+    pub test_examples: u64,
+    /// Test examples that the global model got right, before training. At most `test_examples`.
+    pub correct: u64,
+    /// Sum of the global model's loss over the test examples, in nats, ≥ 0.
+    pub loss: f64,
+    /// Coordinates of the update that were clipped to ±C.
+    pub clipped: u64,
+}
+
+/// Why the header of a sum cannot be the sum of honest headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TotalsError {
+    /// More nodes than the format was planned for.
+    #[error("a sum over {nodes} nodes; the format allows {nodes_max}")]
+    Nodes {
+        /// |V|.
+        nodes: u32,
+        /// N_max.
+        nodes_max: u32,
+    },
+    /// Σn is not between 1 and `|V| · n_max`.
+    #[error("the sum claims {examples} training examples; it must be between 1 and {limit}")]
+    Examples {
+        /// Signed word 0 of the sum.
+        examples: i64,
+        /// `|V| · n_max`.
+        limit: u64,
+    },
+    /// A counter is negative or above `|V| · counter_max`.
+    #[error("header word {word} of the sum is {value}; it must be between 0 and {limit}")]
+    Counter {
+        /// Index of the header word.
+        word: usize,
+        /// Its signed value.
+        value: i64,
+        /// `|V| · counter_max`.
+        limit: u64,
+    },
+    /// More right answers than questions.
+    #[error("the sum claims {correct} correct answers on {test_examples} test examples")]
+    Correct {
+        /// Word 2 of the sum.
+        correct: u64,
+        /// Word 1 of the sum.
+        test_examples: u64,
+    },
+}
+
+impl Counters {
+    /// The header words of one node's vector.
+    ///
+    /// A counter that exceeds `counter_max` is sent as `counter_max`, and so is a loss that is not finite; a negative
+    /// loss is sent as 0. (`examples` is held to n_max by [`InputScale::new`](crate::InputScale::new).)
+    pub fn to_header<W: Word>(&self, plan: &FixedPoint) -> [W; HEADER_WORDS] {
+        let counter_max = plan.counter_max();
+        let loss = self.loss * exp2(plan.loss_fraction_bits());
+        let loss = if loss < counter_max as f64 {
+            loss as u64
+        } else {
+            counter_max
+        };
+        [
+            self.examples,
+            self.test_examples,
+            self.correct,
+            loss,
+            self.clipped,
+        ]
+        .map(|counter| W::from_signed(counter.min(counter_max).cast_signed()))
+    }
+
+    /// Reads the header of a sum over `nodes` = |V| nodes.
+    ///
+    /// # Errors
+    ///
+    /// A [`TotalsError`] for the first word that no honest nodes can have added up to.
+    pub fn from_header<W: Word>(
+        header: [W; HEADER_WORDS],
+        plan: &FixedPoint,
+        nodes: u32,
+    ) -> Result<Self, TotalsError> {
+        let nodes_max = plan.nodes_max();
+        if nodes > nodes_max {
+            return Err(TotalsError::Nodes { nodes, nodes_max });
+        }
+        let within = |value: i64, limit: u64| value.try_into().ok().filter(|&v: &u64| v <= limit);
+
+        let [examples, test_examples, correct, loss, clipped] = header.map(W::to_signed);
+        let limit = u64::from(nodes) * u64::from(plan.examples_max());
+        let examples = within(examples, limit)
+            .filter(|&examples| examples > 0)
+            .ok_or(TotalsError::Examples { examples, limit })?;
+
+        // Does not wrap: counter_max ≤ (2^63 − 1) / N_max.
+        let limit = u64::from(nodes) * plan.counter_max();
+        let counter =
+            |word, value| within(value, limit).ok_or(TotalsError::Counter { word, value, limit });
+        let test_examples = counter(1, test_examples)?;
+        let correct = counter(2, correct)?;
+        let loss = counter(3, loss)? as f64 * exp2(-plan.loss_fraction_bits());
+        let clipped = counter(4, clipped)?;
+        if correct > test_examples {
+            return Err(TotalsError::Correct {
+                correct,
+                test_examples,
+            });
+        }
+        Ok(Self {
+            examples,
+            test_examples,
+            correct,
+            loss,
+            clipped,
+        })
+    }
+}
+
+/// 2^exponent; exact for the ±63 that a plan allows.
+fn exp2(exponent: i32) -> f64 {
+    2_f64.powi(exponent)
+}
