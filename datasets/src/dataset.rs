@@ -1,0 +1,185 @@
+//! Labelled examples in memory.
+
+use std::fmt;
+
+use crate::{Error, Schema};
+
+/// Labelled examples of one [`Schema`].
+///
+/// Features are `f32`, row-major: example `i` is the `schema.shape().size()` numbers from
+/// `i * size`. All are finite. Labels are indexes into the schema's classes. Printing with `Debug`
+/// shows the schema and the count, never the data.
+#[derive(Clone, PartialEq)]
+pub struct Dataset {
+    schema: Schema,
+    features: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl Dataset {
+    /// Examples with the given `features`, `[labels.len(), schema.shape().size()]`, and `labels`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FeatureCount`] if the two do not fit each other, [`Error::Feature`] if a feature is
+    /// not finite, [`Error::Label`] if a label is not an index into the schema's classes.
+    pub fn new(schema: Schema, features: Vec<f32>, labels: Vec<u32>) -> Result<Self, Error> {
+        let shape = schema.shape();
+        if labels.len().checked_mul(shape.size()) != Some(features.len()) {
+            let (features, labels) = (features.len(), labels.len());
+            return Err(Error::FeatureCount {
+                features,
+                labels,
+                shape,
+            });
+        }
+        if let Some(at) = features.iter().position(|value| !value.is_finite()) {
+            let (example, feature) = (at / shape.size(), at % shape.size());
+            return Err(Error::Feature {
+                example,
+                feature,
+                value: features[at],
+            });
+        }
+        let classes = schema.classes().len();
+        if let Some(example) = labels.iter().position(|&label| label as usize >= classes) {
+            return Err(Error::Label {
+                example,
+                label: labels[example],
+                classes,
+            });
+        }
+        Ok(Self {
+            schema,
+            features,
+            labels,
+        })
+    }
+
+    /// What an example is and which classes there are.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// All features, `[len, schema.shape().size()]`, row-major.
+    pub fn features(&self) -> &[f32] {
+        &self.features
+    }
+
+    /// The label of each example, an index into the schema's classes.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no examples.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The features of example `i`, `[schema.shape().size()]`.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`len`](Self::len), as slices do.
+    pub fn row(&self, i: usize) -> &[f32] {
+        let size = self.schema.shape().size();
+        &self.features[i * size..(i + 1) * size]
+    }
+
+    /// The examples at `indexes`, in that order; an index may come twice.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not below [`len`](Self::len), as slices do.
+    #[must_use]
+    pub fn select(&self, indexes: &[usize]) -> Self {
+        let mut features = Vec::with_capacity(indexes.len() * self.schema.shape().size());
+        for &i in indexes {
+            features.extend_from_slice(self.row(i));
+        }
+        let labels = indexes.iter().map(|&i| self.labels[i]).collect();
+        Self {
+            schema: self.schema.clone(),
+            features,
+            labels,
+        }
+    }
+
+    /// Takes the parts out: schema, features, labels.
+    pub(crate) fn into_parts(self) -> (Schema, Vec<f32>, Vec<u32>) {
+        (self.schema, self.features, self.labels)
+    }
+}
+
+impl fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dataset")
+            .field("schema", &self.schema)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shape;
+
+    fn schema() -> Schema {
+        let classes = vec!["no".to_owned(), "yes".to_owned()];
+        Schema::new(Shape::Table { columns: 2 }, vec![], classes).unwrap()
+    }
+
+    #[test]
+    fn rows_and_selections_follow_the_row_major_order() {
+        let data =
+            Dataset::new(schema(), vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0], vec![0, 1, 0]).unwrap();
+        assert_eq!(data.len(), 3);
+        assert_eq!(data.row(1), [2.0, 3.0]);
+        let picked = data.select(&[2, 1, 2]);
+        assert_eq!(picked.features(), [4.0, 5.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(picked.labels(), [0, 1, 0]);
+        assert!(data.select(&[]).is_empty());
+    }
+
+    #[test]
+    fn rejects_what_does_not_fit_the_schema() {
+        assert!(matches!(
+            Dataset::new(schema(), vec![0.0; 3], vec![0, 1]),
+            Err(Error::FeatureCount {
+                features: 3,
+                labels: 2,
+                ..
+            })
+        ));
+        assert!(matches!(
+            Dataset::new(schema(), vec![0.0, 0.0, 0.0, f32::NAN], vec![0, 1]),
+            Err(Error::Feature {
+                example: 1,
+                feature: 1,
+                ..
+            })
+        ));
+        assert!(matches!(
+            Dataset::new(schema(), vec![0.0; 4], vec![0, 2]),
+            Err(Error::Label {
+                example: 1,
+                label: 2,
+                classes: 2
+            })
+        ));
+    }
+
+    #[test]
+    fn debug_does_not_print_the_data() {
+        let data = Dataset::new(schema(), vec![1234.5, 6789.0], vec![1]).unwrap();
+        let text = format!("{data:?}");
+        assert!(text.contains("len: 1"), "{text}");
+        assert!(!text.contains("1234") && !text.contains("6789"), "{text}");
+    }
+}

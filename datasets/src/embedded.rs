@@ -1,0 +1,62 @@
+//! The two data sets that are part of the crate; `data/README.md` says where they are from.
+
+use std::path::Path;
+
+use crate::records::Records;
+use crate::{Error, Shape, file, table};
+
+const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
+const BREAST_CANCER: &str = include_str!("../data/breast_cancer.csv");
+
+/// 1,797 digits of 8×8 pixels, from 0 (paper) to 1 (ink); the file has sixteenths.
+pub(crate) fn digits() -> Result<Records, Error> {
+    let path = Path::new("digits");
+    let records = table::parse(path, &file::gunzip(path, DIGITS)?, None)?;
+    Ok(Records {
+        shape: Shape::Image {
+            channels: 1,
+            height: 8,
+            width: 8,
+        },
+        features: records.features.iter().map(|ink| ink / 16.0).collect(),
+        ..records
+    })
+}
+
+/// 569 patients with 30 measurements each, `malignant` or `benign`.
+///
+/// The first line of the file is not a header but its size and the names of labels 0 and 1.
+pub(crate) fn breast_cancer() -> Result<Records, Error> {
+    let rows = BREAST_CANCER.split_once('\n').map_or("", |(_, rows)| rows);
+    let mut records = table::parse(Path::new("breast-cancer"), rows.as_bytes(), None)?;
+    for class in &mut records.classes {
+        let name = if class.name == "0" {
+            "malignant"
+        } else {
+            "benign"
+        };
+        class.name = name.to_owned();
+    }
+    let statistics = ["mean", "standard error of", "worst"];
+    let names = statistics
+        .iter()
+        .flat_map(|s| MEASUREMENTS.map(|m| format!("{s} {m}")));
+    Ok(Records {
+        columns: names.collect(),
+        ..records
+    })
+}
+
+/// What is measured on the cell nuclei in an image, each as three statistics over the nuclei.
+const MEASUREMENTS: [&str; 10] = [
+    "radius",
+    "texture",
+    "perimeter",
+    "area",
+    "smoothness",
+    "compactness",
+    "concavity",
+    "concave points",
+    "symmetry",
+    "fractal dimension",
+];

@@ -1,0 +1,346 @@
+//! Everything that can be wrong with data, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Shape;
+
+/// Why data could not be loaded, checked, split or partitioned.
+///
+/// `path` is the file at fault, or the name of an embedded data set. A `row` is a line of the file
+/// counted from 1, the header included; for IDX files it is an example counted from 1.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // The file.
+    /// The file cannot be opened or read.
+    #[error("cannot read {path}; check that it exists and that you may read it")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file begins as gzip but does not decompress.
+    #[error("{path} is a gzip file that is cut short or damaged; fetch or copy it again")]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What the decompressor said.
+        source: io::Error,
+    },
+    /// The path is neither a folder nor named as CSV.
+    #[error("{path} is no known format; give a folder of IDX files, a .csv or a .csv.gz")]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is not one example.
+    #[error("{path} holds no examples; give a file with at least one")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A label column was named for data that is not a CSV file.
+    #[error("{path} is not a CSV file, so it has no column `{label}`; leave the label column out")]
+    LabelOption {
+        /// The source.
+        path: PathBuf,
+        /// The column asked for.
+        label: String,
+    },
+
+    // IDX.
+    /// A file of the MNIST layout is not in the folder.
+    #[error("{folder} has no {name}; put it there, plain or with .gz added")]
+    IdxMissing {
+        /// The folder.
+        folder: PathBuf,
+        /// The usual name of the file.
+        name: String,
+    },
+    /// The first four bytes are not those of the wanted kind of IDX file.
+    #[error(
+        "{path} begins with {found:#010x} where IDX has {expected:#010x}; check that images and \
+         labels are not swapped and that the file is what its name says"
+    )]
+    IdxMagic {
+        /// The file.
+        path: PathBuf,
+        /// The magic number of unsigned bytes in the wanted number of dimensions.
+        expected: u32,
+        /// The magic number in the file.
+        found: u32,
+    },
+    /// The file ends inside its header.
+    #[error("{path} is {found} bytes, shorter than its {expected}-byte header; fetch it again")]
+    IdxHeader {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of header.
+        expected: usize,
+        /// Bytes of file.
+        found: usize,
+    },
+    /// The file is shorter or longer than its header says.
+    #[error("{path} has {found} bytes of data where its header says {expected}; fetch it again")]
+    IdxLength {
+        /// The file.
+        path: PathBuf,
+        /// The product of the dimensions in the header.
+        expected: u128,
+        /// Bytes after the header.
+        found: usize,
+    },
+    /// Images and labels differ in number.
+    #[error("{path} has {images} images but {labels} labels; take both files from one data set")]
+    IdxCounts {
+        /// The file of images.
+        path: PathBuf,
+        /// Images in it.
+        images: usize,
+        /// Labels in the file beside it.
+        labels: usize,
+    },
+
+    // CSV.
+    /// The text is not CSV in UTF-8.
+    #[error("{path} is not CSV text in UTF-8; export it again as such")]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// What the CSV reader said.
+        source: csv::Error,
+    },
+    /// There is no column beside the label.
+    #[error("{path} has a single column; a table needs features and a label, split by commas")]
+    NoFeatures {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The header does not have the named label column.
+    #[error("{path} has no column `{label}` in its first row; its columns are {columns}")]
+    LabelColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column asked for.
+        label: String,
+        /// The columns that exist, joined by commas.
+        columns: String,
+    },
+    /// A row is shorter or longer than the first.
+    #[error(
+        "{path}, row {row}: {found} cells where the first row has {expected}; complete the row"
+    )]
+    Cells {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// Cells in the first row.
+        expected: usize,
+        /// Cells in this row.
+        found: usize,
+    },
+    /// A feature is not a number.
+    #[error(
+        "{path}, row {row}, column {column}: `{cell}` is not a number; encode categories as \
+         numbers, and fill in or drop rows with missing values"
+    )]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// The column, counted from 1.
+        column: usize,
+        /// The beginning of the cell.
+        cell: String,
+    },
+    /// A feature is NaN, infinite, or too large for `f32`.
+    #[error(
+        "{path}, row {row}, column {column}: `{cell}` is not finite as a 32-bit float; fill in or \
+         drop the row, or change the unit"
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// The column, counted from 1.
+        column: usize,
+        /// The beginning of the cell.
+        cell: String,
+    },
+    /// A label cell is empty.
+    #[error("{path}, row {row}: the label is empty; fill it in or drop the row")]
+    NoLabel {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+    },
+
+    // Data against a schema.
+    /// All examples have one label, and no schema says which other classes there are.
+    #[error(
+        "{path} has only the class `{class}`; give data of two or more classes, or check which \
+         column is the label"
+    )]
+    OneClass {
+        /// The file.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// A label is none of the schema's classes.
+    #[error(
+        "{path}, row {row}: label `{label}` is none of the classes {classes}; correct or drop it"
+    )]
+    UnknownLabel {
+        /// The file.
+        path: PathBuf,
+        /// The first row with this label.
+        row: u64,
+        /// The beginning of the label.
+        label: String,
+        /// The classes, joined by commas.
+        classes: String,
+    },
+    /// Examples are not of the schema's shape.
+    #[error("{path} has examples of {found} where {expected} is wanted; give data of that shape")]
+    ShapeMismatch {
+        /// The file.
+        path: PathBuf,
+        /// The schema's shape.
+        expected: Shape,
+        /// The data's shape.
+        found: Shape,
+    },
+    /// A column has another name than the schema's column in its place.
+    #[error(
+        "{path}: column {column} is `{found}` where `{expected}` is wanted; reorder the columns"
+    )]
+    ColumnName {
+        /// The file.
+        path: PathBuf,
+        /// The feature column, counted from 1 without the label.
+        column: usize,
+        /// The schema's name.
+        expected: String,
+        /// The file's name.
+        found: String,
+    },
+    /// A pixel that a table gives for an image is outside `[0, 1]`.
+    #[error("{path}: pixel {pixel} of example {example} is {value}; scale pixels to 0..1")]
+    Intensity {
+        /// The file.
+        path: PathBuf,
+        /// The example, counted from 1.
+        example: usize,
+        /// The pixel, counted from 1.
+        pixel: usize,
+        /// Its value.
+        value: f32,
+    },
+
+    // Values made by a program or read from a manifest.
+    /// A shape without features, or with too many.
+    #[error("{0} is no shape of an example; it needs 1 to {max} numbers", max = Shape::MAX_SIZE)]
+    Shape(Shape),
+    /// There are column names, but not one for each column of a table.
+    #[error("{names} column names do not fit {shape}; name each column of a table, or none")]
+    ColumnNames {
+        /// Names given.
+        names: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// The classes are fewer than two, or one is empty or there twice.
+    #[error("classes {0:?} are not two or more distinct names; correct the list")]
+    Classes(Vec<String>),
+    /// The number of features is not the number of labels times the size of the shape.
+    #[error("{features} features are not {labels} examples of {shape}; the data is incomplete")]
+    FeatureCount {
+        /// Features given.
+        features: usize,
+        /// Labels given.
+        labels: usize,
+        /// The shape of an example.
+        shape: Shape,
+    },
+    /// A feature is NaN or infinite.
+    #[error("feature {feature} of example {example} is {value}; features must be finite")]
+    Feature {
+        /// The example, counted from 0.
+        example: usize,
+        /// The feature, counted from 0.
+        feature: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A label is not an index into the classes.
+    #[error("label {label} of example {example} is not below the {classes} classes")]
+    Label {
+        /// The example, counted from 0.
+        example: usize,
+        /// Its label.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A scaling is not one finite mean and one positive deviation for each column.
+    #[error("the scaling of column {column} is invalid; take it again from the training data")]
+    Scaling {
+        /// The first column at fault, counted from 0.
+        column: usize,
+    },
+    /// A scaling is for another number of columns.
+    #[error("the scaling has {scaling} columns but the data is {shape}; use the model's own data")]
+    ScalingShape {
+        /// Columns of the scaling.
+        scaling: usize,
+        /// The data's shape.
+        shape: Shape,
+    },
+    /// There is no data to compute from.
+    #[error("a scaling cannot be fitted to no examples; give the training data")]
+    ScalingEmpty,
+
+    // Dividing.
+    /// The fraction of test examples is not between 0 and 1.
+    #[error("the test fraction {0} is not between 0 and 1, both excluded; 0.2 is usual")]
+    TestFraction(f64),
+    /// One example cannot be in both the training and the test set.
+    #[error("{0} examples cannot be split in two; give at least 2")]
+    TooFewToSplit(usize),
+    /// The text names no partition.
+    #[error("`{0}` is no partition; use iid, by-label, or dirichlet:ALPHA such as dirichlet:0.3")]
+    Partition(String),
+    /// The concentration of a Dirichlet partition is out of range.
+    #[error("the Dirichlet concentration {0} is not within 0.001 and 1000000; 0.3 is usual")]
+    Concentration(f64),
+    /// Examples cannot be dealt out to no node.
+    #[error("there are no nodes to partition the data for; give at least 1")]
+    NoNodes,
+    /// Some node would have no example.
+    #[error(
+        "{examples} examples are too few for {nodes} nodes, {needed} are needed; use fewer nodes"
+    )]
+    TooFewToPartition {
+        /// Examples there are.
+        examples: usize,
+        /// Nodes asked for.
+        nodes: usize,
+        /// Examples that this partition needs for so many nodes.
+        needed: usize,
+    },
+}
+
+/// The beginning of a cell, short enough for an error message.
+pub(crate) fn excerpt(cell: &str) -> String {
+    const MAX_CHARS: usize = 40;
+    match cell.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &cell[..end]),
+        None => cell.to_owned(),
+    }
+}

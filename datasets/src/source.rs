@@ -1,0 +1,140 @@
+//! Where data comes from.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::records::Records;
+use crate::{Dataset, Error, Schema, Split, embedded, file, mnist, table};
+
+/// Where data comes from.
+///
+/// Written `digits`, `breast-cancer`, or as a path (`./digits` for a folder of that name).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The embedded digits: 1,797 images of 1×8×8, classes `0` to `9`.
+    Digits,
+    /// The embedded tumours: 569 patients, 30 columns, classes `benign` and `malignant`.
+    BreastCancer,
+    /// A folder of IDX files in the layout of MNIST, a `.csv` or a `.csv.gz`.
+    Path(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "digits" => Self::Digits,
+            "breast-cancer" => Self::BreastCancer,
+            path => Self::Path(path.into()),
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digits => write!(f, "digits"),
+            Self::BreastCancer => write!(f, "breast-cancer"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How to read a source.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The name of a CSV file's label column, which its first row must have. By default the last
+    /// column is the label, and the first row is a header if no cell before the label is a number.
+    pub label: Option<String>,
+    /// The schema that the data must fit. By default it is discovered: classes are the labels,
+    /// sorted as numbers if all are numbers and as text otherwise.
+    pub schema: Option<Schema>,
+}
+
+/// What a source holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// All examples, or those for training if the source has test examples.
+    pub train: Dataset,
+    /// The source's own test examples, of the same schema.
+    pub test: Option<Dataset>,
+}
+
+impl Loaded {
+    /// The source's own test set or, if it has none, one of `fraction` of the examples, chosen as
+    /// in [`Dataset::split`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::split`], if the source has no test set.
+    pub fn split(self, fraction: f64, seed: u64) -> Result<Split, Error> {
+        match self.test {
+            Some(test) => Ok(Split {
+                train: self.train,
+                test,
+            }),
+            None => self.train.split(fraction, seed),
+        }
+    }
+}
+
+/// Loads all of `source` into memory.
+///
+/// Pixels are scaled to `[0, 1]`. The columns of tables stay as they are; see
+/// [`Scaling`](crate::Scaling).
+///
+/// With [`LoadOptions::schema`], the data must have its shape, its column names (where both have
+/// names) and no other classes, though some may be missing. A CSV file fits an image schema if it
+/// has a column for each pixel, in `[0, 1]`.
+///
+/// # Errors
+///
+/// Whatever is wrong with the file or with its data, by row and column; see [`Error`].
+pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
+    let path = match source {
+        Source::Digits => Path::new("digits"),
+        Source::BreastCancer => Path::new("breast-cancer"),
+        Source::Path(path) => path,
+    };
+    let (label, schema) = (options.label.as_deref(), options.schema.as_ref());
+    let is_file = matches!(source, Source::Path(path) if !path.is_dir());
+    if let Some(label) = label.filter(|_| !is_file) {
+        return Err(Error::LabelOption {
+            path: path.into(),
+            label: label.to_owned(),
+        });
+    }
+    match source {
+        Source::Digits => whole(embedded::digits()?, schema),
+        Source::BreastCancer => whole(embedded::breast_cancer()?, schema),
+        Source::Path(path) if path.is_dir() => mnist::load(path, schema),
+        Source::Path(path) if !is_csv(path) && path.exists() => {
+            Err(Error::UnknownFormat { path: path.into() })
+        }
+        Source::Path(path) => whole(table::parse(path, &file::read(path)?, label)?, schema),
+    }
+}
+
+fn is_csv(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    name.ends_with(".csv") || name.ends_with(".csv.gz")
+}
+
+/// A source without a test set of its own.
+fn whole(records: Records, schema: Option<&Schema>) -> Result<Loaded, Error> {
+    let train = match schema {
+        Some(schema) => records.conform(schema)?,
+        None => {
+            let schema = records.schema()?;
+            records.conform(&schema)?
+        }
+    };
+    Ok(Loaded { train, test: None })
+}
