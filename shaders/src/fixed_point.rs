@@ -243,7 +243,6 @@ impl FixedPoint {
 fn bound(clip: f32, fraction_bits: u32) -> Option<u64> {
     let bound = (f64::from(clip) * exp2(fraction_bits)).ceil();
     #[expect(clippy::cast_possible_truncation, reason = "below 2^48")]
-    #[expect(clippy::cast_sign_loss, reason = "clip is positive")]
     (bound < BOUND_LIMIT as f64).then_some(bound as u64)
 }
 

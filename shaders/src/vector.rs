@@ -78,6 +78,7 @@ impl Counters {
     pub fn to_header<W: Word>(&self, plan: &FixedPoint) -> [W; HEADER_WORDS] {
         let counter_max = plan.counter_max();
         let loss = self.loss * exp2(plan.loss_fraction_bits());
+        #[expect(clippy::cast_possible_truncation, reason = "whole units; 0 below 0")]
         let loss = if loss < counter_max as f64 {
             loss as u64
         } else {

@@ -1,0 +1,117 @@
+//! Share expansion and sum of the CPU engine, against the plain ChaCha20 keystream of the same machine and run.
+//!
+//! `cargo bench -p fl-sharing` prints, for one thread and for all of them, GB/s of keystream:
+//!
+//! * `plain`: the `chacha20` crate writes keystream into a buffer that stays in the first-level cache;
+//! * `masks`: what each further mask costs, the time with the masks minus the time without them;
+//! * `whole`: the whole pass, with encoding and the keystream that rounds.
+//!
+//! The measurements take turns, and the best of several counts.
+#![allow(clippy::unwrap_used, reason = "a bench may panic")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use fl_shaders::{Counters, Ring};
+use fl_sharing::{
+    CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len,
+};
+use rayon::ThreadPoolBuilder;
+
+const TURNS: usize = 7;
+const BUFFER: usize = 8 * 1024;
+
+fn main() {
+    let all = std::thread::available_parallelism().unwrap().get();
+    println!("threads  coordinates  masks     plain     masks (ratio)     whole (ratio)   GB/s");
+    for threads in [1, all] {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        for coordinates in [100_000, 1_000_000, 10_000_000] {
+            for masks in [2, 8, 32] {
+                let rates = pool.install(|| Rates::measure(threads, coordinates, masks));
+                let Rates {
+                    plain,
+                    masks: marginal,
+                    whole,
+                } = rates;
+                println!(
+                    "{threads:7}  {coordinates:11}  {masks:5}  {plain:8.2}  {marginal:8.2} ({:.2})  {whole:8.2} ({:.2})",
+                    marginal / plain,
+                    whole / plain,
+                );
+            }
+        }
+    }
+}
+
+/// GB/s of keystream.
+struct Rates {
+    plain: f64,
+    masks: f64,
+    whole: f64,
+}
+
+impl Rates {
+    fn measure(threads: usize, coordinates: usize, masks: usize) -> Self {
+        let format = Plan::new(&Needs::new(Ring::U32, 3, 1_000)).unwrap().format;
+        let update: Vec<f32> = (0..coordinates).map(|e| (e as f32).sin() * 0.01).collect();
+        let counters = Counters {
+            examples: 700,
+            ..Counters::default()
+        };
+        let input = Input {
+            format: &format,
+            counters,
+            update: &update,
+        };
+        let rounding = RoundingKey::generate().unwrap();
+        let keys: Vec<_> = (0..masks)
+            .map(|i| Mask {
+                key: Seed::generate().unwrap().expand(&[0; 32]),
+                sign: if i % 2 == 0 { Sign::Plus } else { Sign::Minus },
+            })
+            .collect();
+        let mut masked = vec![0; masked_len(&format, coordinates)];
+        let bytes = masked.len();
+
+        let mut best = [f64::INFINITY; 3];
+        for _ in 0..TURNS {
+            let turns = [
+                seconds(|| plain(bytes * masks, threads)),
+                seconds(|| drop(CpuEngine.mask(&input, &rounding, &[], &mut masked))),
+                seconds(|| drop(CpuEngine.mask(&input, &rounding, &keys, &mut masked))),
+            ];
+            best = std::array::from_fn(|i| best[i].min(turns[i]));
+        }
+        let [plain, encode, whole] = best;
+        let rate = |masks: usize, seconds: f64| (bytes * masks) as f64 / seconds / 1e9;
+        Self {
+            plain: rate(masks, plain),
+            masks: rate(masks, whole - encode),
+            whole: rate(masks + 1, whole),
+        }
+    }
+}
+
+fn seconds(run: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_secs_f64()
+}
+
+/// Writes `bytes` of keystream, shared among the threads of the pool.
+fn plain(bytes: usize, threads: usize) {
+    rayon::broadcast(|_| {
+        let mut cipher = ChaCha20::new(&[7; 32].into(), &[0; 12].into());
+        let mut buffer = [0; BUFFER];
+        for _ in 0..bytes / threads / BUFFER {
+            cipher.write_keystream(&mut buffer);
+            black_box(&buffer);
+        }
+    });
+}

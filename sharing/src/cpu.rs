@@ -1,0 +1,112 @@
+//! The engine of the CPU: all cores, SIMD, and every share made and consumed in the first-level cache.
+//!
+//! The vector is cut into chunks, one a task, and a chunk into pieces that stay in the first-level cache. A piece is
+//! encoded once, then every mask is generated and combined into it, a few ChaCha20 blocks at a time.
+
+mod encode;
+mod keystream;
+
+use fl_shaders::{CHUNK_WORDS, Counters, HEADER_WORDS, InputScale, Ring, Word};
+use rayon::prelude::*;
+
+use crate::engine::{Engine, EngineError, Input, Mask, Masked, masked_len};
+use crate::seed::RoundingKey;
+use encode::Encoded;
+use keystream::{BLOCK_BYTES, read_word, write_word};
+
+const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;
+/// A piece, and the update that it encodes, fit the first-level cache of any CPU together.
+const PIECE_BYTES: usize = 8 * 1024;
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(PIECE_BYTES));
+const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
+
+/// Masks on the current rayon pool, with the best instructions that the CPU has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuEngine;
+
+impl Engine for CpuEngine {
+    fn mask(
+        &self,
+        input: &Input<'_>,
+        rounding: &RoundingKey,
+        masks: &[Mask],
+        masked: &mut [u8],
+    ) -> Result<Masked, EngineError> {
+        let outcome = match input.format.ring() {
+            Ring::U32 => mask_words::<u32>(input, rounding, masks, masked),
+            Ring::U64 => mask_words::<u64>(input, rounding, masks, masked),
+        };
+        if outcome.is_err() {
+            masked.fill(0);
+        }
+        outcome
+    }
+}
+
+fn mask_words<W: Word>(
+    input: &Input<'_>,
+    rounding: &RoundingKey,
+    masks: &[Mask],
+    masked: &mut [u8],
+) -> Result<Masked, EngineError> {
+    let expected = masked_len(input.format, input.update.len());
+    if masked.len() != expected {
+        return Err(EngineError::Length {
+            expected,
+            given: masked.len(),
+        });
+    }
+    let scale = InputScale::new(input.format, input.counters.examples)?;
+    let encoded = masked
+        .par_chunks_mut(CHUNK_BYTES)
+        .enumerate()
+        .map(|(index, chunk)| {
+            let mut encoded = Encoded::default();
+            for (i, piece) in chunk.chunks_mut(PIECE_BYTES).enumerate() {
+                let offset = index * CHUNK_BYTES + i * PIECE_BYTES;
+                encoded += mask_piece::<W>(input.update, &scale, rounding, masks, offset, piece);
+            }
+            encoded
+        })
+        .sum::<Encoded>();
+    if encoded.non_finite > 0 {
+        let coordinate = input.update.iter().take_while(|u| u.is_finite()).count() as u64;
+        return Err(EngineError::NonFinite { coordinate });
+    }
+
+    // Masking is addition, so the header can come last, when `clipped` is known.
+    let clipped = encoded.clipped;
+    let header = Counters {
+        clipped,
+        ..input.counters
+    }
+    .to_header::<W>(input.format);
+    for (bytes, counter) in masked.chunks_exact_mut(W::BYTES).zip(header) {
+        write_word(bytes, read_word::<W>(bytes).wrapping_add(counter));
+    }
+    Ok(Masked { clipped })
+}
+
+/// Masks the part of the vector that begins at byte `offset`; header words are masked zeros.
+fn mask_piece<W: Word>(
+    update: &[f32],
+    scale: &InputScale,
+    rounding: &RoundingKey,
+    masks: &[Mask],
+    offset: usize,
+    piece: &mut [u8],
+) -> Encoded {
+    let element = offset / W::BYTES;
+    let header_words = HEADER_WORDS.saturating_sub(element);
+    let (header, coordinates) = piece.split_at_mut(header_words * W::BYTES);
+    header.fill(0);
+    let first = element + header_words - HEADER_WORDS;
+    let update = &update[first..][..coordinates.len() / W::BYTES];
+    let encoded = encode::encode::<W>(update, first, scale, rounding, coordinates);
+
+    let first_block = (offset / BLOCK_BYTES) as u64;
+    for mask in masks {
+        keystream::combine::<W>(mask.key.expose(), mask.sign, first_block, piece);
+    }
+    encoded
+}

@@ -1,0 +1,37 @@
+//! Additive secret sharing of model updates: fixed point, seeds, sealing, and the engine that masks a vector.
+//!
+//! A node's input vector is split into one share a participant. All shares but one are seeds of 32 bytes, which
+//! [`seal`] encrypts to their holders; the last is the vector minus the expanded seeds. An [`Engine`] does the split and
+//! the sum of what the others sent in one pass, so no expanded share is ever in memory.
+//!
+//! ```
+//! use fl_shaders::{Counters, Ring};
+//! use fl_sharing::{CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len};
+//!
+//! let format = Plan::new(&Needs::new(Ring::U32, 3, 1_000))?.format;
+//! let update = vec![0.25; 1_000];
+//! let counters = Counters { examples: 800, ..Counters::default() };
+//! let input = Input { format: &format, counters, update: &update };
+//!
+//! let ctx = [7; 32];
+//! let (to_peer, from_peer) = (Seed::generate()?, Seed::generate()?);
+//! let masks = [
+//!     Mask { key: to_peer.expand(&ctx), sign: Sign::Minus },
+//!     Mask { key: from_peer.expand(&ctx), sign: Sign::Plus },
+//! ];
+//! let mut masked = vec![0; masked_len(&format, update.len())];
+//! CpuEngine.mask(&input, &RoundingKey::generate()?, &masks, &mut masked)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cpu;
+mod engine;
+mod planner;
+mod seal;
+mod seed;
+
+pub use cpu::CpuEngine;
+pub use engine::{Engine, EngineError, Input, Mask, Masked, Sign, masked_len};
+pub use planner::{Needs, Plan, PlannerError};
+pub use seal::{RoundKey, SEALED_BYTES, SealError, seal};
+pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed};

@@ -1,0 +1,219 @@
+//! Chooses the fixed-point format of a consortium, and says what it costs in precision.
+
+use std::fmt;
+
+use fl_shaders::{FixedPoint, Parameters, PlanError, Ring};
+
+/// The loss counter has room for this mean loss, in nats, on as many test examples as n_max.
+const MEAN_LOSS_MAX: u64 = 16;
+
+/// What a consortium knows before its format is chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// Ring of the shares.
+    pub ring: Ring,
+    /// Number of nodes in the consortium.
+    pub nodes: u32,
+    /// n_max: the most training examples that one node is expected to have. The closer, the finer the resolution.
+    pub examples_max: u32,
+    /// C, if not the ring's default.
+    pub clip: Option<f32>,
+    /// f, if not the ring's default.
+    pub fraction_bits: Option<u32>,
+    /// N_max, if not the ring's default.
+    pub nodes_max: Option<u32>,
+}
+
+/// A format, and the consortium that it was chosen for. Its `Display` explains it to a person.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The format.
+    pub format: FixedPoint,
+    /// Number of nodes in the consortium.
+    pub nodes: u32,
+}
+
+/// Why no format fits, and what to change.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum PlannerError {
+    /// The consortium is larger than the sum may be.
+    #[error(
+        "{nodes} nodes, but the format adds up at most {nodes_max}; raise nodes_max to {nodes} (each doubling costs one fraction bit) or take the ring u64"
+    )]
+    TooManyNodes {
+        /// Number of nodes.
+        nodes: u32,
+        /// N_max.
+        nodes_max: u32,
+    },
+    /// The numbers do not fit each other.
+    #[error(transparent)]
+    Format(#[from] PlanError),
+}
+
+impl Needs {
+    /// The needs of `nodes` nodes with at most `examples_max` examples each, with the ring's defaults for the rest.
+    pub fn new(ring: Ring, nodes: u32, examples_max: u32) -> Self {
+        Self {
+            ring,
+            nodes,
+            examples_max,
+            clip: None,
+            fraction_bits: None,
+            nodes_max: None,
+        }
+    }
+}
+
+impl Plan {
+    /// Chooses the format for `needs`.
+    ///
+    /// # Errors
+    ///
+    /// A [`PlannerError`] that says what to change.
+    pub fn new(needs: &Needs) -> Result<Self, PlannerError> {
+        let Needs {
+            ring,
+            nodes,
+            examples_max,
+            ..
+        } = *needs;
+        let defaults = ring.defaults();
+        let nodes_max = needs.nodes_max.unwrap_or(defaults.nodes_max);
+        if nodes > nodes_max {
+            return Err(PlannerError::TooManyNodes { nodes, nodes_max });
+        }
+        let parameters = Parameters {
+            ring,
+            clip: needs.clip.unwrap_or(defaults.clip),
+            fraction_bits: needs.fraction_bits.unwrap_or(defaults.fraction_bits),
+            nodes_max,
+            examples_max,
+            loss_fraction_bits: 0,
+        };
+        let counter_max = FixedPoint::new(parameters)?.counter_max();
+        let loss_fraction_bits =
+            floor_log2_ratio(counter_max, u64::from(examples_max) * MEAN_LOSS_MAX);
+        let format = FixedPoint::new(Parameters {
+            loss_fraction_bits,
+            ..parameters
+        })?;
+        Ok(Self { format, nodes })
+    }
+}
+
+/// `⌊log2(numerator / denominator)⌋`, both > 0.
+fn floor_log2_ratio(numerator: u64, denominator: u64) -> i32 {
+    if numerator >= denominator {
+        (numerator / denominator).ilog2().cast_signed()
+    } else {
+        -denominator
+            .div_ceil(numerator)
+            .next_power_of_two()
+            .ilog2()
+            .cast_signed()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { format, nodes } = self;
+        let examples_max = u64::from(format.examples_max());
+        let all = examples_max * u64::from(*nodes);
+        writeln!(
+            f,
+            "ring {}: clip ±{}, {} fraction bits, sums of up to {} nodes, up to {examples_max} examples a node",
+            format.ring(),
+            format.clip(),
+            format.fraction_bits(),
+            format.nodes_max(),
+        )?;
+        writeln!(
+            f,
+            "if each of {nodes} nodes has {examples_max} examples: the mean has steps of {:.2e}, RMS error {:.2e}",
+            format.resolution(all),
+            format.rms_error(*nodes, all),
+        )?;
+        write!(
+            f,
+            "if each has a hundredth of that: steps of {:.2e}, RMS error {:.2e}",
+            100.0 * format.resolution(all),
+            100.0 * format.rms_error(*nodes, all),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_both_rings_are_plans() {
+        for ring in [Ring::U32, Ring::U64] {
+            let plan = Plan::new(&Needs::new(ring, 3, 10_000)).unwrap();
+            assert_eq!(plan.format.nodes_max(), ring.defaults().nodes_max);
+        }
+    }
+
+    #[test]
+    fn a_plan_explains_itself() {
+        let plan = Plan::new(&Needs::new(Ring::U32, 3, 1_000)).unwrap();
+        assert_eq!(
+            plan.to_string(),
+            "ring u32: clip ±1, 23 fraction bits, sums of up to 128 nodes, up to 1000 examples a node\n\
+             if each of 3 nodes has 1000 examples: the mean has steps of 3.97e-8, RMS error 2.81e-8\n\
+             if each has a hundredth of that: steps of 3.97e-6, RMS error 2.81e-6"
+        );
+    }
+
+    #[test]
+    fn the_loss_counter_holds_sixteen_nats_an_example() {
+        for (ring, examples_max) in [
+            (Ring::U32, 1),
+            (Ring::U32, 1_000),
+            (Ring::U32, 16_777_215),
+            (Ring::U64, u32::MAX),
+        ] {
+            let format = Plan::new(&Needs::new(ring, 3, examples_max))
+                .unwrap()
+                .format;
+            let largest = f64::from(examples_max) * 16.0;
+            let unit = 2_f64.powi(-format.loss_fraction_bits());
+            assert!(largest / unit <= format.counter_max() as f64);
+            assert!(
+                2.0 * largest / unit > format.counter_max() as f64,
+                "the unit could be finer"
+            );
+        }
+    }
+
+    #[test]
+    fn too_many_nodes_and_too_many_examples_are_refused() {
+        assert_eq!(
+            Plan::new(&Needs::new(Ring::U32, 129, 10)).unwrap_err(),
+            PlannerError::TooManyNodes {
+                nodes: 129,
+                nodes_max: 128
+            }
+        );
+        let error = Plan::new(&Needs::new(Ring::U32, 3, 16_777_216)).unwrap_err();
+        assert!(matches!(
+            error,
+            PlannerError::Format(PlanError::ExamplesExceedCounter { .. })
+        ));
+        let wider = Needs {
+            nodes_max: Some(256),
+            ..Needs::new(Ring::U32, 129, 10)
+        };
+        let error = Plan::new(&wider).unwrap_err();
+        assert!(matches!(
+            error,
+            PlannerError::Format(PlanError::SumWraps { excess_bits: 1, .. })
+        ));
+        Plan::new(&Needs {
+            fraction_bits: Some(22),
+            ..wider
+        })
+        .unwrap();
+    }
+}

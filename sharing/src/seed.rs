@@ -1,0 +1,156 @@
+//! Secrets of 32 bytes: the seeds of shares, the keys that they expand to, and the key of stochastic rounding.
+//!
+//! None of them prints, is cloned, or outlives its owner in memory.
+
+use std::fmt;
+
+use hkdf::Hkdf;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// HKDF label of the key that makes the words of a vector share (the protocol, section 4).
+const VECTOR_LABEL: &[u8] = b"smpcfl/1 prg vec";
+
+/// The operating system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system's random generator failed")]
+pub struct RandomnessError(#[from] rand::rngs::SysError);
+
+/// A share that is not a vector: 32 bytes, known to the node that drew it and the node it is sealed to.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Seed([u8; 32]);
+
+/// The ChaCha20 key of one vector share, bound to one attempt of one round.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct MaskKey([u8; 32]);
+
+/// The private ChaCha20 key that rounds one update. Never shared, never derived from anything that is.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct RoundingKey([u8; 32]);
+
+impl Seed {
+    /// Draws a fresh seed from the operating system.
+    ///
+    /// # Errors
+    ///
+    /// If the system's generator fails.
+    pub fn generate() -> Result<Self, RandomnessError> {
+        random_bytes().map(Self)
+    }
+
+    /// The seed with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key of this seed's vector share under `ctx`: HKDF-SHA256 (RFC 5869) with `ctx` as salt, the seed as input key
+    /// and the label "smpcfl/1 prg vec" (the protocol, section 4).
+    pub fn expand(&self, ctx: &[u8; 32]) -> MaskKey {
+        let mut key = MaskKey([0; 32]);
+        #[expect(
+            clippy::expect_used,
+            reason = "HKDF-SHA256 expands to anything up to 8,160 bytes"
+        )]
+        Hkdf::<Sha256>::new(Some(ctx), &self.0)
+            .expand(VECTOR_LABEL, &mut key.0)
+            .expect("32 bytes");
+        key
+    }
+
+    /// The secret bytes.
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl MaskKey {
+    /// The secret bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl RoundingKey {
+    /// Draws a fresh key from the operating system.
+    ///
+    /// # Errors
+    ///
+    /// If the system's generator fails.
+    pub fn generate() -> Result<Self, RandomnessError> {
+        random_bytes().map(Self)
+    }
+
+    /// The key with these bytes, for runs that must be reproducible. A key that rounds two updates reveals part of
+    /// their difference.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The secret bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// 32 bytes from the operating system.
+pub(crate) fn random_bytes() -> Result<[u8; 32], RandomnessError> {
+    let mut bytes = [0; 32];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+impl fmt::Debug for MaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MaskKey(..)")
+    }
+}
+
+impl fmt::Debug for RoundingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RoundingKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print() {
+        let seed = Seed::from_bytes([0xab; 32]);
+        assert_eq!(format!("{seed:?}"), "Seed(..)");
+        assert_eq!(format!("{:?}", seed.expand(&[0; 32])), "MaskKey(..)");
+        assert_eq!(
+            format!("{:?}", RoundingKey::from_bytes([0xab; 32])),
+            "RoundingKey(..)"
+        );
+    }
+
+    #[test]
+    fn seeds_are_fresh() {
+        let (a, b) = (Seed::generate().unwrap(), Seed::generate().unwrap());
+        assert_ne!(a.expose(), b.expose());
+        assert_ne!(a.expose(), &[0; 32]);
+    }
+
+    #[test]
+    fn keys_depend_on_every_byte_of_seed_and_ctx() {
+        let key = |seed, ctx| *Seed::from_bytes(seed).expand(&ctx).expose();
+        let reference = key([1; 32], [2; 32]);
+        for i in 0..32 {
+            let (mut seed, mut ctx) = ([1; 32], [2; 32]);
+            seed[i] ^= 0x80;
+            ctx[i] ^= 1;
+            assert_ne!(key(seed, [2; 32]), reference, "seed byte {i}");
+            assert_ne!(key([1; 32], ctx), reference, "ctx byte {i}");
+        }
+    }
+}
