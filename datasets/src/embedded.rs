@@ -60,3 +60,49 @@ const MEASUREMENTS: [&str; 10] = [
     "symmetry",
     "fractal dimension",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_images_of_ten_classes() {
+        let records = digits().unwrap();
+        let schema = records.schema().unwrap();
+        assert_eq!(
+            schema.shape(),
+            Shape::Image {
+                channels: 1,
+                height: 8,
+                width: 8
+            }
+        );
+        assert_eq!(
+            schema.classes(),
+            ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+        );
+        let data = records.conform(&schema).unwrap();
+        assert_eq!(data.len(), 1797);
+        assert_eq!(data.row(0)[..4], [0.0, 0.0, 5.0 / 16.0, 13.0 / 16.0]);
+        assert_eq!(data.labels()[..3], [0, 1, 2]);
+        assert_eq!(data.features().iter().copied().fold(0.0, f32::max), 1.0);
+    }
+
+    #[test]
+    fn breast_cancer_has_named_columns_and_classes() {
+        let records = breast_cancer().unwrap();
+        let schema = records.schema().unwrap();
+        assert_eq!(schema.shape(), Shape::Table { columns: 30 });
+        assert_eq!(schema.classes(), ["benign", "malignant"]);
+        assert_eq!(schema.columns()[0], "mean radius");
+        assert_eq!(schema.columns()[13], "standard error of area");
+        assert_eq!(schema.columns()[29], "worst fractal dimension");
+        let data = records.conform(&schema).unwrap();
+        assert_eq!(data.len(), 569);
+        assert_eq!((data.row(0)[0], data.row(0)[13]), (17.99, 153.4));
+        assert_eq!(
+            data.labels().iter().filter(|&&label| label == 1).count(),
+            212
+        );
+    }
+}

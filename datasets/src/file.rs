@@ -34,3 +34,54 @@ pub(crate) fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         })?;
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(vec![], Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn reads_plain_and_compressed_files_whatever_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        fs::write(&path, b"1,2").unwrap();
+        assert_eq!(read(&path).unwrap(), b"1,2");
+        fs::write(&path, gzip(b"1,2")).unwrap();
+        assert_eq!(read(&path).unwrap(), b"1,2");
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            read(&folder.path().join("no.csv")),
+            Err(Error::Read { .. })
+        ));
+    }
+
+    #[test]
+    fn gzip_cut_anywhere_or_damaged_is_an_error() {
+        let whole = gzip(b"5.1,3.5,setosa");
+        for length in 2..whole.len() {
+            let cut = gunzip(Path::new("cut.gz"), &whole[..length]);
+            assert!(matches!(cut, Err(Error::Gzip { .. })), "{length} bytes");
+        }
+        let mut damaged = whole;
+        let checksum = damaged.len() - 8;
+        damaged[checksum] ^= 1;
+        assert!(matches!(
+            gunzip(Path::new("damaged.gz"), &damaged),
+            Err(Error::Gzip { .. })
+        ));
+    }
+}

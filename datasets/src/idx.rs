@@ -82,3 +82,86 @@ fn parse<'a, const D: usize>(
     }
     Ok((dimensions, data))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(magic: u32, dimensions: &[u32], data: &[u8]) -> Vec<u8> {
+        let words = [&[magic], dimensions].concat();
+        let header: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        [header.as_slice(), data].concat()
+    }
+
+    #[test]
+    fn reads_images_and_labels() {
+        let bytes = file(0x0803, &[2, 1, 3], &[1, 2, 3, 4, 5, 6]);
+        let read = images(Path::new("images"), &bytes).unwrap();
+        assert_eq!((read.count, read.height, read.width), (2, 1, 3));
+        assert_eq!(read.pixels, [1, 2, 3, 4, 5, 6]);
+        let bytes = file(0x0801, &[3], &[7, 0, 9]);
+        assert_eq!(labels(Path::new("labels"), &bytes).unwrap(), [7, 0, 9]);
+    }
+
+    #[test]
+    fn swapped_files_have_the_wrong_magic_number() {
+        let bytes = file(0x0801, &[3], &[7, 0, 9]);
+        assert!(matches!(
+            images(Path::new("images"), &bytes),
+            Err(Error::IdxMagic {
+                expected: 0x0803,
+                found: 0x0801,
+                ..
+            })
+        ));
+        let page = images(Path::new("images"), b"<html>404</html>");
+        assert!(matches!(page, Err(Error::IdxMagic { .. })));
+    }
+
+    #[test]
+    fn a_cut_header_is_an_error() {
+        let bytes = file(0x0803, &[2, 1, 3], &[]);
+        for length in 0..bytes.len() {
+            assert!(matches!(
+                images(Path::new("images"), &bytes[..length]),
+                Err(Error::IdxHeader { expected: 16, found, .. }) if found == length
+            ));
+        }
+    }
+
+    #[test]
+    fn data_must_be_as_long_as_the_header_says() {
+        for data in [&[1, 2, 3, 4, 5][..], &[1, 2, 3, 4, 5, 6, 7]] {
+            assert!(matches!(
+                images(Path::new("images"), &file(0x0803, &[2, 1, 3], data)),
+                Err(Error::IdxLength { expected: 6, found, .. }) if found == data.len()
+            ));
+        }
+        let huge = file(0x0803, &[u32::MAX; 3], &[0; 16]);
+        assert!(matches!(
+            images(Path::new("images"), &huge),
+            Err(Error::IdxLength { expected, .. }) if expected == u128::from(u32::MAX).pow(3)
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_rejected(bytes: Vec<u8>) {
+            let _ = images(Path::new("images"), &bytes);
+            let _ = labels(Path::new("labels"), &bytes);
+        }
+
+        #[test]
+        fn dimensions_are_read_only_if_they_fit(
+            dimensions in prop::array::uniform3(prop_oneof![0_u32..5, any::<u32>()]),
+            data in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let product: u128 = dimensions.iter().map(|&dimension| u128::from(dimension)).product();
+            let bytes = file(0x0803, &dimensions, &data);
+            let read = images(Path::new("images"), &bytes);
+            prop_assert_eq!(read.is_ok(), product == data.len() as u128);
+        }
+    }
+}

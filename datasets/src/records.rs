@@ -166,3 +166,107 @@ impl Records {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(columns: &[&str], features: &[f32], labels: &[&str]) -> Records {
+        let mut classes = Classes::default();
+        let rows = (1..).zip(labels);
+        let labels: Vec<u32> = rows.map(|(row, label)| classes.index(label, row)).collect();
+        Records {
+            path: "test.csv".into(),
+            shape: Shape::Table {
+                columns: features.len() / labels.len(),
+            },
+            columns: columns.iter().map(ToString::to_string).collect(),
+            features: features.to_vec(),
+            classes: classes.into_vec(),
+            labels,
+        }
+    }
+
+    fn schema(columns: &[&str], size: usize) -> Schema {
+        let names = columns.iter().map(ToString::to_string).collect();
+        let classes = vec!["yes".to_owned(), "no".to_owned()];
+        Schema::new(Shape::Table { columns: size }, names, classes).unwrap()
+    }
+
+    #[test]
+    fn discovered_classes_are_sorted_as_numbers_or_as_text() {
+        let numbers = records(&[], &[0.0; 4], &["10", "9", "-1", "2.5"])
+            .schema()
+            .unwrap();
+        assert_eq!(numbers.classes(), ["-1", "2.5", "9", "10"]);
+        let text = records(&[], &[0.0; 3], &["9", "10", "b"]).schema().unwrap();
+        assert_eq!(text.classes(), ["10", "9", "b"]);
+    }
+
+    #[test]
+    fn one_class_is_too_few_to_discover_but_fits_a_schema() {
+        let one = || records(&[], &[0.0, 1.0], &["no", "no"]);
+        assert!(matches!(one().schema(), Err(Error::OneClass { class, .. }) if class == "no"));
+        assert_eq!(one().conform(&schema(&[], 1)).unwrap().labels(), [1, 1]);
+    }
+
+    #[test]
+    fn a_label_outside_the_schema_names_its_row() {
+        let data = records(&[], &[0.0; 4], &["no", "yes", "maybe", "maybe"]);
+        assert!(matches!(
+            data.conform(&schema(&[], 1)),
+            Err(Error::UnknownLabel { row: 3, label, classes, .. })
+                if label == "maybe" && classes == "yes, no"
+        ));
+    }
+
+    #[test]
+    fn columns_must_be_as_many_and_named_the_same() {
+        let data = |columns: &[&str]| records(columns, &[0.0, 1.0], &["no"]);
+        assert!(matches!(
+            data(&[]).conform(&schema(&[], 3)),
+            Err(Error::ShapeMismatch {
+                found: Shape::Table { columns: 2 },
+                ..
+            })
+        ));
+        assert!(matches!(
+            data(&["age", "dose"]).conform(&schema(&["dose", "age"], 2)),
+            Err(Error::ColumnName { column: 1, .. })
+        ));
+        assert!(
+            data(&["age", "dose"])
+                .conform(&schema(&["age", "dose"], 2))
+                .is_ok()
+        );
+        assert!(data(&[]).conform(&schema(&["age", "dose"], 2)).is_ok());
+        assert!(data(&["age", "dose"]).conform(&schema(&[], 2)).is_ok());
+    }
+
+    #[test]
+    fn a_table_of_pixels_fits_an_image_if_they_are_intensities() {
+        let shape = Shape::Image {
+            channels: 1,
+            height: 1,
+            width: 2,
+        };
+        let classes = vec!["no".to_owned(), "yes".to_owned()];
+        let image = Schema::new(shape, vec![], classes).unwrap();
+        let data = records(&["a", "b"], &[0.0, 1.0], &["yes"])
+            .conform(&image)
+            .unwrap();
+        assert_eq!(data.schema(), &image);
+        assert!(matches!(
+            records(&[], &[0.0, 1.0, 0.0, 16.0], &["no", "yes"]).conform(&image),
+            Err(Error::Intensity {
+                example: 2,
+                pixel: 2,
+                ..
+            })
+        ));
+        assert!(matches!(
+            records(&[], &[0.0; 3], &["no"]).conform(&image),
+            Err(Error::ShapeMismatch { .. })
+        ));
+    }
+}

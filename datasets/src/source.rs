@@ -138,3 +138,101 @@ fn whole(records: Records, schema: Option<&Schema>) -> Result<Loaded, Error> {
     };
     Ok(Loaded { train, test: None })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{DEFAULT_TEST_FRACTION, Shape};
+
+    #[test]
+    fn sources_are_written_as_they_are_parsed() {
+        for text in [
+            "digits",
+            "breast-cancer",
+            "./digits",
+            "some folder/data.csv.gz",
+        ] {
+            let Ok(source) = text.parse::<Source>();
+            assert_eq!(source.to_string(), text);
+        }
+        assert_eq!("digits".parse(), Ok(Source::Digits));
+        assert_eq!("./digits".parse(), Ok(Source::Path("./digits".into())));
+    }
+
+    #[test]
+    fn embedded_sources_load_and_split() {
+        for (source, len) in [(Source::Digits, 1797), (Source::BreastCancer, 569)] {
+            let loaded = load(&source, &LoadOptions::default()).unwrap();
+            let split = loaded.split(DEFAULT_TEST_FRACTION, 1).unwrap();
+            assert_eq!(split.train.len() + split.test.len(), len);
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_node_takes_the_schema_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ward.CSV");
+        fs::write(&path, "ill,age\nyes,41\nyes,70\n").unwrap();
+        let source = Source::Path(path);
+        let label = Some("ill".to_owned());
+        let alone = LoadOptions {
+            label: label.clone(),
+            schema: None,
+        };
+        assert!(matches!(load(&source, &alone), Err(Error::OneClass { .. })));
+
+        let classes = vec!["no".to_owned(), "yes".to_owned()];
+        let shape = Shape::Table { columns: 1 };
+        let schema = Schema::new(shape, vec!["age".to_owned()], classes).unwrap();
+        let shared = LoadOptions {
+            label,
+            schema: Some(schema.clone()),
+        };
+        let loaded = load(&source, &shared).unwrap();
+        assert_eq!(loaded.train.schema(), &schema);
+        assert_eq!(loaded.train.labels(), [1, 1]);
+        assert_eq!(loaded.train.features(), [41.0, 70.0]);
+    }
+
+    #[test]
+    fn embedded_data_must_fit_a_given_schema() {
+        let digits = load(&Source::Digits, &LoadOptions::default()).unwrap();
+        let schema = Some(digits.train.schema().clone());
+        let options = LoadOptions {
+            label: None,
+            schema,
+        };
+        assert_eq!(load(&Source::Digits, &options).unwrap(), digits);
+        let other = load(&Source::BreastCancer, &options);
+        assert!(matches!(other, Err(Error::ShapeMismatch { .. })));
+    }
+
+    #[test]
+    fn unknown_formats_missing_files_and_needless_labels_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.parquet");
+        let source = Source::Path(path.clone());
+        let options = LoadOptions::default();
+        assert!(matches!(load(&source, &options), Err(Error::Read { .. })));
+        fs::write(&path, "PAR1").unwrap();
+        assert!(matches!(
+            load(&source, &options),
+            Err(Error::UnknownFormat { .. })
+        ));
+        let label = LoadOptions {
+            label: Some("digit".to_owned()),
+            schema: None,
+        };
+        assert!(matches!(
+            load(&Source::Digits, &label),
+            Err(Error::LabelOption { .. })
+        ));
+        let folder = Source::Path(folder.path().into());
+        assert!(matches!(
+            load(&folder, &label),
+            Err(Error::LabelOption { .. })
+        ));
+    }
+}

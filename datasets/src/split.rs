@@ -86,3 +86,84 @@ fn quotas(sizes: &[usize], fraction: f64) -> Vec<usize> {
     }
     quotas
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Schema, Shape};
+
+    /// A data set whose only feature is the index of the example.
+    fn numbered(labels: Vec<u32>) -> Dataset {
+        let classes = (0..5).map(|class: u32| class.to_string()).collect();
+        let schema = Schema::new(Shape::Table { columns: 1 }, vec![], classes).unwrap();
+        let features = labels
+            .iter()
+            .zip(0_u16..)
+            .map(|(_, i)| f32::from(i))
+            .collect();
+        Dataset::new(schema, features, labels).unwrap()
+    }
+
+    #[test]
+    fn rejects_fractions_and_sizes_that_leave_a_part_empty() {
+        for fraction in [0.0, 1.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {
+            let split = numbered(vec![0; 10]).split(fraction, 1);
+            assert!(matches!(split, Err(Error::TestFraction(_))), "{fraction}");
+        }
+        assert!(matches!(
+            numbered(vec![0]).split(0.2, 1),
+            Err(Error::TooFewToSplit(1))
+        ));
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let data = numbered((0..100).map(|i| i % 5).collect());
+        assert_eq!(data.split(0.2, 7).unwrap(), data.split(0.2, 7).unwrap());
+        assert_ne!(data.split(0.2, 7).unwrap(), data.split(0.2, 8).unwrap());
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_split_for_ever() {
+        let test = numbered((0..20).map(|i| i % 2).collect())
+            .split(0.2, 42)
+            .unwrap()
+            .test;
+        assert_eq!(test.features(), [7.0, 12.0, 16.0, 17.0]);
+    }
+
+    #[test]
+    fn rare_labels_share_the_test_set_by_largest_remainder() {
+        let labels = [vec![0; 3], vec![1; 3], vec![2; 4]].concat();
+        let split = numbered(labels).split(0.2, 1).unwrap();
+        // Shares 0.6, 0.6 and 0.8 of a total of 2.
+        assert_eq!(split.test.len(), 2);
+        assert!(split.test.labels().contains(&2));
+    }
+
+    proptest! {
+        #[test]
+        fn every_label_is_split_in_proportion(
+            labels in prop::collection::vec(0_u32..5, 2..300),
+            fraction in prop_oneof![1e-9..1.0_f64, Just(1.0 - f64::EPSILON / 2.0)],
+            seed: u64,
+        ) {
+            let data = numbered(labels);
+            let Split { train, test } = data.split(fraction, seed).unwrap();
+            prop_assert!(!train.is_empty() && !test.is_empty());
+            let mut all = [train.features(), test.features()].concat();
+            all.sort_by(f32::total_cmp);
+            prop_assert_eq!(all.as_slice(), data.features());
+
+            for label in 0..5 {
+                let count = |data: &Dataset| data.labels().iter().filter(|&&l| l == label).count();
+                let (share, tested) = (count(&data) as f64 * fraction, count(&test) as f64);
+                prop_assert!((tested - share).abs() <= 1.0 + 1e-9, "{tested} for {share}");
+            }
+            let share = (data.len() as f64 * fraction).round().clamp(1.0, data.len() as f64 - 1.0);
+            prop_assert_eq!(test.len() as f64, share);
+        }
+    }
+}
