@@ -148,7 +148,9 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::PrivateKey`] if it is not an Ed25519 key in that form.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
-        SigningKey::from_pkcs8_pem(pem).map(Self).map_err(|_| IdentityError::PrivateKey)
+        SigningKey::from_pkcs8_pem(pem)
+            .map(Self)
+            .map_err(|_| IdentityError::PrivateKey)
     }
 
     /// The PKCS#8 private key in PEM.
@@ -156,7 +158,9 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::PrivateKey`] if the key cannot be encoded.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, IdentityError> {
-        self.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| IdentityError::PrivateKey)
+        self.0
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(|_| IdentityError::PrivateKey)
     }
 
     /// The public half.

@@ -1,0 +1,142 @@
+//! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on every bit.
+
+use fl_shaders::cpu::dequantize;
+use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, MeanScale, Ring, Word};
+
+use super::chain::Chain;
+use super::outcome::CheckedOutcome;
+use super::participants::count;
+use super::refusal::Refusal;
+use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::words;
+
+/// Coordinates that are decoded at a time: what fits into the innermost cache.
+const PIECE: usize = 4096;
+
+/// A sum that was checked and averaged.
+#[derive(Clone, Debug)]
+pub struct Averaged {
+    /// The next global model, in the order of the layout.
+    pub model: Vec<f32>,
+    /// The state after the round.
+    pub chain: Chain,
+    /// Sums of the participants' counters.
+    pub totals: Counters,
+    /// Number of participants.
+    pub nodes: u32,
+}
+
+impl CheckedOutcome {
+    /// Checks the bytes of X against the outcome and averages them onto `base`, the model of the chain.
+    ///
+    /// # Errors
+    /// [`Refusal::ResultRoot`] for other bytes than announced, whatever [`average`] refuses, and
+    /// [`Refusal::Averaged`] if the relay announced another model than comes out.
+    pub fn average(
+        &self,
+        body: &[u8],
+        base: &[f32],
+        plan: &FixedPoint,
+    ) -> Result<Averaged, Refusal> {
+        let found = ChunkHashes::of(body).root();
+        if found != self.root {
+            return Err(Refusal::ResultRoot {
+                announced: self.root,
+                found,
+            });
+        }
+        let ctx = self.participants.ctx();
+        let averaged = average(
+            body,
+            base,
+            plan,
+            self.participants.len(),
+            self.chain,
+            ctx,
+            found,
+        )?;
+        let computed = averaged.chain.model;
+        if computed != self.announced {
+            return Err(Refusal::Averaged {
+                announced: self.announced,
+                computed,
+            });
+        }
+        Ok(averaged)
+    }
+}
+
+/// Checks the sum `body` of `nodes` participants, and adds their mean update to `base`.
+///
+/// `body` holds little-endian ring words, header first, as long as `base` says; `root` is its chunk root.
+///
+/// # Errors
+/// [`Refusal::OutOfRange`] and [`Refusal::Counters`] for sums that honest participants cannot add up to.
+pub fn average(
+    body: &[u8],
+    base: &[f32],
+    plan: &FixedPoint,
+    nodes: usize,
+    chain: Chain,
+    ctx: Digest,
+    root: Digest,
+) -> Result<Averaged, Refusal> {
+    let nodes = count(nodes);
+    let (model, totals) = match plan.ring() {
+        Ring::U32 => next_model::<u32>(body, base, plan, nodes)?,
+        Ring::U64 => next_model::<u64>(body, base, plan, nodes)?,
+    };
+    let chain = chain.next(ctx, root, model_hash(&model));
+    Ok(Averaged {
+        model,
+        chain,
+        totals,
+        nodes,
+    })
+}
+
+fn next_model<W: Word>(
+    body: &[u8],
+    base: &[f32],
+    plan: &FixedPoint,
+    nodes: u32,
+) -> Result<(Vec<f32>, Counters), Refusal> {
+    let word_bytes = plan.ring().word_bytes();
+    let expected = (HEADER_WORDS + base.len()) * word_bytes;
+    if body.len() != expected {
+        let text = format!("{} bytes instead of {expected}", body.len());
+        return Err(Refusal::Counters(text));
+    }
+    let (header, coordinates) = body.split_at(HEADER_WORDS * word_bytes);
+    let mut counters = [W::default(); HEADER_WORDS];
+    words::read(header, &mut counters);
+    let totals = Counters::from_header(counters, plan, nodes)
+        .map_err(|error| Refusal::Counters(error.to_string()))?;
+    let scale = MeanScale::new(plan, totals.examples)
+        .map_err(|error| Refusal::Counters(error.to_string()))?;
+    let limit = u64::from(nodes) * plan.bound();
+
+    let mut model = Vec::with_capacity(base.len());
+    let mut sums = vec![W::default(); PIECE];
+    let mut mean = vec![0.0; PIECE];
+    let pieces = base
+        .chunks(PIECE)
+        .zip(coordinates.chunks(PIECE * word_bytes));
+    for (piece, (base, bytes)) in pieces.enumerate() {
+        let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
+        words::read(bytes, sums);
+        let beyond = |word: &W| word.to_signed().unsigned_abs() > limit;
+        if sums.iter().any(beyond) {
+            let at = sums.iter().position(beyond).unwrap_or_default();
+            let index = (piece * PIECE + at) as u64;
+            return Err(Refusal::OutOfRange {
+                index,
+                value: sums[at].to_signed(),
+                limit,
+            });
+        }
+        dequantize(sums, scale, mean);
+        model.extend(base.iter().zip(&*mean).map(|(base, mean)| base + mean));
+    }
+    Ok((model, totals))
+}

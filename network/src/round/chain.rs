@@ -1,0 +1,91 @@
+//! Where a party stands: the chain of results that it has itself checked.
+
+use serde::{Deserialize, Serialize};
+
+use super::message::Keys;
+use super::refusal::{Kind, Refusal};
+use crate::digest::Digest;
+use crate::manifest::Manifest;
+
+/// The last result that a party has checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Rounds completed.
+    pub round: u64,
+    /// Hash of the last result; the session's `sid` before the first.
+    pub previous: Digest,
+    /// Hash of the global model.
+    pub model: Digest,
+}
+
+impl Chain {
+    /// The beginning: no round completed, the manifest's initial model.
+    pub fn start(manifest: &Manifest) -> Self {
+        Self {
+            round: 0,
+            previous: manifest.sid(),
+            model: manifest.initial_model(),
+        }
+    }
+
+    /// What follows when the sum over context `ctx`, with this `root`, has led to `model`.
+    ///
+    /// The result's hash is SHA-256 of `"smpcfl/1 result"`, ctx, root and model hash; ctx holds the previous
+    /// result's hash, which makes the results a chain.
+    #[must_use]
+    pub fn next(&self, ctx: Digest, root: Digest, model: Digest) -> Self {
+        let previous = Digest::sha256(&[
+            b"smpcfl/1 result",
+            ctx.as_bytes(),
+            root.as_bytes(),
+            model.as_bytes(),
+        ]);
+        Self {
+            round: self.round + 1,
+            previous,
+            model,
+        }
+    }
+
+    /// Checks that `keys` build on this very state.
+    ///
+    /// # Errors
+    /// [`Refusal`] naming what differs.
+    pub fn check(&self, manifest: &Manifest, keys: &Keys) -> Result<(), Refusal> {
+        if keys.sid != manifest.sid() {
+            return Err(Refusal::Manifest {
+                ours: manifest.sid(),
+                theirs: keys.sid,
+            });
+        }
+        if keys.round != self.round + 1 {
+            return Err(Refusal::Stale {
+                what: Kind::Keys,
+                signer: keys.node,
+            });
+        }
+        self.check_base(keys.round, keys.previous, keys.model)
+    }
+
+    /// Checks that a round builds on this model and result.
+    ///
+    /// # Errors
+    /// [`Refusal::Previous`] or [`Refusal::Model`].
+    pub fn check_base(&self, round: u64, previous: Digest, model: Digest) -> Result<(), Refusal> {
+        if previous != self.previous {
+            return Err(Refusal::Previous {
+                round,
+                ours: self.previous,
+                theirs: previous,
+            });
+        }
+        if model != self.model {
+            return Err(Refusal::Model {
+                round,
+                ours: self.model,
+                theirs: model,
+            });
+        }
+        Ok(())
+    }
+}

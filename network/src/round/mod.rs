@@ -1,0 +1,63 @@
+//! A round, as pure state machines: no sockets, no threads, no clock. Time and randomness are arguments.
+//!
+//! Every participant holds a share of every other's update ("peer scheme"). The relay is trusted for nothing.
+//!
+//! ```text
+//!  node i                                  relay                                   the others
+//!    │  hello: my chain, my outbox           │                                          │
+//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
+//!    │  open: round, attempt (a hint)        │                                          │
+//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
+//!    │  … local training …                   │                                          │
+//!    │  keys (signed): chain, round key      │       whoever is ready by the deadline   │
+//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
+//!    │  the bundle of all keys = V, ctx      │                                          │
+//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
+//!    │  shares (signed, sealed to each j)    │                                          │
+//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
+//!    │  shares sealed to i                   │       only when all are in               │
+//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
+//!    │  P_i computed, written to the outbox  │                                          │
+//!    │  sum (signed): root of P_i            │                                          │
+//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
+//!    │  collect: from chunk k on             │       only when all hold their P         │
+//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
+//!    │  P_i, chunk by chunk                  │       each checked and added on arrival  │
+//!    │══════════════════════════════════════►│◄═════════════════════════════════════════│
+//!    │  outcome: all sums, root of X, model  │                                          │
+//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
+//!    │  X                                    │                                          │
+//!    │◄══════════════════════════════════════│═════════════════════════════════════════►│
+//!    │  checks X, averages it itself         │                                          │
+//!    │  ack (signed): result, next model     │       min_nodes of them: the checkpoint  │
+//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
+//! ```
+//!
+//! **What ends it.** A node lost before `collect` costs an attempt: the relay opens another with those that
+//! remain, the trained update is kept, keys and seeds are fresh. Bodies are asked for only when every
+//! participant has its masked sum on disk, so that a node lost later restarts, finds it in its outbox and sends
+//! the identical bytes. A refusal excludes the node that refuses from the round, never stops a process.
+//!
+//! **Where this goes beyond the protocol's text.** The signed sum precedes its body (`sum`, then `collect`), so
+//! that no body travels before all are recoverable. The relay adds a body chunk by chunk, each checked
+//! against the hashes behind the signed root, instead of holding it whole; nothing is published before all
+//! bodies are complete, so no partial sum is ever seen.
+//!
+//! **What is not handled.** That a node feeds honest data, and that the relay serves anyone.
+
+mod average;
+mod chain;
+mod difference;
+pub mod message;
+pub mod node;
+mod outcome;
+mod participants;
+mod refusal;
+pub mod relay;
+
+pub use average::{Averaged, average};
+pub use chain::Chain;
+pub use difference::SentSums;
+pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome};
+pub use participants::Participants;
+pub use refusal::{Kind, Refusal};

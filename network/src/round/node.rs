@@ -1,0 +1,556 @@
+//! The node's side of a round.
+//!
+//! The machine decides; its driver acts. Frames of the relay and the results of the driver's work go in, and a list
+//! of [`Action`]s comes out, to be carried out in order. Everything secret (seeds, round keys, the update) stays
+//! with the driver: shares pass through here sealed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::average::Averaged;
+use super::chain::Chain;
+use super::difference::SentSums;
+use super::message::{Keys, ResultAck, Share, Signed, Sum};
+use super::outcome::{CheckedCheckpoint, CheckedOutcome};
+use super::participants::Participants;
+use super::refusal::{Kind, Refusal};
+use crate::digest::Digest;
+use crate::error::WireError;
+use crate::identity::{Identity, NodeId};
+use crate::manifest::Manifest;
+use crate::wire::{Hello, NodeFrame, RelayFrame};
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this frame.
+    Send(NodeFrame),
+    /// Train from the global model, or take the update that was kept for it, and call [`Node::trained`].
+    Train {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// When the relay goes on without this node, in milliseconds from now.
+        deadline_ms: u64,
+    },
+    /// Draw a seed for each peer, seal it to the peer's round key, and call [`Node::sealed`].
+    Seal {
+        /// Context.
+        ctx: Digest,
+        /// Peers with their round keys.
+        peers: Vec<(NodeId, [u8; 32])>,
+    },
+    /// Open the shares, compute the masked sum, and call [`Node::summed`].
+    Sum(CompleteShares),
+    /// Write the masked sum to the outbox, with what is needed to go on after a restart.
+    Keep(Pending),
+    /// Make the record of sent sums durable before anything is sent.
+    Record(SentSums),
+    /// Upload the masked sum of this context.
+    Upload {
+        /// Context.
+        ctx: Digest,
+        /// First chunk to send.
+        first_chunk: u32,
+    },
+    /// Download the sum over all participants, check and average it, and call [`Node::averaged`].
+    Average(CheckedOutcome),
+    /// Download the certified model, check it, and call [`Node::adopted`].
+    Adopt(CheckedCheckpoint),
+    /// Make the new state durable, then forget the outbox.
+    Commit(Chain),
+    /// The relay waits for these nodes.
+    Waiting {
+        /// Who is missing.
+        missing: Vec<NodeId>,
+        /// For how long, in seconds.
+        for_s: u64,
+    },
+    /// The relay turned this node away.
+    TurnedAway(Refusal),
+    /// All rounds are done.
+    Finish {
+        /// Rounds completed.
+        rounds: u64,
+    },
+}
+
+/// A share from every other participant: what [`Action::Sum`] demands.
+#[derive(Debug)]
+pub struct CompleteShares {
+    ctx: Digest,
+    sealed: BTreeMap<NodeId, Vec<u8>>,
+}
+
+impl CompleteShares {
+    /// Context of the attempt.
+    pub fn ctx(&self) -> Digest {
+        self.ctx
+    }
+
+    /// The sealed shares by sender.
+    pub fn sealed(&self) -> &BTreeMap<NodeId, Vec<u8>> {
+        &self.sealed
+    }
+}
+
+/// A masked sum that was computed and not yet accounted for by a result.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Who takes part.
+    pub participants: Participants,
+    /// The signed root of the sum.
+    pub sum: Signed<Sum>,
+}
+
+/// The node's state machine.
+pub struct Node {
+    manifest: Arc<Manifest>,
+    identity: Identity,
+    chain: Chain,
+    sent: SentSums,
+    /// Last attempt of the next round for which keys were signed.
+    joined: u32,
+    phase: Phase,
+}
+
+enum Phase {
+    Idle,
+    Training(Training),
+    Offered(Offered),
+    Sealing(Participants),
+    Opening(Opening),
+    Summing(Participants),
+    Holding(Pending),
+    /// With the sum that is held until the result is accepted.
+    Averaging(Option<Pending>),
+    Adopting(CheckedCheckpoint),
+}
+
+struct Training {
+    round: u64,
+    attempt: u32,
+}
+
+struct Offered {
+    keys: Signed<Keys>,
+    attempt: u32,
+}
+
+struct Opening {
+    participants: Participants,
+    sealed: BTreeMap<NodeId, Vec<u8>>,
+}
+
+impl Node {
+    /// A node that stands at `chain` and has sent these sums before. `pending` is what its outbox holds.
+    pub fn new(
+        manifest: Arc<Manifest>,
+        identity: Identity,
+        chain: Chain,
+        sent: SentSums,
+        pending: Option<Pending>,
+    ) -> Self {
+        let phase = pending.map_or(Phase::Idle, Phase::Holding);
+        Self {
+            manifest,
+            identity,
+            chain,
+            sent,
+            joined: 0,
+            phase,
+        }
+    }
+
+    /// Where the node stands.
+    pub fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// Whether the machine waits for [`Node::trained`].
+    pub fn is_training(&self) -> bool {
+        matches!(self.phase, Phase::Training(_))
+    }
+
+    /// The connection is up: says where the node stands, and what it had to say before.
+    ///
+    /// # Errors
+    /// [`WireError`] if a message cannot be encoded.
+    pub fn connected(&mut self) -> Result<Vec<Action>, WireError> {
+        let pending = match &self.phase {
+            Phase::Holding(pending) => Some(pending),
+            _ => None,
+        };
+        let hello = Hello {
+            sid: self.manifest.sid(),
+            round: self.chain.round,
+            previous: self.chain.previous,
+            model: self.chain.model,
+            attempt: self.joined,
+            pending: pending.map(|pending| pending.participants.ctx()),
+        };
+        let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
+        if let Some(pending) = pending {
+            actions.push(Action::Send(NodeFrame::Sum(pending.sum.clone())));
+        }
+        if self.chain.round > 0 {
+            actions.push(self.ack()?);
+        }
+        Ok(actions)
+    }
+
+    /// The connection is lost. A round key is worth nothing without it, a masked sum stays.
+    pub fn disconnected(&mut self) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Holding(pending) | Phase::Averaging(Some(pending)) => Phase::Holding(pending),
+            _ => Phase::Idle,
+        };
+    }
+
+    /// A frame of the relay has arrived.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that this frame meets. The machine is then where it was, or out of the attempt.
+    pub fn handle(&mut self, frame: RelayFrame, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+        match frame {
+            RelayFrame::Open {
+                round,
+                attempt,
+                previous,
+                model,
+                deadline_ms,
+            } => self.open(round, attempt, previous, model, deadline_ms),
+            RelayFrame::Keys(bundle) => self.keys(bundle, unix_s),
+            RelayFrame::Shares(shares) => self.shares(shares, unix_s),
+            RelayFrame::Collect { ctx, first_chunk } => self.collect(ctx, first_chunk),
+            RelayFrame::Outcome(outcome) => self.outcome(outcome, unix_s),
+            RelayFrame::Checkpoint(checkpoint) => self.checkpoint(checkpoint, unix_s),
+            RelayFrame::Waiting { missing, for_s } => Ok(vec![Action::Waiting { missing, for_s }]),
+            RelayFrame::Refused(refusal) => Ok(vec![Action::TurnedAway(refusal)]),
+            RelayFrame::Finished { rounds } => Ok(vec![Action::Finish { rounds }]),
+        }
+    }
+
+    fn open(
+        &mut self,
+        round: u64,
+        attempt: u32,
+        previous: Digest,
+        model: Digest,
+        deadline_ms: u64,
+    ) -> Result<Vec<Action>, Refusal> {
+        if matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_)) {
+            return Err(Refusal::Unexpected { what: Kind::Open });
+        }
+        if round != self.chain.round + 1 || attempt <= self.joined {
+            let (done, joined) = (self.chain.round, self.joined);
+            return Err(Refusal::NotNext {
+                round,
+                attempt,
+                done,
+                joined,
+            });
+        }
+        self.chain.check_base(round, previous, model)?;
+        self.phase = Phase::Training(Training { round, attempt });
+        Ok(vec![Action::Train {
+            round,
+            attempt,
+            deadline_ms,
+        }])
+    }
+
+    /// The update for `round` is ready, and with it a fresh round key. Returns nothing if it came too late.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub fn trained(
+        &mut self,
+        round: u64,
+        round_key: [u8; 32],
+        unix_s: u64,
+    ) -> Result<Vec<Action>, WireError> {
+        let Phase::Training(training) = &self.phase else {
+            return Ok(Vec::new());
+        };
+        if training.round != round {
+            return Ok(Vec::new());
+        }
+        let attempt = training.attempt;
+        let timeouts = self.manifest.timeouts();
+        let lifetime_s = timeouts.training_s
+            + timeouts.keys_s
+            + timeouts.shares_s
+            + self.manifest.transfer_timeout().as_secs();
+        let keys = Keys {
+            sid: self.manifest.sid(),
+            node: self.identity.node_id(),
+            round,
+            attempt,
+            previous: self.chain.previous,
+            model: self.chain.model,
+            round_key,
+            expires_unix_s: unix_s + lifetime_s,
+        };
+        let keys = Signed::new(&keys, &self.identity)?;
+        self.joined = attempt;
+        self.phase = Phase::Offered(Offered {
+            keys: keys.clone(),
+            attempt,
+        });
+        Ok(vec![Action::Send(NodeFrame::Keys(keys))])
+    }
+
+    fn keys(&mut self, bundle: Vec<Signed<Keys>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        let Phase::Offered(Offered { keys, attempt }) = phase else {
+            self.phase = phase;
+            return Err(Refusal::Unexpected { what: Kind::Keys });
+        };
+        let participants = Participants::verify(bundle, &self.manifest, &self.chain, unix_s)?;
+        if participants.attempt() != attempt || !participants.bundle().contains(&keys) {
+            return Err(Refusal::OwnKeys);
+        }
+        self.sent
+            .check(&self.manifest, self.chain.model, &participants.set())?;
+        let ctx = participants.ctx();
+        let peers = participants.peers_of(self.identity.node_id());
+        self.phase = Phase::Sealing(participants);
+        Ok(vec![Action::Seal { ctx, peers }])
+    }
+
+    /// The seeds are sealed, one to each peer.
+    ///
+    /// # Errors
+    /// [`WireError`] if a message cannot be encoded.
+    pub fn sealed(
+        &mut self,
+        ctx: Digest,
+        sealed: Vec<(NodeId, Vec<u8>)>,
+    ) -> Result<Vec<Action>, WireError> {
+        let from = self.identity.node_id();
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        let Phase::Sealing(participants) = phase else {
+            self.phase = phase;
+            return Ok(Vec::new());
+        };
+        let shares: Result<Vec<_>, _> = sealed
+            .into_iter()
+            .map(|(to, sealed)| {
+                Signed::new(
+                    &Share {
+                        ctx,
+                        from,
+                        to,
+                        sealed,
+                    },
+                    &self.identity,
+                )
+            })
+            .collect();
+        self.phase = Phase::Opening(Opening {
+            participants,
+            sealed: BTreeMap::new(),
+        });
+        Ok(vec![Action::Send(NodeFrame::Shares(shares?))])
+    }
+
+    fn shares(&mut self, shares: Vec<Signed<Share>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        let Phase::Opening(mut opening) = phase else {
+            self.phase = phase;
+            return Err(Refusal::Unexpected { what: Kind::Share });
+        };
+        let own = self.identity.node_id();
+        for signed in shares {
+            let share = signed.verify(&self.manifest, unix_s)?;
+            let signer = share.from;
+            if share.ctx != opening.participants.ctx() {
+                return Err(Refusal::Stale {
+                    what: Kind::Share,
+                    signer,
+                });
+            }
+            if share.to != own || signer == own || !opening.participants.contains(signer) {
+                return Err(Refusal::Stranger(if share.to == own {
+                    signer
+                } else {
+                    share.to
+                }));
+            }
+            if opening.sealed.insert(signer, share.sealed).is_some() {
+                return Err(Refusal::Duplicate {
+                    what: Kind::Share,
+                    signer,
+                });
+            }
+        }
+        if opening.sealed.len() + 1 < opening.participants.len() {
+            self.phase = Phase::Opening(opening);
+            return Ok(Vec::new());
+        }
+        let complete = CompleteShares {
+            ctx: opening.participants.ctx(),
+            sealed: opening.sealed,
+        };
+        self.phase = Phase::Summing(opening.participants);
+        Ok(vec![Action::Sum(complete)])
+    }
+
+    /// The masked sum is computed; `root` is its chunk root.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub fn summed(&mut self, ctx: Digest, root: Digest) -> Result<Vec<Action>, WireError> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        let Phase::Summing(participants) = phase else {
+            self.phase = phase;
+            return Ok(Vec::new());
+        };
+        let sum = Sum {
+            ctx,
+            node: self.identity.node_id(),
+            root,
+        };
+        let sum = Signed::new(&sum, &self.identity)?;
+        let pending = Pending {
+            participants,
+            sum: sum.clone(),
+        };
+        self.phase = Phase::Holding(pending.clone());
+        Ok(vec![
+            Action::Keep(pending),
+            Action::Send(NodeFrame::Sum(sum)),
+        ])
+    }
+
+    fn collect(&mut self, ctx: Digest, first_chunk: u32) -> Result<Vec<Action>, Refusal> {
+        let Phase::Holding(pending) = &self.phase else {
+            return Err(Refusal::Unexpected {
+                what: Kind::Collect,
+            });
+        };
+        if pending.participants.ctx() != ctx {
+            let signer = self.identity.node_id();
+            return Err(Refusal::Stale {
+                what: Kind::Collect,
+                signer,
+            });
+        }
+        let participants = pending.participants.set();
+        // Checked again: the outbox may be older than a sum on the same model.
+        self.sent
+            .check(&self.manifest, self.chain.model, &participants)?;
+        let mut actions = Vec::with_capacity(2);
+        if self.sent.record(self.chain.model, participants) {
+            actions.push(Action::Record(self.sent.clone()));
+        }
+        actions.push(Action::Upload { ctx, first_chunk });
+        Ok(actions)
+    }
+
+    fn outcome(
+        &mut self,
+        outcome: super::outcome::Outcome,
+        unix_s: u64,
+    ) -> Result<Vec<Action>, Refusal> {
+        if matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_)) {
+            return Err(Refusal::Unexpected {
+                what: Kind::Outcome,
+            });
+        }
+        let own = match &self.phase {
+            Phase::Holding(pending) => Some((&pending.participants, &pending.sum)),
+            _ => None,
+        };
+        let outcome = CheckedOutcome::verify(outcome, own, &self.manifest, &self.chain, unix_s)?;
+        let pending = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Holding(pending) => Some(pending),
+            _ => None,
+        };
+        self.phase = Phase::Averaging(pending);
+        Ok(vec![Action::Average(outcome)])
+    }
+
+    /// The result was checked and averaged.
+    ///
+    /// # Errors
+    /// [`WireError`] if the acknowledgement cannot be encoded.
+    pub fn averaged(&mut self, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
+        if !matches!(self.phase, Phase::Averaging(_)) {
+            return Ok(Vec::new());
+        }
+        self.advance(averaged.chain)
+    }
+
+    fn checkpoint(
+        &mut self,
+        checkpoint: super::outcome::Checkpoint,
+        unix_s: u64,
+    ) -> Result<Vec<Action>, Refusal> {
+        let busy = matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_));
+        if busy || checkpoint.chain.round <= self.chain.round {
+            return Err(Refusal::Unexpected {
+                what: Kind::Checkpoint,
+            });
+        }
+        let checkpoint = checkpoint.verify(&self.manifest, unix_s)?;
+        self.phase = Phase::Adopting(checkpoint.clone());
+        Ok(vec![Action::Adopt(checkpoint)])
+    }
+
+    /// The certified model has arrived and holds.
+    ///
+    /// # Errors
+    /// [`WireError`] if the acknowledgement cannot be encoded.
+    pub fn adopted(&mut self) -> Result<Vec<Action>, WireError> {
+        match &self.phase {
+            Phase::Adopting(checkpoint) => {
+                let chain = checkpoint.chain();
+                self.advance(chain)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn advance(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
+        self.chain = chain;
+        self.joined = 0;
+        self.phase = Phase::Idle;
+        Ok(vec![Action::Commit(chain), self.ack()?])
+    }
+
+    fn ack(&self) -> Result<Action, WireError> {
+        let ack = ResultAck {
+            sid: self.manifest.sid(),
+            node: self.identity.node_id(),
+            round: self.chain.round,
+            result: self.chain.previous,
+            model: self.chain.model,
+        };
+        Ok(Action::Send(NodeFrame::Ack(Signed::new(
+            &ack,
+            &self.identity,
+        )?)))
+    }
+
+    /// The driver could not do what the machine asked for: the node leaves the attempt, and tells the relay why.
+    ///
+    /// A masked sum that is already held is kept: it may still be asked for.
+    pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {
+        let (round, attempt) = match &self.phase {
+            Phase::Training(training) => (training.round, training.attempt),
+            _ => (self.chain.round + 1, self.joined),
+        };
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Holding(pending) | Phase::Averaging(Some(pending)) => Phase::Holding(pending),
+            _ => Phase::Idle,
+        };
+        vec![Action::Send(NodeFrame::Refused {
+            round,
+            attempt,
+            refusal,
+        })]
+    }
+}

@@ -1,0 +1,144 @@
+//! V, the participants of an attempt, and the context that binds everything they do to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::chain::Chain;
+use super::message::{Keys, Signed};
+use super::refusal::{Kind, Refusal};
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+
+/// The participants of an attempt, whose keys were all checked.
+#[derive(Clone, Debug)]
+pub struct Participants {
+    ctx: Digest,
+    round: u64,
+    attempt: u32,
+    keys: BTreeMap<NodeId, [u8; 32]>,
+    bundle: Vec<Signed<Keys>>,
+}
+
+impl Participants {
+    /// Checks a bundle of keys against the manifest and the chain that the checker itself follows.
+    ///
+    /// The context is SHA-256 of `"smpcfl/1 ctx"`, the number of ring elements (LE64) and every Keys message in
+    /// order of node id. Keys messages all have the same length, so their concatenation is unambiguous.
+    ///
+    /// # Errors
+    /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, fewer than `min_nodes`,
+    /// another session, model or previous result, a round that is not next, keys of different attempts, or an
+    /// expired key.
+    pub fn verify(
+        bundle: Vec<Signed<Keys>>,
+        manifest: &Manifest,
+        chain: &Chain,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let mut checked = BTreeMap::new();
+        for signed in bundle {
+            let keys = signed.verify(manifest, unix_s)?;
+            let signer = keys.node;
+            if checked.insert(signer, (keys, signed)).is_some() {
+                return Err(Refusal::Duplicate {
+                    what: Kind::Keys,
+                    signer,
+                });
+            }
+        }
+        if checked.len() < manifest.min_nodes() {
+            let (found, min_nodes) = (count(checked.len()), count(manifest.min_nodes()));
+            return Err(Refusal::TooFew { found, min_nodes });
+        }
+        let mut attempt = None;
+        for (signer, (keys, _)) in &checked {
+            chain.check(manifest, keys)?;
+            if *attempt.get_or_insert(keys.attempt) != keys.attempt {
+                return Err(Refusal::Stale {
+                    what: Kind::Keys,
+                    signer: *signer,
+                });
+            }
+            if keys.expires_unix_s <= unix_s {
+                return Err(Refusal::KeyExpired(*signer));
+            }
+        }
+        let elements = (manifest.elements() as u64).to_le_bytes();
+        let mut parts: Vec<&[u8]> = vec![b"smpcfl/1 ctx", &elements];
+        parts.extend(checked.values().map(|(_, signed)| signed.bytes()));
+        let ctx = Digest::sha256(&parts);
+        let mut keys = BTreeMap::new();
+        let mut bundle = Vec::with_capacity(checked.len());
+        for (signer, (message, signed)) in checked {
+            keys.insert(signer, message.round_key);
+            bundle.push(signed);
+        }
+        let attempt = attempt.unwrap_or_default();
+        Ok(Self {
+            ctx,
+            round: chain.round + 1,
+            attempt,
+            keys,
+            bundle,
+        })
+    }
+
+    /// The context of the attempt.
+    pub fn ctx(&self) -> Digest {
+        self.ctx
+    }
+
+    /// Round, from 1.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// Attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Number of participants.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Never true: an attempt has at least three participants.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether `id` takes part.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.keys.contains_key(&id)
+    }
+
+    /// The participants' ids, in order.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.keys.keys().copied()
+    }
+
+    /// The participants' ids as a set.
+    pub fn set(&self) -> BTreeSet<NodeId> {
+        self.keys.keys().copied().collect()
+    }
+
+    /// Everyone but `id`, with their round keys.
+    pub fn peers_of(&self, id: NodeId) -> Vec<(NodeId, [u8; 32])> {
+        self.keys
+            .iter()
+            .filter(|(peer, _)| **peer != id)
+            .map(|(id, key)| (*id, *key))
+            .collect()
+    }
+
+    /// The signed keys, in order of node id.
+    pub fn bundle(&self) -> &[Signed<Keys>] {
+        &self.bundle
+    }
+}
+
+/// A number of nodes as it travels. Rosters are far smaller than 2^32.
+pub(super) fn count(nodes: usize) -> u32 {
+    u32::try_from(nodes).unwrap_or(u32::MAX)
+}

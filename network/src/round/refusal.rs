@@ -1,0 +1,237 @@
+//! Why an honest party does not go on. Refusals travel, so that node and relay show the same reason.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::identity::NodeId;
+
+/// A reason not to go on with an attempt. The process that refuses keeps running.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    // The other side does not belong here.
+    /// The manifests differ.
+    #[error("the other side has another manifest (sid {theirs}, ours is {ours})")]
+    Manifest {
+        /// Our sid.
+        ours: Digest,
+        /// Their sid.
+        theirs: Digest,
+    },
+    /// A signer or addressee who is not in the manifest, or not in this attempt.
+    #[error("{0} does not belong to this round")]
+    Stranger(NodeId),
+    /// The manifest lists the node as expired.
+    #[error("{0} has expired in the manifest")]
+    Expired(NodeId),
+
+    // A message is wrong in itself.
+    /// A signature that does not verify, or a message that does not decode.
+    #[error("a {what} message of {signer} is invalid")]
+    Invalid {
+        /// Kind of message.
+        what: Kind,
+        /// Who is said to have signed it.
+        signer: NodeId,
+    },
+    /// Two messages where one is allowed.
+    #[error("{signer} appears twice with a {what} message")]
+    Duplicate {
+        /// Kind of message.
+        what: Kind,
+        /// Signer.
+        signer: NodeId,
+    },
+    /// A message for another context, round or attempt.
+    #[error("a {what} message of {signer} belongs to another round or attempt")]
+    Stale {
+        /// Kind of message.
+        what: Kind,
+        /// Signer.
+        signer: NodeId,
+    },
+    /// A frame that the protocol has no place for at this point.
+    #[error("an unexpected {what} message")]
+    Unexpected {
+        /// Kind of message.
+        what: Kind,
+    },
+
+    // The round is not one that the node may join.
+    /// Fewer participants than the manifest's minimum.
+    #[error("{found} participants are fewer than min_nodes = {min_nodes}")]
+    TooFew {
+        /// Participants offered.
+        found: u32,
+        /// The manifest's minimum.
+        min_nodes: u32,
+    },
+    /// The bundle lacks this node's own keys, or has others in their place.
+    #[error("the keys that this node sent are missing from the bundle, or were changed")]
+    OwnKeys,
+    /// A round key that has expired.
+    #[error("the round key of {0} has expired")]
+    KeyExpired(NodeId),
+    /// Another model than the node's own.
+    #[error("round {round} is to start from model {theirs}, but ours is {ours}")]
+    Model {
+        /// Round.
+        round: u64,
+        /// Our model.
+        ours: Digest,
+        /// Their model.
+        theirs: Digest,
+    },
+    /// Another previous result than the node's own.
+    #[error("round {round} builds on result {theirs}, but ours is {ours}")]
+    Previous {
+        /// Round.
+        round: u64,
+        /// Our previous result.
+        ours: Digest,
+        /// Their previous result.
+        theirs: Digest,
+    },
+    /// Not the round that comes next, or an attempt that is over.
+    #[error(
+        "round {round}, attempt {attempt} is not next; this node is past round {done}, attempt {joined}"
+    )]
+    NotNext {
+        /// Round offered.
+        round: u64,
+        /// Attempt offered.
+        attempt: u32,
+        /// Last round completed.
+        done: u64,
+        /// Last attempt joined in the round after it.
+        joined: u32,
+    },
+    /// The difference rule: subtracting two sums on one model could single out too few organisations.
+    #[error(
+        "this node has already sent a sum on this model with {}; a rerun must have the same participants or \
+         differ by {needed} organisations, and this one differs by {differ}",
+        list(sent_with)
+    )]
+    Difference {
+        /// Participants of the earlier sum.
+        sent_with: Vec<NodeId>,
+        /// Organisations by which the two sets differ.
+        differ: u32,
+        /// collusion + 2.
+        needed: u32,
+    },
+
+    // A share or an update is unusable.
+    /// A sealed share that does not open.
+    #[error("the share from {from} does not open")]
+    Share {
+        /// Who sealed it.
+        from: NodeId,
+    },
+    /// The node's own update cannot be encoded, or its outbox cannot be written.
+    #[error("the node cannot contribute: {0}")]
+    CannotContribute(String),
+
+    // The result is wrong.
+    /// The root over the result's bytes differs from the announced one.
+    #[error("the result's bytes hash to {found}, not to the announced {announced}")]
+    ResultRoot {
+        /// Announced root.
+        announced: Digest,
+        /// Root of what arrived.
+        found: Digest,
+    },
+    /// The masked sum of this node is not the one it sent.
+    #[error("the result lists another sum for this node than the one it sent")]
+    OwnSum,
+    /// A sum of a participant is missing from the result.
+    #[error("the result lacks the sum of {0}")]
+    MissingSum(NodeId),
+    /// A coordinate beyond what the participants can add up to.
+    #[error("coordinate {index} of the result is {value}; {limit} is the most that is possible")]
+    OutOfRange {
+        /// Index of the coordinate.
+        index: u64,
+        /// Its signed value.
+        value: i64,
+        /// |V| · B.
+        limit: u64,
+    },
+    /// Counters that no honest participants can add up to.
+    #[error("the result's counters are impossible: {0}")]
+    Counters(String),
+    /// The relay announces another model than the average.
+    #[error("the relay announces model {announced}, but the average is {computed}")]
+    Averaged {
+        /// Announced hash.
+        announced: Digest,
+        /// Hash of the node's own average.
+        computed: Digest,
+    },
+    /// A checkpoint without enough valid acknowledgements, or with other bytes.
+    #[error(
+        "the checkpoint of round {round} has {valid} valid acknowledgements; {needed} are needed"
+    )]
+    Checkpoint {
+        /// Round.
+        round: u64,
+        /// Valid acknowledgements found.
+        valid: u32,
+        /// min_nodes.
+        needed: u32,
+    },
+    /// The relay has neither the result nor a certified model that this node lacks.
+    #[error("the relay is at round {relay} and cannot bring this node up from round {node}")]
+    CannotCatchUp {
+        /// Rounds that the relay has completed.
+        relay: u64,
+        /// Rounds that the node has completed.
+        node: u64,
+    },
+}
+
+/// Kind of message, for refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// First frame of a connection.
+    Hello,
+    /// Opening of a round.
+    Open,
+    /// Round keys.
+    Keys,
+    /// Sealed share.
+    Share,
+    /// Masked sum.
+    Sum,
+    /// Request for the body of a masked sum.
+    Collect,
+    /// Result of a round.
+    Outcome,
+    /// Acknowledgement of a result.
+    Ack,
+    /// Certified model.
+    Checkpoint,
+    /// Bulk body.
+    Body,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Hello => "hello",
+            Self::Open => "open",
+            Self::Keys => "keys",
+            Self::Share => "share",
+            Self::Sum => "sum",
+            Self::Collect => "collect",
+            Self::Outcome => "result",
+            Self::Ack => "acknowledgement",
+            Self::Checkpoint => "checkpoint",
+            Self::Body => "body",
+        })
+    }
+}
+
+fn list(ids: &[NodeId]) -> String {
+    let ids: Vec<_> = ids.iter().map(NodeId::to_string).collect();
+    ids.join(", ")
+}

@@ -1,0 +1,349 @@
+//! The relay's side of a round.
+//!
+//! The machine decides; its driver moves bytes. Everything that happens is an [`Event`], everything to be done an
+//! [`Action`], and each phase is a struct that owns only what is valid in it and is consumed by its transition:
+//!
+//! ```text
+//! Gathering ─► Offers ─► Shares ─► Sums ─► Bodies ─► Averaging ─► Acks ─► Offers … ─► Done
+//!     ▲           │         │        │        │                     │
+//!     └───────────┴─────────┴────────┴────────┴─────────────────────┘  too few nodes: wait for them
+//! ```
+
+mod acks;
+mod bodies;
+mod gathering;
+mod offers;
+mod session;
+mod shares;
+mod sums;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::average::Averaged;
+use super::chain::Chain;
+use super::outcome::{Checkpoint, Outcome};
+use super::refusal::{Kind, Refusal};
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::wire::{NodeFrame, RelayFrame};
+
+use acks::Acks;
+use bodies::{AveragingSum, Bodies};
+use gathering::Gathering;
+use offers::Offers;
+use session::Session;
+use shares::Shares;
+use sums::Sums;
+
+/// What the relay's operator may choose. All else stands in the manifest.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Rounds to complete, those before a restart included.
+    pub rounds: u64,
+    /// Part of the available nodes that is asked to take part in a round, in (0, 1].
+    pub fraction_fit: f64,
+    /// Least number of participants; never under the manifest's.
+    pub min_nodes: usize,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A frame of an authenticated node. The first one of a connection is its hello.
+    Frame(NodeId, NodeFrame),
+    /// A node's connection is gone.
+    Lost(NodeId),
+    /// A masked sum has arrived whole, and every chunk was as announced.
+    BodyAdded(NodeId),
+    /// The sum was averaged; `root` is its chunk root.
+    Averaged {
+        /// The average.
+        averaged: Averaged,
+        /// Chunk root of X.
+        root: Digest,
+    },
+    /// The sum cannot be averaged: some participant lied about its counters or bounds.
+    Impossible(Refusal),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this frame to a node.
+    Send(NodeId, RelayFrame),
+    /// Close a node's connection for this reason.
+    TurnAway(NodeId, Refusal),
+    /// Make an empty accumulator for the sums of this attempt.
+    Accumulate {
+        /// Context.
+        ctx: Digest,
+    },
+    /// Ask the node for its masked sum, whose bytes have this root, from the first chunk that is missing.
+    Collect {
+        /// Who.
+        node: NodeId,
+        /// Context.
+        ctx: Digest,
+        /// Signed root.
+        root: Digest,
+    },
+    /// Average the accumulated sum onto the global model.
+    Average {
+        /// State before the round.
+        chain: Chain,
+        /// Context.
+        ctx: Digest,
+        /// Number of participants.
+        nodes: usize,
+    },
+    /// Forget the accumulator.
+    Discard,
+    /// Make the averaged model and this state durable.
+    Commit(Chain),
+    /// Send the last result and its bytes.
+    Deliver(NodeId, Outcome),
+    /// Send the certified model and its bytes.
+    Restore(NodeId, Checkpoint),
+    /// Tell the operator.
+    Report(Report),
+    /// All rounds are done.
+    Finish,
+}
+
+/// What an operator wants to know.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// A node is here.
+    Joined(NodeId),
+    /// A node is gone.
+    Lost(NodeId),
+    /// An attempt begins.
+    Opened {
+        /// Round.
+        round: u64,
+        /// Attempt.
+        attempt: u32,
+        /// Nodes asked to take part.
+        nodes: usize,
+    },
+    /// Participants are fixed.
+    Participants {
+        /// Round.
+        round: u64,
+        /// Who.
+        nodes: Vec<NodeId>,
+    },
+    /// The attempt is over without a result.
+    Abandoned {
+        /// Round.
+        round: u64,
+        /// Attempt.
+        attempt: u32,
+        /// On whose account.
+        nodes: Vec<NodeId>,
+    },
+    /// A node does not go on, or was refused.
+    Refused(NodeId, Refusal),
+    /// Nothing goes on without these nodes.
+    Waiting {
+        /// Who is missing.
+        missing: Vec<NodeId>,
+        /// For how long.
+        since: Duration,
+        /// Whether the round must have exactly its former participants (the difference rule).
+        same_participants: bool,
+    },
+    /// A round is complete.
+    Completed(Box<Completed>),
+}
+
+/// A completed round.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// Round.
+    pub round: u64,
+    /// Attempts that it took.
+    pub attempts: u32,
+    /// Number of participants.
+    pub nodes: u32,
+    /// Sums of their counters; metrics are of the model before this round.
+    pub totals: fl_shaders::Counters,
+    /// Hash of the new model.
+    pub model: Digest,
+}
+
+/// The relay's state machine.
+pub struct Relay {
+    session: Session,
+    phase: Phase,
+}
+
+enum Phase {
+    Gathering(Gathering),
+    Offers(Offers),
+    Shares(Shares),
+    Sums(Sums),
+    Bodies(Bodies),
+    Averaging(AveragingSum),
+    Acks(Acks),
+    Done,
+}
+
+impl Relay {
+    /// A relay at `chain` whose clock, `now`, starts at 0 when Unix time is `epoch_unix_s`. `seed` decides which
+    /// nodes are sampled.
+    pub fn new(
+        manifest: Arc<Manifest>,
+        settings: Settings,
+        chain: Chain,
+        epoch_unix_s: u64,
+        seed: [u8; 32],
+    ) -> Self {
+        let session = Session::new(manifest, settings, chain, epoch_unix_s, seed);
+        Self {
+            session,
+            phase: Phase::Gathering(Gathering::at_start(Duration::ZERO)),
+        }
+    }
+
+    /// Where the relay stands.
+    pub fn chain(&self) -> Chain {
+        self.session.chain
+    }
+
+    /// Takes in what happened at `now`, and says what to do, in order.
+    pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
+        let session = &mut self.session;
+        session.now = now;
+        let phase = std::mem::replace(&mut self.phase, Phase::Done);
+        self.phase = match event {
+            Event::Frame(node, NodeFrame::Hello(hello)) => {
+                let holds = session.greet(node, &hello);
+                match phase {
+                    Phase::Bodies(bodies) if session.is_here(node) => {
+                        bodies.returned(session, node, holds)
+                    }
+                    phase => phase.without(session, node),
+                }
+            }
+            Event::Frame(node, _) | Event::BodyAdded(node) if !session.is_here(node) => {
+                session.refuse(node, Refusal::Unexpected { what: Kind::Hello });
+                phase
+            }
+            Event::Frame(node, NodeFrame::Ack(ack)) => {
+                session.acknowledged(node, &ack);
+                phase
+            }
+            Event::Frame(
+                node,
+                NodeFrame::Refused {
+                    round,
+                    attempt,
+                    refusal,
+                },
+            ) => {
+                session.report(Report::Refused(node, refusal.clone()));
+                phase.refused(session, node, (round, attempt), &refusal)
+            }
+            Event::Frame(node, frame) => phase.frame(session, node, frame),
+            Event::Lost(node) => {
+                session.lost(node);
+                phase.without(session, node)
+            }
+            Event::BodyAdded(node) => match phase {
+                Phase::Bodies(bodies) => bodies.added(session, node),
+                phase => phase,
+            },
+            Event::Averaged { averaged, root } => match phase {
+                Phase::Averaging(averaging) => averaging.averaged(session, averaged, root),
+                phase => phase,
+            },
+            Event::Impossible(refusal) => match phase {
+                Phase::Averaging(averaging) => averaging.impossible(session, &refusal),
+                phase => phase,
+            },
+            Event::Tick => phase,
+        }
+        .advance(session);
+        std::mem::take(&mut session.actions)
+    }
+}
+
+impl Phase {
+    /// A frame that belongs to a phase.
+    fn frame(self, session: &mut Session, node: NodeId, frame: NodeFrame) -> Self {
+        let what = match &frame {
+            NodeFrame::Keys(_) => Kind::Keys,
+            NodeFrame::Shares(_) => Kind::Share,
+            _ => Kind::Sum,
+        };
+        match (self, frame) {
+            (Self::Offers(offers), NodeFrame::Keys(keys)) => offers.offered(session, node, keys),
+            (Self::Shares(shares), NodeFrame::Shares(list)) => shares.shared(session, node, list),
+            (Self::Sums(sums), NodeFrame::Sum(sum)) => sums.summed(session, node, sum),
+            // A node that returns says again what its outbox holds.
+            (phase @ Self::Bodies(_), NodeFrame::Sum(_)) => phase,
+            (phase, _) => {
+                // Late, not hostile: the attempt that it belongs to is over.
+                session.report(Report::Refused(node, Refusal::Unexpected { what }));
+                phase
+            }
+        }
+    }
+
+    /// A node has left the attempt or is gone.
+    fn without(self, session: &mut Session, node: NodeId) -> Self {
+        match self {
+            Self::Offers(offers) => offers.without(session, node),
+            Self::Shares(shares) if shares.participants.contains(node) => session.abandon(&[node]),
+            Self::Sums(sums) if sums.participants.contains(node) => session.abandon(&[node]),
+            phase => phase,
+        }
+    }
+
+    /// A node refuses to go on.
+    fn refused(
+        self,
+        session: &mut Session,
+        node: NodeId,
+        (round, attempt): (u64, u32),
+        refusal: &Refusal,
+    ) -> Self {
+        if round != session.chain.round + 1 || attempt != session.attempt {
+            return self;
+        }
+        match refusal {
+            Refusal::Difference { sent_with, .. } => {
+                session.require(sent_with);
+                match self {
+                    phase @ (Self::Offers(_) | Self::Shares(_) | Self::Sums(_)) => {
+                        drop(phase);
+                        session.abandon(&[])
+                    }
+                    phase => phase,
+                }
+            }
+            _ => {
+                session.exclude(node);
+                self.without(session, node)
+            }
+        }
+    }
+
+    /// Goes on as far as what is at hand and the time allow.
+    fn advance(self, session: &mut Session) -> Self {
+        match self {
+            Self::Gathering(gathering) => gathering.advance(session),
+            Self::Offers(offers) => offers.advance(session),
+            Self::Shares(shares) => shares.advance(session),
+            Self::Sums(sums) => sums.advance(session),
+            Self::Bodies(bodies) => bodies.advance(session),
+            Self::Acks(acks) => acks.advance(session),
+            phase @ (Self::Averaging(_) | Self::Done) => phase,
+        }
+    }
+}

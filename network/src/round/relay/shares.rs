@@ -1,0 +1,119 @@
+//! Collecting sealed shares. They are handed out only when all are in, so that nobody can be summing while somebody
+//! has not shared yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Phase;
+use super::session::Session;
+use super::sums::Sums;
+use crate::identity::NodeId;
+use crate::round::message::{Share, Signed};
+use crate::round::participants::Participants;
+use crate::round::refusal::{Kind, Refusal};
+use crate::wire::RelayFrame;
+
+pub(super) struct Shares {
+    pub(super) participants: Participants,
+    /// By addressee.
+    boxes: BTreeMap<NodeId, Vec<Signed<Share>>>,
+    shared: BTreeSet<NodeId>,
+    deadline: Duration,
+}
+
+impl Shares {
+    pub(super) fn new(participants: Participants, deadline: Duration) -> Self {
+        Self {
+            participants,
+            boxes: BTreeMap::new(),
+            shared: BTreeSet::new(),
+            deadline,
+        }
+    }
+
+    pub(super) fn shared(
+        mut self,
+        session: &mut Session,
+        node: NodeId,
+        list: Vec<Signed<Share>>,
+    ) -> Phase {
+        match self.check(session, node, list) {
+            Ok(addressed) => {
+                for (to, share) in addressed {
+                    self.boxes.entry(to).or_default().push(share);
+                }
+                self.shared.insert(node);
+                Phase::Shares(self)
+            }
+            Err(refusal) => {
+                session.exclude(node);
+                session.refuse(node, refusal);
+                session.abandon(&[node])
+            }
+        }
+    }
+
+    /// One share for every other participant, each signed by `node`.
+    fn check(
+        &self,
+        session: &Session,
+        node: NodeId,
+        list: Vec<Signed<Share>>,
+    ) -> Result<BTreeMap<NodeId, Signed<Share>>, Refusal> {
+        if !self.participants.contains(node) {
+            return Err(Refusal::Stranger(node));
+        }
+        if self.shared.contains(&node) {
+            return Err(Refusal::Duplicate {
+                what: Kind::Share,
+                signer: node,
+            });
+        }
+        let mut addressed = BTreeMap::new();
+        for signed in list {
+            let share = signed.verify(&session.manifest, session.unix_s())?;
+            if share.ctx != self.participants.ctx() {
+                return Err(Refusal::Stale {
+                    what: Kind::Share,
+                    signer: share.from,
+                });
+            }
+            if share.from != node || share.to == node || !self.participants.contains(share.to) {
+                return Err(Refusal::Stranger(share.to));
+            }
+            if addressed.insert(share.to, signed).is_some() {
+                return Err(Refusal::Duplicate {
+                    what: Kind::Share,
+                    signer: node,
+                });
+            }
+        }
+        if addressed.len() + 1 != self.participants.len() {
+            return Err(Refusal::Invalid {
+                what: Kind::Share,
+                signer: node,
+            });
+        }
+        Ok(addressed)
+    }
+
+    pub(super) fn advance(self, session: &mut Session) -> Phase {
+        let missing: Vec<_> = self
+            .participants
+            .ids()
+            .filter(|id| !self.shared.contains(id))
+            .collect();
+        if missing.is_empty() {
+            for (node, shares) in self.boxes {
+                session.send(node, RelayFrame::Shares(shares));
+            }
+            let wait = session.manifest.transfer_timeout();
+            return Phase::Sums(Sums::new(self.participants, session.now + wait));
+        }
+        if session.now >= self.deadline {
+            missing.iter().for_each(|node| session.exclude(*node));
+            return session.abandon(&missing);
+        }
+        Phase::Shares(self)
+    }
+}

@@ -1,0 +1,99 @@
+//! Collecting the signed roots of the masked sums. A root says that its sum is in an outbox.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::bodies::Bodies;
+use super::session::Session;
+use super::{Action, Phase};
+use crate::identity::NodeId;
+use crate::round::message::{Signed, Sum};
+use crate::round::participants::Participants;
+use crate::round::refusal::{Kind, Refusal};
+
+pub(super) struct Sums {
+    pub(super) participants: Participants,
+    sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
+    deadline: Duration,
+}
+
+impl Sums {
+    pub(super) fn new(participants: Participants, deadline: Duration) -> Self {
+        Self {
+            participants,
+            sums: BTreeMap::new(),
+            deadline,
+        }
+    }
+
+    pub(super) fn summed(
+        mut self,
+        session: &mut Session,
+        node: NodeId,
+        signed: Signed<Sum>,
+    ) -> Phase {
+        match self.check(session, node, &signed) {
+            Ok(sum) => {
+                self.sums.insert(node, (signed, sum));
+                Phase::Sums(self)
+            }
+            Err(refusal) => {
+                session.exclude(node);
+                session.refuse(node, refusal);
+                session.abandon(&[node])
+            }
+        }
+    }
+
+    fn check(&self, session: &Session, node: NodeId, signed: &Signed<Sum>) -> Result<Sum, Refusal> {
+        let sum = signed.verify(&session.manifest, session.unix_s())?;
+        if sum.ctx != self.participants.ctx() {
+            return Err(Refusal::Stale {
+                what: Kind::Sum,
+                signer: sum.node,
+            });
+        }
+        if sum.node != node || !self.participants.contains(node) {
+            return Err(Refusal::Stranger(sum.node));
+        }
+        if self.sums.contains_key(&node) {
+            return Err(Refusal::Duplicate {
+                what: Kind::Sum,
+                signer: node,
+            });
+        }
+        Ok(sum)
+    }
+
+    pub(super) fn advance(self, session: &mut Session) -> Phase {
+        let missing: Vec<_> = self
+            .participants
+            .ids()
+            .filter(|id| !self.sums.contains_key(id))
+            .collect();
+        if missing.is_empty() {
+            let ctx = self.participants.ctx();
+            session.actions.push(Action::Accumulate { ctx });
+            for (node, (_, sum)) in &self.sums {
+                session.actions.push(Action::Collect {
+                    node: *node,
+                    ctx,
+                    root: sum.root,
+                });
+            }
+            let wait = session.manifest.transfer_timeout();
+            let deadline = session.now + wait;
+            return Phase::Bodies(Bodies::new(
+                self.participants,
+                self.sums,
+                deadline,
+                session.now,
+            ));
+        }
+        if session.now >= self.deadline {
+            missing.iter().for_each(|node| session.exclude(*node));
+            return session.abandon(&missing);
+        }
+        Phase::Sums(self)
+    }
+}

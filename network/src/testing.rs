@@ -1,0 +1,77 @@
+//! Consortia for tests.
+
+use std::sync::Arc;
+
+use fl_shaders::{FixedPoint, Parameters, Ring};
+
+use crate::digest::model_hash;
+use crate::identity::Identity;
+use crate::manifest::{Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable};
+
+/// Number of parameters of the test model.
+pub(crate) const PARAMETERS: usize = 6;
+
+/// A consortium of `n` nodes with a tiny model of zeros.
+pub(crate) struct Consortium {
+    pub(crate) identities: Vec<Identity>,
+    pub(crate) manifest: Arc<Manifest>,
+}
+
+impl Consortium {
+    pub(crate) fn new(n: usize) -> Self {
+        Self::with(n, |_| ())
+    }
+
+    pub(crate) fn with(n: usize, change: impl FnOnce(&mut ManifestFile)) -> Self {
+        let identities: Vec<_> = (0..n).map(|_| Identity::generate().unwrap()).collect();
+        let mut file = manifest_file(&identities);
+        change(&mut file);
+        let manifest = Manifest::sign(&file, &Identity::generate().unwrap()).unwrap();
+        Self {
+            identities,
+            manifest: Arc::new(manifest),
+        }
+    }
+}
+
+pub(crate) fn manifest_file(identities: &[Identity]) -> ManifestFile {
+    let plan = FixedPoint::new(Parameters {
+        ring: Ring::U32,
+        clip: 1.0,
+        fraction_bits: 23,
+        nodes_max: 128,
+        examples_max: 1000,
+        loss_fraction_bits: 8,
+    });
+    let nodes = identities
+        .iter()
+        .enumerate()
+        .map(|(k, identity)| NodeTable {
+            name: format!("node-{k}"),
+            organisation: format!("organisation {k}"),
+            key: hex::encode(identity.public_key().as_bytes()),
+            expires_unix_s: u64::MAX >> 1,
+        });
+    let layout = vec![
+        ParameterTable {
+            name: "weight".to_owned(),
+            shape: vec![2, 2],
+        },
+        ParameterTable {
+            name: "bias".to_owned(),
+            shape: vec![2],
+        },
+    ];
+    let model = ModelTable {
+        initial: model_hash(&[0.0; PARAMETERS]).to_hex(),
+        layout,
+    };
+    ManifestFile::new(
+        "test".to_owned(),
+        "localhost:4433".to_owned(),
+        &plan.unwrap(),
+        toml::Table::new(),
+        model,
+        nodes.collect(),
+    )
+}

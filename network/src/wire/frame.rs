@@ -1,0 +1,118 @@
+//! The frames of the control stream, one enum for each direction, and the headers of bulk bodies.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
+use crate::round::{Checkpoint, Outcome, Refusal};
+
+/// What a node tells the relay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum NodeFrame {
+    /// First frame of a connection: where the node stands.
+    Hello(Hello),
+    /// The node has trained and offers a round key.
+    Keys(Signed<Keys>),
+    /// Sealed shares, one for every other participant.
+    Shares(Vec<Signed<Share>>),
+    /// The masked sum is computed and kept; this is its root.
+    Sum(Signed<Sum>),
+    /// The result was checked and averaged.
+    Ack(Signed<ResultAck>),
+    /// The node takes no further part in this attempt.
+    Refused {
+        /// Round.
+        round: u64,
+        /// Attempt.
+        attempt: u32,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Where a node stands when it connects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// SHA-256 of the node's manifest.
+    pub sid: Digest,
+    /// Rounds that the node has completed.
+    pub round: u64,
+    /// Hash of the last result, or `sid` before the first.
+    pub previous: Digest,
+    /// Hash of the node's global model.
+    pub model: Digest,
+    /// Last attempt of the next round for which the node has signed keys; 0 for none.
+    pub attempt: u32,
+    /// The context of a masked sum that the node holds in its outbox.
+    pub pending: Option<Digest>,
+}
+
+/// What the relay tells a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum RelayFrame {
+    /// A round begins. Only a hint: the node compares it with its own chain.
+    Open {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// Result that the relay builds on.
+        previous: Digest,
+        /// Model that the relay builds on.
+        model: Digest,
+        /// When the relay goes on with whoever is ready, in milliseconds from now.
+        deadline_ms: u64,
+    },
+    /// The keys of all participants.
+    Keys(Vec<Signed<Keys>>),
+    /// The shares sealed to this node.
+    Shares(Vec<Signed<Share>>),
+    /// Every participant holds its masked sum; send the body from this chunk on.
+    Collect {
+        /// Context of the attempt.
+        ctx: Digest,
+        /// First chunk that the relay does not have.
+        first_chunk: u32,
+    },
+    /// The result of a round; its body follows on a stream of its own.
+    Outcome(Outcome),
+    /// A model that `min_nodes` participants have acknowledged; its body follows on a stream of its own.
+    Checkpoint(Checkpoint),
+    /// The round cannot begin or go on; these nodes are missing.
+    Waiting {
+        /// Who is missing.
+        missing: Vec<NodeId>,
+        /// For how long, in seconds.
+        for_s: u64,
+    },
+    /// The relay does not go on with this node.
+    Refused(Refusal),
+    /// All rounds are done.
+    Finished {
+        /// Rounds completed.
+        rounds: u64,
+    },
+}
+
+/// What precedes the raw bytes of a bulk stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkHeader {
+    /// What the body is.
+    pub kind: BulkKind,
+    /// Context of the attempt, or the hash of the model.
+    pub subject: Digest,
+    /// First chunk that is sent.
+    pub first_chunk: u32,
+}
+
+/// What a bulk body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BulkKind {
+    /// Chunk hashes of a masked sum (32 bytes each, all of them), then its chunks from `first_chunk` on.
+    Sum,
+    /// The sum over all participants.
+    Result,
+    /// The parameters of a model, little-endian `f32`.
+    Model,
+}

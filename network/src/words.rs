@@ -1,0 +1,72 @@
+//! Ring words in bulk bodies: little-endian, added up in place.
+
+use fl_shaders::{Ring, Word};
+
+/// Decodes as many little-endian words as `words` holds.
+pub(crate) fn read<W: Word>(bytes: &[u8], words: &mut [W]) {
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(W::BYTES)) {
+        let mut encoded = W::Bytes::default();
+        encoded.as_mut().copy_from_slice(bytes);
+        *word = W::from_le_bytes(encoded);
+    }
+}
+
+/// Adds the words in `bytes` to those in `sum`, modulo 2^w. Both are little-endian and equally long.
+pub fn add(ring: Ring, sum: &mut [u8], bytes: &[u8]) {
+    debug_assert_eq!(sum.len(), bytes.len());
+    match ring {
+        Ring::U32 => add_words::<u32, 4>(
+            sum,
+            bytes,
+            u32::from_le_bytes,
+            u32::wrapping_add,
+            u32::to_le_bytes,
+        ),
+        Ring::U64 => add_words::<u64, 8>(
+            sum,
+            bytes,
+            u64::from_le_bytes,
+            u64::wrapping_add,
+            u64::to_le_bytes,
+        ),
+    }
+}
+
+fn add_words<W, const N: usize>(
+    sum: &mut [u8],
+    bytes: &[u8],
+    read: fn([u8; N]) -> W,
+    add: fn(W, W) -> W,
+    write: fn(W) -> [u8; N],
+) {
+    for (a, b) in sum
+        .as_chunks_mut::<N>()
+        .0
+        .iter_mut()
+        .zip(bytes.as_chunks::<N>().0)
+    {
+        *a = write(add(read(*a), read(*b)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_wrap_and_do_not_carry_into_each_other() {
+        let mut sum = [0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0];
+        add(Ring::U32, &mut sum, &[1, 0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(sum, [0, 0, 0, 0, 3, 0, 0, 0]);
+        let mut sum = [0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0];
+        add(Ring::U64, &mut sum, &[1, 0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(sum, [0, 0, 0, 0, 4, 0, 0, 0]);
+    }
+
+    #[test]
+    fn reading_is_little_endian() {
+        let mut words = [0u32; 2];
+        read(&[1, 2, 3, 4, 255, 255, 255, 255], &mut words);
+        assert_eq!(words, [0x0403_0201, u32::MAX]);
+    }
+}
