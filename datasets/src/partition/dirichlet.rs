@@ -15,6 +15,8 @@ use crate::split::by_label;
 pub struct Concentration(f64);
 
 impl Concentration {
+    /// The concentration `alpha`.
+    ///
     /// # Errors
     ///
     /// [`Error::Concentration`] if `alpha` is out of range.
