@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use burn::tensor::TensorReadError;
 use thiserror::Error;
 
+use crate::Part;
+
 /// Failure of local training, evaluation, or a checkpoint.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -43,25 +45,63 @@ pub enum TrainError {
     /// A model with more than [`u32::MAX`] parameters.
     #[error("the model has more than {} parameters; use a smaller one", u32::MAX)]
     TooManyParameters,
-    /// A built-in model that cannot take data of this shape.
-    #[error("model {model} does not take {shape}; {hint}")]
+    /// A module or a checkpoint whose tensors are not those of the layout.
+    #[error(
+        "the tensors of this model are not those expected; \
+         check that every node and the relay use the same model"
+    )]
+    OtherLayout,
+    /// A name that is no built-in model.
+    #[error("there is no model {name:?}; use cnn or mlp")]
+    ModelName {
+        /// The name.
+        name: String,
+    },
+    /// A built-in model that cannot take examples of this shape.
+    #[error("model cnn does not take {shape}, only images of 4×4 pixels or more; use mlp")]
     ModelShape {
-        /// Name of the model.
-        model: &'static str,
         /// The shape of an example.
-        shape: String,
-        /// What to do.
-        hint: &'static str,
+        shape: fl_datasets::Shape,
+    },
+    /// A scaling for another number of columns than the data has.
+    #[error("the scaling has {columns} columns but the model takes {shape}; fit it on this data")]
+    ScalingShape {
+        /// Columns of the scaling.
+        columns: usize,
+        /// The shape of an example.
+        shape: fl_datasets::Shape,
     },
 
     // The data.
-    /// Data that no model can be trained on.
-    #[error("{part} set: {reason}")]
-    Data {
-        /// Which of the sets, `training` or `test`.
-        part: crate::Part,
+    /// Training without a training example.
+    #[error("the training set is empty; give this node at least one example")]
+    NoExamples,
+    /// More examples than a federated average can weigh.
+    #[error(
+        "the {part} set has more than {} examples; split it over more nodes",
+        u32::MAX
+    )]
+    TooManyExamples {
+        /// The set.
+        part: Part,
+    },
+    /// Data that could not be scaled.
+    #[error("{part} set")]
+    Scaling {
+        /// The set.
+        part: Part,
         /// What is wrong with it.
-        reason: String,
+        source: fl_datasets::Error,
+    },
+    /// A test set that does not go with the training set or the model.
+    #[error("the {part} set has {found} where the model has {expected}")]
+    OtherData {
+        /// The set.
+        part: Part,
+        /// What the model was made for.
+        expected: String,
+        /// What the data has.
+        found: String,
     },
 
     // The settings.

@@ -1,0 +1,235 @@
+//! The built-in models, and what must be known to make one again.
+
+mod cnn;
+mod mlp;
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use fl_datasets::{Dataset, Scaling, Schema, Shape};
+use serde::{Deserialize, Serialize};
+
+pub use cnn::Cnn;
+pub use mlp::Mlp;
+
+use crate::classification::check_schema;
+use crate::{
+    BurnTrainer, Classification, Classifier, Evaluation, Layout, LocalTrainer, Part, TrainError,
+    Training,
+};
+
+/// The architecture of a built-in model. Written `cnn` or `mlp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelKind {
+    /// A convolutional network, [`Cnn`]; for images of 4×4 pixels or more.
+    Cnn,
+    /// A multilayer perceptron, [`Mlp`]; for tables, and for any image as a row of pixels.
+    Mlp,
+}
+
+impl ModelKind {
+    /// The usual model for examples of this shape.
+    pub fn for_shape(shape: Shape) -> Self {
+        match shape {
+            Shape::Image { height, width, .. } if height.min(width) >= Cnn::SHORTEST_SIDE => {
+                Self::Cnn
+            }
+            Shape::Image { .. } | Shape::Table { .. } => Self::Mlp,
+        }
+    }
+}
+
+impl fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cnn => "cnn",
+            Self::Mlp => "mlp",
+        })
+    }
+}
+
+impl FromStr for ModelKind {
+    type Err = TrainError;
+
+    fn from_str(name: &str) -> Result<Self, TrainError> {
+        match name {
+            "cnn" => Ok(Self::Cnn),
+            "mlp" => Ok(Self::Mlp),
+            _ => Err(TrainError::ModelName { name: name.into() }),
+        }
+    }
+}
+
+/// A built-in model: its architecture, what goes in and what comes out.
+///
+/// Part of a federation's settings and of every checkpoint. Deserialising checks what
+/// [`new`](Self::new) checks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct ModelSpec {
+    kind: ModelKind,
+    schema: Schema,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scaling: Option<Scaling>,
+}
+
+impl ModelSpec {
+    /// A model of `kind` for data of `schema`, scaled by `scaling` before it enters the model.
+    ///
+    /// # Errors
+    ///
+    /// The model does not take examples of this shape, or the scaling has another number of
+    /// columns.
+    pub fn new(
+        kind: ModelKind,
+        schema: Schema,
+        scaling: Option<Scaling>,
+    ) -> Result<Self, TrainError> {
+        let shape = schema.shape();
+        if kind == ModelKind::Cnn && ModelKind::for_shape(shape) != ModelKind::Cnn {
+            return Err(TrainError::ModelShape { shape });
+        }
+        let columns = scaling.as_ref().map(|scaling| scaling.mean().len());
+        if let Some(columns) = columns.filter(|&columns| columns != shape.size()) {
+            return Err(TrainError::ScalingShape { columns, shape });
+        }
+        Ok(Self {
+            kind,
+            schema,
+            scaling,
+        })
+    }
+
+    /// The architecture.
+    pub fn kind(&self) -> ModelKind {
+        self.kind
+    }
+
+    /// Shape of an example and names of the classes.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// How features are scaled before they enter the model.
+    pub fn scaling(&self) -> Option<&Scaling> {
+        self.scaling.as_ref()
+    }
+
+    /// The layout of the model's flat vector.
+    ///
+    /// # Errors
+    ///
+    /// The model has too many parameters.
+    pub fn layout(&self) -> Result<Layout, TrainError> {
+        let device = Device::flex();
+        let (features, classes) = (self.schema.shape().size(), self.schema.classes().len());
+        match self.image() {
+            Some(image) => Layout::of(&Cnn::new(image, classes, &device)),
+            None => Layout::of(&Mlp::new(features, classes, &device)),
+        }
+    }
+
+    /// A trainer of this model on `device` with one participant's data, which is scaled here.
+    ///
+    /// # Errors
+    ///
+    /// The data has another schema or cannot be scaled, a training setting is out of its range, or
+    /// the model has too many parameters.
+    pub fn trainer(
+        &self,
+        training: Dataset,
+        test: Dataset,
+        settings: Training,
+        device: Device,
+    ) -> Result<Box<dyn LocalTrainer>, TrainError> {
+        let data = [
+            self.scale(Part::Training, training)?,
+            self.scale(Part::Test, test)?,
+        ];
+        let (features, classes) = (self.schema.shape().size(), self.schema.classes().len());
+        match self.image() {
+            Some(image) => boxed(move |d| Cnn::new(image, classes, d), data, settings, device),
+            None => boxed(
+                move |d| Mlp::new(features, classes, d),
+                data,
+                settings,
+                device,
+            ),
+        }
+    }
+
+    /// Evaluates `parameters` on `data`, on `device`.
+    ///
+    /// # Errors
+    ///
+    /// The data has another schema or cannot be scaled, or the parameters do not fit the model or
+    /// are not finite.
+    pub fn evaluate(
+        &self,
+        parameters: &[f32],
+        data: Dataset,
+        device: Device,
+    ) -> Result<Evaluation, TrainError> {
+        self.trainer(data.select(&[]), data, Training::default(), device)?
+            .evaluate(parameters)
+    }
+
+    fn scale(&self, part: Part, data: Dataset) -> Result<Dataset, TrainError> {
+        check_schema(part, data.schema(), &self.schema)?;
+        match &self.scaling {
+            Some(scaling) => scaling
+                .apply(data)
+                .map_err(|source| TrainError::Scaling { part, source }),
+            None => Ok(data),
+        }
+    }
+
+    /// The sizes of an image, if the model is a [`Cnn`]; [`new`](Self::new) saw that they fit.
+    fn image(&self) -> Option<[usize; 3]> {
+        match (self.kind, self.schema.shape()) {
+            (
+                ModelKind::Cnn,
+                Shape::Image {
+                    channels,
+                    height,
+                    width,
+                },
+            ) => Some([channels, height, width]),
+            _ => None,
+        }
+    }
+}
+
+fn boxed<M: Classifier + 'static>(
+    init: impl Fn(&Device) -> M + Send + 'static,
+    [training, test]: [Dataset; 2],
+    settings: Training,
+    device: Device,
+) -> Result<Box<dyn LocalTrainer>, TrainError> {
+    let task = Classification::new(init, &training, &test, &device)?;
+    Ok(Box::new(BurnTrainer::new(task, settings, device)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    kind: ModelKind,
+    schema: Schema,
+    scaling: Option<Scaling>,
+}
+
+impl TryFrom<Unchecked> for ModelSpec {
+    type Error = TrainError;
+
+    fn try_from(
+        Unchecked {
+            kind,
+            schema,
+            scaling,
+        }: Unchecked,
+    ) -> Result<Self, TrainError> {
+        Self::new(kind, schema, scaling)
+    }
+}

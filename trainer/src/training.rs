@@ -1,0 +1,168 @@
+//! The settings of local training.
+
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// How a node trains in one round. The same on every node of a federation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Training {
+    /// The rule that turns gradients into steps.
+    pub optimizer: Optimizer,
+    /// Factor of a step, above 0.
+    pub learning_rate: f64,
+    /// Examples per step, at least 1. The last batch of an epoch holds what is left.
+    pub batch_size: usize,
+    /// Passes over the local training set in one round, at least 1.
+    pub epochs: usize,
+    /// Seed of the initial parameters and, with the round, of the order of the examples.
+    pub seed: u64,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            optimizer: Optimizer::Sgd { momentum: 0.9 },
+            learning_rate: 0.05,
+            batch_size: 32,
+            epochs: 2,
+            seed: 0,
+        }
+    }
+}
+
+impl Training {
+    /// Fails on the first setting out of its range.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let checks = [
+            (
+                "learning_rate",
+                self.learning_rate.to_string(),
+                self.learning_rate.is_finite() && self.learning_rate > 0.0,
+                "a finite number above 0",
+            ),
+            (
+                "batch_size",
+                self.batch_size.to_string(),
+                self.batch_size > 0,
+                "at least 1",
+            ),
+            (
+                "epochs",
+                self.epochs.to_string(),
+                self.epochs > 0,
+                "at least 1",
+            ),
+        ];
+        for (setting, value, valid, range) in checks {
+            if !valid {
+                return Err(TrainError::Setting {
+                    setting,
+                    value,
+                    range,
+                });
+            }
+        }
+        self.optimizer.check()
+    }
+}
+
+/// A first-order optimizer. Its state starts anew in every round, as in federated averaging
+/// (McMahan et al., <https://arxiv.org/abs/1602.05629>, algorithm 1): only parameters are shared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Optimizer {
+    /// Stochastic gradient descent with heavy-ball momentum, without dampening.
+    Sgd {
+        /// Share of the last step that is kept, from 0 (none) to below 1.
+        momentum: f64,
+    },
+    /// Adam (Kingma and Ba, <https://arxiv.org/abs/1412.6980>) with its usual decay rates, 0.9 and
+    /// 0.999.
+    Adam,
+}
+
+impl Optimizer {
+    fn check(&self) -> Result<(), TrainError> {
+        match *self {
+            Self::Sgd { momentum } if !(0.0..1.0).contains(&momentum) => Err(TrainError::Setting {
+                setting: "momentum",
+                value: momentum.to_string(),
+                range: "from 0 to below 1",
+            }),
+            Self::Sgd { .. } | Self::Adam => Ok(()),
+        }
+    }
+
+    /// The optimizer without any state.
+    pub(crate) fn init(&self) -> ModuleOptimizer {
+        match *self {
+            Self::Sgd { momentum } if momentum > 0.0 => SgdConfig::new()
+                .with_momentum(Some(
+                    MomentumConfig::new()
+                        .with_momentum(momentum)
+                        .with_dampening(0.0),
+                ))
+                .init(),
+            Self::Sgd { .. } => SgdConfig::new().init(),
+            Self::Adam => AdamConfig::new().with_epsilon(1e-8).init(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_missing_settings_take_them() {
+        Training::default().check().unwrap();
+        let parsed: Training = serde_json::from_str("{}").unwrap();
+        assert_eq!(parsed, Training::default());
+    }
+
+    #[test]
+    fn serialises_and_parses_back_and_refuses_unknown_settings() {
+        let training = Training {
+            optimizer: Optimizer::Adam,
+            ..Training::default()
+        };
+        let json = serde_json::to_string(&training).unwrap();
+        assert!(json.contains(r#""optimizer":"adam""#), "{json}");
+        assert_eq!(serde_json::from_str::<Training>(&json).unwrap(), training);
+        assert!(serde_json::from_str::<Training>(r#"{"epoch":1}"#).is_err());
+    }
+
+    #[test]
+    fn names_the_setting_that_is_out_of_range() {
+        let name = |training: Training| match training.check() {
+            Err(TrainError::Setting { setting, .. }) => setting,
+            other => panic!("{other:?}"),
+        };
+        let good = Training::default();
+        for learning_rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(
+                name(Training {
+                    learning_rate,
+                    ..good
+                }),
+                "learning_rate"
+            );
+        }
+        assert_eq!(
+            name(Training {
+                batch_size: 0,
+                ..good
+            }),
+            "batch_size"
+        );
+        assert_eq!(name(Training { epochs: 0, ..good }), "epochs");
+        for momentum in [-0.1, 1.0, f64::NAN] {
+            let optimizer = Optimizer::Sgd { momentum };
+            assert_eq!(name(Training { optimizer, ..good }), "momentum");
+        }
+    }
+}
