@@ -250,3 +250,181 @@ fn bound(clip: f32, fraction_bits: u32) -> Option<u64> {
 fn exp2(bits: u32) -> f64 {
     (1_u64 << bits) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults(ring: Ring) -> Parameters {
+        let defaults = ring.defaults();
+        Parameters {
+            ring,
+            clip: defaults.clip,
+            fraction_bits: defaults.fraction_bits,
+            nodes_max: defaults.nodes_max,
+            examples_max: 1_000,
+            loss_fraction_bits: 8,
+        }
+    }
+
+    #[test]
+    fn the_defaults_hold() {
+        let format = FixedPoint::new(defaults(Ring::U32)).unwrap();
+        assert_eq!(
+            (format.bound(), format.counter_max()),
+            (1 << 23, (1 << 24) - 1)
+        );
+        let format = FixedPoint::new(defaults(Ring::U64)).unwrap();
+        assert_eq!(
+            (format.bound(), format.counter_max()),
+            (1 << 39, (1 << 47) - 1)
+        );
+    }
+
+    #[test]
+    fn the_bound_is_rounded_up() {
+        let parameters = Parameters {
+            clip: 0.3,
+            fraction_bits: 1,
+            ..defaults(Ring::U32)
+        };
+        assert_eq!(FixedPoint::new(parameters).unwrap().bound(), 1);
+        let clip = f32::from_bits(1);
+        let parameters = Parameters {
+            clip,
+            fraction_bits: 63,
+            ..defaults(Ring::U32)
+        };
+        assert_eq!(FixedPoint::new(parameters).unwrap().bound(), 1);
+    }
+
+    #[test]
+    fn each_number_is_refused_by_its_own_error() {
+        let refuse = |parameters| FixedPoint::new(parameters).unwrap_err();
+        let u32s = defaults(Ring::U32);
+        for clip in [0.0, -1.0, f32::INFINITY] {
+            assert_eq!(
+                refuse(Parameters { clip, ..u32s }),
+                PlanError::Clip { clip }
+            );
+        }
+        let error = refuse(Parameters {
+            clip: f32::NAN,
+            ..u32s
+        });
+        assert!(matches!(error, PlanError::Clip { .. }));
+        let error = refuse(Parameters {
+            fraction_bits: 64,
+            ..u32s
+        });
+        assert_eq!(error, PlanError::FractionBits { fraction_bits: 64 });
+        for loss_fraction_bits in [-64, 64, i32::MIN] {
+            let error = refuse(Parameters {
+                loss_fraction_bits,
+                ..u32s
+            });
+            assert_eq!(error, PlanError::LossFractionBits { loss_fraction_bits });
+        }
+        assert_eq!(
+            refuse(Parameters {
+                nodes_max: 0,
+                ..u32s
+            }),
+            PlanError::NoNodes
+        );
+        assert_eq!(
+            refuse(Parameters {
+                examples_max: 0,
+                ..u32s
+            }),
+            PlanError::NoExamples
+        );
+        let error = refuse(Parameters {
+            clip: f32::MAX,
+            ..u32s
+        });
+        assert_eq!(
+            error,
+            PlanError::BoundTooLarge {
+                clip: f32::MAX,
+                fraction_bits: 23
+            }
+        );
+    }
+
+    #[test]
+    fn sums_stop_just_short_of_wrapping() {
+        let fits = |ring, bound: f32, nodes_max| {
+            let parameters = Parameters {
+                clip: bound,
+                fraction_bits: 0,
+                nodes_max,
+                ..defaults(ring)
+            };
+            match FixedPoint::new(parameters) {
+                Ok(_) => true,
+                Err(PlanError::SumWraps { .. }) => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(fits(Ring::U32, 1.0, i32::MAX.unsigned_abs() / 1_000));
+        assert!(!fits(Ring::U32, 8_388_608.0, 256));
+        assert!(fits(Ring::U32, 8_388_608.0, 255));
+        assert!(!fits(Ring::U64, 2_f32.powi(47), 4_096));
+        assert!(fits(Ring::U64, 2_f32.powi(47), 4_095));
+    }
+
+    #[test]
+    fn the_advice_of_a_wrapping_sum_works() {
+        for nodes_max in [129, 1_000, 100_000] {
+            let parameters = Parameters {
+                nodes_max,
+                clip: 0.9,
+                ..defaults(Ring::U32)
+            };
+            let excess = match FixedPoint::new(parameters) {
+                Err(PlanError::SumWraps { excess_bits, .. }) => excess_bits,
+                Ok(_) => 0,
+                Err(error) => panic!("{error}"),
+            };
+            let fraction_bits = parameters.fraction_bits - excess;
+            FixedPoint::new(Parameters {
+                fraction_bits,
+                ..parameters
+            })
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn example_counts_stop_just_short_of_wrapping() {
+        let largest = (1 << 24) - 1;
+        let u32s = defaults(Ring::U32);
+        FixedPoint::new(Parameters {
+            examples_max: largest,
+            ..u32s
+        })
+        .unwrap();
+        let error = FixedPoint::new(Parameters {
+            examples_max: largest + 1,
+            ..u32s
+        })
+        .unwrap_err();
+        assert!(matches!(
+            error,
+            PlanError::ExamplesExceedCounter {
+                counter_max: 16_777_215,
+                ..
+            }
+        ));
+        assert!(error.to_string().contains("16777216 exceeds 16777215"));
+    }
+
+    #[test]
+    fn precision_follows_the_formulas() {
+        let format = FixedPoint::new(defaults(Ring::U32)).unwrap();
+        assert_eq!(format.resolution(1_000), 2_f64.powi(-23));
+        assert_eq!(format.resolution(4_000), 2_f64.powi(-25));
+        assert_eq!(format.rms_error(6, 1_000), 2_f64.powi(-23));
+    }
+}

@@ -112,3 +112,78 @@ fn ratio(numerator: u64, denominator: u64) -> (u32, i32) {
     let mantissa = (quotient >> surplus) as u32;
     (mantissa, 95 - surplus)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Parameters, Ring};
+
+    fn format(examples_max: u32) -> FixedPoint {
+        FixedPoint::new(Parameters {
+            ring: Ring::U64,
+            clip: 1.0,
+            fraction_bits: 20,
+            nodes_max: 10,
+            examples_max,
+            loss_fraction_bits: 0,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn full_weight_is_a_power_of_two() {
+        let clip_bits = 1_f32.to_bits();
+        let scale = InputScale::new(&format(1_000), 1_000).unwrap();
+        assert_eq!(
+            scale,
+            InputScale {
+                mantissa: 1 << 31,
+                shift: 11,
+                clip_bits
+            }
+        );
+        let scale = MeanScale::new(&format(1_000), 1_000).unwrap();
+        assert_eq!(
+            scale,
+            MeanScale {
+                mantissa: 1 << 31,
+                shift: 51
+            }
+        );
+    }
+
+    #[test]
+    fn example_counts_out_of_range_are_refused() {
+        for examples in [0, 1_001] {
+            let error = ScaleError::Examples {
+                examples,
+                examples_max: 1_000,
+            };
+            assert_eq!(InputScale::new(&format(1_000), examples), Err(error));
+        }
+        for total_examples in [0, 10_001] {
+            let error = ScaleError::TotalExamples {
+                total_examples,
+                limit: 10_000,
+            };
+            assert_eq!(MeanScale::new(&format(1_000), total_examples), Err(error));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_ratio_is_normalised_and_rounded_down(
+            numerator in 1..=u64::from(u32::MAX),
+            denominator in prop_oneof![1_u64..1 << 20, 1..=u64::MAX],
+        ) {
+            let (mantissa, shift) = ratio(numerator, denominator);
+            prop_assert!(mantissa >= 1 << 31);
+            prop_assert!((0..=95).contains(&shift));
+            // mantissa ≤ numerator · 2^shift / denominator < mantissa + 1
+            let scaled = (u128::from(numerator) << shift) / u128::from(denominator);
+            prop_assert_eq!(scaled, u128::from(mantissa));
+        }
+    }
+}

@@ -144,3 +144,105 @@ impl Counters {
 fn exp2(exponent: i32) -> f64 {
     2_f64.powi(exponent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Parameters, Ring};
+
+    fn format(ring: Ring, loss_fraction_bits: i32) -> FixedPoint {
+        FixedPoint::new(Parameters {
+            ring,
+            clip: 1.0,
+            fraction_bits: 8,
+            nodes_max: 4,
+            examples_max: 1_000,
+            loss_fraction_bits,
+        })
+        .unwrap()
+    }
+
+    const COUNTERS: Counters = Counters {
+        examples: 900,
+        test_examples: 100,
+        correct: 73,
+        loss: 41.375,
+        clipped: 5,
+    };
+
+    #[test]
+    fn a_header_comes_back() {
+        let narrow = format(Ring::U32, 10);
+        let header = COUNTERS.to_header::<u32>(&narrow);
+        assert_eq!(header, [900, 100, 73, 42_368, 5]);
+        assert_eq!(Counters::from_header(header, &narrow, 1), Ok(COUNTERS));
+        let wide = format(Ring::U64, 30);
+        let header = COUNTERS.to_header::<u64>(&wide);
+        assert_eq!(Counters::from_header(header, &wide, 4), Ok(COUNTERS));
+        let coarse = format(Ring::U32, -3);
+        let header = COUNTERS.to_header::<u32>(&coarse);
+        let loss = Counters::from_header(header, &coarse, 1).unwrap().loss;
+        assert_eq!(loss, 40.0);
+    }
+
+    #[test]
+    fn counters_saturate() {
+        let format = format(Ring::U32, 10);
+        let max = u32::try_from(format.counter_max()).unwrap();
+        for (loss, expected) in [
+            (f64::NAN, max),
+            (f64::INFINITY, max),
+            (1e30, max),
+            (-1.0, 0),
+            (f64::NEG_INFINITY, 0),
+        ] {
+            let counters = Counters {
+                loss,
+                clipped: u64::MAX,
+                ..COUNTERS
+            };
+            let header = counters.to_header::<u32>(&format);
+            assert_eq!(header, [900, 100, 73, expected, max]);
+        }
+    }
+
+    #[test]
+    fn a_header_that_no_nodes_sent_is_refused() {
+        let format = format(Ring::U32, 10);
+        let max = u32::try_from(format.counter_max()).unwrap();
+        let refuse = |header: [u32; HEADER_WORDS], nodes| {
+            Counters::from_header(header, &format, nodes).unwrap_err()
+        };
+        let nodes_max = 4;
+        assert_eq!(
+            refuse([1, 0, 0, 0, 0], 5),
+            TotalsError::Nodes {
+                nodes: 5,
+                nodes_max
+            }
+        );
+        for (word, examples) in [(0, 0), (2_001, 2_001), (u32::MAX, -1)] {
+            let error = TotalsError::Examples {
+                examples,
+                limit: 2_000,
+            };
+            assert_eq!(refuse([word, 0, 0, 0, 0], 2), error);
+        }
+        for word in 1..HEADER_WORDS {
+            for (counter, value) in [(u32::MAX, -1), (max + 1, i64::from(max) + 1)] {
+                let mut header = [1, 0, 0, 0, 0];
+                header[word] = counter;
+                let limit = u64::from(max);
+                assert_eq!(
+                    refuse(header, 1),
+                    TotalsError::Counter { word, value, limit }
+                );
+            }
+        }
+        let error = TotalsError::Correct {
+            correct: 8,
+            test_examples: 7,
+        };
+        assert_eq!(refuse([1, 7, 8, 0, 0], 1), error);
+    }
+}

@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
@@ -20,7 +20,9 @@ use fl_sharing::{
 };
 use rayon::ThreadPoolBuilder;
 
-const TURNS: usize = 7;
+/// Turns go on for at least so many, and so long.
+const TURNS: usize = 5;
+const DURATION: Duration = Duration::from_millis(500);
 const BUFFER: usize = 8 * 1024;
 
 fn main() {
@@ -80,11 +82,13 @@ impl Rates {
         let bytes = masked.len();
 
         let mut best = [f64::INFINITY; 3];
-        for _ in 0..TURNS {
+        let (start, mut turn) = (Instant::now(), 0);
+        while turn < TURNS || start.elapsed() < DURATION {
+            turn += 1;
             let turns = [
                 seconds(|| plain(bytes * masks, threads)),
-                seconds(|| drop(CpuEngine.mask(&input, &rounding, &[], &mut masked))),
-                seconds(|| drop(CpuEngine.mask(&input, &rounding, &keys, &mut masked))),
+                seconds(|| mask(&input, &rounding, &[], &mut masked)),
+                seconds(|| mask(&input, &rounding, &keys, &mut masked)),
             ];
             best = std::array::from_fn(|i| best[i].min(turns[i]));
         }
@@ -102,6 +106,10 @@ fn seconds(run: impl FnOnce()) -> f64 {
     let start = Instant::now();
     run();
     start.elapsed().as_secs_f64()
+}
+
+fn mask(input: &Input<'_>, rounding: &RoundingKey, masks: &[Mask], masked: &mut [u8]) {
+    CpuEngine.mask(input, rounding, masks, masked).unwrap();
 }
 
 /// Writes `bytes` of keystream, shared among the threads of the pool.

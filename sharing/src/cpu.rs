@@ -20,6 +20,10 @@ const PIECE_BYTES: usize = 8 * 1024;
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(PIECE_BYTES));
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 
+/// Words under way, aligned so that no SIMD access crosses a cache line.
+#[repr(align(64))]
+struct Piece([u8; PIECE_BYTES]);
+
 /// Masks on the current rayon pool, with the best instructions that the CPU has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuEngine;
@@ -62,9 +66,12 @@ fn mask_words<W: Word>(
         .enumerate()
         .map(|(index, chunk)| {
             let mut encoded = Encoded::default();
+            let mut scratch = Piece([0; PIECE_BYTES]);
             for (i, piece) in chunk.chunks_mut(PIECE_BYTES).enumerate() {
                 let offset = index * CHUNK_BYTES + i * PIECE_BYTES;
-                encoded += mask_piece::<W>(input.update, &scale, rounding, masks, offset, piece);
+                let words = &mut scratch.0[..piece.len()];
+                encoded += mask_piece::<W>(input.update, &scale, rounding, masks, offset, words);
+                piece.copy_from_slice(words);
             }
             encoded
         })

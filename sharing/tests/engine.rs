@@ -51,7 +51,7 @@ impl Mix {
     fn masks(&mut self, len: usize) -> Vec<Mask> {
         let mask = || {
             let seed = Seed::from_bytes(std::array::from_fn(|_| self.next() as u8));
-            let sign = if self.next() % 2 == 0 {
+            let sign = if self.next().is_multiple_of(2) {
                 Sign::Plus
             } else {
                 Sign::Minus
