@@ -15,8 +15,8 @@ use encode::Encoded;
 use keystream::{BLOCK_BYTES, read_word, write_word};
 
 const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;
-/// A piece, and the update that it encodes, fit the first-level cache of any CPU together.
-const PIECE_BYTES: usize = 8 * 1024;
+/// Small enough for the first-level cache of any CPU, large enough that starting a cipher costs nothing next to it.
+const PIECE_BYTES: usize = 16 * 1024;
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(PIECE_BYTES));
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 

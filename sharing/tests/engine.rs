@@ -146,7 +146,11 @@ fn equals_the_twin_at_every_kind_of_length() {
         .into_iter()
         .chain(9..=18)
         .chain([2_042, 2_043, 2_044]);
-    for len in lengths.chain(32_761..=32_765).chain(65_529..=65_541) {
+    for len in lengths
+        .chain(4_089..=4_093)
+        .chain(32_761..=32_765)
+        .chain(65_529..=65_541)
+    {
         for ring in [Ring::U32, Ring::U64] {
             assert_equals_twin(&CpuEngine, ring, len, 2);
         }
