@@ -7,6 +7,9 @@ use fl_shaders::{FixedPoint, Parameters, PlanError, Ring};
 /// The loss counter has room for this mean loss, in nats, on as many test examples as n_max.
 const MEAN_LOSS_MAX: u64 = 16;
 
+/// The fewest nodes whose sum a participant cannot take apart (the protocol, section 1).
+const NODES_MIN: u32 = 3;
+
 /// What a consortium knows before its format is chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
@@ -36,9 +39,16 @@ pub struct Plan {
 /// Why no format fits, and what to change.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum PlannerError {
+    /// In a consortium this small, the sum gives one node's input away to the other.
+    #[error("{nodes} nodes; a sum hides its parts only from {NODES_MIN} nodes on")]
+    TooFewNodes {
+        /// Number of nodes.
+        nodes: u32,
+    },
     /// The consortium is larger than the sum may be.
     #[error(
-        "{nodes} nodes, but the format adds up at most {nodes_max}; raise nodes_max to {nodes} (each doubling costs one fraction bit) or take the ring u64"
+        "{nodes} nodes, but the format adds up at most {nodes_max}; raise nodes_max to {nodes} \
+         (each doubling costs one fraction bit) or take the ring u64"
     )]
     TooManyNodes {
         /// Number of nodes.
@@ -80,6 +90,9 @@ impl Plan {
         } = *needs;
         let defaults = ring.defaults();
         let nodes_max = needs.nodes_max.unwrap_or(defaults.nodes_max);
+        if nodes < NODES_MIN {
+            return Err(PlannerError::TooFewNodes { nodes });
+        }
         if nodes > nodes_max {
             return Err(PlannerError::TooManyNodes { nodes, nodes_max });
         }
@@ -122,7 +135,8 @@ impl fmt::Display for Plan {
         let all = examples_max * u64::from(*nodes);
         writeln!(
             f,
-            "ring {}: clip ±{}, {} fraction bits, sums of up to {} nodes, up to {examples_max} examples a node",
+            "ring {}: clip ±{}, {} fraction bits, sums of up to {} nodes, \
+             up to {examples_max} examples a node",
             format.ring(),
             format.clip(),
             format.fraction_bits(),
@@ -130,7 +144,8 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "if each of {nodes} nodes has {examples_max} examples: the mean has steps of {:.2e}, RMS error {:.2e}",
+            "if each of {nodes} nodes has {examples_max} examples: \
+             the mean has steps of {:.2e}, RMS error {:.2e}",
             format.resolution(all),
             format.rms_error(*nodes, all),
         )?;
@@ -160,8 +175,10 @@ mod tests {
         let plan = Plan::new(&Needs::new(Ring::U32, 3, 1_000)).unwrap();
         assert_eq!(
             plan.to_string(),
-            "ring u32: clip ±1, 23 fraction bits, sums of up to 128 nodes, up to 1000 examples a node\n\
-             if each of 3 nodes has 1000 examples: the mean has steps of 3.97e-8, RMS error 2.81e-8\n\
+            "ring u32: clip ±1, 23 fraction bits, sums of up to 128 nodes, \
+             up to 1000 examples a node\n\
+             if each of 3 nodes has 1000 examples: \
+             the mean has steps of 3.97e-8, RMS error 2.81e-8\n\
              if each has a hundredth of that: steps of 3.97e-6, RMS error 2.81e-6"
         );
     }
@@ -188,7 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn too_many_nodes_and_too_many_examples_are_refused() {
+    fn node_and_example_counts_out_of_range_are_refused() {
+        for nodes in 0..3 {
+            let error = Plan::new(&Needs::new(Ring::U32, nodes, 10)).unwrap_err();
+            assert_eq!(error, PlannerError::TooFewNodes { nodes });
+        }
         assert_eq!(
             Plan::new(&Needs::new(Ring::U32, 129, 10)).unwrap_err(),
             PlannerError::TooManyNodes {
