@@ -1,14 +1,26 @@
 //! The protocol of secure federated averaging, and what carries it.
 //!
 //! [`round`] is the protocol as pure state machines, [`manifest`] what a consortium agreed on, [`identity`] who
-//! speaks, [`wire`] how messages are encoded. Nothing in this crate can open a share.
+//! speaks, [`wire`] how messages are encoded. [`quic`] and [`tls`] carry them between a [`client`] and the
+//! [`relay`]; [`pki`] issues certificates, [`kit`] holds what a party starts with and [`store`] what it remembers.
+//! Nothing in this crate can open a share.
 
+pub mod client;
 pub mod digest;
 pub mod error;
+pub mod files;
 pub mod identity;
+pub mod kit;
+pub mod logging;
 pub mod manifest;
+pub mod pki;
+pub mod quic;
+pub mod relay;
 pub mod round;
+pub mod signals;
+pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod wire;
 pub mod words;

@@ -1,0 +1,135 @@
+//! The command line as typed, and the configuration that comes out of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use clap::{Parser, Subcommand};
+use fl_network::manifest::Manifest;
+use serde::Deserialize;
+
+/// The relay of a secure federated-learning consortium.
+///
+/// It carries the nodes' shares, which are sealed so that it cannot open them, adds up masked sums, and publishes
+/// the average. It learns that average and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "fl-relay", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the rounds of one consortium
+    Serve(Serve),
+}
+
+/// Flags of `serve`. A flag wins over the configuration file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Folder `relay` that `fl-node provision` made
+    #[arg(long, value_name = "DIR")]
+    kit: Option<PathBuf>,
+    /// Address and UDP port to listen on [default: 0.0.0.0 and the port in the manifest]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Rounds to complete, those before a restart included [default: 10]
+    #[arg(long, value_name = "N")]
+    rounds: Option<u64>,
+    /// Part of the available nodes that is asked to take part in a round, above 0 and up to 1 [default: 1.0]
+    #[arg(long, value_name = "FRACTION")]
+    fraction_fit: Option<f64>,
+    /// Least number of participants of a round, not under the manifest's [default: the manifest's]
+    #[arg(long, value_name = "N")]
+    min_nodes: Option<usize>,
+    /// Folder for the global model and the state between restarts [default: DIR/state]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Print one JSON object for each completed round on standard output
+    #[arg(long)]
+    json: bool,
+    /// TOML file with the same settings, named with underscores (`fraction_fit = 0.5`)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    kit: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    rounds: Option<u64>,
+    fraction_fit: Option<f64>,
+    min_nodes: Option<usize>,
+    state: Option<PathBuf>,
+    json: Option<bool>,
+}
+
+/// What `serve` runs with.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) kit: PathBuf,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) rounds: u64,
+    pub(crate) fraction_fit: f64,
+    pub(crate) state: PathBuf,
+    pub(crate) json: bool,
+    min_nodes: Option<usize>,
+}
+
+impl TryFrom<Serve> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(args: Serve) -> anyhow::Result<Self> {
+        let file = match &args.config {
+            None => ConfigFile::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("in {}", path.display()))?
+            }
+        };
+        let kit = args.kit.or(file.kit).context("--kit DIR is missing: the folder of the relay's kit")?;
+        let rounds = args.rounds.or(file.rounds).unwrap_or(10);
+        let fraction_fit = args.fraction_fit.or(file.fraction_fit).unwrap_or(1.0);
+        ensure!(rounds > 0, "--rounds must be at least 1");
+        ensure!(
+            fraction_fit > 0.0 && fraction_fit <= 1.0,
+            "--fraction-fit must be above 0 and at most 1, not {fraction_fit}"
+        );
+        Ok(Self {
+            listen: args.listen.or(file.listen),
+            rounds,
+            fraction_fit,
+            state: args.state.or(file.state).unwrap_or_else(|| kit.join("state")),
+            json: args.json || file.json.unwrap_or(false),
+            min_nodes: args.min_nodes.or(file.min_nodes),
+            kit,
+        })
+    }
+}
+
+impl Config {
+    /// Where to listen: on all addresses and the manifest's port unless told otherwise.
+    pub(crate) fn listen(&self, manifest: &Manifest) -> anyhow::Result<SocketAddr> {
+        if let Some(address) = self.listen {
+            return Ok(address);
+        }
+        let port = manifest.relay_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let port: u16 = port.context("the manifest's relay address has no port; use --listen")?;
+        Ok(SocketAddr::from(([0, 0, 0, 0], port)))
+    }
+
+    /// The least number of participants, checked against the manifest.
+    pub(crate) fn min_nodes(&self, manifest: &Manifest) -> anyhow::Result<usize> {
+        let (least, all) = (manifest.min_nodes(), manifest.roster().len());
+        let min_nodes = self.min_nodes.unwrap_or(least);
+        ensure!(
+            (least..=all).contains(&min_nodes),
+            "--min-nodes must be between the manifest's {least} and its {all} nodes, not {min_nodes}"
+        );
+        Ok(min_nodes)
+    }
+}

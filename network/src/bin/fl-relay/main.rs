@@ -1,0 +1,63 @@
+//! `fl-relay`: carries sealed shares that it cannot open, adds up masked sums, publishes the average.
+
+mod args;
+mod console;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use fl_network::kit::Kit;
+use fl_network::quic::Server;
+use fl_network::round::relay::Settings;
+use fl_network::store::Store;
+use tracing::info;
+
+use args::{Args, Command, Config};
+use console::Console;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    fl_network::logging::init();
+    let Command::Serve(serve) = args.command;
+    match Config::try_from(serve).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<()> {
+    let kit = Kit::load(&config.kit)
+        .with_context(|| format!("the kit in {} cannot be used", config.kit.display()))?;
+    anyhow::ensure!(
+        kit.node_identity().is_err(),
+        "this is a node's kit; the relay needs the folder `relay` that `fl-node provision` made"
+    );
+    let min_nodes = config.min_nodes(&kit.manifest)?;
+    let store = Store::open(&config.state, &kit.manifest)?;
+    let server = Server::bind(config.listen(&kit.manifest)?, kit.server_tls()?)?;
+    let settings = Settings { rounds: config.rounds, fraction_fit: config.fraction_fit, min_nodes };
+    info!(
+        "{}: serving {} rounds on {} for {} nodes, at least {} a round",
+        kit.manifest.name(),
+        settings.rounds,
+        server.local_address()?,
+        kit.manifest.roster().len(),
+        min_nodes
+    );
+    let mut console = Console::new(&kit.manifest, config.json);
+    let stop = fl_network::signals::stop();
+    let rounds = settings.rounds;
+    let report = |report: &_| console.report(report);
+    let chain = fl_network::relay::serve(&kit, server, store, settings, report, stop).await?;
+    if chain.round >= rounds {
+        info!("all {rounds} rounds are done; the model is {}", chain.model);
+    } else {
+        info!("stopped after round {} of {rounds}; start again to go on", chain.round);
+    }
+    Ok(())
+}

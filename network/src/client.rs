@@ -1,0 +1,226 @@
+//! A node's connection to the relay: frames one at a time, bodies in one call.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::Connection;
+
+use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use crate::error::WireError;
+use crate::kit::{Kit, KitError};
+use crate::manifest::Manifest;
+use crate::quic::{
+    self, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender, Pace,
+    TransportError, send_bulk,
+};
+use crate::relay::CODE_REFUSED;
+use crate::tls::TlsError;
+use crate::wire::{self, BulkHeader, BulkKind, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame};
+
+const MAX_HEADER_BYTES: usize = 128;
+
+/// Why there is no connection, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The relay's address cannot be resolved.
+    #[error("the relay's address {address} cannot be resolved: {source}")]
+    Resolve {
+        /// `host:port`.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The relay's address is not `host:port`.
+    #[error("the relay's address {0} is not host:port")]
+    Address(String),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The kit is unusable.
+    #[error(transparent)]
+    Kit(#[from] KitError),
+    /// The connection failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The relay sent something else than a message.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The relay sent another body than announced.
+    #[error("the relay sent another body than it announced")]
+    UnexpectedBody,
+}
+
+impl LinkError {
+    /// Whether trying again cannot help: one side does not accept the other, or the kit is unusable.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Transport(error) => matches!(
+                error,
+                TransportError::RefusedPeer { .. }
+                    | TransportError::RefusedByPeer { .. }
+                    | TransportError::Anonymous
+                    | TransportError::PeerCertificate(_)
+            ) || matches!(error, TransportError::ClosedByPeer { code, .. } if *code == u64::from(CODE_REFUSED)),
+            Self::Address(_) | Self::Tls(_) | Self::Kit(_) => true,
+            Self::Resolve { .. } | Self::Wire(_) | Self::UnexpectedBody => false,
+        }
+    }
+}
+
+/// Splits `host:port`; an IPv6 address stands in brackets.
+///
+/// # Errors
+/// [`LinkError::Address`].
+pub fn host_of(address: &str) -> Result<&str, LinkError> {
+    let (host, port) = address
+        .rsplit_once(':')
+        .ok_or_else(|| LinkError::Address(address.to_owned()))?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(LinkError::Address(address.to_owned()));
+    }
+    Ok(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
+/// A connection to the relay.
+#[derive(Debug)]
+pub struct Link {
+    client: Client,
+    connection: Connection,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    manifest: Arc<Manifest>,
+}
+
+/// The part of a link that moves bodies, for use beside the frames.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    connection: Connection,
+    manifest: Arc<Manifest>,
+}
+
+impl Link {
+    /// Connects to the relay of the kit's manifest, or to `address` if given.
+    ///
+    /// # Errors
+    /// [`LinkError`] that says what to do.
+    pub async fn connect(kit: &Kit, address: Option<SocketAddr>) -> Result<Self, LinkError> {
+        let name = kit.manifest.relay_address();
+        let host = host_of(name)?;
+        let address = match address {
+            Some(address) => address,
+            None => resolve(name).await?,
+        };
+        let client = Client::bind(address, kit.client_tls()?)?;
+        let connection = client.connect(host).await?;
+        let (sender, receiver) = quic::control::open(&connection).await?;
+        let manifest = kit.manifest.clone();
+        Ok(Self { client, connection, sender, receiver, manifest })
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// [`LinkError::Transport`] if the connection is lost.
+    pub async fn send(&mut self, frame: &NodeFrame) -> Result<(), LinkError> {
+        Ok(self.sender.send(&wire::encode(frame)?).await?)
+    }
+
+    /// The relay's next frame. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LinkError::Transport`] if the connection is lost, [`LinkError::Wire`] if the relay sent something else.
+    pub async fn recv(&mut self) -> Result<RelayFrame, LinkError> {
+        match self.receiver.recv(MAX_MESSAGE_BYTES).await? {
+            Some(bytes) => Ok(wire::decode(&bytes)?),
+            // The reason, if there is one, comes with the close.
+            None => Err(TransportError::from(self.connection.closed().await).into()),
+        }
+    }
+
+    /// The part that moves bodies.
+    pub fn bodies(&self) -> Bodies {
+        Bodies { connection: self.connection.clone(), manifest: self.manifest.clone() }
+    }
+
+    /// What the connection has cost so far.
+    pub fn bytes(&self) -> ConnectionBytes {
+        ConnectionBytes::of(&self.connection)
+    }
+
+    /// Leaves, and waits until the relay knows.
+    pub async fn close(self, reason: &str) {
+        self.client.shutdown(0, reason).await;
+    }
+}
+
+impl Bodies {
+    /// Uploads a masked sum from chunk `first_chunk` on, behind the list of its chunk hashes.
+    ///
+    /// # Errors
+    /// [`LinkError::Transport`] if the connection is lost or the relay does not want it.
+    pub async fn upload(
+        &self,
+        ctx: Digest,
+        first_chunk: u32,
+        hashes: &ChunkHashes,
+        body: Bytes,
+    ) -> Result<(), LinkError> {
+        let header = BulkHeader { kind: BulkKind::Sum, subject: ctx, first_chunk };
+        let header = wire::encode(&header)?;
+        let list = hashes.as_slice().iter().flat_map(|digest| digest.0).collect::<Vec<u8>>();
+        let offset = (first_chunk as usize).saturating_mul(CHUNK_BYTES).min(body.len());
+        let parts = vec![Bytes::from(list), body.slice(offset..)];
+        Ok(send_bulk(&self.connection, &header, parts.concat().into(), 0).await?)
+    }
+
+    /// Downloads the bytes of a result: as many as an input vector has.
+    ///
+    /// # Errors
+    /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
+    pub async fn result(&self, ctx: Digest) -> Result<Vec<u8>, LinkError> {
+        self.download(BulkKind::Result, ctx, self.manifest.body_bytes()).await
+    }
+
+    /// Downloads the parameters of a certified model.
+    ///
+    /// # Errors
+    /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
+    pub async fn model(&self, model: Digest) -> Result<Vec<u8>, LinkError> {
+        self.download(BulkKind::Model, model, 4 * self.manifest.parameters()).await
+    }
+
+    async fn download(
+        &self,
+        kind: BulkKind,
+        subject: Digest,
+        bytes: usize,
+    ) -> Result<Vec<u8>, LinkError> {
+        let timeouts = self.manifest.timeouts();
+        let rate = NonZeroU64::new(timeouts.minimum_bandwidth_bytes_per_s);
+        let pace = Pace {
+            grace: Duration::from_secs(timeouts.result_s),
+            bytes_per_second: rate.unwrap_or(NonZeroU64::MIN),
+        };
+        let receiver = BulkReceiver::accept(&self.connection, pace).await?;
+        let (header, mut body) = receiver.header(MAX_HEADER_BYTES).await?;
+        let header: BulkHeader = wire::decode(&header)?;
+        if header != (BulkHeader { kind, subject, first_chunk: 0 }) {
+            return Err(LinkError::UnexpectedBody);
+        }
+        let mut buffer = vec![0; bytes];
+        body.next_piece(&mut buffer).await?;
+        body.end().await?;
+        Ok(buffer)
+    }
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr, LinkError> {
+    let failed = |source| LinkError::Resolve { address: address.to_owned(), source };
+    let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
+    found
+        .next()
+        .ok_or_else(|| failed(std::io::Error::other("the name has no address")))
+}

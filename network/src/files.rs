@@ -1,0 +1,153 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A file or folder that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is larger than it can be.
+    #[error("{path} has more than {limit} bytes, which is the most that it can have")]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: usize,
+    },
+}
+
+impl FileError {
+    /// A failure to read `path`.
+    pub fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    /// A failure to write `path`.
+    pub fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// [`FileError::Read`], [`FileError::TooLarge`].
+pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let file = File::open(path).map_err(|source| FileError::read(path, source))?;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| FileError::read(path, source))?;
+    if bytes.len() > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Writes a file that anyone may read, replacing it whole.
+///
+/// # Errors
+/// [`FileError::Write`]; the former file, if any, is then untouched.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, &[bytes], 0o644, true)
+}
+
+/// Writes a file that only its owner may read, replacing it whole.
+///
+/// # Errors
+/// [`FileError::Write`]; the former file, if any, is then untouched.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, &[bytes], 0o600, true)
+}
+
+/// Writes the concatenation of `parts`, for its owner only, replacing the file whole, without waiting for the disk:
+/// the file survives the process, but not a loss of power.
+///
+/// # Errors
+/// [`FileError::Write`]; the former file, if any, is then untouched.
+pub fn write_volatile(path: &Path, parts: &[&[u8]]) -> Result<(), FileError> {
+    replace(path, parts, 0o600, false)
+}
+
+/// Removes a file that may be missing.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::write(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// A new file beside the target takes its name only when all of it is written.
+fn replace(path: &Path, parts: &[&[u8]], mode: u32, durable: bool) -> Result<(), FileError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let written = write_new(&new, parts, mode, durable).and_then(|()| fs::rename(&new, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&new);
+        FileError::write(path, source)
+    })
+}
+
+fn write_new(path: &Path, parts: &[&[u8]], mode: u32, durable: bool) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let mut file = options.open(path)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    match durable {
+        true => file.sync_data(),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private_ones_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        write_private(&path, b"one").unwrap();
+        write_volatile(&path, &[b"t", b"wo"]).unwrap();
+        assert_eq!(read_limited(&path, 3).unwrap(), b"two");
+        assert!(matches!(read_limited(&path, 2), Err(FileError::TooLarge { .. })));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing left beside it");
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(matches!(read_limited(&path, 2), Err(FileError::Read { .. })));
+        let nowhere = folder.path().join("no/such/folder");
+        assert!(matches!(write_public(&nowhere, b""), Err(FileError::Write { .. })));
+    }
+}

@@ -1,0 +1,230 @@
+//! A kit: the folder that `provision` makes for each node and for the relay.
+//!
+//! ```text
+//! manifest.toml   what the consortium agreed on
+//! manifest.sig    the authority's signature over it, in hexadecimal
+//! authority.pem   the authority's certificate
+//! cert.pem        this party's certificate
+//! key.pem         this party's private key, mode 0600
+//! initial.f32     the initial model: little-endian f32 in the order of the layout
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls_pki_types::CertificateDer;
+
+use crate::digest::{Digest, model_hash};
+use crate::error::{IdentityError, ManifestError};
+use crate::files::{FileError, read_limited, write_private, write_public};
+use crate::identity::{Identity, NodeId};
+use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::pki::{self, PkiError};
+use crate::tls::{self, Credentials, TlsError};
+
+const MANIFEST: &str = "manifest.toml";
+const SIGNATURE: &str = "manifest.sig";
+const AUTHORITY: &str = "authority.pem";
+const CERTIFICATE: &str = "cert.pem";
+const KEY: &str = "key.pem";
+const INITIAL: &str = "initial.f32";
+const MAX_PEM_BYTES: usize = 64 << 10;
+
+/// A kit that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KitError {
+    /// A file of the kit cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file of the kit is not text.
+    #[error("{0} is not text; get a fresh kit")]
+    NotText(PathBuf),
+    /// The signature file is malformed.
+    #[error("{0} is not a signature in hexadecimal; get a fresh kit")]
+    SignatureFile(PathBuf),
+    /// The manifest does not hold.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A certificate does not hold.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// A private key does not hold.
+    #[error("{path}: {source}")]
+    Key {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: IdentityError,
+    },
+    /// TLS cannot be set up with this kit.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The node's key is not in its manifest.
+    #[error("this kit's key belongs to none of the manifest's nodes; use the kit made for this node")]
+    NotInRoster,
+    /// The node's membership has ended.
+    #[error("node {name} expired in the manifest; ask the consortium for a new epoch's kit")]
+    Expired {
+        /// Name.
+        name: String,
+    },
+    /// The initial model is not the manifest's.
+    #[error("{path} hashes to {found}, but the manifest says {expected}; get a fresh kit")]
+    InitialModel {
+        /// File.
+        path: PathBuf,
+        /// Hash of the file.
+        found: Digest,
+        /// Hash in the manifest.
+        expected: Digest,
+    },
+}
+
+/// What a party needs in order to take part, checked.
+#[derive(Clone, Debug)]
+pub struct Kit {
+    /// The consortium's agreement.
+    pub manifest: Arc<Manifest>,
+    /// The authority's certificate.
+    pub authority: CertificateDer<'static>,
+    /// This party's certificate and key, for TLS.
+    pub credentials: Credentials,
+    /// The initial model, in the order of the layout.
+    pub initial: Arc<Vec<f32>>,
+    identity: Identity,
+}
+
+/// The contents of a kit, as they are written.
+pub struct KitFiles<'a> {
+    /// The signed manifest.
+    pub manifest: &'a Manifest,
+    /// The authority's certificate in PEM.
+    pub authority_pem: &'a str,
+    /// This party's certificate in PEM.
+    pub certificate_pem: &'a str,
+    /// This party's private key in PEM.
+    pub key_pem: &'a str,
+    /// The initial model, in the order of the layout.
+    pub initial: &'a [f32],
+}
+
+impl KitFiles<'_> {
+    /// Writes the kit into `folder`, which is made if need be. The private key is for its owner's eyes only.
+    ///
+    /// # Errors
+    /// [`FileError`] naming the file that could not be written.
+    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+        fs::create_dir_all(folder).map_err(|source| FileError::write(folder, source))?;
+        write_public(&folder.join(MANIFEST), self.manifest.bytes())?;
+        let signature = hex::encode(self.manifest.signature());
+        write_public(&folder.join(SIGNATURE), signature.as_bytes())?;
+        write_public(&folder.join(AUTHORITY), self.authority_pem.as_bytes())?;
+        write_public(&folder.join(CERTIFICATE), self.certificate_pem.as_bytes())?;
+        write_public(&folder.join(INITIAL), &to_le_bytes(self.initial))?;
+        write_private(&folder.join(KEY), self.key_pem.as_bytes())
+    }
+}
+
+impl Kit {
+    /// Reads the kit in `folder` and checks everything in it against the authority's signature.
+    ///
+    /// # Errors
+    /// A [`KitError`] that names the file and says what to do.
+    pub fn load(folder: &Path) -> Result<Self, KitError> {
+        let authority_pem = text(folder.join(AUTHORITY))?;
+        let authority = pki::certificate_from_pem(&authority_pem)?;
+        let manifest = load_manifest(folder, &authority)?;
+        let key_path = folder.join(KEY);
+        let key_pem = zeroize::Zeroizing::new(text(key_path.clone())?);
+        let identity = Identity::from_pem(&key_pem)
+            .map_err(|source| KitError::Key { path: key_path, source })?;
+        let certificate_pem = text(folder.join(CERTIFICATE))?;
+        let credentials = Credentials::from_pem(&certificate_pem, &key_pem)?;
+        let initial = load_initial(folder, &manifest)?;
+        let manifest = Arc::new(manifest);
+        Ok(Self { manifest, authority, credentials, initial: Arc::new(initial), identity })
+    }
+
+    /// The identity of a node's kit.
+    ///
+    /// # Errors
+    /// [`KitError::NotInRoster`] for the relay's kit or a foreign one, [`KitError::Expired`].
+    pub fn node_identity(&self) -> Result<&Identity, KitError> {
+        let member = self
+            .manifest
+            .member(self.identity.node_id())
+            .map_err(|_| KitError::NotInRoster)?;
+        if member.expires_unix_s <= unix_s() {
+            return Err(KitError::Expired { name: member.name.clone() });
+        }
+        Ok(&self.identity)
+    }
+
+    /// Id of the key in this kit.
+    pub fn id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// TLS of a node with this kit.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the authority's certificate is unusable.
+    pub fn client_tls(&self) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
+        tls::client(&self.authority, &self.credentials)
+    }
+
+    /// TLS of a relay with this kit.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the authority's certificate is unusable.
+    pub fn server_tls(&self) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
+        tls::server(&self.authority, &self.credentials)
+    }
+}
+
+fn load_manifest(
+    folder: &Path,
+    authority: &CertificateDer<'static>,
+) -> Result<Manifest, KitError> {
+    let path = folder.join(SIGNATURE);
+    let mut signature = [0; 64];
+    hex::decode_to_slice(text(path.clone())?.trim(), &mut signature)
+        .map_err(|_| KitError::SignatureFile(path))?;
+    let bytes = read_limited(&folder.join(MANIFEST), MAX_MANIFEST_BYTES)?;
+    Ok(Manifest::verify(bytes, signature, &pki::public_key(authority)?)?)
+}
+
+fn load_initial(folder: &Path, manifest: &Manifest) -> Result<Vec<f32>, KitError> {
+    let path = folder.join(INITIAL);
+    let initial = from_le_bytes(&read_limited(&path, 4 * manifest.parameters())?);
+    let (found, expected) = (model_hash(&initial), manifest.initial_model());
+    if found != expected || initial.len() != manifest.parameters() {
+        return Err(KitError::InitialModel { path, found, expected });
+    }
+    Ok(initial)
+}
+
+fn text(path: PathBuf) -> Result<String, KitError> {
+    let bytes = read_limited(&path, MAX_PEM_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| KitError::NotText(path))
+}
+
+/// Parameters as they are stored and sent.
+pub fn to_le_bytes(parameters: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 * parameters.len());
+    bytes.extend(parameters.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+/// Parameters from their stored form; a rest of less than four bytes is dropped.
+pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+/// Seconds of Unix time now.
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+

@@ -1,0 +1,285 @@
+//! One node's connection: proves who it is, then turns frames and bodies into inputs of the relay's loop.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::Connection;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::accumulator::{Accumulator, BodyError};
+use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use crate::identity::NodeId;
+use crate::kit::unix_s;
+use crate::manifest::Manifest;
+use crate::quic::{self, BulkBody, BulkReceiver, ControlReceiver, ControlSender, Incoming, Pace};
+use crate::quic::{TransportError, send_bulk};
+use crate::round::{Kind, Refusal};
+use crate::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
+
+/// Frames that may wait to be sent to one node. A node that does not read is cut off.
+const QUEUE: usize = 64;
+/// Bytes of a bulk header.
+const MAX_HEADER_BYTES: usize = 128;
+/// How long a node has to open its control stream.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// Codes with which a connection is closed. Only after this one is there no use in coming back.
+pub(crate) const CODE_REFUSED: u32 = 1;
+pub(super) const CODE_REPLACED: u32 = 2;
+pub(super) const CODE_SLOW: u32 = 3;
+pub(super) const CODE_BROKEN: u32 = 4;
+
+/// What a connection tells the relay's loop. `serial` tells a node's connections apart.
+pub(super) enum Input {
+    /// A node is connected.
+    Connected { node: NodeId, link: Link },
+    /// It sent a frame.
+    Frame { node: NodeId, serial: u64, frame: NodeFrame },
+    /// Its masked sum is added.
+    BodyAdded { node: NodeId, serial: u64, ctx: Digest },
+    /// It is gone.
+    Gone { node: NodeId, serial: u64, error: TransportError },
+}
+
+/// The relay's handle to a connected node.
+pub(super) struct Link {
+    pub(super) serial: u64,
+    connection: Connection,
+    frames: mpsc::Sender<Outgoing>,
+}
+
+enum Outgoing {
+    Frame(RelayFrame),
+    Close(Refusal),
+}
+
+impl Link {
+    /// Queues a frame. A node whose queue is full is cut off.
+    pub(super) fn send(&self, frame: RelayFrame) {
+        self.queue(Outgoing::Frame(frame));
+    }
+
+    /// Tells the node why, then closes the connection.
+    pub(super) fn turn_away(&self, refusal: Refusal) {
+        self.queue(Outgoing::Close(refusal));
+    }
+
+    fn queue(&self, outgoing: Outgoing) {
+        if self.frames.try_send(outgoing).is_err() {
+            quic::close(&self.connection, CODE_SLOW, "does not read its messages");
+        }
+    }
+
+    /// Another connection has taken this one's place.
+    pub(super) fn replace(&self) {
+        quic::close(&self.connection, CODE_REPLACED, "replaced by a newer connection of this node");
+    }
+
+    /// Sends a body in the background.
+    pub(super) fn send_body(&self, kind: BulkKind, subject: Digest, body: Bytes) {
+        let connection = self.connection.clone();
+        let header = BulkHeader { kind, subject, first_chunk: 0 };
+        tokio::spawn(async move {
+            let sent = match wire::encode(&header) {
+                Ok(header) => send_bulk(&connection, &header, body, 0).await,
+                Err(_) => return,
+            };
+            if let Err(error) = sent {
+                debug!(%error, "a body was not sent");
+            }
+        });
+    }
+}
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) accumulator: watch::Receiver<Option<Arc<Accumulator>>>,
+}
+
+/// Greatest length of a node's frame in bytes, by the size of the roster.
+fn frame_limit(manifest: &Manifest) -> usize {
+    (16 << 10) + (1 << 10) * manifest.roster().len()
+}
+
+/// Serves one connection from the handshake to its end.
+pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) {
+    let address = incoming.remote_address();
+    let connection = match incoming.handshake().await {
+        Ok(connection) => connection,
+        Err(error) => return warn!(%address, %error, "turned away in the handshake"),
+    };
+    let node = match admit(&shared.manifest, &connection) {
+        Ok(node) => node,
+        Err(refusal) => {
+            warn!(%address, %refusal, "turned away");
+            return quic::close(&connection, CODE_REFUSED, &refusal);
+        }
+    };
+    let control = tokio::time::timeout(GREETING, quic::control::accept(&connection)).await;
+    let Ok(Ok((sender, receiver))) = control else {
+        return quic::close(&connection, CODE_SLOW, "no control stream");
+    };
+    let (frames, queue) = mpsc::channel(QUEUE);
+    let link = Link { serial, connection: connection.clone(), frames };
+    if shared.inputs.send(Input::Connected { node, link }).await.is_err() {
+        return;
+    }
+    let writer = tokio::spawn(write(connection.clone(), sender, queue));
+    let error = tokio::select! {
+        error = read(&shared, node, serial, receiver) => error,
+        error = bodies(&shared, node, serial, &connection) => error,
+    };
+    quic::close(&connection, CODE_BROKEN, &error.to_string());
+    writer.abort();
+    // The loop may be gone already.
+    let _ = shared.inputs.send(Input::Gone { node, serial, error }).await;
+}
+
+/// The node behind a certificate of the consortium, if the manifest still knows it.
+fn admit(manifest: &Manifest, connection: &Connection) -> Result<NodeId, String> {
+    let key = quic::peer_public_key(connection).map_err(|error| error.to_string())?;
+    let node = key.node_id();
+    let member = manifest.member(node).map_err(|error| error.to_string())?;
+    if member.expires_unix_s <= unix_s() {
+        return Err(Refusal::Expired(node).to_string());
+    }
+    Ok(node)
+}
+
+async fn write(
+    connection: Connection,
+    mut sender: ControlSender,
+    mut queue: mpsc::Receiver<Outgoing>,
+) {
+    while let Some(outgoing) = queue.recv().await {
+        let (frame, last) = match outgoing {
+            Outgoing::Frame(frame) => (frame, None),
+            Outgoing::Close(refusal) => (RelayFrame::Refused(refusal.clone()), Some(refusal)),
+        };
+        let sent = match wire::encode(&frame) {
+            Ok(bytes) => sender.send(&bytes).await,
+            Err(error) => return warn!(%error, "a frame cannot be encoded"),
+        };
+        if let Err(error) = sent {
+            return debug!(%error, "a frame was not sent");
+        }
+        if let Some(refusal) = last {
+            // The node closes when it has read the reason; the reason travels with the close as well.
+            let _ = sender.finish().await;
+            let _ = tokio::time::timeout(Duration::from_secs(2), connection.closed()).await;
+            return quic::close(&connection, CODE_REFUSED, &refusal.to_string());
+        }
+    }
+    // The relay is done with this node: let it read what was sent.
+    let _ = sender.finish().await;
+}
+
+async fn read(
+    shared: &Shared,
+    node: NodeId,
+    serial: u64,
+    mut receiver: ControlReceiver,
+) -> TransportError {
+    let limit = frame_limit(&shared.manifest);
+    loop {
+        let bytes = match receiver.recv(limit).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return TransportError::ClosedHere,
+            Err(error) => return error,
+        };
+        let frame = match wire::decode(&bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                return TransportError::Quic { detail: quic::Reason::new(error.to_string().as_bytes()) };
+            }
+        };
+        if shared.inputs.send(Input::Frame { node, serial, frame }).await.is_err() {
+            return TransportError::ClosedHere;
+        }
+    }
+}
+
+async fn bodies(
+    shared: &Shared,
+    node: NodeId,
+    serial: u64,
+    connection: &Connection,
+) -> TransportError {
+    let timeouts = shared.manifest.timeouts();
+    let rate = timeouts.minimum_bandwidth_bytes_per_s;
+    let pace = Pace {
+        grace: Duration::from_secs(timeouts.sums_s),
+        bytes_per_second: NonZeroU64::new(rate).unwrap_or(NonZeroU64::MIN),
+    };
+    loop {
+        let added = match BulkReceiver::accept(connection, pace).await {
+            Ok(receiver) => body(shared, node, receiver).await,
+            Err(error) => return error,
+        };
+        match added {
+            Ok(ctx) => {
+                if shared.inputs.send(Input::BodyAdded { node, serial, ctx }).await.is_err() {
+                    return TransportError::ClosedHere;
+                }
+            }
+            Err(BodyFailure::Transport(error)) => return error,
+            Err(error) => {
+                let detail = quic::Reason::new(error.to_string().as_bytes());
+                return TransportError::Quic { detail };
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BodyFailure {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("malformed body header: {0}")]
+    Header(#[from] crate::error::WireError),
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// Adds one masked sum, whatever part of it is missing.
+async fn body(
+    shared: &Shared,
+    node: NodeId,
+    receiver: BulkReceiver,
+) -> Result<Digest, BodyFailure> {
+    let (header, mut body) = receiver.header(MAX_HEADER_BYTES).await?;
+    let header: BulkHeader = wire::decode(&header)?;
+    let accumulator = shared.accumulator.borrow().clone();
+    let accumulator = accumulator
+        .filter(|sum| sum.ctx() == header.subject && header.kind == BulkKind::Sum)
+        .ok_or(BodyFailure::Refused(Refusal::Stale { what: Kind::Body, signer: node }))?;
+    let chunks = ChunkHashes::count_for(shared.manifest.body_bytes());
+    let hashes = hash_list(&mut body, chunks).await?;
+    let first = header.first_chunk as usize;
+    accumulator.begin(node, first, &hashes)?;
+    let mut buffer = vec![0; CHUNK_BYTES.min(shared.manifest.body_bytes())];
+    for (index, hash) in hashes.as_slice().iter().enumerate().skip(first) {
+        let chunk = &mut buffer[..accumulator.chunk_len(index)];
+        body.next_piece(chunk).await?;
+        accumulator.add(node, index, hash, chunk)?;
+    }
+    body.end().await?;
+    Ok(header.subject)
+}
+
+async fn hash_list(body: &mut BulkBody, chunks: usize) -> Result<ChunkHashes, TransportError> {
+    let mut list = Vec::with_capacity(chunks);
+    for _ in 0..chunks {
+        let mut digest = [0; 32];
+        body.next_piece(&mut digest).await?;
+        list.push(Digest(digest));
+    }
+    Ok(ChunkHashes::from_list(list))
+}

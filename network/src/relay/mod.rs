@@ -1,0 +1,296 @@
+//! The relay: one loop that owns the state machine, and one task for each connection.
+//!
+//! The loop is the only place where decisions are carried out; connections only move bytes. Bodies are added to the
+//! accumulator by the connections themselves, so that the loop never waits for a transfer.
+
+mod accumulator;
+mod connection;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error};
+
+use crate::digest::{ChunkHashes, Digest};
+use crate::identity::NodeId;
+use crate::kit::{Kit, to_le_bytes, unix_s};
+use crate::quic::{Server, TransportError};
+use crate::round::relay::{Action, Event, Relay, Report, Settings};
+use crate::round::{Averaged, Chain, average};
+use crate::store::{Store, StoreError};
+use crate::wire::{BulkKind, RelayFrame};
+
+use accumulator::Accumulator;
+use connection::{Input, Link, Shared};
+
+pub use accumulator::BodyError;
+pub(crate) use connection::CODE_REFUSED;
+
+/// How often the machine looks at the clock.
+const TICK: Duration = Duration::from_millis(200);
+/// Inputs that may wait for the loop.
+const INPUTS: usize = 256;
+/// How long nodes have to read the last frames.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why the relay stops before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The endpoint fails.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The state folder is unusable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system gives no random bytes.
+    #[error("the operating system's random generator failed")]
+    Entropy,
+}
+
+/// Serves rounds until all are done or `stop` completes. Gives where the relay stands then.
+///
+/// `report` is told what an operator wants to know.
+///
+/// # Errors
+/// [`RelayError`] if it cannot begin. Once it serves, nothing that a peer does ends it.
+pub async fn serve(
+    kit: &Kit,
+    server: Server,
+    store: Store,
+    settings: Settings,
+    mut report: impl FnMut(&Report),
+    stop: impl Future<Output = ()>,
+) -> Result<Chain, RelayError> {
+    let (chain, model) = store.load(&kit.manifest, &kit.initial)?;
+    let mut seed = [0; 32];
+    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
+        .map_err(|_| RelayError::Entropy)?;
+    let machine = Relay::new(kit.manifest.clone(), settings, chain, unix_s(), seed);
+    let (inputs, mut queue) = mpsc::channel(INPUTS);
+    let (accumulators, accumulator) = watch::channel(None);
+    let manifest = kit.manifest.clone();
+    let shared = Arc::new(Shared { manifest, inputs, accumulator });
+    let mut driver = Driver {
+        machine,
+        begun: Instant::now(),
+        links: BTreeMap::new(),
+        accumulators,
+        result: Bytes::new(),
+        model: Arc::new(model),
+        store: Arc::new(store),
+        averaging: JoinSet::new(),
+        committing: None,
+        shared: shared.clone(),
+    };
+    // Room for every node to reconnect, and for some strangers that do not get through the handshake.
+    let most_connections = 2 * kit.manifest.roster().len() + 64;
+    let mut connections = JoinSet::new();
+    let mut serial = 0;
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(stop);
+    loop {
+        let event = tokio::select! {
+            () = &mut stop => break,
+            Some(incoming) = server.accept() => {
+                if connections.len() >= most_connections {
+                    incoming.refuse();
+                    continue;
+                }
+                serial += 1;
+                connections.spawn(connection::serve(shared.clone(), incoming, serial));
+                continue;
+            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            Some(input) = queue.recv() => driver.event(input),
+            Some(done) = driver.averaging.join_next(), if !driver.averaging.is_empty() => {
+                driver.averaged(done)
+            }
+            _ = tick.tick() => Some(Event::Tick),
+        };
+        let Some(event) = event else { continue };
+        if driver.handle(event, &mut report) {
+            break;
+        }
+    }
+    driver.finish().await;
+    // Nodes close when they have read the last frame; the rest is told by the close itself.
+    let leave = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(FAREWELL, leave).await;
+    server.shutdown(0, "the relay stops").await;
+    Ok(driver.machine.chain())
+}
+
+struct Driver {
+    machine: Relay,
+    begun: Instant,
+    links: BTreeMap<NodeId, Link>,
+    accumulators: watch::Sender<Option<Arc<Accumulator>>>,
+    /// Bytes of the last result.
+    result: Bytes,
+    /// The global model.
+    model: Arc<Vec<f32>>,
+    store: Arc<Store>,
+    averaging: JoinSet<Average>,
+    committing: Option<tokio::task::JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+/// What an averaging thread brings back.
+type Average = (Bytes, Digest, Result<Averaged, crate::round::Refusal>);
+
+impl Driver {
+    /// The event that an input is, if its connection is still the node's.
+    fn event(&mut self, input: Input) -> Option<Event> {
+        match input {
+            Input::Connected { node, link } => {
+                if let Some(former) = self.links.insert(node, link) {
+                    former.replace();
+                    return Some(Event::Lost(node));
+                }
+                None
+            }
+            Input::Frame { node, serial, frame } => {
+                self.is_current(node, serial).then_some(Event::Frame(node, frame))
+            }
+            Input::BodyAdded { node, serial, ctx } => {
+                let accumulator = self.accumulators.borrow();
+                let wanted = accumulator.as_ref().is_some_and(|sum| sum.ctx() == ctx);
+                (wanted && self.is_current(node, serial)).then_some(Event::BodyAdded(node))
+            }
+            Input::Gone { node, serial, error } => {
+                debug!(node = %self.shared.manifest.name_of(node), %error, "connection ended");
+                if !self.is_current(node, serial) {
+                    return None;
+                }
+                self.links.remove(&node);
+                Some(Event::Lost(node))
+            }
+        }
+    }
+
+    fn is_current(&self, node: NodeId, serial: u64) -> bool {
+        self.links.get(&node).is_some_and(|link| link.serial == serial)
+    }
+
+    /// Takes the average off its thread. A panic there would be a bug, not an input.
+    fn averaged(&mut self, done: Result<Average, tokio::task::JoinError>) -> Option<Event> {
+        match done {
+            Ok((body, root, Ok(averaged))) => {
+                self.result = body;
+                self.model = Arc::new(averaged.model.clone());
+                Some(Event::Averaged { averaged, root })
+            }
+            Ok((_, _, Err(refusal))) => Some(Event::Impossible(refusal)),
+            Err(error) => {
+                error!(%error, "averaging failed");
+                None
+            }
+        }
+    }
+
+    /// Lets the machine decide, and does what it says. True when all rounds are done.
+    fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
+        let mut finished = false;
+        for action in self.machine.handle(self.begun.elapsed(), event) {
+            match action {
+                Action::Send(node, frame) => self.send(node, frame),
+                Action::TurnAway(node, refusal) => {
+                    if let Some(link) = self.links.get(&node) {
+                        link.turn_away(refusal);
+                    }
+                }
+                Action::Accumulate { ctx } => self.accumulate(ctx),
+                Action::Collect { node, ctx, root } => self.collect(node, ctx, root),
+                Action::Average { chain, ctx, nodes } => self.average(chain, ctx, nodes),
+                Action::Discard => drop(self.accumulators.send_replace(None)),
+                Action::Commit(chain) => self.commit(chain),
+                Action::Deliver(node, outcome) => {
+                    let ctx = outcome.ctx;
+                    self.send(node, RelayFrame::Outcome(outcome));
+                    self.send_body(node, BulkKind::Result, ctx, self.result.clone());
+                }
+                Action::Restore(node, checkpoint) => {
+                    let model = checkpoint.chain.model;
+                    let body = to_le_bytes(&self.model).into();
+                    self.send(node, RelayFrame::Checkpoint(checkpoint));
+                    self.send_body(node, BulkKind::Model, model, body);
+                }
+                Action::Report(told) => report(&told),
+                Action::Finish => finished = true,
+            }
+        }
+        finished
+    }
+
+    fn send(&self, node: NodeId, frame: RelayFrame) {
+        if let Some(link) = self.links.get(&node) {
+            link.send(frame);
+        }
+    }
+
+    fn send_body(&self, node: NodeId, kind: BulkKind, subject: Digest, body: Bytes) {
+        if let Some(link) = self.links.get(&node) {
+            link.send_body(kind, subject, body);
+        }
+    }
+
+    fn accumulate(&self, ctx: Digest) {
+        let manifest = &self.shared.manifest;
+        let ring = manifest.fixed_point().ring();
+        let sum = Accumulator::new(ctx, ring, manifest.body_bytes());
+        self.accumulators.send_replace(Some(Arc::new(sum)));
+    }
+
+    fn collect(&self, node: NodeId, ctx: Digest, root: Digest) {
+        let accumulator = self.accumulators.borrow().clone();
+        if let Some(sum) = accumulator.filter(|sum| sum.ctx() == ctx) {
+            let first_chunk = u32::try_from(sum.expect(node, root)).unwrap_or(u32::MAX);
+            self.send(node, RelayFrame::Collect { ctx, first_chunk });
+        }
+    }
+
+    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) {
+        let Some(sum) = self.accumulators.send_replace(None) else { return };
+        let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
+        // The former result is not needed any more: whoever lacked it cannot be waited for.
+        self.result = Bytes::new();
+        self.averaging.spawn_blocking(move || {
+            let body = Bytes::from(sum.take());
+            let root = ChunkHashes::of(&body).root();
+            let plan = manifest.fixed_point();
+            let averaged = average(&body, &model, plan, nodes, chain, ctx, root);
+            (body, root, averaged)
+        });
+    }
+
+    fn commit(&mut self, chain: Chain) {
+        let (store, model) = (self.store.clone(), self.model.clone());
+        let former = self.committing.take();
+        self.committing = Some(tokio::spawn(async move {
+            if let Some(former) = former {
+                let _ = former.await;
+            }
+            let written = tokio::task::spawn_blocking(move || store.commit(&chain, &model)).await;
+            match written {
+                Ok(Ok(())) => {}
+                // The nodes have the model too; the relay goes on.
+                Ok(Err(error)) => error!(%error, "the new model is not on disk"),
+                Err(error) => error!(%error, "the new model is not on disk"),
+            }
+        }));
+    }
+
+    /// Lets nodes read what was sent, and waits for the disk.
+    async fn finish(&mut self) {
+        self.links.clear();
+        if let Some(committing) = self.committing.take() {
+            let _ = committing.await;
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What a party remembers across restarts: where it stands, its model, the sums it has sent, its outbox.
+//!
+//! ```text
+//! lock            held while the party runs
+//! state.json      sid and chain; names the model file, and is written after it
+//! model-N.f32     the global model after round N
+//! sent.json       sums that were sent, for the difference rule (nodes)
+//! outbox.bin      a masked sum, with what is needed to go on with it (nodes)
+//! ```
+//!
+//! Nothing here is secret: a masked sum is uniformly random to whoever lacks the seeds.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::files::{self, FileError, read_limited, write_private, write_volatile};
+use crate::kit::{from_le_bytes, to_le_bytes};
+use crate::manifest::Manifest;
+use crate::round::message::{Keys, Signed, Sum};
+use crate::round::node::Pending;
+use crate::round::{Chain, Participants, Refusal, SentSums};
+use crate::wire;
+
+const MAX_STATE_BYTES: usize = 4 << 10;
+const MAX_SENT_BYTES: usize = 256 << 20;
+
+/// State that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Another process uses this folder.
+    #[error("{0} is in use by another process; stop it, or choose another folder with --state")]
+    Locked(PathBuf),
+    /// The state was made under another manifest.
+    #[error("{path} holds the state of another manifest (sid {found}); choose another folder with --state")]
+    OtherManifest {
+        /// Folder.
+        path: PathBuf,
+        /// Its sid.
+        found: Digest,
+    },
+    /// A file does not hold what it should.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// File.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value cannot be encoded.
+    #[error("state cannot be encoded: {0}")]
+    Encode(String),
+}
+
+/// A folder that one party has for itself.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    sid: Digest,
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    sid: String,
+    round: u64,
+    previous: String,
+    model: String,
+}
+
+/// A masked sum in the outbox.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Participants and signature.
+    pub pending: Pending,
+    /// The words.
+    pub body: Bytes,
+    /// The hashes behind the signed root.
+    pub hashes: ChunkHashes,
+}
+
+/// What precedes the body in `outbox.bin`.
+#[derive(Serialize, Deserialize)]
+struct OutboxHeader {
+    bundle: Vec<Signed<Keys>>,
+    sum: Signed<Sum>,
+}
+
+impl Store {
+    /// Opens `folder`, which is made if need be, for this process alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::File`].
+    pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self, StoreError> {
+        fs::create_dir_all(folder).map_err(|source| FileError::write(folder, source))?;
+        let path = folder.join("lock");
+        let lock = File::create(&path).map_err(|source| FileError::write(&path, source))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => StoreError::Locked(folder.to_owned()),
+            TryLockError::Error(source) => FileError::write(&path, source).into(),
+        })?;
+        Ok(Self { folder: folder.to_owned(), sid: manifest.sid(), _lock: lock })
+    }
+
+    /// Where the party stands and its model: the manifest's beginning, with `initial`, in a fresh folder.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`].
+    pub fn load(
+        &self,
+        manifest: &Manifest,
+        initial: &[f32],
+    ) -> Result<(Chain, Vec<f32>), StoreError> {
+        let path = self.folder.join("state.json");
+        let Some(state) = self.read_json::<State>(&path, MAX_STATE_BYTES)? else {
+            return Ok((Chain::start(manifest), initial.to_vec()));
+        };
+        let digest = |text: &str| {
+            text.parse::<Digest>().map_err(|error| damaged(&path, error.to_string()))
+        };
+        let sid = digest(&state.sid)?;
+        if sid != self.sid {
+            return Err(StoreError::OtherManifest { path: self.folder.clone(), found: sid });
+        }
+        let chain = Chain {
+            round: state.round,
+            previous: digest(&state.previous)?,
+            model: digest(&state.model)?,
+        };
+        let path = self.model_path(chain.round);
+        let model = from_le_bytes(&read_limited(&path, 4 * manifest.parameters())?);
+        if model.len() != manifest.parameters() || model_hash(&model) != chain.model {
+            return Err(damaged(&path, "it is not the model that state.json names".to_owned()));
+        }
+        Ok((chain, model))
+    }
+
+    /// Makes a new state durable.
+    ///
+    /// # Errors
+    /// [`StoreError::File`]; the former state is then untouched.
+    pub fn commit(&self, chain: &Chain, model: &[f32]) -> Result<(), StoreError> {
+        write_private(&self.model_path(chain.round), &to_le_bytes(model))?;
+        let state = State {
+            sid: self.sid.to_hex(),
+            round: chain.round,
+            previous: chain.previous.to_hex(),
+            model: chain.model.to_hex(),
+        };
+        self.write_json("state.json", &state)?;
+        for round in (0..chain.round).rev().map_while(|round| {
+            let path = self.model_path(round);
+            path.exists().then_some(path)
+        }) {
+            files::remove(&round)?;
+        }
+        Ok(())
+    }
+
+    /// The sums that this node has sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::File`].
+    pub fn sent(&self) -> Result<SentSums, StoreError> {
+        let path = self.folder.join("sent.json");
+        Ok(self.read_json(&path, MAX_SENT_BYTES)?.unwrap_or_default())
+    }
+
+    /// Makes the record of sent sums durable.
+    ///
+    /// # Errors
+    /// [`StoreError::File`].
+    pub fn record(&self, sent: &SentSums) -> Result<(), StoreError> {
+        self.write_json("sent.json", sent)
+    }
+
+    /// Puts a masked sum into the outbox, replacing a former one.
+    ///
+    /// It survives the process, not necessarily a loss of power: the round key is lost then as well, so no second
+    /// sum for the same context can come about.
+    ///
+    /// # Errors
+    /// [`StoreError::File`], on a full disk for instance.
+    pub fn keep(&self, pending: &Pending, body: &[u8]) -> Result<(), StoreError> {
+        let header = OutboxHeader {
+            bundle: pending.participants.bundle().to_vec(),
+            sum: pending.sum.clone(),
+        };
+        let header =
+            wire::encode(&header).map_err(|error| StoreError::Encode(error.to_string()))?;
+        let length = (header.len() as u64).to_le_bytes();
+        Ok(write_volatile(&self.outbox_path(), &[&length, &header, body])?)
+    }
+
+    /// Takes up the masked sum in the outbox, if there is one that belongs to `chain`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::File`].
+    pub fn outgoing(
+        &self,
+        manifest: &Manifest,
+        chain: &Chain,
+    ) -> Result<Option<Outgoing>, StoreError> {
+        let path = self.outbox_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let limit = manifest.body_bytes() + wire::MAX_MESSAGE_BYTES + 8;
+        let bytes = Bytes::from(read_limited(&path, limit)?);
+        let refuse = |reason: &str| damaged(&path, reason.to_owned());
+        let (length, rest) =
+            bytes.split_first_chunk::<8>().ok_or_else(|| refuse("it is too short"))?;
+        let length = usize::try_from(u64::from_le_bytes(*length))
+            .ok()
+            .filter(|length| *length <= rest.len())
+            .ok_or_else(|| refuse("its header is cut off"))?;
+        let header: OutboxHeader = wire::decode(&rest[..length])
+            .map_err(|error| damaged(&path, error.to_string()))?;
+        let body = bytes.slice(8 + length..);
+        // Everything was checked before it was written; time has passed since, which is no fault.
+        let participants = match Participants::verify(header.bundle, manifest, chain, 0) {
+            Ok(participants) => participants,
+            // The round went on without it.
+            Err(Refusal::Stale { .. } | Refusal::Previous { .. } | Refusal::Model { .. }) => {
+                return Ok(None);
+            }
+            Err(refusal) => return Err(damaged(&path, refusal.to_string())),
+        };
+        let sum = header.sum.verify(manifest, 0).map_err(|error| refuse(&error.to_string()))?;
+        let hashes = ChunkHashes::of(&body);
+        if body.len() != manifest.body_bytes()
+            || hashes.root() != sum.root
+            || sum.ctx != participants.ctx()
+        {
+            return Err(refuse("its body is not the one that was signed"));
+        }
+        let pending = Pending { participants, sum: header.sum };
+        Ok(Some(Outgoing { pending, body, hashes }))
+    }
+
+    /// Empties the outbox.
+    ///
+    /// # Errors
+    /// [`StoreError::File`].
+    pub fn forget(&self) -> Result<(), StoreError> {
+        Ok(files::remove(&self.outbox_path())?)
+    }
+
+    fn model_path(&self, round: u64) -> PathBuf {
+        self.folder.join(format!("model-{round}.f32"))
+    }
+
+    fn outbox_path(&self) -> PathBuf {
+        self.folder.join("outbox.bin")
+    }
+
+    fn read_json<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &Path,
+        limit: usize,
+    ) -> Result<Option<T>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read_limited(path, limit)?;
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| damaged(path, error.to_string()))
+    }
+
+    fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
+        let bytes =
+            serde_json::to_vec(value).map_err(|error| StoreError::Encode(error.to_string()))?;
+        Ok(write_private(&self.folder.join(name), &bytes)?)
+    }
+}
+
+fn damaged(path: &Path, reason: String) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), reason }
+}
