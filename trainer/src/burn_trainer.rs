@@ -160,3 +160,184 @@ fn shuffle(seed: u64, round: u64) -> ChaCha12Rng {
     both[8..16].copy_from_slice(&round.to_le_bytes());
     ChaCha12Rng::from_seed(both)
 }
+
+#[cfg(test)]
+mod tests {
+    use fl_datasets::{Dataset, LoadOptions, Source, load};
+
+    use super::*;
+    use crate::{ModelKind, ModelSpec};
+
+    fn digits() -> Dataset {
+        let digits = load(&Source::Digits, &LoadOptions::default())
+            .unwrap()
+            .train;
+        digits.select(&(0..200).collect::<Vec<_>>())
+    }
+
+    fn trainer(training: Training) -> Box<dyn LocalTrainer> {
+        let data = digits();
+        let spec = ModelSpec::new(ModelKind::Cnn, data.schema().clone(), None).unwrap();
+        let [train, test] = [0..150, 150..200].map(|part| data.select(&part.collect::<Vec<_>>()));
+        spec.trainer(train, test, training, Device::flex()).unwrap()
+    }
+
+    fn run(trainer: &mut dyn LocalTrainer, global: &[f32], round: u64) -> LocalUpdate {
+        trainer
+            .train(global, round, &mut |_| ControlFlow::Continue(()))
+            .unwrap()
+    }
+
+    #[test]
+    fn the_same_seed_and_round_give_the_same_bits_and_others_do_not() {
+        let mut first = trainer(Training::default());
+        let mut second = trainer(Training::default());
+        let global = first.initial().unwrap();
+        assert_eq!(second.initial().unwrap(), global);
+        let update = run(&mut *first, &global, 3);
+        assert_eq!(run(&mut *second, &global, 3), update);
+        assert_eq!(run(&mut *first, &global, 3), update);
+        assert_ne!(run(&mut *first, &global, 4).update, update.update);
+
+        let mut other = trainer(Training {
+            seed: 1,
+            ..Training::default()
+        });
+        assert_ne!(other.initial().unwrap(), global);
+        assert_ne!(run(&mut *other, &global, 3).update, update.update);
+    }
+
+    #[test]
+    fn trainers_on_many_threads_start_from_the_same_model() {
+        let models = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| trainer(Training::default()).initial().unwrap()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|t| t.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert!(models.iter().all(|model| *model == models[0]));
+    }
+
+    #[test]
+    fn the_update_leads_from_the_global_model_to_a_better_one() {
+        let mut trainer = trainer(Training {
+            epochs: 10,
+            ..Training::default()
+        });
+        let mut parameters = trainer.initial().unwrap();
+        let local = run(&mut *trainer, &parameters, 0);
+        assert_eq!(local.examples, 150);
+        assert_eq!(local.before, trainer.evaluate(&parameters).unwrap());
+        assert_eq!(local.before.examples, 50);
+        for (parameter, update) in parameters.iter_mut().zip(&local.update) {
+            *parameter += update;
+        }
+        let after = trainer.evaluate(&parameters).unwrap();
+        assert!(after.loss() < local.before.loss(), "{after:?}");
+        assert!(after.correct > local.before.correct, "{after:?}");
+    }
+
+    #[test]
+    fn reports_each_step_and_stops_when_told_to() {
+        let mut trainer = trainer(Training {
+            batch_size: 40,
+            epochs: 2,
+            ..Training::default()
+        });
+        let global = trainer.initial().unwrap();
+        let mut seen = Vec::new();
+        trainer
+            .train(&global, 0, &mut |Progress { step, steps }| {
+                seen.push((step, steps));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(seen, (1..=8).map(|step| (step, 8)).collect::<Vec<_>>());
+
+        let stopped = trainer.train(&global, 0, &mut |progress| match progress.step {
+            3 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        assert!(matches!(
+            stopped,
+            Err(TrainError::Stopped { step: 3, steps: 8 })
+        ));
+    }
+
+    #[test]
+    fn names_the_tensor_when_training_diverges() {
+        let mut trainer = trainer(Training {
+            learning_rate: 1e30,
+            ..Training::default()
+        });
+        let global = trainer.initial().unwrap();
+        let diverged = trainer.train(&global, 0, &mut |_| ControlFlow::Continue(()));
+        assert!(
+            matches!(diverged, Err(TrainError::NotFinite { tensor, .. }) if !tensor.is_empty())
+        );
+    }
+
+    #[test]
+    fn adam_and_plain_descent_train_too() {
+        for optimizer in [
+            crate::Optimizer::Adam,
+            crate::Optimizer::Sgd { momentum: 0.0 },
+        ] {
+            let settings = Training {
+                optimizer,
+                learning_rate: 0.01,
+                ..Training::default()
+            };
+            let mut trainer = trainer(settings);
+            let mut parameters = trainer.initial().unwrap();
+            let local = run(&mut *trainer, &parameters, 0);
+            for (parameter, update) in parameters.iter_mut().zip(&local.update) {
+                *parameter += update;
+            }
+            assert!(trainer.evaluate(&parameters).unwrap().loss() < local.before.loss());
+        }
+    }
+
+    #[test]
+    fn refuses_parameters_that_do_not_fit() {
+        let mut trainer = trainer(Training::default());
+        let mut global = trainer.initial().unwrap();
+        global[5] = f32::NAN;
+        assert!(matches!(
+            trainer.evaluate(&global),
+            Err(TrainError::NotFinite { .. })
+        ));
+        let short = trainer.train(&global[1..], 0, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(short, Err(TrainError::Length { .. })));
+    }
+
+    #[test]
+    fn evaluates_without_training_examples_but_does_not_train() {
+        let data = digits();
+        let spec = ModelSpec::new(ModelKind::Mlp, data.schema().clone(), None).unwrap();
+        let none = data.select(&[]);
+        let mut trainer = spec
+            .trainer(
+                none.clone(),
+                data.clone(),
+                Training::default(),
+                Device::flex(),
+            )
+            .unwrap();
+        let global = trainer.initial().unwrap();
+        assert_eq!(trainer.evaluate(&global).unwrap().examples, 200);
+        let trained = trainer.train(&global, 0, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(trained, Err(TrainError::NoExamples)));
+
+        let mut untested = spec
+            .trainer(data, none, Training::default(), Device::flex())
+            .unwrap();
+        assert_eq!(
+            run(&mut *untested, &global, 0).before,
+            Evaluation::default()
+        );
+    }
+}

@@ -45,7 +45,7 @@ pub enum TrainError {
     /// A model with more than [`u32::MAX`] parameters.
     #[error("the model has more than {} parameters; use a smaller one", u32::MAX)]
     TooManyParameters,
-    /// A module or a checkpoint whose tensors are not those of the layout.
+    /// A module whose tensors are not those of the layout.
     #[error(
         "the tensors of this model are not those expected; \
          check that every node and the relay use the same model"

@@ -27,8 +27,8 @@ impl Default for Training {
         Self {
             optimizer: Optimizer::Sgd { momentum: 0.9 },
             learning_rate: 0.05,
-            batch_size: 32,
-            epochs: 2,
+            batch_size: 16,
+            epochs: 3,
             seed: 0,
         }
     }

@@ -233,3 +233,149 @@ impl TryFrom<Unchecked> for ModelSpec {
         Self::new(kind, schema, scaling)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(shape: Shape) -> Schema {
+        Schema::new(shape, vec![], vec!["no".into(), "yes".into()]).unwrap()
+    }
+
+    fn image(channels: usize, height: usize, width: usize) -> Shape {
+        Shape::Image {
+            channels,
+            height,
+            width,
+        }
+    }
+
+    #[test]
+    fn each_shape_has_a_model_and_each_model_a_name() {
+        assert_eq!(ModelKind::for_shape(image(1, 8, 8)), ModelKind::Cnn);
+        assert_eq!(ModelKind::for_shape(image(1, 3, 8)), ModelKind::Mlp);
+        assert_eq!(
+            ModelKind::for_shape(Shape::Table { columns: 30 }),
+            ModelKind::Mlp
+        );
+        for kind in [ModelKind::Cnn, ModelKind::Mlp] {
+            assert_eq!(kind.to_string().parse::<ModelKind>().unwrap(), kind);
+        }
+        assert!(matches!(
+            "vit".parse::<ModelKind>(),
+            Err(TrainError::ModelName { .. })
+        ));
+    }
+
+    #[test]
+    fn every_model_scores_every_shape_that_it_takes() {
+        let shapes = [
+            image(1, 4, 4),
+            image(1, 28, 28),
+            image(3, 5, 17),
+            image(2, 64, 40),
+        ];
+        let table = Shape::Table { columns: 1 };
+        for (kind, shape) in shapes
+            .into_iter()
+            .flat_map(|shape| [(ModelKind::Cnn, shape), (ModelKind::Mlp, shape)])
+            .chain([(ModelKind::Mlp, table)])
+        {
+            let schema = schema(shape);
+            let data =
+                Dataset::new(schema.clone(), vec![0.5; 2 * shape.size()], vec![0, 1]).unwrap();
+            let spec = ModelSpec::new(kind, schema, None).unwrap();
+            let mut trainer = spec
+                .trainer(data.clone(), data, Training::default(), Device::flex())
+                .unwrap();
+            assert_eq!(*trainer.layout(), spec.layout().unwrap());
+            let global = trainer.initial().unwrap();
+            assert_eq!(
+                trainer.evaluate(&global).unwrap().examples,
+                2,
+                "{kind} {shape}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_layout_of_the_digits_network() {
+        let spec = ModelSpec::new(ModelKind::Cnn, schema(image(1, 8, 8)), None).unwrap();
+        let layout = spec.layout().unwrap();
+        let tensors: Vec<_> = layout
+            .tensors()
+            .iter()
+            .map(|t| format!("{} {:?}", t.name, t.shape))
+            .collect();
+        assert_eq!(
+            tensors,
+            [
+                "convolutions.0.weight [16, 1, 3, 3]",
+                "convolutions.0.bias [16]",
+                "convolutions.1.weight [32, 16, 3, 3]",
+                "convolutions.1.bias [32]",
+                "output.weight [128, 2]",
+                "output.bias [2]",
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_shapes_and_scalings_that_do_not_fit() {
+        for shape in [image(1, 3, 9), Shape::Table { columns: 16 }] {
+            let spec = ModelSpec::new(ModelKind::Cnn, schema(shape), None);
+            assert!(matches!(spec, Err(TrainError::ModelShape { .. })));
+        }
+        let scaling = Scaling::new(vec![0.0; 3], vec![1.0; 3]).unwrap();
+        let table = schema(Shape::Table { columns: 2 });
+        let spec = ModelSpec::new(ModelKind::Mlp, table, Some(scaling));
+        assert!(matches!(
+            spec,
+            Err(TrainError::ScalingShape { columns: 3, .. })
+        ));
+    }
+
+    #[test]
+    fn refuses_data_of_another_schema() {
+        let spec = ModelSpec::new(ModelKind::Cnn, schema(image(1, 8, 8)), None).unwrap();
+        let other = schema(Shape::Table { columns: 64 });
+        let data = Dataset::new(other, vec![0.0; 64], vec![0]).unwrap();
+        let trainer = spec.trainer(data.clone(), data, Training::default(), Device::flex());
+        assert!(matches!(
+            trainer.err(),
+            Some(TrainError::OtherData {
+                part: Part::Training,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn scales_the_data_before_it_enters_the_model() {
+        let table = schema(Shape::Table { columns: 2 });
+        let raw = Dataset::new(table.clone(), vec![100.0, 7.0, 300.0, 9.0], vec![0, 1]).unwrap();
+        let scaling = Scaling::fit(&raw).unwrap();
+        let scaled = scaling.apply(raw.clone()).unwrap();
+        let with = ModelSpec::new(ModelKind::Mlp, table.clone(), Some(scaling)).unwrap();
+        let without = ModelSpec::new(ModelKind::Mlp, table, None).unwrap();
+        let parameters: Vec<f32> = (0..with.layout().unwrap().len())
+            .map(|i| (i as f32).sin())
+            .collect();
+        let evaluate = |spec: &ModelSpec, data: &Dataset| {
+            spec.evaluate(&parameters, data.clone(), Device::flex())
+                .unwrap()
+        };
+        assert_eq!(evaluate(&with, &raw), evaluate(&without, &scaled));
+        assert_ne!(evaluate(&with, &raw), evaluate(&without, &raw));
+    }
+
+    #[test]
+    fn serialises_and_is_checked_on_the_way_in() {
+        let spec = ModelSpec::new(ModelKind::Cnn, schema(image(1, 8, 8)), None).unwrap();
+        let json = serde_json::to_string(&spec).unwrap();
+        assert!(json.starts_with(r#"{"kind":"cnn","schema":{"#), "{json}");
+        assert_eq!(serde_json::from_str::<ModelSpec>(&json).unwrap(), spec);
+        let narrow = json.replace("\"width\":8", "\"width\":2");
+        assert!(serde_json::from_str::<ModelSpec>(&narrow).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! What a node tells whoever watches it.
+
+use std::time::Duration;
+
+use fl_network::identity::NodeId;
+use fl_network::round::Refusal;
+use fl_shaders::Counters;
+
+use crate::{Evaluation, Progress};
+
+/// Something worth showing.
+#[derive(Clone, Debug)]
+pub enum NodeEvent {
+    /// The relay is reached.
+    Connected,
+    /// The relay is not reached, or no more; the node tries again.
+    Disconnected {
+        /// Why.
+        reason: String,
+        /// When it tries again.
+        retry_in: Duration,
+    },
+    /// The masked sum of an interrupted round was found in the outbox.
+    Resumed {
+        /// Round.
+        round: u64,
+    },
+    /// The outbox cannot be used and is left aside.
+    OutboxLost {
+        /// Why.
+        reason: String,
+    },
+    /// Local training begins.
+    Training {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// Local training goes on.
+    Progress {
+        /// Round, from 1.
+        round: u64,
+        /// How far it has come.
+        progress: Progress,
+    },
+    /// Training is done; the update goes its way.
+    Trained {
+        /// Round, from 1.
+        round: u64,
+    },
+    /// The relay waits for these nodes.
+    Waiting {
+        /// Who is missing.
+        missing: Vec<NodeId>,
+        /// For how long.
+        since: Duration,
+    },
+    /// This node, or the relay, does not go on for this reason.
+    Refused(Refusal),
+    /// The node has taken over a certified model, having missed results.
+    CaughtUp {
+        /// Rounds completed.
+        round: u64,
+    },
+    /// A round is complete.
+    Round(RoundReport),
+}
+
+/// A completed round, as one node saw it. Only the totals are known to others.
+#[derive(Clone, Debug)]
+pub struct RoundReport {
+    /// Round, from 1.
+    pub round: u64,
+    /// Number of participants.
+    pub nodes: u32,
+    /// Whether this node was one of them.
+    pub took_part: bool,
+    /// Sums of the participants' counters; the metrics are of the model before this round.
+    pub totals: Counters,
+    /// The new global model on this node's own test data.
+    pub local: Evaluation,
+    /// Where the time went.
+    pub times: RoundTimes,
+    /// Bytes of UDP payload that this node sent in the round.
+    pub bytes_up: u64,
+    /// Bytes of UDP payload that this node received in the round.
+    pub bytes_down: u64,
+}
+
+/// Where a round's time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundTimes {
+    /// Local training.
+    pub training: Duration,
+    /// Sealing, opening, masking and averaging.
+    pub sharing: Duration,
+    /// Everything else between the opening of the round and its result: transfers, and waiting for others.
+    pub network: Duration,
+}

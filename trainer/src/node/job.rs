@@ -1,0 +1,169 @@
+//! What runs beside a node's loop.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fl_network::client::{Bodies, LinkError};
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::kit::from_le_bytes;
+use fl_network::manifest::Manifest;
+use fl_network::round::{Averaged, CheckedCheckpoint, CheckedOutcome, Refusal};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::event::{NodeEvent, RoundReport};
+use crate::{Evaluation, LocalTrainer, TrainError};
+
+/// What a job brings back.
+pub(super) enum Done {
+    Trained { round: u64, model: Digest, trained: Result<Update, TrainError>, took: Duration },
+    Summed { ctx: Digest, masked: Result<(Vec<u8>, ChunkHashes), Refusal>, took: Duration },
+    Uploaded(Result<(), LinkError>),
+    Averaged { averaged: Result<Averaged, BodyError>, took_part: bool, took: Duration },
+    Adopted { adopted: Result<Vec<f32>, BodyError> },
+    Evaluated {
+        model: Digest,
+        report: Box<RoundReport>,
+        evaluation: Result<Evaluation, TrainError>,
+    },
+}
+
+/// Why a download came to nothing.
+pub(super) enum BodyError {
+    Link(LinkError),
+    Refused(Refusal),
+}
+
+/// A trained update, with the global model's evaluation before training.
+pub(super) struct Update {
+    pub(super) update: Vec<f32>,
+    pub(super) examples: u32,
+    pub(super) before: Evaluation,
+}
+
+/// Tells training to stop at the next step.
+#[derive(Clone, Default)]
+pub(super) struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    pub(super) fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The trainer, used by one job at a time, and by as many nodes of a process as there are permits.
+#[derive(Clone)]
+pub(super) struct SharedTrainer {
+    trainer: Arc<Mutex<Box<dyn LocalTrainer>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl SharedTrainer {
+    pub(super) fn new(trainer: Box<dyn LocalTrainer>, permits: Arc<Semaphore>) -> Self {
+        Self { trainer: Arc::new(Mutex::new(trainer)), permits }
+    }
+
+    /// Runs `work` on a blocking thread once a permit is free. Gives how long the work itself took.
+    async fn with<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&mut dyn LocalTrainer) -> Result<T, TrainError> + Send + 'static,
+    ) -> (Result<T, TrainError>, Duration) {
+        let permit = self.permits.acquire_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            // A panic in a trainer poisons nothing that the next call would rely on: it gets all parameters anew.
+            let mut trainer = self.trainer.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = work(&mut **trainer);
+            drop(permit);
+            (done, begun.elapsed())
+        });
+        done.await.unwrap_or_else(|_| (Err(TrainError::Panicked), Duration::ZERO))
+    }
+}
+
+/// Trains from a global model, and evaluates it first unless that was done.
+pub(super) async fn train(
+    trainer: SharedTrainer,
+    round: u64,
+    (model, global): (Digest, Arc<Vec<f32>>),
+    known: Option<Evaluation>,
+    stop: StopFlag,
+    events: mpsc::Sender<NodeEvent>,
+) -> Done {
+    let work = move |trainer: &mut dyn LocalTrainer| {
+        let before = match known {
+            Some(known) => known,
+            None => trainer.evaluate(&global)?,
+        };
+        let mut progress = |progress| {
+            // A watcher that is behind misses steps, and training does not wait for it.
+            let _ = events.try_send(NodeEvent::Progress { round, progress });
+            match stop.is_raised() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let trained = trainer.train(&global, round, &mut progress)?;
+        Ok(Update { update: trained.update, examples: trained.examples, before })
+    };
+    let (trained, took) = trainer.with(work).await;
+    Done::Trained { round, model, trained, took }
+}
+
+/// Evaluates a new global model for the report of its round.
+pub(super) async fn evaluate(
+    trainer: SharedTrainer,
+    (model, parameters): (Digest, Arc<Vec<f32>>),
+    report: Box<RoundReport>,
+) -> Done {
+    let (evaluation, _) = trainer.with(move |trainer| trainer.evaluate(&parameters)).await;
+    Done::Evaluated { model, report, evaluation }
+}
+
+/// Downloads a result, checks it, and averages it onto `base`.
+pub(super) async fn average(
+    bodies: Bodies,
+    outcome: CheckedOutcome,
+    base: Arc<Vec<f32>>,
+    manifest: Arc<Manifest>,
+) -> Done {
+    let took_part = outcome.took_part();
+    let body = match bodies.result(outcome.participants().ctx()).await {
+        Ok(body) => body,
+        Err(error) => {
+            let averaged = Err(BodyError::Link(error));
+            return Done::Averaged { averaged, took_part, took: Duration::ZERO };
+        }
+    };
+    let averaged = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
+        (outcome.average(&body, &base, manifest.fixed_point()), begun.elapsed())
+    });
+    match averaged.await {
+        Ok((averaged, took)) => {
+            Done::Averaged { averaged: averaged.map_err(BodyError::Refused), took_part, took }
+        }
+        Err(error) => {
+            let refusal = Refusal::CannotContribute(error.to_string());
+            let averaged = Err(BodyError::Refused(refusal));
+            Done::Averaged { averaged, took_part, took: Duration::ZERO }
+        }
+    }
+}
+
+/// Downloads a certified model and checks it.
+pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> Done {
+    let adopted = match bodies.model(checkpoint.chain().model).await {
+        Ok(bytes) => {
+            let model = from_le_bytes(&bytes);
+            checkpoint.check_model(&model).map(|()| model).map_err(BodyError::Refused)
+        }
+        Err(error) => Err(BodyError::Link(error)),
+    };
+    Done::Adopted { adopted }
+}

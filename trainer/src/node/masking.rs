@@ -1,0 +1,100 @@
+//! A node's secrets of one attempt: seeds drawn and received, and the masked sum that comes of them.
+
+use std::collections::BTreeMap;
+
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
+use fl_network::round::Refusal;
+use fl_shaders::{Counters, FixedPoint};
+use fl_sharing::{
+    Engine, EngineError, Input, Mask, RoundKey, RoundingKey, Seed, Sign, masked_len, seal,
+};
+
+use crate::{Evaluation, Layout};
+
+/// The seeds that this node drew for its peers in one attempt. Erased on drop.
+pub(super) struct OwnSeeds {
+    ctx: Digest,
+    seeds: Vec<Seed>,
+}
+
+impl OwnSeeds {
+    /// Draws a seed for each peer and seals it to the peer's round key. Gives the seeds and the sealed shares.
+    pub(super) fn seal(
+        ctx: Digest,
+        own: NodeId,
+        peers: &[(NodeId, [u8; 32])],
+    ) -> Result<(Self, Vec<(NodeId, Vec<u8>)>), Refusal> {
+        let failed = |error: &dyn std::fmt::Display| Refusal::CannotContribute(error.to_string());
+        let mut seeds = Vec::with_capacity(peers.len());
+        let mut sealed = Vec::with_capacity(peers.len());
+        for (peer, round_key) in peers {
+            let seed = Seed::generate().map_err(|error| failed(&error))?;
+            let share = seal(round_key, ctx.as_bytes(), own.as_bytes(), peer.as_bytes(), &seed)
+                .map_err(|error| failed(&error))?;
+            seeds.push(seed);
+            sealed.push((*peer, share.to_vec()));
+        }
+        Ok((Self { ctx, seeds }, sealed))
+    }
+}
+
+/// What a masked sum is made of.
+pub(super) struct MaskedSum<'a> {
+    pub(super) engine: &'a dyn Engine,
+    pub(super) format: &'a FixedPoint,
+    pub(super) layout: &'a Layout,
+    pub(super) own: NodeId,
+    pub(super) round_key: RoundKey,
+    pub(super) seeds: OwnSeeds,
+    pub(super) sealed: &'a BTreeMap<NodeId, Vec<u8>>,
+    pub(super) update: &'a [f32],
+    pub(super) examples: u32,
+    pub(super) before: Evaluation,
+}
+
+impl MaskedSum<'_> {
+    /// Opens the received shares and computes `x − Σ PRG(own seeds) + Σ PRG(received seeds)`.
+    ///
+    /// The keys and seeds are erased when this returns, whatever the outcome.
+    pub(super) fn compute(self) -> Result<(Vec<u8>, ChunkHashes), Refusal> {
+        let ctx = self.seeds.ctx;
+        let mut masks = Vec::with_capacity(2 * self.sealed.len());
+        for seed in &self.seeds.seeds {
+            masks.push(Mask { key: seed.expand(ctx.as_bytes()), sign: Sign::Minus });
+        }
+        for (from, sealed) in self.sealed {
+            let seed = self
+                .round_key
+                .open(ctx.as_bytes(), from.as_bytes(), self.own.as_bytes(), sealed)
+                .map_err(|_| Refusal::Share { from: *from })?;
+            masks.push(Mask { key: seed.expand(ctx.as_bytes()), sign: Sign::Plus });
+        }
+        let rounding = RoundingKey::generate()
+            .map_err(|error| Refusal::CannotContribute(error.to_string()))?;
+        let counters = Counters {
+            examples: self.examples.into(),
+            test_examples: self.before.examples,
+            correct: self.before.correct,
+            loss: self.before.loss_sum,
+            clipped: 0,
+        };
+        let input = Input { format: self.format, counters, update: self.update };
+        let mut masked = vec![0; masked_len(self.format, self.update.len())];
+        self.engine
+            .mask(&input, &rounding, &masks, &mut masked)
+            .map_err(|error| Refusal::CannotContribute(explain(error, self.layout)))?;
+        let hashes = ChunkHashes::of(&masked);
+        Ok((masked, hashes))
+    }
+}
+
+/// The engine's error in the user's terms: tensors have names, coordinates do not.
+fn explain(error: EngineError, layout: &Layout) -> String {
+    let EngineError::NonFinite { coordinate } = error else { return error.to_string() };
+    let tensor = usize::try_from(coordinate).ok().and_then(|index| layout.tensor_at(index));
+    match tensor {
+        Some(tensor) => format!("the update of {} is not finite", tensor.name),
+        None => error.to_string(),
+    }
+}
