@@ -57,13 +57,15 @@ impl LinkError {
     /// Whether trying again cannot help: one side does not accept the other, or the kit is unusable.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Transport(error) => matches!(
-                error,
-                TransportError::RefusedPeer { .. }
-                    | TransportError::RefusedByPeer { .. }
-                    | TransportError::Anonymous
-                    | TransportError::PeerCertificate(_)
-            ) || matches!(error, TransportError::ClosedByPeer { code, .. } if *code == u64::from(CODE_REFUSED)),
+            Self::Transport(error) => {
+                matches!(
+                    error,
+                    TransportError::RefusedPeer { .. }
+                        | TransportError::RefusedByPeer { .. }
+                        | TransportError::Anonymous
+                        | TransportError::PeerCertificate(_)
+                ) || matches!(error, TransportError::ClosedByPeer { code, .. } if *code == u64::from(CODE_REFUSED))
+            }
             Self::Address(_) | Self::Tls(_) | Self::Kit(_) => true,
             Self::Resolve { .. } | Self::Wire(_) | Self::UnexpectedBody => false,
         }
@@ -117,7 +119,13 @@ impl Link {
         let connection = client.connect(host).await?;
         let (sender, receiver) = quic::control::open(&connection).await?;
         let manifest = kit.manifest.clone();
-        Ok(Self { client, connection, sender, receiver, manifest })
+        Ok(Self {
+            client,
+            connection,
+            sender,
+            receiver,
+            manifest,
+        })
     }
 
     /// Sends a frame.
@@ -142,7 +150,10 @@ impl Link {
 
     /// The part that moves bodies.
     pub fn bodies(&self) -> Bodies {
-        Bodies { connection: self.connection.clone(), manifest: self.manifest.clone() }
+        Bodies {
+            connection: self.connection.clone(),
+            manifest: self.manifest.clone(),
+        }
     }
 
     /// What the connection has cost so far.
@@ -168,12 +179,22 @@ impl Bodies {
         hashes: &ChunkHashes,
         body: Bytes,
     ) -> Result<(), LinkError> {
-        let header = BulkHeader { kind: BulkKind::Sum, subject: ctx, first_chunk };
+        let header = BulkHeader {
+            kind: BulkKind::Sum,
+            subject: ctx,
+            first_chunk,
+        };
         let header = wire::encode(&header)?;
-        let list = hashes.as_slice().iter().flat_map(|digest| digest.0).collect::<Vec<u8>>();
-        let offset = (first_chunk as usize).saturating_mul(CHUNK_BYTES).min(body.len());
-        let parts = vec![Bytes::from(list), body.slice(offset..)];
-        Ok(send_bulk(&self.connection, &header, parts.concat().into(), 0).await?)
+        let list = hashes
+            .as_slice()
+            .iter()
+            .flat_map(|digest| digest.0)
+            .collect::<Vec<u8>>();
+        let offset = (first_chunk as usize)
+            .saturating_mul(CHUNK_BYTES)
+            .min(body.len());
+        let parts = [Bytes::from(list), body.slice(offset..)];
+        Ok(send_bulk(&self.connection, &header, parts).await?)
     }
 
     /// Downloads the bytes of a result: as many as an input vector has.
@@ -181,7 +202,8 @@ impl Bodies {
     /// # Errors
     /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
     pub async fn result(&self, ctx: Digest) -> Result<Vec<u8>, LinkError> {
-        self.download(BulkKind::Result, ctx, self.manifest.body_bytes()).await
+        self.download(BulkKind::Result, ctx, self.manifest.body_bytes())
+            .await
     }
 
     /// Downloads the parameters of a certified model.
@@ -189,7 +211,8 @@ impl Bodies {
     /// # Errors
     /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
     pub async fn model(&self, model: Digest) -> Result<Vec<u8>, LinkError> {
-        self.download(BulkKind::Model, model, 4 * self.manifest.parameters()).await
+        self.download(BulkKind::Model, model, 4 * self.manifest.parameters())
+            .await
     }
 
     async fn download(
@@ -207,7 +230,13 @@ impl Bodies {
         let receiver = BulkReceiver::accept(&self.connection, pace).await?;
         let (header, mut body) = receiver.header(MAX_HEADER_BYTES).await?;
         let header: BulkHeader = wire::decode(&header)?;
-        if header != (BulkHeader { kind, subject, first_chunk: 0 }) {
+        if header
+            != (BulkHeader {
+                kind,
+                subject,
+                first_chunk: 0,
+            })
+        {
             return Err(LinkError::UnexpectedBody);
         }
         let mut buffer = vec![0; bytes];
@@ -218,7 +247,10 @@ impl Bodies {
 }
 
 async fn resolve(address: &str) -> Result<SocketAddr, LinkError> {
-    let failed = |source| LinkError::Resolve { address: address.to_owned(), source };
+    let failed = |source| LinkError::Resolve {
+        address: address.to_owned(),
+        source,
+    };
     let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
     found
         .next()

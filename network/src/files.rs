@@ -36,12 +36,18 @@ pub enum FileError {
 impl FileError {
     /// A failure to read `path`.
     pub fn read(path: &Path, source: io::Error) -> Self {
-        Self::Read { path: path.to_owned(), source }
+        Self::Read {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// A failure to write `path`.
     pub fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write { path: path.to_owned(), source }
+        Self::Write {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -56,7 +62,10 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
         .read_to_end(&mut bytes)
         .map_err(|source| FileError::read(path, source))?;
     if bytes.len() > limit {
-        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
     }
     Ok(bytes)
 }
@@ -137,17 +146,33 @@ mod tests {
         write_private(&path, b"one").unwrap();
         write_volatile(&path, &[b"t", b"wo"]).unwrap();
         assert_eq!(read_limited(&path, 3).unwrap(), b"two");
-        assert!(matches!(read_limited(&path, 2), Err(FileError::TooLarge { .. })));
+        assert!(matches!(
+            read_limited(&path, 2),
+            Err(FileError::TooLarge { .. })
+        ));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing left beside it");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing left beside it"
+        );
         remove(&path).unwrap();
         remove(&path).unwrap();
-        assert!(matches!(read_limited(&path, 2), Err(FileError::Read { .. })));
+        assert!(matches!(
+            read_limited(&path, 2),
+            Err(FileError::Read { .. })
+        ));
         let nowhere = folder.path().join("no/such/folder");
-        assert!(matches!(write_public(&nowhere, b""), Err(FileError::Write { .. })));
+        assert!(matches!(
+            write_public(&nowhere, b""),
+            Err(FileError::Write { .. })
+        ));
     }
 }

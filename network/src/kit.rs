@@ -62,7 +62,9 @@ pub enum KitError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The node's key is not in its manifest.
-    #[error("this kit's key belongs to none of the manifest's nodes; use the kit made for this node")]
+    #[error(
+        "this kit's key belongs to none of the manifest's nodes; use the kit made for this node"
+    )]
     NotInRoster,
     /// The node's membership has ended.
     #[error("node {name} expired in the manifest; ask the consortium for a new epoch's kit")]
@@ -138,13 +140,21 @@ impl Kit {
         let manifest = load_manifest(folder, &authority)?;
         let key_path = folder.join(KEY);
         let key_pem = zeroize::Zeroizing::new(text(key_path.clone())?);
-        let identity = Identity::from_pem(&key_pem)
-            .map_err(|source| KitError::Key { path: key_path, source })?;
+        let identity = Identity::from_pem(&key_pem).map_err(|source| KitError::Key {
+            path: key_path,
+            source,
+        })?;
         let certificate_pem = text(folder.join(CERTIFICATE))?;
         let credentials = Credentials::from_pem(&certificate_pem, &key_pem)?;
         let initial = load_initial(folder, &manifest)?;
         let manifest = Arc::new(manifest);
-        Ok(Self { manifest, authority, credentials, initial: Arc::new(initial), identity })
+        Ok(Self {
+            manifest,
+            authority,
+            credentials,
+            initial: Arc::new(initial),
+            identity,
+        })
     }
 
     /// The identity of a node's kit.
@@ -157,7 +167,9 @@ impl Kit {
             .member(self.identity.node_id())
             .map_err(|_| KitError::NotInRoster)?;
         if member.expires_unix_s <= unix_s() {
-            return Err(KitError::Expired { name: member.name.clone() });
+            return Err(KitError::Expired {
+                name: member.name.clone(),
+            });
         }
         Ok(&self.identity)
     }
@@ -184,16 +196,17 @@ impl Kit {
     }
 }
 
-fn load_manifest(
-    folder: &Path,
-    authority: &CertificateDer<'static>,
-) -> Result<Manifest, KitError> {
+fn load_manifest(folder: &Path, authority: &CertificateDer<'static>) -> Result<Manifest, KitError> {
     let path = folder.join(SIGNATURE);
     let mut signature = [0; 64];
     hex::decode_to_slice(text(path.clone())?.trim(), &mut signature)
         .map_err(|_| KitError::SignatureFile(path))?;
     let bytes = read_limited(&folder.join(MANIFEST), MAX_MANIFEST_BYTES)?;
-    Ok(Manifest::verify(bytes, signature, &pki::public_key(authority)?)?)
+    Ok(Manifest::verify(
+        bytes,
+        signature,
+        &pki::public_key(authority)?,
+    )?)
 }
 
 fn load_initial(folder: &Path, manifest: &Manifest) -> Result<Vec<f32>, KitError> {
@@ -201,7 +214,11 @@ fn load_initial(folder: &Path, manifest: &Manifest) -> Result<Vec<f32>, KitError
     let initial = from_le_bytes(&read_limited(&path, 4 * manifest.parameters())?);
     let (found, expected) = (model_hash(&initial), manifest.initial_model());
     if found != expected || initial.len() != manifest.parameters() {
-        return Err(KitError::InitialModel { path, found, expected });
+        return Err(KitError::InitialModel {
+            path,
+            found,
+            expected,
+        });
     }
     Ok(initial)
 }
@@ -220,11 +237,18 @@ pub fn to_le_bytes(parameters: &[f32]) -> Vec<u8> {
 
 /// Parameters from their stored form; a rest of less than four bytes is dropped.
 pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect()
 }
 
 /// Seconds of Unix time now.
 pub fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
-

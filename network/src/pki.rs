@@ -152,25 +152,6 @@ impl Authority {
         })
     }
 
-    /// The authority of an earlier [`Authority::create`], from its certificate and private key in PEM.
-    ///
-    /// # Errors
-    /// [`PkiError::Pem`], [`PkiError::Malformed`], [`PkiError::NotEd25519`] or [`PkiError::Key`] if either
-    /// cannot be read, [`PkiError::KeyMismatch`] if they do not belong together.
-    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
-        let certificate = certificate_from_pem(certificate_pem)?;
-        let identity = Identity::from_pem(key_pem)?;
-        if public_key(&certificate)? != identity.public_key() {
-            return Err(PkiError::KeyMismatch);
-        }
-        let issuer = Issuer::from_ca_cert_der(&certificate, AuthorityKey::of(&identity)?)?;
-        Ok(Self {
-            identity,
-            certificate_pem: certificate_pem.to_owned(),
-            issuer,
-        })
-    }
-
     /// The key that signs certificates and manifests.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -369,28 +350,6 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_survives_pem() {
-        let authority = authority();
-        let key = authority.identity().to_pem().unwrap();
-        let again = Authority::from_pem(authority.certificate_pem(), &key).unwrap();
-        assert_eq!(
-            again.identity().public_key(),
-            authority.identity().public_key()
-        );
-        assert_eq!(again.certificate_pem(), authority.certificate_pem());
-
-        let other = Identity::generate().unwrap().to_pem().unwrap();
-        let mismatch = Authority::from_pem(authority.certificate_pem(), &other);
-        assert!(matches!(mismatch, Err(PkiError::KeyMismatch)));
-        assert!(matches!(Authority::from_pem("", &key), Err(PkiError::Pem)));
-        let no_key = Authority::from_pem(authority.certificate_pem(), "");
-        assert!(matches!(
-            no_key,
-            Err(PkiError::Key(IdentityError::PrivateKey))
-        ));
-    }
-
-    #[test]
     fn two_certificates_of_one_key_have_two_serial_numbers() {
         let authority = authority();
         let node = Identity::generate().unwrap().public_key();
@@ -447,7 +406,6 @@ mod tests {
     fn perturbed_certificates_never_panic() {
         let authority = authority();
         let root = certificate_from_pem(authority.certificate_pem()).unwrap();
-        let key = authority.identity().to_pem().unwrap();
         let mut refused = 0;
         for position in 0..root.len() {
             for flip in [0x01, 0x80, 0xff] {
@@ -471,7 +429,7 @@ mod tests {
         for position in 0..pem.len() {
             let mut bytes = pem.as_bytes().to_vec();
             bytes[position] = bytes[position].wrapping_add(1) & 0x7f;
-            let _ = Authority::from_pem(&String::from_utf8(bytes).unwrap(), &key);
+            let _ = certificate_from_pem(&String::from_utf8(bytes).unwrap());
         }
     }
 }

@@ -38,7 +38,9 @@ pub enum StoreError {
     #[error("{0} is in use by another process; stop it, or choose another folder with --state")]
     Locked(PathBuf),
     /// The state was made under another manifest.
-    #[error("{path} holds the state of another manifest (sid {found}); choose another folder with --state")]
+    #[error(
+        "{path} holds the state of another manifest (sid {found}); choose another folder with --state"
+    )]
     OtherManifest {
         /// Folder.
         path: PathBuf,
@@ -106,7 +108,11 @@ impl Store {
             TryLockError::WouldBlock => StoreError::Locked(folder.to_owned()),
             TryLockError::Error(source) => FileError::write(&path, source).into(),
         })?;
-        Ok(Self { folder: folder.to_owned(), sid: manifest.sid(), _lock: lock })
+        Ok(Self {
+            folder: folder.to_owned(),
+            sid: manifest.sid(),
+            _lock: lock,
+        })
     }
 
     /// Where the party stands and its model: the manifest's beginning, with `initial`, in a fresh folder.
@@ -123,11 +129,15 @@ impl Store {
             return Ok((Chain::start(manifest), initial.to_vec()));
         };
         let digest = |text: &str| {
-            text.parse::<Digest>().map_err(|error| damaged(&path, error.to_string()))
+            text.parse::<Digest>()
+                .map_err(|error| damaged(&path, error.to_string()))
         };
         let sid = digest(&state.sid)?;
         if sid != self.sid {
-            return Err(StoreError::OtherManifest { path: self.folder.clone(), found: sid });
+            return Err(StoreError::OtherManifest {
+                path: self.folder.clone(),
+                found: sid,
+            });
         }
         let chain = Chain {
             round: state.round,
@@ -137,7 +147,10 @@ impl Store {
         let path = self.model_path(chain.round);
         let model = from_le_bytes(&read_limited(&path, 4 * manifest.parameters())?);
         if model.len() != manifest.parameters() || model_hash(&model) != chain.model {
-            return Err(damaged(&path, "it is not the model that state.json names".to_owned()));
+            return Err(damaged(
+                &path,
+                "it is not the model that state.json names".to_owned(),
+            ));
         }
         Ok((chain, model))
     }
@@ -196,7 +209,10 @@ impl Store {
         let header =
             wire::encode(&header).map_err(|error| StoreError::Encode(error.to_string()))?;
         let length = (header.len() as u64).to_le_bytes();
-        Ok(write_volatile(&self.outbox_path(), &[&length, &header, body])?)
+        Ok(write_volatile(
+            &self.outbox_path(),
+            &[&length, &header, body],
+        )?)
     }
 
     /// Takes up the masked sum in the outbox, if there is one that belongs to `chain`.
@@ -215,14 +231,15 @@ impl Store {
         let limit = manifest.body_bytes() + wire::MAX_MESSAGE_BYTES + 8;
         let bytes = Bytes::from(read_limited(&path, limit)?);
         let refuse = |reason: &str| damaged(&path, reason.to_owned());
-        let (length, rest) =
-            bytes.split_first_chunk::<8>().ok_or_else(|| refuse("it is too short"))?;
+        let (length, rest) = bytes
+            .split_first_chunk::<8>()
+            .ok_or_else(|| refuse("it is too short"))?;
         let length = usize::try_from(u64::from_le_bytes(*length))
             .ok()
             .filter(|length| *length <= rest.len())
             .ok_or_else(|| refuse("its header is cut off"))?;
-        let header: OutboxHeader = wire::decode(&rest[..length])
-            .map_err(|error| damaged(&path, error.to_string()))?;
+        let header: OutboxHeader =
+            wire::decode(&rest[..length]).map_err(|error| damaged(&path, error.to_string()))?;
         let body = bytes.slice(8 + length..);
         // Everything was checked before it was written; time has passed since, which is no fault.
         let participants = match Participants::verify(header.bundle, manifest, chain, 0) {
@@ -233,7 +250,10 @@ impl Store {
             }
             Err(refusal) => return Err(damaged(&path, refusal.to_string())),
         };
-        let sum = header.sum.verify(manifest, 0).map_err(|error| refuse(&error.to_string()))?;
+        let sum = header
+            .sum
+            .verify(manifest, 0)
+            .map_err(|error| refuse(&error.to_string()))?;
         let hashes = ChunkHashes::of(&body);
         if body.len() != manifest.body_bytes()
             || hashes.root() != sum.root
@@ -241,8 +261,15 @@ impl Store {
         {
             return Err(refuse("its body is not the one that was signed"));
         }
-        let pending = Pending { participants, sum: header.sum };
-        Ok(Some(Outgoing { pending, body, hashes }))
+        let pending = Pending {
+            participants,
+            sum: header.sum,
+        };
+        Ok(Some(Outgoing {
+            pending,
+            body,
+            hashes,
+        }))
     }
 
     /// Empties the outbox.
@@ -283,5 +310,8 @@ impl Store {
 }
 
 fn damaged(path: &Path, reason: String) -> StoreError {
-    StoreError::Damaged { path: path.to_owned(), reason }
+    StoreError::Damaged {
+        path: path.to_owned(),
+        reason,
+    }
 }

@@ -19,31 +19,23 @@ use tokio::time::{Instant, timeout};
 use super::TransportError;
 use super::control::{LENGTH_BYTES, checked_length, length_field};
 
-/// Sends `header`, then `body` from byte `offset` on.
+/// Sends `header`, then the body: the concatenation of `parts`, none of which is copied.
 ///
 /// Returns when QUIC has taken the last byte, which is before the peer has it: the protocol's answer tells.
 /// A call that is cancelled ends the stream early, which the receiver sees as
 /// [`TransportError::Truncated`].
 ///
 /// # Errors
-/// [`TransportError::Offset`] if `offset` is beyond the body, [`TransportError::StreamStopped`] if the peer
-/// does not want the rest, and those of a lost connection.
+/// [`TransportError::StreamStopped`] if the peer does not want the rest, and those of a lost connection.
 pub async fn send_bulk(
     connection: &Connection,
     header: &[u8],
-    body: Bytes,
-    offset: u64,
+    parts: impl IntoIterator<Item = Bytes>,
 ) -> Result<(), TransportError> {
     let length = length_field(header)?;
-    let start = usize::try_from(offset)
-        .ok()
-        .filter(|&start| start <= body.len())
-        .ok_or(TransportError::Offset {
-            offset,
-            length: body.len() as u64,
-        })?;
+    let mut chunks = vec![Bytes::from([&length, header].concat())];
+    chunks.extend(parts);
     let mut stream = connection.open_uni().await?;
-    let mut chunks = [Bytes::from([&length, header].concat()), body.slice(start..)];
     // quinn 0.11 does not wake a writer that waits for the peer's credit when the peer stops the stream.
     let stopped = stream.stopped();
     tokio::select! {

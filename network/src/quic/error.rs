@@ -137,14 +137,6 @@ pub enum TransportError {
         /// Time spent waiting for them.
         waited: Duration,
     },
-    /// A body is to be sent from beyond its end.
-    #[error("offset {offset} is beyond the body's {length} bytes")]
-    Offset {
-        /// Offset asked for.
-        offset: u64,
-        /// Length of the body.
-        length: u64,
-    },
     /// The peer gave up sending on this stream.
     #[error("the peer gave up sending (code {code})")]
     StreamReset {

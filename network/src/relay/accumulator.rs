@@ -49,8 +49,15 @@ struct Body {
 impl Accumulator {
     /// An empty sum of `bytes` bytes.
     pub(super) fn new(ctx: Digest, ring: Ring, bytes: usize) -> Self {
-        let state = State { sum: vec![0; bytes], bodies: BTreeMap::new() };
-        Self { ctx, ring, state: Mutex::new(state) }
+        let state = State {
+            sum: vec![0; bytes],
+            bodies: BTreeMap::new(),
+        };
+        Self {
+            ctx,
+            ring,
+            state: Mutex::new(state),
+        }
     }
 
     pub(super) fn ctx(&self) -> Digest {
@@ -99,10 +106,16 @@ impl Accumulator {
         }
         let mut state = self.lock();
         let state = &mut *state;
-        let body = state.bodies.get_mut(&node).filter(|body| body.added == index);
+        let body = state
+            .bodies
+            .get_mut(&node)
+            .filter(|body| body.added == index);
         let body = body.ok_or(BodyError::Unasked)?;
         let start = index * CHUNK_BYTES;
-        let target = state.sum.get_mut(start..start + chunk.len()).ok_or(BodyError::Unasked)?;
+        let target = state
+            .sum
+            .get_mut(start..start + chunk.len())
+            .ok_or(BodyError::Unasked)?;
         words::add(self.ring, target, chunk);
         body.added += 1;
         Ok(())
@@ -145,12 +158,14 @@ mod tests {
             let node = node();
             assert_eq!(sum.expect(node, hashes.root()), 0);
             sum.begin(node, 0, &hashes).unwrap();
-            sum.add(node, 0, &hashes.as_slice()[0], &body[..CHUNK_BYTES]).unwrap();
+            sum.add(node, 0, &hashes.as_slice()[0], &body[..CHUNK_BYTES])
+                .unwrap();
             assert_eq!(sum.expect(node, hashes.root()), 1, "an interruption");
             assert_eq!(sum.begin(node, 0, &hashes), Err(BodyError::Unasked));
             sum.begin(node, 1, &hashes).unwrap();
             assert_eq!(sum.chunk_len(1), 8);
-            sum.add(node, 1, &hashes.as_slice()[1], &body[CHUNK_BYTES..]).unwrap();
+            sum.add(node, 1, &hashes.as_slice()[1], &body[CHUNK_BYTES..])
+                .unwrap();
         }
         assert!(sum.take().iter().all(|byte| *byte == 3));
     }
@@ -163,10 +178,19 @@ mod tests {
         let node = node();
         sum.expect(node, hashes.root());
         assert_eq!(sum.begin(node, 0, &others), Err(BodyError::Root));
-        assert_eq!(sum.add(node, 0, &hashes.as_slice()[0], &other), Err(BodyError::Chunk(0)));
-        assert_eq!(sum.add(node, 1, &hashes.as_slice()[0], &body), Err(BodyError::Unasked));
+        assert_eq!(
+            sum.add(node, 0, &hashes.as_slice()[0], &other),
+            Err(BodyError::Chunk(0))
+        );
+        assert_eq!(
+            sum.add(node, 1, &hashes.as_slice()[0], &body),
+            Err(BodyError::Unasked)
+        );
         let stranger = self::node();
-        assert_eq!(sum.add(stranger, 0, &hashes.as_slice()[0], &body), Err(BodyError::Unasked));
+        assert_eq!(
+            sum.add(stranger, 0, &hashes.as_slice()[0], &body),
+            Err(BodyError::Unasked)
+        );
         sum.add(node, 0, &hashes.as_slice()[0], &body).unwrap();
         let again = sum.add(node, 0, &hashes.as_slice()[0], &body);
         assert_eq!(again, Err(BodyError::Unasked), "never twice");

@@ -37,11 +37,23 @@ pub(super) enum Input {
     /// A node is connected.
     Connected { node: NodeId, link: Link },
     /// It sent a frame.
-    Frame { node: NodeId, serial: u64, frame: NodeFrame },
+    Frame {
+        node: NodeId,
+        serial: u64,
+        frame: NodeFrame,
+    },
     /// Its masked sum is added.
-    BodyAdded { node: NodeId, serial: u64, ctx: Digest },
+    BodyAdded {
+        node: NodeId,
+        serial: u64,
+        ctx: Digest,
+    },
     /// It is gone.
-    Gone { node: NodeId, serial: u64, error: TransportError },
+    Gone {
+        node: NodeId,
+        serial: u64,
+        error: TransportError,
+    },
 }
 
 /// The relay's handle to a connected node.
@@ -75,16 +87,24 @@ impl Link {
 
     /// Another connection has taken this one's place.
     pub(super) fn replace(&self) {
-        quic::close(&self.connection, CODE_REPLACED, "replaced by a newer connection of this node");
+        quic::close(
+            &self.connection,
+            CODE_REPLACED,
+            "replaced by a newer connection of this node",
+        );
     }
 
     /// Sends a body in the background.
     pub(super) fn send_body(&self, kind: BulkKind, subject: Digest, body: Bytes) {
         let connection = self.connection.clone();
-        let header = BulkHeader { kind, subject, first_chunk: 0 };
+        let header = BulkHeader {
+            kind,
+            subject,
+            first_chunk: 0,
+        };
         tokio::spawn(async move {
             let sent = match wire::encode(&header) {
-                Ok(header) => send_bulk(&connection, &header, body, 0).await,
+                Ok(header) => send_bulk(&connection, &header, [body]).await,
                 Err(_) => return,
             };
             if let Err(error) = sent {
@@ -125,8 +145,17 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
         return quic::close(&connection, CODE_SLOW, "no control stream");
     };
     let (frames, queue) = mpsc::channel(QUEUE);
-    let link = Link { serial, connection: connection.clone(), frames };
-    if shared.inputs.send(Input::Connected { node, link }).await.is_err() {
+    let link = Link {
+        serial,
+        connection: connection.clone(),
+        frames,
+    };
+    if shared
+        .inputs
+        .send(Input::Connected { node, link })
+        .await
+        .is_err()
+    {
         return;
     }
     let writer = tokio::spawn(write(connection.clone(), sender, queue));
@@ -137,7 +166,14 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
     quic::close(&connection, CODE_BROKEN, &error.to_string());
     writer.abort();
     // The loop may be gone already.
-    let _ = shared.inputs.send(Input::Gone { node, serial, error }).await;
+    let _ = shared
+        .inputs
+        .send(Input::Gone {
+            node,
+            serial,
+            error,
+        })
+        .await;
 }
 
 /// The node behind a certificate of the consortium, if the manifest still knows it.
@@ -195,10 +231,21 @@ async fn read(
         let frame = match wire::decode(&bytes) {
             Ok(frame) => frame,
             Err(error) => {
-                return TransportError::Quic { detail: quic::Reason::new(error.to_string().as_bytes()) };
+                return TransportError::Quic {
+                    detail: quic::Reason::new(error.to_string().as_bytes()),
+                };
             }
         };
-        if shared.inputs.send(Input::Frame { node, serial, frame }).await.is_err() {
+        if shared
+            .inputs
+            .send(Input::Frame {
+                node,
+                serial,
+                frame,
+            })
+            .await
+            .is_err()
+        {
             return TransportError::ClosedHere;
         }
     }
@@ -223,7 +270,12 @@ async fn bodies(
         };
         match added {
             Ok(ctx) => {
-                if shared.inputs.send(Input::BodyAdded { node, serial, ctx }).await.is_err() {
+                if shared
+                    .inputs
+                    .send(Input::BodyAdded { node, serial, ctx })
+                    .await
+                    .is_err()
+                {
                     return TransportError::ClosedHere;
                 }
             }
@@ -259,7 +311,10 @@ async fn body(
     let accumulator = shared.accumulator.borrow().clone();
     let accumulator = accumulator
         .filter(|sum| sum.ctx() == header.subject && header.kind == BulkKind::Sum)
-        .ok_or(BodyFailure::Refused(Refusal::Stale { what: Kind::Body, signer: node }))?;
+        .ok_or(BodyFailure::Refused(Refusal::Stale {
+            what: Kind::Body,
+            signer: node,
+        }))?;
     let chunks = ChunkHashes::count_for(shared.manifest.body_bytes());
     let hashes = hash_list(&mut body, chunks).await?;
     let first = header.first_chunk as usize;

@@ -74,7 +74,11 @@ pub async fn serve(
     let (inputs, mut queue) = mpsc::channel(INPUTS);
     let (accumulators, accumulator) = watch::channel(None);
     let manifest = kit.manifest.clone();
-    let shared = Arc::new(Shared { manifest, inputs, accumulator });
+    let shared = Arc::new(Shared {
+        manifest,
+        inputs,
+        accumulator,
+    });
     let mut driver = Driver {
         machine,
         begun: Instant::now(),
@@ -155,15 +159,23 @@ impl Driver {
                 }
                 None
             }
-            Input::Frame { node, serial, frame } => {
-                self.is_current(node, serial).then_some(Event::Frame(node, frame))
-            }
+            Input::Frame {
+                node,
+                serial,
+                frame,
+            } => self
+                .is_current(node, serial)
+                .then_some(Event::Frame(node, frame)),
             Input::BodyAdded { node, serial, ctx } => {
                 let accumulator = self.accumulators.borrow();
                 let wanted = accumulator.as_ref().is_some_and(|sum| sum.ctx() == ctx);
                 (wanted && self.is_current(node, serial)).then_some(Event::BodyAdded(node))
             }
-            Input::Gone { node, serial, error } => {
+            Input::Gone {
+                node,
+                serial,
+                error,
+            } => {
                 debug!(node = %self.shared.manifest.name_of(node), %error, "connection ended");
                 if !self.is_current(node, serial) {
                     return None;
@@ -175,7 +187,9 @@ impl Driver {
     }
 
     fn is_current(&self, node: NodeId, serial: u64) -> bool {
-        self.links.get(&node).is_some_and(|link| link.serial == serial)
+        self.links
+            .get(&node)
+            .is_some_and(|link| link.serial == serial)
     }
 
     /// Takes the average off its thread. A panic there would be a bug, not an input.
@@ -256,7 +270,9 @@ impl Driver {
     }
 
     fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) {
-        let Some(sum) = self.accumulators.send_replace(None) else { return };
+        let Some(sum) = self.accumulators.send_replace(None) else {
+            return;
+        };
         let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
         // The former result is not needed any more: whoever lacked it cannot be waited for.
         self.result = Bytes::new();

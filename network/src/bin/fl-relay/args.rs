@@ -91,7 +91,10 @@ impl TryFrom<Serve> for Config {
                 toml::from_str(&text).with_context(|| format!("in {}", path.display()))?
             }
         };
-        let kit = args.kit.or(file.kit).context("--kit DIR is missing: the folder of the relay's kit")?;
+        let kit = args
+            .kit
+            .or(file.kit)
+            .context("--kit DIR is missing: the folder of the relay's kit")?;
         let rounds = args.rounds.or(file.rounds).unwrap_or(10);
         let fraction_fit = args.fraction_fit.or(file.fraction_fit).unwrap_or(1.0);
         ensure!(rounds > 0, "--rounds must be at least 1");
@@ -103,7 +106,10 @@ impl TryFrom<Serve> for Config {
             listen: args.listen.or(file.listen),
             rounds,
             fraction_fit,
-            state: args.state.or(file.state).unwrap_or_else(|| kit.join("state")),
+            state: args
+                .state
+                .or(file.state)
+                .unwrap_or_else(|| kit.join("state")),
             json: args.json || file.json.unwrap_or(false),
             min_nodes: args.min_nodes.or(file.min_nodes),
             kit,
@@ -117,7 +123,10 @@ impl Config {
         if let Some(address) = self.listen {
             return Ok(address);
         }
-        let port = manifest.relay_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let port = manifest
+            .relay_address()
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok());
         let port: u16 = port.context("the manifest's relay address has no port; use --listen")?;
         Ok(SocketAddr::from(([0, 0, 0, 0], port)))
     }

@@ -32,7 +32,11 @@ struct RoundLine {
 
 impl Console {
     pub(crate) fn new(manifest: &Arc<Manifest>, json: bool) -> Self {
-        Self { manifest: manifest.clone(), json, opened: Instant::now() }
+        Self {
+            manifest: manifest.clone(),
+            json,
+            opened: Instant::now(),
+        }
     }
 
     pub(crate) fn report(&mut self, report: &Report) {
@@ -40,7 +44,11 @@ impl Console {
         match report {
             Report::Joined(node) => info!("{} is here", manifest.name_of(*node)),
             Report::Lost(node) => warn!("{} is gone", manifest.name_of(*node)),
-            Report::Opened { round, attempt, nodes } => {
+            Report::Opened {
+                round,
+                attempt,
+                nodes,
+            } => {
                 if *attempt == 1 {
                     self.opened = Instant::now();
                 }
@@ -49,14 +57,22 @@ impl Console {
             Report::Participants { round, nodes } => {
                 info!("round {round}: {} take part", manifest.names_of(nodes));
             }
-            Report::Abandoned { round, attempt, nodes } => {
+            Report::Abandoned {
+                round,
+                attempt,
+                nodes,
+            } => {
                 let names = manifest.names_of(nodes);
                 warn!("round {round}, attempt {attempt} is abandoned for want of {names}");
             }
             Report::Refused(node, refusal) => {
                 warn!("{}: {refusal}", manifest.name_of(*node));
             }
-            Report::Waiting { missing, since, same_participants } => {
+            Report::Waiting {
+                missing,
+                since,
+                same_participants,
+            } => {
                 let names = manifest.names_of(missing);
                 let why = match same_participants {
                     true => "; others have sent their sums, so the round cannot go on without",
@@ -93,7 +109,10 @@ impl Console {
         }
         let before = match (line.loss_before, line.accuracy_before) {
             (Some(loss), Some(accuracy)) => {
-                format!("; the model before it: loss {loss:.4}, accuracy {:.2} %", 100.0 * accuracy)
+                format!(
+                    "; the model before it: loss {loss:.4}, accuracy {:.2} %",
+                    100.0 * accuracy
+                )
             }
             _ => String::new(),
         };

@@ -40,7 +40,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let min_nodes = config.min_nodes(&kit.manifest)?;
     let store = Store::open(&config.state, &kit.manifest)?;
     let server = Server::bind(config.listen(&kit.manifest)?, kit.server_tls()?)?;
-    let settings = Settings { rounds: config.rounds, fraction_fit: config.fraction_fit, min_nodes };
+    let settings = Settings {
+        rounds: config.rounds,
+        fraction_fit: config.fraction_fit,
+        min_nodes,
+    };
     info!(
         "{}: serving {} rounds on {} for {} nodes, at least {} a round",
         kit.manifest.name(),
@@ -57,7 +61,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if chain.round >= rounds {
         info!("all {rounds} rounds are done; the model is {}", chain.model);
     } else {
-        info!("stopped after round {} of {rounds}; start again to go on", chain.round);
+        info!(
+            "stopped after round {} of {rounds}; start again to go on",
+            chain.round
+        );
     }
     Ok(())
 }
