@@ -113,10 +113,7 @@ impl<T: Task> LocalTrainer for BurnTrainer<T> {
             return Err(TrainError::NoExamples);
         }
         let mut order: Vec<u32> = (0..examples).collect();
-        let model = self.layout.unflatten(&self.initial, global)?;
-        let before = self.test(&model)?;
-
-        let mut model = model.train();
+        let mut model = self.layout.unflatten(&self.initial, global)?.train();
         let mut optimizer = optimizer.init();
         let mut shuffle = shuffle(seed, round);
         let steps = order.len().div_ceil(batch_size).saturating_mul(epochs);
@@ -140,11 +137,7 @@ impl<T: Task> LocalTrainer for BurnTrainer<T> {
             *local -= global;
         }
         self.layout.check_finite(&update)?;
-        Ok(LocalUpdate {
-            update,
-            examples,
-            before,
-        })
+        Ok(LocalUpdate { update, examples })
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
@@ -163,10 +156,11 @@ fn shuffle(seed: u64, round: u64) -> ChaCha12Rng {
 
 #[cfg(test)]
 mod tests {
+    use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
     use fl_datasets::{Dataset, LoadOptions, Source, load};
 
     use super::*;
-    use crate::{ModelKind, ModelSpec};
+    use crate::{ModelKind, ModelSpec, Optimizer, Score};
 
     fn digits() -> Dataset {
         let digits = load(&Source::Digits, &LoadOptions::default())
@@ -228,16 +222,16 @@ mod tests {
             ..Training::default()
         });
         let mut parameters = trainer.initial().unwrap();
+        let before = trainer.evaluate(&parameters).unwrap();
         let local = run(&mut *trainer, &parameters, 0);
         assert_eq!(local.examples, 150);
-        assert_eq!(local.before, trainer.evaluate(&parameters).unwrap());
-        assert_eq!(local.before.examples, 50);
+        assert_eq!(before.examples, 50);
         for (parameter, update) in parameters.iter_mut().zip(&local.update) {
             *parameter += update;
         }
         let after = trainer.evaluate(&parameters).unwrap();
-        assert!(after.loss() < local.before.loss(), "{after:?}");
-        assert!(after.correct > local.before.correct, "{after:?}");
+        assert!(after.loss() < before.loss(), "{after:?}");
+        assert!(after.correct > before.correct, "{after:?}");
     }
 
     #[test]
@@ -282,10 +276,7 @@ mod tests {
 
     #[test]
     fn adam_and_plain_descent_train_too() {
-        for optimizer in [
-            crate::Optimizer::Adam,
-            crate::Optimizer::Sgd { momentum: 0.0 },
-        ] {
+        for optimizer in [Optimizer::Adam, Optimizer::Sgd { momentum: 0.0 }] {
             let settings = Training {
                 optimizer,
                 learning_rate: 0.01,
@@ -293,11 +284,12 @@ mod tests {
             };
             let mut trainer = trainer(settings);
             let mut parameters = trainer.initial().unwrap();
+            let before = trainer.evaluate(&parameters).unwrap();
             let local = run(&mut *trainer, &parameters, 0);
             for (parameter, update) in parameters.iter_mut().zip(&local.update) {
                 *parameter += update;
             }
-            assert!(trainer.evaluate(&parameters).unwrap().loss() < local.before.loss());
+            assert!(trainer.evaluate(&parameters).unwrap().loss() < before.loss());
         }
     }
 
@@ -335,9 +327,73 @@ mod tests {
         let mut untested = spec
             .trainer(data, none, Training::default(), Device::flex())
             .unwrap();
-        assert_eq!(
-            run(&mut *untested, &global, 0).before,
-            Evaluation::default()
-        );
+        assert_eq!(untested.evaluate(&global).unwrap(), Evaluation::default());
+    }
+
+    /// y = 2x + 1 with a batch normalisation before the linear layer.
+    #[derive(Module, Debug)]
+    struct Line {
+        norm: BatchNorm,
+        linear: Linear,
+    }
+
+    struct Regression;
+
+    impl Task for Regression {
+        type Model = Line;
+
+        fn model(&self, device: &Device) -> Line {
+            Line {
+                norm: BatchNormConfig::new(1).init(device),
+                linear: LinearConfig::new(1, 1).init(device),
+            }
+        }
+
+        fn examples(&self, _part: Part) -> usize {
+            64
+        }
+
+        fn score(&self, model: &Line, part: Part, positions: Tensor<1, Int>) -> Score {
+            let x = positions.float() / 64.0;
+            let y = x.clone() * 2.0 + 1.0;
+            let x = match part {
+                Part::Training => x.autodiff(),
+                Part::Test => x,
+            };
+            let predicted = model
+                .linear
+                .forward(model.norm.forward(x.unsqueeze_dim::<2>(1)));
+            let loss = (predicted.squeeze_dim::<1>(1) - y).square();
+            let correct = loss.clone().lower_scalar(0.01).int();
+            Score { loss, correct }
+        }
+    }
+
+    #[test]
+    fn a_task_by_hand_learns_its_running_statistics_too() {
+        let settings = Training {
+            epochs: 60,
+            ..Training::default()
+        };
+        let mut trainer = BurnTrainer::new(Regression, settings, Device::flex()).unwrap();
+        let mut parameters = trainer.initial().unwrap();
+        let local = run(&mut trainer, &parameters, 0);
+        let moved = |name| {
+            let index = (0..local.update.len()).find(|&i| {
+                trainer
+                    .layout()
+                    .tensor_at(i)
+                    .is_some_and(|t| t.name == name)
+            });
+            local.update[index.unwrap()]
+        };
+        // Inputs are uniform on [0, 1): mean 1/2, from 0, and variance 1/12, from 1.
+        assert!((moved("norm.running_mean") - 0.5).abs() < 0.1);
+        assert!((moved("norm.running_var") + 11.0 / 12.0).abs() < 0.1);
+        for (parameter, update) in parameters.iter_mut().zip(&local.update) {
+            *parameter += update;
+        }
+        let after = trainer.evaluate(&parameters).unwrap();
+        assert!(after.accuracy() > Some(0.8), "{after:?}");
     }
 }

@@ -125,6 +125,9 @@ pub enum TrainError {
         /// Optimizer steps planned.
         steps: usize,
     },
+    /// The task panicked: the fault is in its model or in the learning framework.
+    #[error("local training panicked; this is a bug in the model or in the learning framework")]
+    Panicked,
     /// The device failed to hand a tensor back.
     #[error("the device failed while computing or reading {tensor}")]
     Device {

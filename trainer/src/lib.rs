@@ -1,5 +1,8 @@
 //! The learning side of a federation's node: models, local training, evaluation and checkpoints.
 //!
+//! [`node`] is where training, sharing and the network meet; [`simulation`] runs a whole federation in one process, and
+//! [`provision`] founds one for several machines.
+//!
 //! A node's driver works with a [`LocalTrainer`]: parameters in as one flat vector, their local
 //! change out. [`BurnTrainer`] is the one for Burn. It trains a [`Task`], which is a module with
 //! data and a loss; [`Classification`] is the task for any module that tells classes apart, and
@@ -12,6 +15,9 @@ mod error;
 mod layout;
 mod local;
 mod model;
+pub mod node;
+pub mod provision;
+pub mod simulation;
 mod state;
 mod task;
 mod training;
@@ -23,5 +29,12 @@ pub use error::TrainError;
 pub use layout::{Layout, TensorLayout};
 pub use local::{Evaluation, LocalTrainer, LocalUpdate, Progress};
 pub use model::{Cnn, Mlp, ModelKind, ModelSpec};
+pub use node::RoundReport;
+pub use provision::NodeName;
 pub use task::{Part, Score, Task};
 pub use training::{Optimizer, Training};
+
+/// The CPU as a device for training.
+pub fn cpu() -> burn::tensor::Device {
+    burn::tensor::Device::flex()
+}

@@ -58,8 +58,6 @@ pub struct LocalUpdate {
     pub update: Vec<f32>,
     /// Examples in the local training set: the weight of this update in the federated average.
     pub examples: u32,
-    /// The global parameters on the local test set, before training.
-    pub before: Evaluation,
 }
 
 /// How a model did on a test set, as sums, so that the results of several nodes add up.

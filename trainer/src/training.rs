@@ -37,37 +37,38 @@ impl Default for Training {
 impl Training {
     /// Fails on the first setting out of its range.
     pub fn check(&self) -> Result<(), TrainError> {
-        let checks = [
-            (
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return out_of_range(
                 "learning_rate",
-                self.learning_rate.to_string(),
-                self.learning_rate.is_finite() && self.learning_rate > 0.0,
+                self.learning_rate,
                 "a finite number above 0",
-            ),
-            (
-                "batch_size",
-                self.batch_size.to_string(),
-                self.batch_size > 0,
-                "at least 1",
-            ),
-            (
-                "epochs",
-                self.epochs.to_string(),
-                self.epochs > 0,
-                "at least 1",
-            ),
-        ];
-        for (setting, value, valid, range) in checks {
-            if !valid {
-                return Err(TrainError::Setting {
-                    setting,
-                    value,
-                    range,
-                });
-            }
+            );
         }
-        self.optimizer.check()
+        if self.batch_size == 0 {
+            return out_of_range("batch_size", self.batch_size, "at least 1");
+        }
+        if self.epochs == 0 {
+            return out_of_range("epochs", self.epochs, "at least 1");
+        }
+        match self.optimizer {
+            Optimizer::Sgd { momentum } if !(0.0..1.0).contains(&momentum) => {
+                out_of_range("momentum", momentum, "from 0 to below 1")
+            }
+            Optimizer::Sgd { .. } | Optimizer::Adam => Ok(()),
+        }
     }
+}
+
+fn out_of_range(
+    setting: &'static str,
+    value: impl ToString,
+    range: &'static str,
+) -> Result<(), TrainError> {
+    Err(TrainError::Setting {
+        setting,
+        value: value.to_string(),
+        range,
+    })
 }
 
 /// A first-order optimizer. Its state starts anew in every round, as in federated averaging
@@ -86,17 +87,6 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    fn check(&self) -> Result<(), TrainError> {
-        match *self {
-            Self::Sgd { momentum } if !(0.0..1.0).contains(&momentum) => Err(TrainError::Setting {
-                setting: "momentum",
-                value: momentum.to_string(),
-                range: "from 0 to below 1",
-            }),
-            Self::Sgd { .. } | Self::Adam => Ok(()),
-        }
-    }
-
     /// The optimizer without any state.
     pub(crate) fn init(&self) -> ModuleOptimizer {
         match *self {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fl_network::client::{Bodies, LinkError};
 use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
 use fl_network::kit::from_le_bytes;
 use fl_network::manifest::Manifest;
 use fl_network::round::{Averaged, CheckedCheckpoint, CheckedOutcome, Refusal};
@@ -17,11 +18,26 @@ use crate::{Evaluation, LocalTrainer, TrainError};
 
 /// What a job brings back.
 pub(super) enum Done {
-    Trained { round: u64, model: Digest, trained: Result<Update, TrainError>, took: Duration },
-    Summed { ctx: Digest, masked: Result<(Vec<u8>, ChunkHashes), Refusal>, took: Duration },
-    Uploaded(Result<(), LinkError>),
-    Averaged { averaged: Result<Averaged, BodyError>, took_part: bool, took: Duration },
-    Adopted { adopted: Result<Vec<f32>, BodyError> },
+    Trained {
+        round: u64,
+        model: Digest,
+        trained: Result<Update, TrainError>,
+        took: Duration,
+    },
+    Summed {
+        ctx: Digest,
+        masked: Result<(Vec<u8>, ChunkHashes), Refusal>,
+        took: Duration,
+    },
+    Uploaded,
+    Averaged {
+        averaged: Result<Averaged, BodyError>,
+        took_part: bool,
+        took: Duration,
+    },
+    Adopted {
+        adopted: Result<Vec<f32>, BodyError>,
+    },
     Evaluated {
         model: Digest,
         report: Box<RoundReport>,
@@ -65,7 +81,10 @@ pub(super) struct SharedTrainer {
 
 impl SharedTrainer {
     pub(super) fn new(trainer: Box<dyn LocalTrainer>, permits: Arc<Semaphore>) -> Self {
-        Self { trainer: Arc::new(Mutex::new(trainer)), permits }
+        Self {
+            trainer: Arc::new(Mutex::new(trainer)),
+            permits,
+        }
     }
 
     /// Runs `work` on a blocking thread once a permit is free. Gives how long the work itself took.
@@ -82,7 +101,8 @@ impl SharedTrainer {
             drop(permit);
             (done, begun.elapsed())
         });
-        done.await.unwrap_or_else(|_| (Err(TrainError::Panicked), Duration::ZERO))
+        done.await
+            .unwrap_or_else(|_| (Err(TrainError::Panicked), Duration::ZERO))
     }
 }
 
@@ -109,10 +129,19 @@ pub(super) async fn train(
             }
         };
         let trained = trainer.train(&global, round, &mut progress)?;
-        Ok(Update { update: trained.update, examples: trained.examples, before })
+        Ok(Update {
+            update: trained.update,
+            examples: trained.examples,
+            before,
+        })
     };
     let (trained, took) = trainer.with(work).await;
-    Done::Trained { round, model, trained, took }
+    Done::Trained {
+        round,
+        model,
+        trained,
+        took,
+    }
 }
 
 /// Evaluates a new global model for the report of its round.
@@ -121,8 +150,14 @@ pub(super) async fn evaluate(
     (model, parameters): (Digest, Arc<Vec<f32>>),
     report: Box<RoundReport>,
 ) -> Done {
-    let (evaluation, _) = trainer.with(move |trainer| trainer.evaluate(&parameters)).await;
-    Done::Evaluated { model, report, evaluation }
+    let (evaluation, _) = trainer
+        .with(move |trainer| trainer.evaluate(&parameters))
+        .await;
+    Done::Evaluated {
+        model,
+        report,
+        evaluation,
+    }
 }
 
 /// Downloads a result, checks it, and averages it onto `base`.
@@ -131,27 +166,41 @@ pub(super) async fn average(
     outcome: CheckedOutcome,
     base: Arc<Vec<f32>>,
     manifest: Arc<Manifest>,
+    own: NodeId,
 ) -> Done {
-    let took_part = outcome.took_part();
+    let took_part = outcome.participants().contains(own);
     let body = match bodies.result(outcome.participants().ctx()).await {
         Ok(body) => body,
         Err(error) => {
             let averaged = Err(BodyError::Link(error));
-            return Done::Averaged { averaged, took_part, took: Duration::ZERO };
+            return Done::Averaged {
+                averaged,
+                took_part,
+                took: Duration::ZERO,
+            };
         }
     };
     let averaged = tokio::task::spawn_blocking(move || {
         let begun = Instant::now();
-        (outcome.average(&body, &base, manifest.fixed_point()), begun.elapsed())
+        (
+            outcome.average(&body, &base, manifest.fixed_point()),
+            begun.elapsed(),
+        )
     });
     match averaged.await {
-        Ok((averaged, took)) => {
-            Done::Averaged { averaged: averaged.map_err(BodyError::Refused), took_part, took }
-        }
+        Ok((averaged, took)) => Done::Averaged {
+            averaged: averaged.map_err(BodyError::Refused),
+            took_part,
+            took,
+        },
         Err(error) => {
             let refusal = Refusal::CannotContribute(error.to_string());
             let averaged = Err(BodyError::Refused(refusal));
-            Done::Averaged { averaged, took_part, took: Duration::ZERO }
+            Done::Averaged {
+                averaged,
+                took_part,
+                took: Duration::ZERO,
+            }
         }
     }
 }
@@ -161,7 +210,10 @@ pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> Done
     let adopted = match bodies.model(checkpoint.chain().model).await {
         Ok(bytes) => {
             let model = from_le_bytes(&bytes);
-            checkpoint.check_model(&model).map(|()| model).map_err(BodyError::Refused)
+            checkpoint
+                .check_model(&model)
+                .map(|()| model)
+                .map_err(BodyError::Refused)
         }
         Err(error) => Err(BodyError::Link(error)),
     };

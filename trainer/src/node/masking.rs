@@ -30,8 +30,14 @@ impl OwnSeeds {
         let mut sealed = Vec::with_capacity(peers.len());
         for (peer, round_key) in peers {
             let seed = Seed::generate().map_err(|error| failed(&error))?;
-            let share = seal(round_key, ctx.as_bytes(), own.as_bytes(), peer.as_bytes(), &seed)
-                .map_err(|error| failed(&error))?;
+            let share = seal(
+                round_key,
+                ctx.as_bytes(),
+                own.as_bytes(),
+                peer.as_bytes(),
+                &seed,
+            )
+            .map_err(|error| failed(&error))?;
             seeds.push(seed);
             sealed.push((*peer, share.to_vec()));
         }
@@ -61,14 +67,20 @@ impl MaskedSum<'_> {
         let ctx = self.seeds.ctx;
         let mut masks = Vec::with_capacity(2 * self.sealed.len());
         for seed in &self.seeds.seeds {
-            masks.push(Mask { key: seed.expand(ctx.as_bytes()), sign: Sign::Minus });
+            masks.push(Mask {
+                key: seed.expand(ctx.as_bytes()),
+                sign: Sign::Minus,
+            });
         }
         for (from, sealed) in self.sealed {
             let seed = self
                 .round_key
                 .open(ctx.as_bytes(), from.as_bytes(), self.own.as_bytes(), sealed)
                 .map_err(|_| Refusal::Share { from: *from })?;
-            masks.push(Mask { key: seed.expand(ctx.as_bytes()), sign: Sign::Plus });
+            masks.push(Mask {
+                key: seed.expand(ctx.as_bytes()),
+                sign: Sign::Plus,
+            });
         }
         let rounding = RoundingKey::generate()
             .map_err(|error| Refusal::CannotContribute(error.to_string()))?;
@@ -79,7 +91,11 @@ impl MaskedSum<'_> {
             loss: self.before.loss_sum,
             clipped: 0,
         };
-        let input = Input { format: self.format, counters, update: self.update };
+        let input = Input {
+            format: self.format,
+            counters,
+            update: self.update,
+        };
         let mut masked = vec![0; masked_len(self.format, self.update.len())];
         self.engine
             .mask(&input, &rounding, &masks, &mut masked)
@@ -91,8 +107,12 @@ impl MaskedSum<'_> {
 
 /// The engine's error in the user's terms: tensors have names, coordinates do not.
 fn explain(error: EngineError, layout: &Layout) -> String {
-    let EngineError::NonFinite { coordinate } = error else { return error.to_string() };
-    let tensor = usize::try_from(coordinate).ok().and_then(|index| layout.tensor_at(index));
+    let EngineError::NonFinite { coordinate } = error else {
+        return error.to_string();
+    };
+    let tensor = usize::try_from(coordinate)
+        .ok()
+        .and_then(|index| layout.tensor_at(index));
     match tensor {
         Some(tensor) => format!("the update of {} is not finite", tensor.name),
         None => error.to_string(),

@@ -129,7 +129,9 @@ impl Participant {
             Err(error) => return Err(error.into()),
         };
         if outgoing.is_some() {
-            observe(NodeEvent::Resumed { round: chain.round + 1 });
+            observe(NodeEvent::Resumed {
+                round: chain.round + 1,
+            });
         }
         let pending = outgoing.as_ref().map(|outgoing| outgoing.pending.clone());
         let machine = Node::new(kit.manifest.clone(), identity, chain, sent, pending);
@@ -149,7 +151,8 @@ impl Participant {
             update: None,
             secrets: Secrets::default(),
             outgoing,
-            jobs: JoinSet::new(),
+            local: JoinSet::new(),
+            linked: JoinSet::new(),
             stop_training: StopFlag::default(),
             training: None,
             clock: RoundClock::default(),
@@ -170,9 +173,9 @@ fn check_layout(kit: &Kit, layout: &Layout) -> Result<(), NodeError> {
         .map(|(ours, _)| ours.name.clone());
     match differs {
         Some(tensor) => Err(NodeError::Layout { tensor }),
-        None if ours.len() != agreed.len() => {
-            Err(NodeError::Layout { tensor: "the number of tensors".to_owned() })
-        }
+        None if ours.len() != agreed.len() => Err(NodeError::Layout {
+            tensor: "the number of tensors".to_owned(),
+        }),
         None => Ok(()),
     }
 }
@@ -211,7 +214,10 @@ struct Driver<F> {
     update: Option<(Digest, Arc<Update>)>,
     secrets: Secrets,
     outgoing: Option<Outgoing>,
-    jobs: JoinSet<Done>,
+    /// Training and evaluation, which outlive a connection.
+    local: JoinSet<Done>,
+    /// Masking and transfers, which do not.
+    linked: JoinSet<Done>,
     stop_training: StopFlag,
     /// Model that is being trained from.
     training: Option<Digest>,
@@ -246,6 +252,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     let session = self.session(&mut link, &mut progress, stop.as_mut()).await;
                     self.machine.disconnected();
                     self.secrets = Secrets::default();
+                    self.linked = JoinSet::new();
                     let reason = match &session {
                         Ok(Session::Finished) => "all rounds are done",
                         _ => "the node stops",
@@ -269,7 +276,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Session::TurnedAway(refusal) => refusal.to_string(),
                 Session::Lost(error) => error.to_string(),
             };
-            (self.observe)(NodeEvent::Disconnected { reason, retry_in: retry });
+            (self.observe)(NodeEvent::Disconnected {
+                reason,
+                retry_in: retry,
+            });
             tokio::select! {
                 () = tokio::time::sleep(retry) => {}
                 () = &mut stop => return Ok(self.end(false).await),
@@ -278,11 +288,24 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         }
     }
 
+    /// Stops training, and shows what is still to be shown.
     async fn end(mut self, finished: bool) -> Ended {
         self.stop_training.raise();
-        // Training ends within a step; what else runs is short.
-        while self.jobs.join_next().await.is_some() {}
-        Ended { round: self.machine.chain().round, model: self.model, finished }
+        while let Some(done) = self.local.join_next().await {
+            if let Ok(Done::Evaluated {
+                report,
+                evaluation: Ok(local),
+                ..
+            }) = done
+            {
+                (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
+            }
+        }
+        Ended {
+            round: self.machine.chain().round,
+            model: self.model,
+            finished,
+        }
     }
 
     /// Serves one connection until it ends.
@@ -306,7 +329,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     (self.observe)(event);
                     None
                 }
-                Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => {
+                Some(done) = self.local.join_next(), if !self.local.is_empty() => {
+                    self.done(link, done?).await?
+                }
+                Some(done) = self.linked.join_next(), if !self.linked.is_empty() => {
                     self.done(link, done?).await?
                 }
                 frame = link.recv() => match frame {
@@ -363,7 +389,9 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Action::Seal { ctx, peers } => queue.extend(self.seal(ctx, &peers)?),
                 Action::Sum(shares) => self.sum(shares),
                 Action::Keep(pending) => {
-                    let Some(outgoing) = &mut self.outgoing else { continue };
+                    let Some(outgoing) = &mut self.outgoing else {
+                        continue;
+                    };
                     outgoing.pending = pending;
                     // On a full disk the node steps back before anything is announced.
                     if let Err(error) = self.store.keep(&outgoing.pending, &outgoing.body) {
@@ -378,10 +406,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Action::Upload { ctx, first_chunk } => self.upload(link, ctx, first_chunk),
                 Action::Average(outcome) => {
                     let (bodies, model) = (link.bodies(), self.model.clone());
-                    self.jobs.spawn(job::average(bodies, outcome, model, self.kit.manifest.clone()));
+                    let manifest = self.kit.manifest.clone();
+                    self.linked
+                        .spawn(job::average(bodies, outcome, model, manifest, self.own));
                 }
                 Action::Adopt(checkpoint) => {
-                    self.jobs.spawn(job::adopt(link.bodies(), checkpoint));
+                    self.linked.spawn(job::adopt(link.bodies(), checkpoint));
                 }
                 Action::Commit(chain) => {
                     self.store.commit(&chain, &self.model)?;
@@ -414,7 +444,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         (self.observe)(NodeEvent::Training { round, attempt });
         self.training = Some(model);
         self.stop_training = StopFlag::default();
-        let known = self.evaluated.filter(|(of, _)| *of == model).map(|(_, evaluation)| evaluation);
+        let known = self
+            .evaluated
+            .filter(|(of, _)| *of == model)
+            .map(|(_, evaluation)| evaluation);
         let job = job::train(
             self.trainer.clone(),
             round,
@@ -423,7 +456,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             self.stop_training.clone(),
             self.events.clone(),
         );
-        self.jobs.spawn(job);
+        self.local.spawn(job);
         Ok(Vec::new())
     }
 
@@ -431,7 +464,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     fn offer(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
         let round_key = RoundKey::generate().map_err(|_| NodeError::Entropy)?;
         let actions = self.machine.trained(round, *round_key.public(), unix_s())?;
-        self.secrets = Secrets { round_key: Some(round_key), seeds: None };
+        self.secrets = Secrets {
+            round_key: Some(round_key),
+            seeds: None,
+        };
         Ok(actions)
     }
 
@@ -458,11 +494,15 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     /// Computes the masked sum beside the loop. The secrets go with the job and are erased there.
     fn sum(&mut self, shares: fl_network::round::node::CompleteShares) {
         let secrets = std::mem::take(&mut self.secrets);
-        let (Some(round_key), Some(seeds)) = (secrets.round_key, secrets.seeds) else { return };
-        let Some((_, update)) = self.update.clone() else { return };
+        let (Some(round_key), Some(seeds)) = (secrets.round_key, secrets.seeds) else {
+            return;
+        };
+        let Some((_, update)) = self.update.clone() else {
+            return;
+        };
         let (engine, layout) = (self.engine.clone(), self.layout.clone());
         let (manifest, own) = (self.kit.manifest.clone(), self.own);
-        self.jobs.spawn_blocking(move || {
+        self.linked.spawn_blocking(move || {
             let begun = Instant::now();
             let masked = MaskedSum {
                 engine: &*engine,
@@ -477,23 +517,39 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 before: update.before,
             }
             .compute();
-            Done::Summed { ctx: shares.ctx(), masked, took: begun.elapsed() }
+            Done::Summed {
+                ctx: shares.ctx(),
+                masked,
+                took: begun.elapsed(),
+            }
         });
     }
 
     fn upload(&mut self, link: &Link, ctx: Digest, first_chunk: u32) {
-        let Some(outgoing) = &self.outgoing else { return };
-        let (bodies, hashes, body) =
-            (link.bodies(), outgoing.hashes.clone(), outgoing.body.clone());
-        self.jobs.spawn(async move {
-            Done::Uploaded(bodies.upload(ctx, first_chunk, &hashes, body).await)
+        let Some(outgoing) = &self.outgoing else {
+            return;
+        };
+        let (bodies, hashes, body) = (
+            link.bodies(),
+            outgoing.hashes.clone(),
+            outgoing.body.clone(),
+        );
+        self.linked.spawn(async move {
+            // A failed upload shows on the connection as well, and the relay asks again.
+            let _ = bodies.upload(ctx, first_chunk, &hashes, body).await;
+            Done::Uploaded
         });
     }
 
     /// Tells the machine what a job brought back.
     async fn done(&mut self, link: &mut Link, done: Done) -> Result<Option<Session>, NodeError> {
         match done {
-            Done::Trained { round, model, trained, took } => {
+            Done::Trained {
+                round,
+                model,
+                trained,
+                took,
+            } => {
                 self.training = None;
                 match trained {
                     Ok(update) => {
@@ -504,10 +560,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         let actions = self.offer(round)?;
                         self.perform(link, actions).await
                     }
-                    Err(TrainError::Stopped) => self.resume_training(link).await,
+                    Err(TrainError::Stopped { .. }) => self.resume_training(link).await,
                     // The data or the model made this round impossible: the others go on without.
                     Err(error) => {
-                        self.refuse(link, Refusal::CannotContribute(error.to_string())).await
+                        self.refuse(link, Refusal::CannotContribute(error.to_string()))
+                            .await
                     }
                 }
             }
@@ -518,9 +575,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     Err(refusal) => self.refuse(link, refusal).await,
                 }
             }
-            // A failed upload shows on the connection as well, and the relay asks again.
-            Done::Uploaded(_) => Ok(None),
-            Done::Averaged { averaged, took_part, took } => {
+            Done::Uploaded => Ok(None),
+            Done::Averaged {
+                averaged,
+                took_part,
+                took,
+            } => {
                 self.clock.sharing += took;
                 match averaged {
                     Ok(averaged) => self.averaged(link, averaged, took_part).await,
@@ -539,9 +599,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
                 Err(job::BodyError::Link(error)) => Ok(Some(Session::Lost(error))),
             },
-            Done::Evaluated { model, report, evaluation } => {
-                self.evaluated = Some((model, evaluation?));
-                let local = self.evaluated.map(|(_, evaluation)| evaluation).unwrap_or_default();
+            Done::Evaluated {
+                model,
+                report,
+                evaluation,
+            } => {
+                let local = evaluation?;
+                self.evaluated = Some((model, local));
                 (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
                 Ok(None)
             }
@@ -571,7 +635,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         });
         match keep {
             Some(pending) => {
-                self.outgoing = Some(Outgoing { pending, body: body.into(), hashes });
+                self.outgoing = Some(Outgoing {
+                    pending,
+                    body: body.into(),
+                    hashes,
+                });
             }
             // The attempt is over already.
             None => actions.clear(),
@@ -589,11 +657,16 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         if actions.is_empty() {
             return Ok(None);
         }
-        let Averaged { model, chain, totals, nodes } = averaged;
+        let Averaged {
+            model,
+            chain,
+            totals,
+            nodes,
+        } = averaged;
         self.model = Arc::new(model);
         let end = self.perform(link, actions).await?;
         let report = self.close_round(link, chain, totals, nodes, took_part);
-        self.jobs.spawn(job::evaluate(
+        self.local.spawn(job::evaluate(
             self.trainer.clone(),
             (chain.model, self.model.clone()),
             Box::new(report),
@@ -610,17 +683,26 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         took_part: bool,
     ) -> RoundReport {
         let clock = std::mem::take(&mut self.clock);
-        let total = clock.opened.map(|opened| opened.elapsed()).unwrap_or_default();
+        let total = clock
+            .opened
+            .map(|opened| opened.elapsed())
+            .unwrap_or_default();
         let bytes = link.bytes();
         self.clock.counted = bytes;
-        let network = total.saturating_sub(clock.training).saturating_sub(clock.sharing);
+        let network = total
+            .saturating_sub(clock.training)
+            .saturating_sub(clock.sharing);
         RoundReport {
             round: chain.round,
             nodes,
             took_part,
             totals,
             local: Evaluation::default(),
-            times: RoundTimes { training: clock.training, sharing: clock.sharing, network },
+            times: RoundTimes {
+                training: clock.training,
+                sharing: clock.sharing,
+                network,
+            },
             bytes_up: bytes.sent.saturating_sub(clock.counted.sent),
             bytes_down: bytes.received.saturating_sub(clock.counted.received),
         }

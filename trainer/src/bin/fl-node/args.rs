@@ -1,0 +1,275 @@
+//! The command line as typed.
+//!
+//! Flags that may also stand in a TOML file are optional here; a flag wins over the file, the file over the default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use fl_datasets::{Partition, Source};
+use fl_trainer::{ModelKind, NodeName};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// A participant of secure federated learning.
+///
+/// Trains on its own data, splits the update into shares that no single party can read, and takes over the average
+/// of all participants. Nobody else sees its data, its update, or how many examples it has.
+#[derive(Debug, Parser)]
+#[command(name = "fl-node", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a relay and several nodes in this process, over real QUIC on loopback
+    Simulate(Simulate),
+    /// Found a consortium: authority, signed manifest, a kit for each node and one for the relay
+    Provision(Provision),
+    /// Take part in a consortium's rounds with this machine's data
+    Train(Train),
+    /// Measure a model file on data
+    Evaluate(Evaluate),
+    /// Time rounds without training: a relay and several nodes in this process, random updates
+    BenchRound(BenchRound),
+}
+
+/// Flags of `simulate`.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Simulate {
+    /// Number of nodes, at least 3 [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<usize>,
+    /// Number of rounds [default: 10]
+    #[arg(long, value_name = "N")]
+    pub(crate) rounds: Option<u64>,
+    /// Part of the nodes that takes part in a round, above 0 and up to 1 [default: 1.0]
+    #[arg(long, value_name = "FRACTION")]
+    pub(crate) fraction_fit: Option<f64>,
+    /// Least number of participants of a round [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) min_nodes: Option<usize>,
+    /// How the training data is spread: iid, dirichlet:ALPHA or by-label [default: iid]
+    #[arg(long, value_name = "HOW")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) partition: Option<Partition>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Folder for global.safetensors and run.json [default: smpcfl-out]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object for each round on standard output, and no progress bars
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// TOML file with the same settings, named with underscores (`fraction_fit = 0.5`)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What is learned, and how.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(default)]
+pub(crate) struct TaskArgs {
+    /// digits, breast-cancer, a CSV file, or a folder of IDX files as MNIST's [default: digits]
+    #[arg(long, value_name = "SOURCE")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) data: Option<Source>,
+    /// Column of a CSV file that holds the label [default: the last]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// Built-in model: cnn for images, mlp for tables [default: by the data]
+    #[arg(long, value_name = "MODEL")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) model: Option<ModelKind>,
+    /// sgd (with momentum 0.9) or adam [default: sgd]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) optimizer: Option<String>,
+    /// Step size of the optimizer [default: 0.05 for sgd, 0.001 for adam]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) learning_rate: Option<f64>,
+    /// Examples a step [default: 16]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    /// Passes over the local data a round [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) local_epochs: Option<usize>,
+    /// Seed of the initial model, of the split into training and test data, and of the order of examples
+    /// [default: 0]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// Flags of `provision`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Provision {
+    /// The nodes' names, at least 3; NAME@ORGANISATION where an organisation runs several
+    #[arg(
+        long,
+        value_name = "NAME,NAME,…",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub(crate) nodes: Vec<NodeName>,
+    /// Where nodes reach the relay: host name or address, and UDP port
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) relay: String,
+    /// Folder for the kits; must be empty or new
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Name of the consortium
+    #[arg(long, value_name = "NAME", default_value = "consortium")]
+    pub(crate) name: String,
+    /// Least number of participants of a round, at least 3
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) min_nodes: u32,
+    /// The most training examples that a node has: the closer, the finer the average
+    #[arg(long, value_name = "N", default_value_t = 65_536)]
+    pub(crate) examples_max: u32,
+    /// Longest time that local training takes, in seconds; rounds then go on with those who are ready
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) training_s: u64,
+    /// For how many days the certificates are valid
+    #[arg(long, value_name = "DAYS", default_value_t = 365)]
+    pub(crate) valid_days: u32,
+    /// The data here is a sample that shows shape, classes and scale; none of it goes into the kits but the columns'
+    /// names, means and deviations
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+}
+
+/// Flags of `train`.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Train {
+    /// This node's folder, made by `fl-node provision`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) kit: Option<PathBuf>,
+    /// This node's data: a CSV file, a folder of IDX files, digits or breast-cancer
+    #[arg(long, value_name = "SOURCE")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) data: Option<Source>,
+    /// Column of a CSV file that holds the label [default: the last]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// Address of the relay, if not the one in the manifest
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) relay: Option<SocketAddr>,
+    /// Folder for what the node remembers between restarts [default: KIT/state]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Folder for global.safetensors and run.json [default: smpcfl-out]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object for each round on standard output, and no progress bars
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// TOML file with the same settings
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Flags of `evaluate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Evaluate {
+    /// Model file, such as global.safetensors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// Data to measure it on: all of a CSV file, the test part of anything that has one
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) data: Source,
+    /// Column of a CSV file that holds the label [default: the last]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `bench-round`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchRound {
+    /// Number of nodes, at least 3
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) nodes: usize,
+    /// Number of parameters of the model
+    #[arg(long, value_name = "M", default_value_t = 1_000_000)]
+    pub(crate) params: usize,
+    /// Number of rounds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) rounds: u64,
+}
+
+/// Reads a configuration file, or gives the empty one.
+pub(crate) fn config_file<T: DeserializeOwned + Default>(path: Option<&Path>) -> anyhow::Result<T> {
+    let Some(path) = path else {
+        return Ok(T::default());
+    };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+}
+
+/// A value that is written as on the command line.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+impl Simulate {
+    /// Fills in from the configuration file what was not typed.
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self {
+            nodes: self.nodes.or(file.nodes),
+            rounds: self.rounds.or(file.rounds),
+            fraction_fit: self.fraction_fit.or(file.fraction_fit),
+            min_nodes: self.min_nodes.or(file.min_nodes),
+            partition: self.partition.or(file.partition),
+            task: self.task.or(file.task),
+            out: self.out.or(file.out),
+            json: self.json || file.json,
+            config: self.config,
+        }
+    }
+}
+
+impl TaskArgs {
+    fn or(self, file: Self) -> Self {
+        Self {
+            data: self.data.or(file.data),
+            label: self.label.or(file.label),
+            model: self.model.or(file.model),
+            optimizer: self.optimizer.or(file.optimizer),
+            learning_rate: self.learning_rate.or(file.learning_rate),
+            batch_size: self.batch_size.or(file.batch_size),
+            local_epochs: self.local_epochs.or(file.local_epochs),
+            seed: self.seed.or(file.seed),
+        }
+    }
+}
+
+impl Train {
+    /// Fills in from the configuration file what was not typed.
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self {
+            kit: self.kit.or(file.kit),
+            data: self.data.or(file.data),
+            label: self.label.or(file.label),
+            relay: self.relay.or(file.relay),
+            state: self.state.or(file.state),
+            out: self.out.or(file.out),
+            json: self.json || file.json,
+            config: self.config,
+        }
+    }
+}

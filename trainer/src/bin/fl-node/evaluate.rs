@@ -1,0 +1,65 @@
+//! `fl-node evaluate`.
+
+use anyhow::{Context as _, ensure};
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Source, load};
+use fl_trainer::{Checkpoint, Training};
+use serde_json::json;
+
+use super::args::Evaluate;
+
+pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
+    let Checkpoint {
+        model: spec,
+        round,
+        parameters,
+        ..
+    } = Checkpoint::read(&args.model)?;
+    let spec = spec.context(
+        "this model is not a built-in one; evaluate it with the program that trained it",
+    )?;
+    let options = LoadOptions {
+        label: args.label,
+        schema: Some(spec.schema().clone()),
+    };
+    let loaded = load(&args.data, &options).with_context(|| format!("the data {}", args.data))?;
+    // The embedded sets are what models are trained on: only the default run's test part says something.
+    let (data, part) = match (&args.data, loaded.test) {
+        (_, Some(test)) => (test, "the test part"),
+        (Source::Digits | Source::BreastCancer, None) => {
+            let seed = Training::default().seed;
+            (
+                loaded.train.split(DEFAULT_TEST_FRACTION, seed)?.test,
+                "the test part",
+            )
+        }
+        (Source::Path(_), None) => (loaded.train, "all"),
+    };
+    let evaluation = spec.evaluate(&parameters, data, fl_trainer::cpu())?;
+    let (loss, accuracy) = evaluation
+        .loss()
+        .zip(evaluation.accuracy())
+        .context("the data has no examples")?;
+    ensure!(
+        loss.is_finite(),
+        "the model's loss on this data is not finite"
+    );
+    if args.json {
+        let line = json!({
+            "model_round": round,
+            "examples": evaluation.examples,
+            "correct": evaluation.correct,
+            "loss": loss,
+            "accuracy": accuracy,
+        });
+        println!("{line}");
+    } else {
+        println!(
+            "model of round {round} on {part} of {}: loss {loss:.4}, accuracy {:.2} % ({} of {})",
+            args.data,
+            100.0 * accuracy,
+            evaluation.correct,
+            evaluation.examples
+        );
+    }
+    Ok(())
+}

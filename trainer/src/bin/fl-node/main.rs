@@ -1,0 +1,36 @@
+//! `fl-node`: trains on its own data, shares its update in secret, and takes over the average.
+
+mod args;
+mod bench_round;
+mod console;
+mod evaluate;
+mod output;
+mod provision;
+mod simulate;
+mod task;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    fl_network::logging::init();
+    let done = match args.command {
+        Command::Simulate(args) => simulate::run(args),
+        Command::Provision(args) => provision::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::BenchRound(args) => bench_round::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `fl-node provision`.
+
+use fl_network::manifest::TimeoutTable;
+use fl_shaders::Ring;
+use fl_trainer::provision::Agreement;
+
+use super::args::Provision;
+use super::task::Task;
+
+pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
+    let (task, split) = Task::of(&args.task)?;
+    // The initial model comes from the seed; the data is only needed for its shape.
+    let none = || split.train.select(&[]);
+    let device = fl_trainer::cpu();
+    let mut trainer = task.model.trainer(none(), none(), task.training, device)?;
+    let agreement = Agreement {
+        name: args.name,
+        relay: args.relay,
+        nodes: args.nodes,
+        min_nodes: args.min_nodes,
+        ring: Ring::U32,
+        examples_max: args.examples_max,
+        layout: trainer.layout().clone(),
+        initial: trainer.initial()?,
+        task: task.to_table()?,
+        timeouts: TimeoutTable {
+            training_s: args.training_s,
+            ..TimeoutTable::default()
+        },
+        valid_days: args.valid_days,
+    };
+    let consortium = agreement.found()?;
+    consortium.write(&args.out)?;
+    let out = args.out.display();
+    println!("{}", consortium.plan());
+    println!(
+        "manifest {} is signed",
+        consortium.manifest().sid().to_hex()
+    );
+    println!("give each party its folder, over a channel that you trust:");
+    println!("  {out}/relay: to whoever runs `fl-relay serve`");
+    for node in &agreement.nodes {
+        println!(
+            "  {out}/{}: to {}, who runs `fl-node train`",
+            node.name, node.organisation
+        );
+    }
+    println!("keep {out}/authority: its key signs new members in, so keep it offline");
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! `fl-node simulate`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use fl_datasets::{Dataset, Partition, Source};
+use fl_network::round::relay::{Report, Settings};
+use fl_sharing::CpuEngine;
+use fl_trainer::node::{NodeEvent, RoundReport};
+use fl_trainer::simulation::{Simulation, SimulationEvent};
+use fl_trainer::{Evaluation, LocalTrainer};
+
+use super::args::{Simulate, config_file};
+use super::console::Console;
+use super::output::{Output, RoundLine};
+use super::task::Task;
+
+pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let file = config_file(args.config.as_deref())?;
+    let args: Simulate = args.or(file);
+    let nodes = args.nodes.unwrap_or(3);
+    let settings = settings(&args, nodes)?;
+    let partition = args.partition.unwrap_or(Partition::Iid);
+    let output = Output::open(
+        args.out
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
+    )?;
+    let (task, split) = Task::of(&args.task)?;
+    let trainers = trainers(&task, &split.train, &split.test, partition, nodes)?;
+    let examples_max = u32::try_from(split.train.len()).context("too many examples")?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let simulation = Simulation {
+        trainers,
+        engine: Arc::new(CpuEngine),
+        settings: settings.clone(),
+        examples_max,
+        training_at_once: cores,
+    };
+
+    let console = Console::new(settings.rounds, args.json);
+    console.note(&format!(
+        "{nodes} nodes, {} rounds, {} on {}: {} training examples ({partition}), {} test examples",
+        settings.rounds,
+        task.model.kind(),
+        args.task.data.unwrap_or(Source::Digits),
+        split.train.len(),
+        split.test.len()
+    ));
+    let mut rounds = Rounds::new(nodes);
+    let mut lines = Vec::new();
+    let observe = |event| match event {
+        SimulationEvent::Relay(report) => relay(&console, &report),
+        SimulationEvent::Node(index, event) => {
+            if let Some(line) = rounds.observe(&console, index, event) {
+                if let Err(error) = console.round(&line) {
+                    console.note(&format!("a round cannot be printed: {error}"));
+                }
+                lines.push(line);
+            }
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(simulation.run(observe, fl_network::signals::stop()))?;
+    let path = output.write(
+        &task.model,
+        &ended.model,
+        &lines,
+        (ended.round, ended.finished),
+    )?;
+    let accuracy = lines.last().and_then(|line| line.accuracy);
+    let accuracy = accuracy.map(|accuracy| format!("test accuracy {:.2} %", 100.0 * accuracy));
+    console.finish(&format!(
+        "{} after {} rounds with {nodes} nodes, {:.1} s; the model is in {}",
+        accuracy.as_deref().unwrap_or("stopped"),
+        ended.round,
+        begun.elapsed().as_secs_f64(),
+        path.display()
+    ));
+    Ok(())
+}
+
+fn settings(args: &Simulate, nodes: usize) -> anyhow::Result<Settings> {
+    let rounds = args.rounds.unwrap_or(10);
+    let fraction_fit = args.fraction_fit.unwrap_or(1.0);
+    let min_nodes = args.min_nodes.unwrap_or(3);
+    ensure!(
+        nodes >= 3,
+        "--nodes must be at least 3: a sum of fewer would not hide its parts"
+    );
+    ensure!(rounds > 0, "--rounds must be at least 1");
+    ensure!(
+        fraction_fit > 0.0 && fraction_fit <= 1.0,
+        "--fraction-fit must be above 0 and at most 1, not {fraction_fit}"
+    );
+    ensure!(
+        (3..=nodes).contains(&min_nodes),
+        "--min-nodes must be between 3 and the number of nodes, {nodes}, not {min_nodes}"
+    );
+    Ok(Settings {
+        rounds,
+        fraction_fit,
+        min_nodes,
+    })
+}
+
+/// One trainer a node: its part of the training data, and an even part of the test data.
+fn trainers(
+    task: &Task,
+    train: &Dataset,
+    test: &Dataset,
+    partition: Partition,
+    nodes: usize,
+) -> anyhow::Result<Vec<Box<dyn LocalTrainer>>> {
+    let seed = task.training.seed;
+    let train_parts = partition.parts(train.labels(), nodes, seed)?;
+    let test_parts = Partition::Iid.parts(test.labels(), nodes, seed)?;
+    let parts = train_parts.iter().zip(&test_parts);
+    parts
+        .map(|(train_part, test_part)| {
+            let (train, test) = (train.select(train_part), test.select(test_part));
+            Ok(task
+                .model
+                .trainer(train, test, task.training, fl_trainer::cpu())?)
+        })
+        .collect()
+}
+
+/// What the relay has to say that a simulation's user wants to know.
+fn relay(console: &Console, report: &Report) {
+    match report {
+        Report::Opened { round, nodes, .. } => {
+            console.status(format!("round {round}: {nodes} nodes train"));
+        }
+        Report::Waiting { missing, since, .. } => {
+            console.note(&format!(
+                "waiting for {} nodes, for {} s",
+                missing.len(),
+                since.as_secs()
+            ));
+        }
+        Report::Refused(node, refusal) => console.note(&format!("{node}: {refusal}")),
+        _ => {}
+    }
+}
+
+/// Puts together what the nodes report of a round: the test data is spread over them.
+struct Rounds {
+    nodes: usize,
+    open: BTreeMap<u64, (usize, RoundReport)>,
+}
+
+impl Rounds {
+    fn new(nodes: usize) -> Self {
+        Self {
+            nodes,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in an event; gives the line of a round that all nodes have reported.
+    fn observe(&mut self, console: &Console, index: usize, event: NodeEvent) -> Option<RoundLine> {
+        let report = match event {
+            NodeEvent::Round(report) => report,
+            NodeEvent::Refused(refusal) => {
+                console.note(&format!("node {}: {refusal}", index + 1));
+                return None;
+            }
+            NodeEvent::Disconnected { reason, .. } => {
+                console.note(&format!("node {}: {reason}", index + 1));
+                return None;
+            }
+            _ => return None,
+        };
+        let round = report.round;
+        let (reported, total) = match self.open.remove(&round) {
+            None => (1, report),
+            Some((reported, total)) => (reported + 1, add(total, &report)),
+        };
+        if reported < self.nodes {
+            self.open.insert(round, (reported, total));
+            return None;
+        }
+        let mut total = total;
+        let nodes = self.nodes as u64;
+        total.bytes_up /= nodes;
+        total.bytes_down /= nodes;
+        let evaluation = total.local;
+        Some(RoundLine::new(&total, evaluation))
+    }
+}
+
+/// Evaluations and bytes add up. Of the times the longest counts, but of the network's the shortest: the last node to
+/// be ready waits for nobody, so only its time is all transfer.
+fn add(mut total: RoundReport, report: &RoundReport) -> RoundReport {
+    let mut local: Evaluation = total.local;
+    local += report.local;
+    total.local = local;
+    total.bytes_up += report.bytes_up;
+    total.bytes_down += report.bytes_down;
+    total.times.training = total.times.training.max(report.times.training);
+    total.times.sharing = total.times.sharing.max(report.times.sharing);
+    total.times.network = total.times.network.min(report.times.network);
+    total
+}

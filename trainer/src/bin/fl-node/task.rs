@@ -1,0 +1,84 @@
+//! What is learned, from flags or from a manifest.
+
+use anyhow::{Context as _, bail, ensure};
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Scaling, Shape, Source, Split, load};
+use fl_trainer::{ModelKind, ModelSpec, Optimizer, Training};
+use serde::{Deserialize, Serialize};
+
+use super::args::TaskArgs;
+
+/// The task as a manifest holds it: all that nodes must agree on to train one model.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Task {
+    pub(crate) training: Training,
+    pub(crate) model: ModelSpec,
+}
+
+impl Task {
+    /// The task of the flags, with the data that they name.
+    pub(crate) fn of(args: &TaskArgs) -> anyhow::Result<(Self, Split)> {
+        let training = training(args)?;
+        let source = args.data.clone().unwrap_or(Source::Digits);
+        let options = LoadOptions {
+            label: args.label.clone(),
+            schema: None,
+        };
+        let split = load(&source, &options)?.split(DEFAULT_TEST_FRACTION, training.seed)?;
+        let schema = split.train.schema().clone();
+        let scaling = match schema.shape() {
+            Shape::Table { .. } => Some(Scaling::fit(&split.train)?),
+            Shape::Image { .. } => None,
+        };
+        let kind = args
+            .model
+            .unwrap_or_else(|| ModelKind::for_shape(schema.shape()));
+        let model = ModelSpec::new(kind, schema, scaling)?;
+        Ok((Self { training, model }, split))
+    }
+
+    /// The task in a manifest.
+    pub(crate) fn from_table(table: &toml::Table) -> anyhow::Result<Self> {
+        let task: Self = table.clone().try_into().context(
+            "this program cannot run the manifest's task; are its versions the same everywhere?",
+        )?;
+        task.training.check()?;
+        Ok(task)
+    }
+
+    /// The task as a manifest's table.
+    pub(crate) fn to_table(&self) -> anyhow::Result<toml::Table> {
+        Ok(toml::Table::try_from(self)?)
+    }
+
+    /// Loads data that must fit the task, and splits it if it comes without a test part.
+    pub(crate) fn load(&self, source: &Source, label: Option<String>) -> anyhow::Result<Split> {
+        let options = LoadOptions {
+            label,
+            schema: Some(self.model.schema().clone()),
+        };
+        let loaded = load(source, &options).with_context(|| format!("the data {source}"))?;
+        Ok(loaded.split(DEFAULT_TEST_FRACTION, self.training.seed)?)
+    }
+}
+
+fn training(args: &TaskArgs) -> anyhow::Result<Training> {
+    let defaults = Training::default();
+    let (optimizer, learning_rate) = match args.optimizer.as_deref() {
+        None | Some("sgd") => (defaults.optimizer, defaults.learning_rate),
+        Some("adam") => (Optimizer::Adam, 0.001),
+        Some(other) => bail!("--optimizer is sgd or adam, not {other}"),
+    };
+    let seed = args.seed.unwrap_or(defaults.seed);
+    // TOML has signed integers only.
+    ensure!(i64::try_from(seed).is_ok(), "--seed must be less than 2^63");
+    let training = Training {
+        optimizer,
+        learning_rate: args.learning_rate.unwrap_or(learning_rate),
+        batch_size: args.batch_size.unwrap_or(defaults.batch_size),
+        epochs: args.local_epochs.unwrap_or(defaults.epochs),
+        seed,
+    };
+    training.check()?;
+    Ok(training)
+}

@@ -1,0 +1,125 @@
+//! `fl-node train`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use fl_network::kit::Kit;
+use fl_network::manifest::Manifest;
+use fl_network::store::Store;
+use fl_sharing::CpuEngine;
+use fl_trainer::node::{NodeEvent, Participant};
+use tokio::sync::Semaphore;
+
+use super::args::{Train, config_file};
+use super::console::Console;
+use super::output::{Output, RoundLine};
+use super::task::Task;
+
+pub(crate) fn run(args: Train) -> anyhow::Result<()> {
+    let file = config_file(args.config.as_deref())?;
+    let args: Train = args.or(file);
+    let folder = args
+        .kit
+        .context("--kit DIR is missing: this node's folder, made by `fl-node provision`")?;
+    let source = args
+        .data
+        .context("--data SOURCE is missing: this node's data")?;
+    let kit = Kit::load(&folder)
+        .with_context(|| format!("the kit in {} cannot be used", folder.display()))?;
+    kit.node_identity()?;
+    let task = Task::from_table(kit.manifest.task())?;
+    let split = task.load(&source, args.label)?;
+    let output = Output::open(args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out")))?;
+    let state = args.state.unwrap_or_else(|| folder.join("state"));
+    let store = Store::open(&state, &kit.manifest)?;
+    let console = Console::new(0, args.json);
+    console.note(&format!(
+        "{} of {}: {} training and {} test examples from {source}; relay {}",
+        kit.manifest.name_of(kit.id()),
+        kit.manifest.name(),
+        split.train.len(),
+        split.test.len(),
+        kit.manifest.relay_address()
+    ));
+    let trainer = task
+        .model
+        .trainer(split.train, split.test, task.training, fl_trainer::cpu())?;
+    let manifest = kit.manifest.clone();
+    let participant = Participant {
+        kit,
+        store,
+        trainer,
+        engine: Arc::new(CpuEngine),
+        relay: args.relay,
+        training: Arc::new(Semaphore::new(1)),
+    };
+    let mut rounds = Vec::new();
+    let observe = |event| observe(&console, &manifest, &mut rounds, event);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(participant.run(observe, fl_network::signals::stop()))?;
+    let path = output.write(
+        &task.model,
+        &ended.model,
+        &rounds,
+        (ended.round, ended.finished),
+    )?;
+    console.finish(&match ended.finished {
+        true => format!(
+            "all {} rounds are done; the model is in {}",
+            ended.round,
+            path.display()
+        ),
+        false => format!(
+            "stopped after round {}; start again to go on; the model so far is in {}",
+            ended.round,
+            path.display()
+        ),
+    });
+    Ok(())
+}
+
+fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, event: NodeEvent) {
+    match event {
+        NodeEvent::Connected => console.note("connected to the relay"),
+        NodeEvent::Disconnected { reason, retry_in } => console.note(&format!(
+            "no connection to the relay: {reason}; trying again in {:.1} s",
+            retry_in.as_secs_f64()
+        )),
+        NodeEvent::Resumed { round } => console.note(&format!(
+            "the masked sum of round {round} is still in the outbox; it is sent again as it was"
+        )),
+        NodeEvent::OutboxLost { reason } => {
+            console.note(&format!(
+                "the outbox cannot be used, and is left aside: {reason}"
+            ));
+        }
+        NodeEvent::Training { round, attempt: 1 } => {
+            console.note(&format!("round {round}: training"));
+        }
+        NodeEvent::Training { round, attempt } => {
+            console.note(&format!("round {round}, attempt {attempt}: training"));
+        }
+        NodeEvent::Progress { round, progress } => console.status(format!(
+            "round {round}: training, step {} of {}",
+            progress.step, progress.steps
+        )),
+        NodeEvent::Trained { round } => console.status(format!("round {round}: sharing")),
+        NodeEvent::Waiting { missing, since } => console.note(&format!(
+            "the relay waits for {}, for {} s now",
+            manifest.names_of(&missing),
+            since.as_secs()
+        )),
+        NodeEvent::Refused(refusal) => console.note(&format!("refused: {refusal}")),
+        NodeEvent::CaughtUp { round } => {
+            console.note(&format!("took over the certified model of round {round}"));
+        }
+        NodeEvent::Round(report) => {
+            let line = RoundLine::new(&report, report.local);
+            if let Err(error) = console.round(&line) {
+                console.note(&format!("a round cannot be printed: {error}"));
+            }
+            rounds.push(line);
+        }
+    }
+}

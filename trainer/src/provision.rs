@@ -1,0 +1,232 @@
+//! Founding a consortium: the authority, the signed manifest, a kit for every node and one for the relay.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use fl_network::client::{LinkError, host_of};
+use fl_network::digest::model_hash;
+use fl_network::error::{IdentityError, ManifestError};
+use fl_network::files::{FileError, write_private, write_public};
+use fl_network::identity::Identity;
+use fl_network::kit::{KitFiles, unix_s};
+use fl_network::manifest::{
+    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, TimeoutTable,
+};
+use fl_network::pki::{Authority, PkiError, Validity};
+use fl_shaders::Ring;
+use fl_sharing::{Needs, Plan, PlannerError};
+use zeroize::Zeroizing;
+
+use crate::Layout;
+
+const SECONDS_A_DAY: u64 = 86_400;
+
+/// Why a consortium cannot be founded like this.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// Nothing is overwritten: kits hold private keys.
+    #[error("{0} exists and is not empty; choose another folder, or move the old one away")]
+    Exists(PathBuf),
+    /// A node's name is written wrongly.
+    #[error("{0:?} is not a node: write NAME or NAME@ORGANISATION")]
+    NodeName(String),
+    /// The relay's address is not `host:port`.
+    #[error(transparent)]
+    Relay(#[from] LinkError),
+    /// No fixed-point format fits.
+    #[error(transparent)]
+    Plan(#[from] PlannerError),
+    /// The manifest would not hold.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// A key cannot be made.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A node to be, and who runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeName {
+    /// Name, unique in the consortium: letters, digits, dots, dashes and underscores.
+    pub name: String,
+    /// Organisation; nodes of one organisation count once in the difference rule.
+    pub organisation: String,
+}
+
+impl FromStr for NodeName {
+    type Err = ProvisionError;
+
+    /// `NAME` stands for itself and for the organisation; `NAME@ORGANISATION` says both.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, organisation) = text.split_once('@').unwrap_or((text, text));
+        if name.is_empty() || organisation.is_empty() {
+            return Err(ProvisionError::NodeName(text.to_owned()));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            organisation: organisation.to_owned(),
+        })
+    }
+}
+
+/// What the participants agree on.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// Name of the consortium.
+    pub name: String,
+    /// Where nodes reach the relay, `host:port`; its certificate is for that host.
+    pub relay: String,
+    /// The nodes, three or more.
+    pub nodes: Vec<NodeName>,
+    /// Least number of participants of a round, three or more.
+    pub min_nodes: u32,
+    /// Ring of the shares.
+    pub ring: Ring,
+    /// The most training examples that a node has. The closer, the finer the resolution of the average.
+    pub examples_max: u32,
+    /// The model's parameters.
+    pub layout: Layout,
+    /// The model that the first round starts from, in the order of the layout.
+    pub initial: Vec<f32>,
+    /// What is learned and how; nodes read it.
+    pub task: toml::Table,
+    /// How long to wait for what.
+    pub timeouts: TimeoutTable,
+    /// For how many days the certificates are valid.
+    pub valid_days: u32,
+}
+
+/// A consortium with all its keys, before they are handed out.
+pub struct Consortium {
+    authority: Authority,
+    manifest: Manifest,
+    plan: Plan,
+    initial: Vec<f32>,
+    relay: Party,
+    nodes: Vec<Party>,
+}
+
+struct Party {
+    name: String,
+    certificate_pem: String,
+    key_pem: Zeroizing<String>,
+}
+
+impl Agreement {
+    /// Makes all keys and certificates, chooses the fixed-point format, and signs the manifest.
+    ///
+    /// # Errors
+    /// A [`ProvisionError`] that says what to change.
+    pub fn found(&self) -> Result<Consortium, ProvisionError> {
+        let host = host_of(&self.relay)?.to_owned();
+        let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let plan = Plan::new(&Needs::new(self.ring, nodes, self.examples_max))?;
+        let validity = Validity::days(SystemTime::now(), self.valid_days)?;
+        let expires_unix_s = unix_s() + SECONDS_A_DAY * u64::from(self.valid_days);
+        let authority = Authority::create(&self.name, validity)?;
+        let mut parties = Vec::with_capacity(self.nodes.len());
+        let mut tables = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let identity = Identity::generate()?;
+            let key = identity.public_key();
+            parties.push(Party {
+                name: node.name.clone(),
+                certificate_pem: authority.issue_node(&node.name, &key, validity)?,
+                key_pem: identity.to_pem()?,
+            });
+            tables.push(NodeTable {
+                name: node.name.clone(),
+                organisation: node.organisation.clone(),
+                key: hex::encode(key.as_bytes()),
+                expires_unix_s,
+            });
+        }
+        let (certificate_pem, key_pem) = authority.issue_relay(&[host], validity)?;
+        let relay = Party {
+            name: "relay".to_owned(),
+            certificate_pem,
+            key_pem,
+        };
+        let tensors = self.layout.tensors().iter();
+        let layout = tensors.map(|tensor| ParameterTable {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+        });
+        let model = ModelTable {
+            initial: model_hash(&self.initial).to_hex(),
+            layout: layout.collect(),
+        };
+        let task = self.task.clone();
+        let mut file = ManifestFile::new(
+            self.name.clone(),
+            self.relay.clone(),
+            &plan.format,
+            task,
+            model,
+            tables,
+        );
+        file.min_nodes = self.min_nodes;
+        file.timeouts = self.timeouts.clone();
+        let manifest = Manifest::sign(&file, authority.identity())?;
+        let initial = self.initial.clone();
+        Ok(Consortium {
+            authority,
+            manifest,
+            plan,
+            initial,
+            relay,
+            nodes: parties,
+        })
+    }
+}
+
+impl Consortium {
+    /// The fixed-point plan; its `Display` explains it.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The signed manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Writes the authority and all kits into `folder`, a subfolder each, named after its party.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Exists`] if the folder has anything in it, [`ProvisionError::File`].
+    pub fn write(&self, folder: &Path) -> Result<(), ProvisionError> {
+        let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        if occupied {
+            return Err(ProvisionError::Exists(folder.to_owned()));
+        }
+        let authority = folder.join("authority");
+        fs::create_dir_all(&authority).map_err(|source| FileError::write(&authority, source))?;
+        let certificate = self.authority.certificate_pem();
+        write_public(&authority.join("authority.pem"), certificate.as_bytes())?;
+        let key = self.authority.identity().to_pem()?;
+        write_private(&authority.join("authority-key.pem"), key.as_bytes())?;
+        for party in self.nodes.iter().chain([&self.relay]) {
+            self.kit(party).write(&folder.join(&party.name))?;
+        }
+        Ok(())
+    }
+
+    fn kit<'a>(&'a self, party: &'a Party) -> KitFiles<'a> {
+        KitFiles {
+            manifest: &self.manifest,
+            authority_pem: self.authority.certificate_pem(),
+            certificate_pem: &party.certificate_pem,
+            key_pem: &party.key_pem,
+            initial: &self.initial,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A whole federation in one process: a relay and its nodes, over real QUIC on loopback.
+//!
+//! Nothing is cut short: keys and kits are made and written as for a deployment, every node has its own folder,
+//! connection and secrets, and the relay sees what it would see anywhere. Only the network is local.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use fl_network::kit::{Kit, KitError};
+use fl_network::manifest::TimeoutTable;
+use fl_network::quic::{Server, TransportError};
+use fl_network::relay::{self, RelayError};
+use fl_network::round::relay::{Report, Settings};
+use fl_network::store::{Store, StoreError};
+use fl_network::tls::TlsError;
+use fl_shaders::Ring;
+use fl_sharing::Engine;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::node::{Ended, NodeError, NodeEvent, Participant};
+use crate::provision::{Agreement, NodeName, ProvisionError};
+use crate::{LocalTrainer, TrainError};
+
+/// Events that may wait to be observed.
+const EVENTS: usize = 1024;
+
+/// Why a simulation ends before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// Too few nodes.
+    #[error("a federation needs at least 3 nodes, not {0}")]
+    Nodes(usize),
+    /// The consortium cannot be founded.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// A kit does not hold.
+    #[error(transparent)]
+    Kit(#[from] KitError),
+    /// A folder is unusable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The loopback endpoint cannot be used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The relay failed.
+    #[error("the relay: {0}")]
+    Relay(#[from] RelayError),
+    /// A node failed.
+    #[error("{name}: {source}")]
+    Node {
+        /// Which.
+        name: String,
+        /// Why.
+        source: NodeError,
+    },
+    /// A model cannot be initialised.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// No temporary folder.
+    #[error("no temporary folder: {0}")]
+    Folder(#[from] std::io::Error),
+    /// A task died. This is a bug.
+    #[error("a task failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A federation to be run in this process.
+pub struct Simulation {
+    /// One trainer a node, all of one model; at least three.
+    pub trainers: Vec<Box<dyn LocalTrainer>>,
+    /// What masks the updates.
+    pub engine: Arc<dyn Engine>,
+    /// Rounds, sampling and the least number of participants.
+    pub settings: Settings,
+    /// The most training examples that a node has.
+    pub examples_max: u32,
+    /// How many nodes train at the same time.
+    pub training_at_once: usize,
+}
+
+/// What happens in a simulation.
+#[derive(Debug)]
+pub enum SimulationEvent {
+    /// The relay reports.
+    Relay(Report),
+    /// A node reports; nodes count from 0.
+    Node(usize, NodeEvent),
+}
+
+impl Simulation {
+    /// Runs all rounds, or until `stop` completes. Gives how the first node's part ended.
+    ///
+    /// # Errors
+    /// A [`SimulationError`] naming the party that failed.
+    pub async fn run(
+        mut self,
+        mut observe: impl FnMut(SimulationEvent),
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ended, SimulationError> {
+        let folder = tempfile::tempdir()?;
+        let names = self.provision(folder.path())?;
+        let relay_kit = Kit::load(&folder.path().join("relay"))?;
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::bind(loopback, relay_kit.server_tls()?)?;
+        let address = server.local_address()?;
+
+        let (events, mut observed) = mpsc::channel(EVENTS);
+        let (stopping, stopped) = watch::channel(false);
+        let mut relay = tokio::spawn(run_relay(
+            relay_kit,
+            server,
+            folder.path().join("relay/state"),
+            self.settings.clone(),
+            events.clone(),
+            raised(stopped.clone()),
+        ));
+        let mut nodes = JoinSet::new();
+        let training = Arc::new(Semaphore::new(self.training_at_once.max(1)));
+        for (index, (trainer, name)) in self.trainers.drain(..).zip(&names).enumerate() {
+            let kit = Kit::load(&folder.path().join(name))?;
+            let store = Store::open(&folder.path().join(name).join("state"), &kit.manifest)?;
+            let participant = Participant {
+                kit,
+                store,
+                trainer,
+                engine: self.engine.clone(),
+                relay: Some(address),
+                training: training.clone(),
+            };
+            let (events, stopped, name) = (events.clone(), stopped.clone(), name.clone());
+            nodes.spawn(async move {
+                let observe = |event| {
+                    // Only progress is worth losing, and only when nobody keeps up with it.
+                    let _ = events.try_send(SimulationEvent::Node(index, event));
+                };
+                let ended = participant.run(observe, raised(stopped)).await;
+                let ended = ended.map_err(|source| SimulationError::Node { name, source });
+                ended.map(|ended| (index, ended))
+            });
+        }
+        drop(events);
+
+        tokio::pin!(stop);
+        let mut first = None;
+        let mut relay_done = false;
+        while !(nodes.is_empty() && relay_done) {
+            tokio::select! {
+                () = &mut stop, if !*stopping.borrow() => {
+                    // Both ends of the channel are held here.
+                    let _ = stopping.send(true);
+                }
+                Some(event) = observed.recv() => observe(event),
+                Some(ended) = nodes.join_next(), if !nodes.is_empty() => {
+                    let (index, ended) = ended??;
+                    if index == 0 {
+                        first = Some(ended);
+                    }
+                }
+                ended = &mut relay, if !relay_done => {
+                    ended??;
+                    relay_done = true;
+                }
+            }
+        }
+        while let Ok(event) = observed.try_recv() {
+            observe(event);
+        }
+        first.ok_or(SimulationError::Nodes(0))
+    }
+
+    /// Founds a consortium for these trainers in `folder`. Gives the nodes' names.
+    fn provision(&mut self, folder: &Path) -> Result<Vec<String>, SimulationError> {
+        let names: Vec<_> = (1..=self.trainers.len())
+            .map(|k| format!("node-{k}"))
+            .collect();
+        let Some(first) = self.trainers.first_mut() else {
+            return Err(SimulationError::Nodes(0));
+        };
+        let initial = first.initial()?;
+        let layout = first.layout().clone();
+        let nodes = names
+            .iter()
+            .map(|name| NodeName {
+                name: name.clone(),
+                organisation: name.clone(),
+            })
+            .collect();
+        let agreement = Agreement {
+            name: "simulation".to_owned(),
+            // Nodes are told the real port; the certificate is for the host.
+            relay: "localhost:0".to_owned(),
+            nodes,
+            min_nodes: 3,
+            ring: Ring::U32,
+            examples_max: self.examples_max,
+            layout,
+            initial,
+            task: toml::Table::new(),
+            timeouts: TimeoutTable {
+                training_s: 24 * 3600,
+                ..TimeoutTable::default()
+            },
+            valid_days: 2,
+        };
+        agreement.found()?.write(folder)?;
+        Ok(names)
+    }
+}
+
+async fn run_relay(
+    kit: Kit,
+    server: Server,
+    state: std::path::PathBuf,
+    settings: Settings,
+    events: mpsc::Sender<SimulationEvent>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), SimulationError> {
+    let store = Store::open(&state, &kit.manifest)?;
+    let report = |report: &Report| {
+        let _ = events.try_send(SimulationEvent::Relay(report.clone()));
+    };
+    relay::serve(&kit, server, store, settings, report, stop).await?;
+    Ok(())
+}
+
+/// Completes when the flag is raised.
+async fn raised(mut flag: watch::Receiver<bool>) {
+    if flag.wait_for(|raised| *raised).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
