@@ -111,12 +111,11 @@ impl Link {
     pub async fn connect(kit: &Kit, address: Option<SocketAddr>) -> Result<Self, LinkError> {
         let name = kit.manifest.relay_address();
         let host = host_of(name)?;
-        let address = match address {
-            Some(address) => address,
+        let addresses = match address {
+            Some(address) => vec![address],
             None => resolve(name).await?,
         };
-        let client = Client::bind(address, kit.client_tls()?)?;
-        let connection = client.connect(host).await?;
+        let (client, connection) = dial(kit, host, &addresses).await?;
         let (sender, receiver) = quic::control::open(&connection).await?;
         let manifest = kit.manifest.clone();
         Ok(Self {
@@ -246,13 +245,34 @@ impl Bodies {
     }
 }
 
-async fn resolve(address: &str) -> Result<SocketAddr, LinkError> {
+/// Tries one address after the other: a name often has one for IPv4 and one for IPv6, and not both answer.
+async fn dial(
+    kit: &Kit,
+    host: &str,
+    addresses: &[SocketAddr],
+) -> Result<(Client, Connection), LinkError> {
+    let mut failed = None;
+    for address in addresses {
+        let client = Client::bind(*address, kit.client_tls()?)?;
+        match client.connect(host).await {
+            Ok(connection) => return Ok((client, connection)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.map_or_else(|| LinkError::Address(host.to_owned()), LinkError::from))
+}
+
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>, LinkError> {
     let failed = |source| LinkError::Resolve {
         address: address.to_owned(),
         source,
     };
-    let mut found = tokio::net::lookup_host(address).await.map_err(failed)?;
-    found
-        .next()
-        .ok_or_else(|| failed(std::io::Error::other("the name has no address")))
+    let found = tokio::net::lookup_host(address).await.map_err(failed)?;
+    let mut found: Vec<_> = found.collect();
+    if found.is_empty() {
+        return Err(failed(std::io::Error::other("the name has no address")));
+    }
+    // The relay listens on IPv4 unless told otherwise.
+    found.sort_by_key(SocketAddr::is_ipv6);
+    Ok(found)
 }

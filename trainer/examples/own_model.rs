@@ -1,21 +1,28 @@
 //! A module and data of one's own as a federated task.
 //!
 //! Three participants each hold points of two interleaved spirals. They train a small network
-//! together by federated averaging, without showing each other a point.
+//! together by secure federated averaging, without showing each other a point or an update. Here they
+//! run in one process; on machines of their own each would hand its trainer to a
+//! [`Participant`](fl_trainer::node::Participant) with the kit that it was given.
 //!
-//! Run with `cargo run --release --example own_model`.
+//! Run with `cargo run --release -p fl-trainer --example own_model`.
 
 use std::f32::consts::PI;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use anyhow::Result;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use fl_datasets::{Dataset, Schema, Shape};
+use fl_network::round::relay::Settings;
+use fl_sharing::CpuEngine;
+use fl_trainer::node::NodeEvent;
+use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{BurnTrainer, Classification, Classifier, LocalTrainer, Training};
 
-const ROUNDS: u64 = 10;
+/// Points of each spiral that a participant holds.
+const POINTS: u16 = 60;
 
 /// Any Burn module will do; this one bends the plane twice.
 #[derive(Module, Debug)]
@@ -62,7 +69,8 @@ fn spirals(count: u16, offset: f32) -> Result<Dataset> {
     Ok(Dataset::new(schema, points, labels)?)
 }
 
-fn main() -> Result<()> {
+#[tokio::main]
+async fn main() -> Result<()> {
     let device = Device::flex();
     let settings = Training {
         learning_rate: 0.1,
@@ -70,36 +78,35 @@ fn main() -> Result<()> {
         ..Training::default()
     };
     let test = spirals(200, 0.5)?;
-    let mut nodes = (0..3_u8)
+    let trainers = (0..3_u8)
         .map(|node| {
-            let training = spirals(60, f32::from(node) / 3.0)?;
+            let training = spirals(POINTS, f32::from(node) / 3.0)?;
             let task = Classification::new(Net::new, &training, &test, &device)?;
-            Ok(BurnTrainer::new(task, settings, device.clone())?)
+            let trainer = BurnTrainer::new(task, settings, device.clone())?;
+            Ok(Box::new(trainer) as Box<dyn LocalTrainer>)
         })
         .collect::<Result<Vec<_>>>()?;
 
-    let mut global = nodes[0].initial()?;
-    for round in 0..ROUNDS {
-        let mut sum = vec![0.0; global.len()];
-        let mut examples = 0.0;
-        for node in &mut nodes {
-            let local = node.train(&global, round, &mut |_| ControlFlow::Continue(()))?;
-            let weight = local.examples as f32;
-            examples += weight;
-            for (sum, update) in sum.iter_mut().zip(&local.update) {
-                *sum += weight * update;
-            }
+    let simulation = Simulation {
+        trainers,
+        engine: Arc::new(CpuEngine),
+        settings: Settings {
+            rounds: 10,
+            fraction_fit: 1.0,
+            min_nodes: 3,
+        },
+        examples_max: 2 * u32::from(POINTS),
+        training_at_once: 1,
+    };
+    let observe = |event| {
+        if let SimulationEvent::Node(0, NodeEvent::Round(report)) = event
+            && let (Some(accuracy), Some(loss)) = (report.local.accuracy(), report.local.loss())
+        {
+            let round = report.round;
+            println!("round {round:2}  accuracy {accuracy:.3}  loss {loss:.4}");
         }
-        for (parameter, sum) in global.iter_mut().zip(&sum) {
-            *parameter += sum / examples;
-        }
-        let score = nodes[0].evaluate(&global)?;
-        if let (Some(accuracy), Some(loss)) = (score.accuracy(), score.loss()) {
-            println!(
-                "round {:2}  accuracy {accuracy:.3}  loss {loss:.4}",
-                round + 1
-            );
-        }
-    }
+    };
+    let ended = simulation.run(observe, std::future::pending()).await?;
+    println!("the model has {} parameters", ended.model.len());
     Ok(())
 }

@@ -29,7 +29,7 @@ impl Default for Training {
             learning_rate: 0.05,
             batch_size: 16,
             epochs: 3,
-            seed: 0,
+            seed: 42,
         }
     }
 }

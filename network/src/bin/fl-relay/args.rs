@@ -25,8 +25,9 @@ pub(crate) enum Command {
     Serve(Serve),
 }
 
-/// Flags of `serve`. A flag wins over the configuration file.
-#[derive(Debug, clap::Args)]
+/// Flags of `serve`, which may also stand in a TOML file. A flag wins over the file, the file over the default.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Serve {
     /// Folder `relay` that `fl-node provision` made
     #[arg(long, value_name = "DIR")]
@@ -51,20 +52,8 @@ pub(crate) struct Serve {
     json: bool,
     /// TOML file with the same settings, named with underscores (`fraction_fit = 0.5`)
     #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
     config: Option<PathBuf>,
-}
-
-/// The configuration file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConfigFile {
-    kit: Option<PathBuf>,
-    listen: Option<SocketAddr>,
-    rounds: Option<u64>,
-    fraction_fit: Option<f64>,
-    min_nodes: Option<usize>,
-    state: Option<PathBuf>,
-    json: Option<bool>,
 }
 
 /// What `serve` runs with.
@@ -84,7 +73,7 @@ impl TryFrom<Serve> for Config {
 
     fn try_from(args: Serve) -> anyhow::Result<Self> {
         let file = match &args.config {
-            None => ConfigFile::default(),
+            None => Serve::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read {}", path.display()))?;
@@ -110,7 +99,7 @@ impl TryFrom<Serve> for Config {
                 .state
                 .or(file.state)
                 .unwrap_or_else(|| kit.join("state")),
-            json: args.json || file.json.unwrap_or(false),
+            json: args.json || file.json,
             min_nodes: args.min_nodes.or(file.min_nodes),
             kit,
         })

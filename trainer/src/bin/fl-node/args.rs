@@ -100,7 +100,7 @@ pub(crate) struct TaskArgs {
     #[arg(long, value_name = "N")]
     pub(crate) local_epochs: Option<usize>,
     /// Seed of the initial model, of the split into training and test data, and of the order of examples
-    /// [default: 0]
+    /// [default: 42]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use fl_datasets::{Dataset, Partition, Source};
 use fl_network::round::relay::{Report, Settings};
 use fl_sharing::CpuEngine;
-use fl_trainer::node::{NodeEvent, RoundReport};
+use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{Evaluation, LocalTrainer};
 
@@ -202,8 +202,15 @@ fn add(mut total: RoundReport, report: &RoundReport) -> RoundReport {
     total.local = local;
     total.bytes_up += report.bytes_up;
     total.bytes_down += report.bytes_down;
-    total.times.training = total.times.training.max(report.times.training);
-    total.times.sharing = total.times.sharing.max(report.times.sharing);
-    total.times.network = total.times.network.min(report.times.network);
+    total.times = match (total.took_part, report.took_part) {
+        (true, true) => RoundTimes {
+            training: total.times.training.max(report.times.training),
+            sharing: total.times.sharing.max(report.times.sharing),
+            network: total.times.network.min(report.times.network),
+        },
+        (false, _) => report.times,
+        (true, false) => total.times,
+    };
+    total.took_part |= report.took_part;
     total
 }
