@@ -4,6 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+/// Parameters that are encoded at a time.
+const PIECE: usize = 16 << 10;
+
 /// A file or folder that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -30,6 +33,16 @@ pub enum FileError {
         path: PathBuf,
         /// The limit in bytes.
         limit: usize,
+    },
+    /// It holds too few parameters.
+    #[error("{path} holds {found} parameters instead of {count}")]
+    Length {
+        /// Which.
+        path: PathBuf,
+        /// Parameters found.
+        found: usize,
+        /// Parameters of the model.
+        count: usize,
     },
 }
 
@@ -75,7 +88,10 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, &[bytes], 0o644, true)
+    replace(path, 0o644, |file| {
+        file.write_all(bytes)?;
+        file.sync_data()
+    })
 }
 
 /// Writes a file that only its owner may read, replacing it whole.
@@ -83,7 +99,49 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, &[bytes], 0o600, true)
+    replace(path, 0o600, |file| {
+        file.write_all(bytes)?;
+        file.sync_data()
+    })
+}
+
+/// Writes parameters as little-endian `f32`, for the owner only, replacing the file whole.
+///
+/// # Errors
+/// [`FileError::Write`]; the former file, if any, is then untouched.
+pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError> {
+    replace(path, 0o600, |file| {
+        for piece in parameters.chunks(PIECE) {
+            file.write_all(&to_le_bytes(piece))?;
+        }
+        file.sync_data()
+    })
+}
+
+/// Reads a file of `count` parameters.
+///
+/// # Errors
+/// [`FileError::Read`], [`FileError::TooLarge`], [`FileError::Length`].
+pub fn read_parameters(path: &Path, count: usize) -> Result<Vec<f32>, FileError> {
+    let parameters = from_le_bytes(&read_limited(path, 4 * count)?);
+    if parameters.len() != count {
+        let (path, found) = (path.to_owned(), parameters.len());
+        return Err(FileError::Length { path, found, count });
+    }
+    Ok(parameters)
+}
+
+/// Parameters as they are stored and sent.
+pub fn to_le_bytes(parameters: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 * parameters.len());
+    bytes.extend(parameters.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+/// Parameters from their stored form; a rest of less than four bytes is dropped.
+pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
+    let words = bytes.as_chunks().0.iter();
+    words.map(|word| f32::from_le_bytes(*word)).collect()
 }
 
 /// Writes the concatenation of `parts`, for its owner only, replacing the file whole, without waiting for the disk:
@@ -92,7 +150,9 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_volatile(path: &Path, parts: &[&[u8]]) -> Result<(), FileError> {
-    replace(path, parts, 0o600, false)
+    replace(path, 0o600, |file| {
+        parts.iter().try_for_each(|part| file.write_all(part))
+    })
 }
 
 /// Removes a file that may be missing.
@@ -107,32 +167,30 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 }
 
 /// A new file beside the target takes its name only when all of it is written.
-fn replace(path: &Path, parts: &[&[u8]], mode: u32, durable: bool) -> Result<(), FileError> {
+fn replace(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let written = write_new(&new, parts, mode, durable).and_then(|()| fs::rename(&new, path));
-    written.map_err(|source| {
+    let written = create(&new, mode).and_then(|mut file| write(&mut file));
+    let renamed = written.and_then(|()| fs::rename(&new, path));
+    renamed.map_err(|source| {
+        // What is left of it is of no use to anyone.
         let _ = fs::remove_file(&new);
         FileError::write(path, source)
     })
 }
 
-fn write_new(path: &Path, parts: &[&[u8]], mode: u32, durable: bool) -> io::Result<()> {
+#[cfg_attr(not(unix), expect(unused_variables))]
+fn create(path: &Path, mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let mut file = options.open(path)?;
-    for part in parts {
-        file.write_all(part)?;
-    }
-    match durable {
-        true => file.sync_data(),
-        false => Ok(()),
-    }
+    options.open(path)
 }
 
 #[cfg(test)]

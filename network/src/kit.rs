@@ -18,7 +18,9 @@ use rustls_pki_types::CertificateDer;
 
 use crate::digest::{Digest, model_hash};
 use crate::error::{IdentityError, ManifestError};
-use crate::files::{FileError, read_limited, write_private, write_public};
+use crate::files::{
+    FileError, read_limited, read_parameters, write_parameters, write_private, write_public,
+};
 use crate::identity::{Identity, NodeId};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::pki::{self, PkiError};
@@ -93,8 +95,7 @@ pub struct Kit {
     pub authority: CertificateDer<'static>,
     /// This party's certificate and key, for TLS.
     pub credentials: Credentials,
-    /// The initial model, in the order of the layout.
-    pub initial: Arc<Vec<f32>>,
+    folder: PathBuf,
     identity: Identity,
 }
 
@@ -124,7 +125,7 @@ impl KitFiles<'_> {
         write_public(&folder.join(SIGNATURE), signature.as_bytes())?;
         write_public(&folder.join(AUTHORITY), self.authority_pem.as_bytes())?;
         write_public(&folder.join(CERTIFICATE), self.certificate_pem.as_bytes())?;
-        write_public(&folder.join(INITIAL), &to_le_bytes(self.initial))?;
+        write_parameters(&folder.join(INITIAL), self.initial)?;
         write_private(&folder.join(KEY), self.key_pem.as_bytes())
     }
 }
@@ -146,15 +147,31 @@ impl Kit {
         })?;
         let certificate_pem = text(folder.join(CERTIFICATE))?;
         let credentials = Credentials::from_pem(&certificate_pem, &key_pem)?;
-        let initial = load_initial(folder, &manifest)?;
-        let manifest = Arc::new(manifest);
         Ok(Self {
-            manifest,
+            manifest: Arc::new(manifest),
             authority,
             credentials,
-            initial: Arc::new(initial),
+            folder: folder.to_owned(),
             identity,
         })
+    }
+
+    /// Reads the initial model, in the order of the layout.
+    ///
+    /// # Errors
+    /// [`KitError::File`], [`KitError::InitialModel`].
+    pub fn initial(&self) -> Result<Vec<f32>, KitError> {
+        let path = self.folder.join(INITIAL);
+        let initial = read_parameters(&path, self.manifest.parameters())?;
+        let (found, expected) = (model_hash(&initial), self.manifest.initial_model());
+        if found != expected {
+            return Err(KitError::InitialModel {
+                path,
+                found,
+                expected,
+            });
+        }
+        Ok(initial)
     }
 
     /// The identity of a node's kit.
@@ -209,40 +226,9 @@ fn load_manifest(folder: &Path, authority: &CertificateDer<'static>) -> Result<M
     )?)
 }
 
-fn load_initial(folder: &Path, manifest: &Manifest) -> Result<Vec<f32>, KitError> {
-    let path = folder.join(INITIAL);
-    let initial = from_le_bytes(&read_limited(&path, 4 * manifest.parameters())?);
-    let (found, expected) = (model_hash(&initial), manifest.initial_model());
-    if found != expected || initial.len() != manifest.parameters() {
-        return Err(KitError::InitialModel {
-            path,
-            found,
-            expected,
-        });
-    }
-    Ok(initial)
-}
-
 fn text(path: PathBuf) -> Result<String, KitError> {
     let bytes = read_limited(&path, MAX_PEM_BYTES)?;
     String::from_utf8(bytes).map_err(|_| KitError::NotText(path))
-}
-
-/// Parameters as they are stored and sent.
-pub fn to_le_bytes(parameters: &[f32]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 * parameters.len());
-    bytes.extend(parameters.iter().flat_map(|value| value.to_le_bytes()));
-    bytes
-}
-
-/// Parameters from their stored form; a rest of less than four bytes is dropped.
-pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect()
 }
 
 /// Seconds of Unix time now.

@@ -17,8 +17,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{ChunkHashes, Digest, model_hash};
-use crate::files::{self, FileError, read_limited, write_private, write_volatile};
-use crate::kit::{from_le_bytes, to_le_bytes};
+use crate::files::{
+    self, FileError, read_limited, read_parameters, write_parameters, write_private, write_volatile,
+};
+use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
 use crate::round::message::{Keys, Signed, Sum};
 use crate::round::node::Pending;
@@ -55,6 +57,9 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// The kit's initial model is unusable.
+    #[error(transparent)]
+    Kit(#[from] Box<KitError>),
     /// A value cannot be encoded.
     #[error("state cannot be encoded: {0}")]
     Encode(String),
@@ -115,18 +120,17 @@ impl Store {
         })
     }
 
-    /// Where the party stands and its model: the manifest's beginning, with `initial`, in a fresh folder.
+    /// Where the party stands and its model: the manifest's beginning, with the kit's initial model, in a fresh folder.
     ///
     /// # Errors
-    /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`].
-    pub fn load(
-        &self,
-        manifest: &Manifest,
-        initial: &[f32],
-    ) -> Result<(Chain, Vec<f32>), StoreError> {
+    /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`], [`StoreError::Kit`].
+    pub fn load(&self, kit: &Kit) -> Result<(Chain, Vec<f32>), StoreError> {
         let path = self.folder.join("state.json");
         let Some(state) = self.read_json::<State>(&path, MAX_STATE_BYTES)? else {
-            return Ok((Chain::start(manifest), initial.to_vec()));
+            return Ok((
+                Chain::start(&kit.manifest),
+                kit.initial().map_err(Box::new)?,
+            ));
         };
         let digest = |text: &str| {
             text.parse::<Digest>()
@@ -145,8 +149,8 @@ impl Store {
             model: digest(&state.model)?,
         };
         let path = self.model_path(chain.round);
-        let model = from_le_bytes(&read_limited(&path, 4 * manifest.parameters())?);
-        if model.len() != manifest.parameters() || model_hash(&model) != chain.model {
+        let model = read_parameters(&path, kit.manifest.parameters())?;
+        if model_hash(&model) != chain.model {
             return Err(damaged(
                 &path,
                 "it is not the model that state.json names".to_owned(),
@@ -160,7 +164,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::File`]; the former state is then untouched.
     pub fn commit(&self, chain: &Chain, model: &[f32]) -> Result<(), StoreError> {
-        write_private(&self.model_path(chain.round), &to_le_bytes(model))?;
+        write_parameters(&self.model_path(chain.round), model)?;
         let state = State {
             sid: self.sid.to_hex(),
             round: chain.round,

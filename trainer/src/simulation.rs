@@ -23,9 +23,6 @@ use crate::node::{Ended, NodeError, NodeEvent, Participant};
 use crate::provision::{Agreement, NodeName, ProvisionError};
 use crate::{LocalTrainer, TrainError};
 
-/// Events that may wait to be observed.
-const EVENTS: usize = 1024;
-
 /// Why a simulation ends before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
@@ -109,7 +106,7 @@ impl Simulation {
         let server = Server::bind(loopback, relay_kit.server_tls()?)?;
         let address = server.local_address()?;
 
-        let (events, mut observed) = mpsc::channel(EVENTS);
+        let (events, mut observed) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
         let mut relay = tokio::spawn(run_relay(
             relay_kit,
@@ -135,8 +132,8 @@ impl Simulation {
             let (events, stopped, name) = (events.clone(), stopped.clone(), name.clone());
             nodes.spawn(async move {
                 let observe = |event| {
-                    // Only progress is worth losing, and only when nobody keeps up with it.
-                    let _ = events.try_send(SimulationEvent::Node(index, event));
+                    // Nobody listens any more only when the simulation is over.
+                    let _ = events.send(SimulationEvent::Node(index, event));
                 };
                 let ended = participant.run(observe, raised(stopped)).await;
                 let ended = ended.map_err(|source| SimulationError::Node { name, source });
@@ -217,12 +214,12 @@ async fn run_relay(
     server: Server,
     state: std::path::PathBuf,
     settings: Settings,
-    events: mpsc::Sender<SimulationEvent>,
+    events: mpsc::UnboundedSender<SimulationEvent>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), SimulationError> {
     let store = Store::open(&state, &kit.manifest)?;
     let report = |report: &Report| {
-        let _ = events.try_send(SimulationEvent::Relay(report.clone()));
+        let _ = events.send(SimulationEvent::Relay(report.clone()));
     };
     relay::serve(&kit, server, store, settings, report, stop).await?;
     Ok(())

@@ -16,7 +16,7 @@ use crate::kit::unix_s;
 use crate::manifest::Manifest;
 use crate::quic::{self, BulkBody, BulkReceiver, ControlReceiver, ControlSender, Incoming, Pace};
 use crate::quic::{TransportError, send_bulk};
-use crate::round::{Kind, Refusal};
+use crate::round::Refusal;
 use crate::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
 
 /// Frames that may wait to be sent to one node. A node that does not read is cut off.
@@ -280,6 +280,10 @@ async fn bodies(
                 }
             }
             Err(BodyFailure::Transport(error)) => return error,
+            // The attempt was given up while the body was under way: no fault of the node's.
+            Err(error @ (BodyFailure::Stale | BodyFailure::Body(BodyError::Unasked))) => {
+                debug!(node = %shared.manifest.name_of(node), %error, "a body is dropped");
+            }
             Err(error) => {
                 let detail = quic::Reason::new(error.to_string().as_bytes());
                 return TransportError::Quic { detail };
@@ -296,8 +300,8 @@ enum BodyFailure {
     Body(#[from] BodyError),
     #[error("malformed body header: {0}")]
     Header(#[from] crate::error::WireError),
-    #[error("{0}")]
-    Refused(Refusal),
+    #[error("the body belongs to no attempt that is under way")]
+    Stale,
 }
 
 /// Adds one masked sum, whatever part of it is missing.
@@ -311,10 +315,7 @@ async fn body(
     let accumulator = shared.accumulator.borrow().clone();
     let accumulator = accumulator
         .filter(|sum| sum.ctx() == header.subject && header.kind == BulkKind::Sum)
-        .ok_or(BodyFailure::Refused(Refusal::Stale {
-            what: Kind::Body,
-            signer: node,
-        }))?;
+        .ok_or(BodyFailure::Stale)?;
     let chunks = ChunkHashes::count_for(shared.manifest.body_bytes());
     let hashes = hash_list(&mut body, chunks).await?;
     let first = header.first_chunk as usize;

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 use tracing::{debug, error};
 
 use crate::digest::{ChunkHashes, Digest};
+use crate::files::to_le_bytes;
 use crate::identity::NodeId;
-use crate::kit::{Kit, to_le_bytes, unix_s};
+use crate::kit::{Kit, unix_s};
 use crate::quic::{Server, TransportError};
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
 use crate::round::{Averaged, Chain, average};
@@ -66,7 +67,7 @@ pub async fn serve(
     mut report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Chain, RelayError> {
-    let (chain, model) = store.load(&kit.manifest, &kit.initial)?;
+    let (chain, model) = store.load(kit)?;
     let mut seed = [0; 32];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
         .map_err(|_| RelayError::Entropy)?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use fl_network::client::{Bodies, LinkError};
 use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::files::from_le_bytes;
 use fl_network::identity::NodeId;
-use fl_network::kit::from_le_bytes;
 use fl_network::manifest::Manifest;
 use fl_network::round::{Averaged, CheckedCheckpoint, CheckedOutcome, Refusal};
 use tokio::sync::{Semaphore, mpsc};

@@ -115,7 +115,7 @@ impl Participant {
         let kit = self.kit;
         let identity = kit.node_identity()?.clone();
         check_layout(&kit, self.trainer.layout())?;
-        let (chain, model) = self.store.load(&kit.manifest, &kit.initial)?;
+        let (chain, model) = self.store.load(&kit)?;
         let sent = self.store.sent()?;
         let mut observe = observe;
         let outgoing = match self.store.outgoing(&kit.manifest, &chain) {
