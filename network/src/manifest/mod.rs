@@ -206,6 +206,6 @@ impl Manifest {
     pub fn transfer_timeout(&self) -> Duration {
         let bytes = self.body_bytes() as u64;
         let seconds = bytes / self.file.timeouts.minimum_bandwidth_bytes_per_s;
-        Duration::from_secs(self.file.timeouts.sums_s + seconds)
+        Duration::from_secs(self.file.timeouts.sums_s.saturating_add(seconds))
     }
 }

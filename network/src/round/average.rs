@@ -117,8 +117,8 @@ fn next_model<W: Word>(
     let limit = u64::from(nodes) * plan.bound();
 
     let mut model = Vec::with_capacity(base.len());
-    let mut sums = vec![W::default(); PIECE];
-    let mut mean = vec![0.0; PIECE];
+    let mut sums = [W::default(); PIECE];
+    let mut mean = [0.0; PIECE];
     let pieces = base
         .chunks(PIECE)
         .zip(coordinates.chunks(PIECE * word_bytes));

@@ -28,6 +28,11 @@ impl Chain {
         }
     }
 
+    /// The round that comes next. (Saturating: a hostile message may claim any number of rounds.)
+    pub fn next_round(&self) -> u64 {
+        self.round.saturating_add(1)
+    }
+
     /// What follows when the sum over context `ctx`, with this `root`, has led to `model`.
     ///
     /// The result's hash is SHA-256 of `"smpcfl/1 result"`, ctx, root and model hash; ctx holds the previous
@@ -41,7 +46,7 @@ impl Chain {
             model.as_bytes(),
         ]);
         Self {
-            round: self.round + 1,
+            round: self.next_round(),
             previous,
             model,
         }
@@ -58,7 +63,7 @@ impl Chain {
                 theirs: keys.sid,
             });
         }
-        if keys.round != self.round + 1 {
+        if keys.round != self.next_round() {
             return Err(Refusal::Stale {
                 what: Kind::Keys,
                 signer: keys.node,

@@ -82,6 +82,30 @@ pub struct ResultAck {
     pub model: Digest,
 }
 
+/// Longest sealed seed in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
+pub const MAX_SEALED_BYTES: usize = 256;
+
+impl Share {
+    /// [`Signed::verify`], and that the sealed seed is no longer than [`MAX_SEALED_BYTES`].
+    ///
+    /// # Errors
+    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] if it is longer.
+    pub(super) fn verify(
+        signed: &Signed<Self>,
+        manifest: &Manifest,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let share = signed.verify(manifest, unix_s)?;
+        if share.sealed.len() > MAX_SEALED_BYTES {
+            return Err(Refusal::Invalid {
+                what: Kind::Share,
+                signer: share.from,
+            });
+        }
+        Ok(share)
+    }
+}
+
 macro_rules! message {
     ($type:ident, $label:ident, $kind:ident, $signer:ident) => {
         impl Message for $type {

@@ -54,6 +54,8 @@ mod outcome;
 mod participants;
 mod refusal;
 pub mod relay;
+#[cfg(test)]
+mod tests;
 
 pub use average::{Averaged, average};
 pub use chain::Chain;

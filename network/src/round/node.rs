@@ -144,7 +144,8 @@ struct Opening {
 }
 
 impl Node {
-    /// A node that stands at `chain` and has sent these sums before. `pending` is what its outbox holds.
+    /// A node that stands at `chain` and has sent these sums before. `pending` is what its outbox holds; what it
+    /// holds of an earlier round is of no use.
     pub fn new(
         manifest: Arc<Manifest>,
         identity: Identity,
@@ -152,7 +153,9 @@ impl Node {
         sent: SentSums,
         pending: Option<Pending>,
     ) -> Self {
-        let phase = pending.map_or(Phase::Idle, Phase::Holding);
+        let phase = pending
+            .filter(|pending| pending.participants.round() == chain.next_round())
+            .map_or(Phase::Idle, Phase::Holding);
         Self {
             manifest,
             identity,
@@ -187,7 +190,6 @@ impl Node {
             round: self.chain.round,
             previous: self.chain.previous,
             model: self.chain.model,
-            attempt: self.joined,
             pending: pending.map(|pending| pending.participants.ctx()),
         };
         let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
@@ -202,6 +204,12 @@ impl Node {
 
     /// The connection is lost. A round key is worth nothing without it, a masked sum stays.
     pub fn disconnected(&mut self) {
+        self.joined = 0;
+        self.step_back();
+    }
+
+    /// Leaves what was going on, but not a masked sum that is held: it may still be asked for.
+    fn step_back(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Holding(pending) | Phase::Averaging(Some(pending)) => Phase::Holding(pending),
             _ => Phase::Idle,
@@ -243,7 +251,7 @@ impl Node {
         if matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_)) {
             return Err(Refusal::Unexpected { what: Kind::Open });
         }
-        if round != self.chain.round + 1 || attempt <= self.joined {
+        if round != self.chain.next_round() || attempt <= self.joined {
             let (done, joined) = (self.chain.round, self.joined);
             return Err(Refusal::NotNext {
                 round,
@@ -279,10 +287,11 @@ impl Node {
         }
         let attempt = training.attempt;
         let timeouts = self.manifest.timeouts();
-        let lifetime_s = timeouts.training_s
-            + timeouts.keys_s
-            + timeouts.shares_s
-            + self.manifest.transfer_timeout().as_secs();
+        let lifetime_s = timeouts
+            .training_s
+            .saturating_add(timeouts.keys_s)
+            .saturating_add(timeouts.shares_s)
+            .saturating_add(self.manifest.transfer_timeout().as_secs());
         let keys = Keys {
             sid: self.manifest.sid(),
             node: self.identity.node_id(),
@@ -291,7 +300,7 @@ impl Node {
             previous: self.chain.previous,
             model: self.chain.model,
             round_key,
-            expires_unix_s: unix_s + lifetime_s,
+            expires_unix_s: unix_s.saturating_add(lifetime_s),
         };
         let keys = Signed::new(&keys, &self.identity)?;
         self.joined = attempt;
@@ -320,7 +329,7 @@ impl Node {
         Ok(vec![Action::Seal { ctx, peers }])
     }
 
-    /// The seeds are sealed, one to each peer.
+    /// The seeds are sealed, one to each peer. Returns nothing if the attempt is over.
     ///
     /// # Errors
     /// [`WireError`] if a message cannot be encoded.
@@ -331,9 +340,12 @@ impl Node {
     ) -> Result<Vec<Action>, WireError> {
         let from = self.identity.node_id();
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
-        let Phase::Sealing(participants) = phase else {
-            self.phase = phase;
-            return Ok(Vec::new());
+        let participants = match phase {
+            Phase::Sealing(participants) if participants.ctx() == ctx => participants,
+            phase => {
+                self.phase = phase;
+                return Ok(Vec::new());
+            }
         };
         let shares: Result<Vec<_>, _> = sealed
             .into_iter()
@@ -364,7 +376,7 @@ impl Node {
         };
         let own = self.identity.node_id();
         for signed in shares {
-            let share = signed.verify(&self.manifest, unix_s)?;
+            let share = Share::verify(&signed, &self.manifest, unix_s)?;
             let signer = share.from;
             if share.ctx != opening.participants.ctx() {
                 return Err(Refusal::Stale {
@@ -398,15 +410,18 @@ impl Node {
         Ok(vec![Action::Sum(complete)])
     }
 
-    /// The masked sum is computed; `root` is its chunk root.
+    /// The masked sum is computed; `root` is its chunk root. Returns nothing if the attempt is over.
     ///
     /// # Errors
     /// [`WireError`] if the message cannot be encoded.
     pub fn summed(&mut self, ctx: Digest, root: Digest) -> Result<Vec<Action>, WireError> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
-        let Phase::Summing(participants) = phase else {
-            self.phase = phase;
-            return Ok(Vec::new());
+        let participants = match phase {
+            Phase::Summing(participants) if participants.ctx() == ctx => participants,
+            phase => {
+                self.phase = phase;
+                return Ok(Vec::new());
+            }
         };
         let sum = Sum {
             ctx,
@@ -461,7 +476,7 @@ impl Node {
             });
         }
         let own = match &self.phase {
-            Phase::Holding(pending) => Some((&pending.participants, &pending.sum)),
+            Phase::Holding(pending) => Some(pending),
             _ => None,
         };
         let outcome = CheckedOutcome::verify(outcome, own, &self.manifest, &self.chain, unix_s)?;
@@ -506,10 +521,7 @@ impl Node {
     /// [`WireError`] if the acknowledgement cannot be encoded.
     pub fn adopted(&mut self) -> Result<Vec<Action>, WireError> {
         match &self.phase {
-            Phase::Adopting(checkpoint) => {
-                let chain = checkpoint.chain();
-                self.advance(chain)
-            }
+            Phase::Adopting(checkpoint) => self.advance(checkpoint.chain()),
             _ => Ok(Vec::new()),
         }
     }
@@ -541,12 +553,12 @@ impl Node {
     pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {
         let (round, attempt) = match &self.phase {
             Phase::Training(training) => (training.round, training.attempt),
-            _ => (self.chain.round + 1, self.joined),
+            Phase::Holding(pending) => {
+                (pending.participants.round(), pending.participants.attempt())
+            }
+            _ => (self.chain.next_round(), self.joined),
         };
-        self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Holding(pending) | Phase::Averaging(Some(pending)) => Phase::Holding(pending),
-            _ => Phase::Idle,
-        };
+        self.step_back();
         vec![Action::Send(NodeFrame::Refused {
             round,
             attempt,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
 use super::message::{Keys, ResultAck, Signed, Sum};
+use super::node::Pending;
 use super::participants::{Participants, count};
 use super::refusal::{Kind, Refusal};
 use crate::digest::{Digest, model_hash};
@@ -16,8 +17,8 @@ use crate::manifest::Manifest;
 pub struct Outcome {
     /// Context of the attempt that succeeded.
     pub ctx: Digest,
-    /// The keys of the participants; left out for a node that took part and has them.
-    pub bundle: Option<Vec<Signed<Keys>>>,
+    /// The keys of the participants.
+    pub bundle: Vec<Signed<Keys>>,
     /// The signed sums of all participants.
     pub sums: Vec<Signed<Sum>>,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of X.
@@ -43,28 +44,19 @@ impl CheckedOutcome {
 
     /// Checks the signatures of `outcome`.
     ///
-    /// `own` are the participants of the attempt in which the checker itself holds a sum, with that sum.
+    /// `own` is the masked sum that the checker itself holds, if any.
     ///
     /// # Errors
-    /// What [`Participants::verify`] refuses; an outcome without the sum of a participant, with a stranger's or
-    /// a doubled one, with a sum of another context, or with another sum in the checker's name.
+    /// What [`Participants::of_result`] refuses; an outcome without the sum of a participant, with a stranger's
+    /// or a doubled one, with a sum of another context, or with another sum in the checker's name.
     pub fn verify(
         outcome: Outcome,
-        own: Option<(&Participants, &Signed<Sum>)>,
+        own: Option<&Pending>,
         manifest: &Manifest,
         chain: &Chain,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
-        let own = own.filter(|(participants, _)| participants.ctx() == outcome.ctx);
-        let participants = match (own, outcome.bundle) {
-            (Some((participants, _)), _) => participants.clone(),
-            (None, Some(bundle)) => Participants::verify(bundle, manifest, chain, unix_s)?,
-            (None, None) => {
-                return Err(Refusal::Unexpected {
-                    what: Kind::Outcome,
-                });
-            }
-        };
+        let participants = Participants::of_result(outcome.bundle, manifest, chain, unix_s)?;
         let mut sums = BTreeMap::new();
         for signed in &outcome.sums {
             let sum = signed.verify(manifest, unix_s)?;
@@ -88,9 +80,8 @@ impl CheckedOutcome {
         if let Some(missing) = participants.ids().find(|id| !sums.contains_key(id)) {
             return Err(Refusal::MissingSum(missing));
         }
-        if let Some((_, own_sum)) = own
-            && !outcome.sums.contains(own_sum)
-        {
+        let own = own.filter(|own| own.participants.ctx() == participants.ctx());
+        if own.is_some_and(|own| !outcome.sums.contains(&own.sum)) {
             return Err(Refusal::OwnSum);
         }
         let (root, announced) = (outcome.root, outcome.model);

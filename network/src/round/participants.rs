@@ -15,21 +15,40 @@ pub struct Participants {
     ctx: Digest,
     round: u64,
     attempt: u32,
-    keys: BTreeMap<NodeId, [u8; 32]>,
+    keys: BTreeMap<NodeId, Keys>,
     bundle: Vec<Signed<Keys>>,
 }
 
 impl Participants {
-    /// Checks a bundle of keys against the manifest and the chain that the checker itself follows.
+    /// Checks a bundle of keys that is to be used at `unix_s`: what [`Participants::of_result`] checks, and that
+    /// no round key has expired.
+    ///
+    /// # Errors
+    /// What [`Participants::of_result`] refuses, or [`Refusal::KeyExpired`].
+    pub fn verify(
+        bundle: Vec<Signed<Keys>>,
+        manifest: &Manifest,
+        chain: &Chain,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let participants = Self::of_result(bundle, manifest, chain, unix_s)?;
+        let expired = |keys: &&Keys| keys.expires_unix_s <= unix_s;
+        match participants.keys.values().find(expired) {
+            Some(keys) => Err(Refusal::KeyExpired(keys.node)),
+            None => Ok(participants),
+        }
+    }
+
+    /// Checks a bundle of keys against the manifest and the chain that the checker itself follows. The round keys
+    /// may have expired: a result is taken whenever it comes.
     ///
     /// The context is SHA-256 of `"smpcfl/1 ctx"`, the number of ring elements (LE64) and every Keys message in
     /// order of node id. Keys messages all have the same length, so their concatenation is unambiguous.
     ///
     /// # Errors
     /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, fewer than `min_nodes`,
-    /// another session, model or previous result, a round that is not next, keys of different attempts, or an
-    /// expired key.
-    pub fn verify(
+    /// another session, model or previous result, a round that is not next, or keys of different attempts.
+    pub fn of_result(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
         chain: &Chain,
@@ -59,9 +78,6 @@ impl Participants {
                     signer: *signer,
                 });
             }
-            if keys.expires_unix_s <= unix_s {
-                return Err(Refusal::KeyExpired(*signer));
-            }
         }
         let elements = (manifest.elements() as u64).to_le_bytes();
         let mut parts: Vec<&[u8]> = vec![b"smpcfl/1 ctx", &elements];
@@ -70,13 +86,13 @@ impl Participants {
         let mut keys = BTreeMap::new();
         let mut bundle = Vec::with_capacity(checked.len());
         for (signer, (message, signed)) in checked {
-            keys.insert(signer, message.round_key);
+            keys.insert(signer, message);
             bundle.push(signed);
         }
         let attempt = attempt.unwrap_or_default();
         Ok(Self {
             ctx,
-            round: chain.round + 1,
+            round: chain.next_round(),
             attempt,
             keys,
             bundle,
@@ -128,7 +144,7 @@ impl Participants {
         self.keys
             .iter()
             .filter(|(peer, _)| **peer != id)
-            .map(|(id, key)| (*id, *key))
+            .map(|(id, keys)| (*id, keys.round_key))
             .collect()
     }
 

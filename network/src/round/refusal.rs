@@ -212,6 +212,8 @@ pub enum Kind {
     Checkpoint,
     /// Bulk body.
     Body,
+    /// A party's word that it does not go on.
+    Refused,
 }
 
 impl std::fmt::Display for Kind {
@@ -227,6 +229,7 @@ impl std::fmt::Display for Kind {
             Self::Ack => "acknowledgement",
             Self::Checkpoint => "checkpoint",
             Self::Body => "body",
+            Self::Refused => "refusal",
         })
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
-use crate::round::{Checkpoint, Outcome, Refusal};
+use crate::round::{Checkpoint, Kind, Outcome, Refusal};
 
 /// What a node tells the relay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,20 @@ pub enum NodeFrame {
     },
 }
 
+impl NodeFrame {
+    /// What kind of message it carries.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(_) => Kind::Hello,
+            Self::Keys(_) => Kind::Keys,
+            Self::Shares(_) => Kind::Share,
+            Self::Sum(_) => Kind::Sum,
+            Self::Ack(_) => Kind::Ack,
+            Self::Refused { .. } => Kind::Refused,
+        }
+    }
+}
+
 /// Where a node stands when it connects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -42,8 +56,6 @@ pub struct Hello {
     pub previous: Digest,
     /// Hash of the node's global model.
     pub model: Digest,
-    /// Last attempt of the next round for which the node has signed keys; 0 for none.
-    pub attempt: u32,
     /// The context of a masked sum that the node holds in its outbox.
     pub pending: Option<Digest>,
 }

@@ -6,6 +6,8 @@
 
 mod codec;
 mod frame;
+#[cfg(test)]
+mod tests;
 
 pub use codec::{MAX_MESSAGE_BYTES, decode, encode};
 pub use frame::{BulkHeader, BulkKind, Hello, NodeFrame, RelayFrame};

@@ -1,4 +1,4 @@
-//! Waiting until those who are here have taken the result.
+//! Waiting until those to whom the result was sent have taken it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Acks {
     }
 
     pub(super) fn advance(self, session: &mut Session) -> Phase {
-        if session.has_behind() && session.now < self.deadline {
+        if session.awaits_acks() && session.now < self.deadline {
             return Phase::Acks(self);
         }
         session.open_or_gather()

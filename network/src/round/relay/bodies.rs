@@ -6,26 +6,23 @@ use std::time::Duration;
 
 use super::acks::Acks;
 use super::session::Session;
+use super::waiting::Waiting;
 use super::{Action, Completed, Phase, Report};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::average::Averaged;
 use crate::round::difference::organisations;
 use crate::round::message::{Signed, Sum};
+use crate::round::outcome::Outcome;
 use crate::round::participants::Participants;
 use crate::round::refusal::Refusal;
-use crate::wire::RelayFrame;
-
-/// How often the operator is told that a sum is missing.
-const REMIND_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) struct Bodies {
     participants: Participants,
     sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
     added: BTreeSet<NodeId>,
     deadline: Duration,
-    since: Duration,
-    reminded: Duration,
+    waiting: Waiting,
 }
 
 /// All sums are added up, and the average is being computed.
@@ -41,14 +38,12 @@ impl Bodies {
         deadline: Duration,
         now: Duration,
     ) -> Self {
-        let added = BTreeSet::new();
         Self {
             participants,
             sums,
-            added,
+            added: BTreeSet::new(),
             deadline,
-            since: now,
-            reminded: now,
+            waiting: Waiting::since(now),
         }
     }
 
@@ -71,17 +66,26 @@ impl Bodies {
             });
             return Phase::Bodies(self);
         }
-        // Its outbox is gone. The same participants may begin again, with fresh masks.
-        let all: Vec<_> = self.participants.ids().collect();
-        session.require(&all);
+        self.withdrawn(session, node)
+    }
+
+    /// The masked sum of a node will not come. The same participants may begin again, with fresh masks.
+    pub(super) fn withdrawn(self, session: &mut Session, node: NodeId) -> Phase {
+        if !self.sums.contains_key(&node) || self.added.contains(&node) {
+            return Phase::Bodies(self);
+        }
+        session.require(self.participants.set());
         session.abandon(&[node])
     }
 
     pub(super) fn added(mut self, session: &mut Session, node: NodeId) -> Phase {
-        self.added.insert(node);
+        if self.sums.contains_key(&node) {
+            self.added.insert(node);
+        }
         if self.added.len() < self.participants.len() {
             return Phase::Bodies(self);
         }
+        session.forget_last();
         session.actions.push(Action::Average {
             chain: session.chain,
             ctx: self.participants.ctx(),
@@ -103,34 +107,12 @@ impl Bodies {
             .ids()
             .filter(|id| !self.added.contains(id))
             .collect();
-        let rest = session
-            .available()
-            .difference(&missing.iter().copied().collect())
-            .count();
         let differ = organisations(&session.manifest, missing.iter());
-        if differ >= session.manifest.collusion() + 2 && rest >= session.settings.min_nodes {
+        if differ >= session.manifest.collusion() + 2 && session.suffices_without(&missing) {
             missing.iter().for_each(|node| session.exclude(*node));
             return session.abandon(&missing);
         }
-        if session.now.saturating_sub(self.reminded) >= REMIND_EVERY {
-            self.reminded = session.now;
-            let since = session.now.saturating_sub(self.since);
-            for node in session.here() {
-                let for_s = since.as_secs();
-                session.send(
-                    node,
-                    RelayFrame::Waiting {
-                        missing: missing.clone(),
-                        for_s,
-                    },
-                );
-            }
-            session.report(Report::Waiting {
-                missing,
-                since,
-                same_participants: true,
-            });
-        }
+        self.waiting.tell(session, missing, true);
         Phase::Bodies(self)
     }
 }
@@ -139,14 +121,14 @@ impl AveragingSum {
     pub(super) fn averaged(self, session: &mut Session, averaged: Averaged, root: Digest) -> Phase {
         let Self { participants, sums } = self;
         let attempts = session.attempt;
-        session.complete(
-            averaged.chain,
-            participants.bundle().to_vec(),
+        let outcome = Outcome {
+            ctx: participants.ctx(),
+            bundle: participants.bundle().to_vec(),
             sums,
-            participants.ctx(),
             root,
-            &participants.set(),
-        );
+            model: averaged.chain.model,
+        };
+        session.complete(averaged.chain, outcome);
         session.report(Report::Completed(Box::new(Completed {
             round: averaged.chain.round,
             attempts,
@@ -155,8 +137,8 @@ impl AveragingSum {
             model: averaged.chain.model,
         })));
         let wait = Duration::from_secs(session.manifest.timeouts().result_s)
-            + session.manifest.transfer_timeout();
-        Phase::Acks(Acks::new(session.now + wait))
+            .saturating_add(session.manifest.transfer_timeout());
+        Phase::Acks(Acks::new(session.after(wait)))
     }
 
     /// The sum is impossible: the same participants have to begin again.
@@ -165,7 +147,7 @@ impl AveragingSum {
         for node in &all {
             session.report(Report::Refused(*node, refusal.clone()));
         }
-        session.require(&all);
+        session.require(self.participants.set());
         session.abandon(&all)
     }
 }

@@ -2,72 +2,52 @@
 
 use std::time::Duration;
 
+use super::Phase;
 use super::session::Session;
-use super::{Phase, Report};
-use crate::wire::RelayFrame;
+use super::waiting::Waiting;
 
-/// How often those who wait are told what for.
-const REMIND_EVERY: Duration = Duration::from_secs(10);
 /// A pause this short is not worth a word.
 const SILENT: Duration = Duration::from_secs(2);
+/// After such a pause those who were late or refused are asked again: nothing goes on without them.
+const FORGIVE_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Gathering {
-    since: Duration,
-    reminded: Option<Duration>,
+    waiting: Waiting,
     /// Whether all nodes of the manifest should get a chance to connect.
     grace: bool,
 }
 
 impl Gathering {
     pub(super) fn at_start(now: Duration) -> Self {
+        let waiting = Waiting::since(now);
         Self {
-            since: now,
-            reminded: None,
+            waiting,
             grace: true,
         }
     }
 
     pub(super) fn now(now: Duration) -> Self {
+        let waiting = Waiting::since(now);
         Self {
-            since: now,
-            reminded: None,
+            waiting,
             grace: false,
         }
     }
 
     pub(super) fn advance(mut self, session: &mut Session) -> Phase {
-        let waited = session.now.saturating_sub(self.since);
-        let finished = session.chain.round >= session.settings.rounds;
+        let waited = self.waiting.waited(session);
+        if waited >= FORGIVE_AFTER {
+            session.forgive();
+        }
         let grace = Duration::from_secs(session.manifest.timeouts().keys_s);
         let complete = session.missing().is_empty() || !self.grace || waited >= grace;
-        if finished || (session.can_open() && complete) {
+        if session.finished() || (session.can_open() && complete) {
             return session.open_or_gather();
         }
-        let remind = self
-            .reminded
-            .is_none_or(|at| session.now.saturating_sub(at) >= REMIND_EVERY);
-        if waited >= SILENT && remind {
-            self.reminded = Some(session.now);
-            tell(session, waited);
+        if waited >= SILENT {
+            let (missing, same) = (session.missing(), session.bound().is_some());
+            self.waiting.tell(session, missing, same);
         }
         Phase::Gathering(self)
     }
-}
-
-/// Tells the operator and the nodes that are here who is missing.
-fn tell(session: &mut Session, since: Duration) {
-    let missing = session.missing();
-    let same_participants = session.same_participants();
-    for node in session.here() {
-        let frame = RelayFrame::Waiting {
-            missing: missing.clone(),
-            for_s: since.as_secs(),
-        };
-        session.send(node, frame);
-    }
-    session.report(Report::Waiting {
-        missing,
-        since,
-        same_participants,
-    });
 }

@@ -16,6 +16,7 @@ mod offers;
 mod session;
 mod shares;
 mod sums;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use acks::Acks;
 use bodies::{AveragingSum, Bodies};
 use gathering::Gathering;
 use offers::Offers;
+pub use session::LastResult;
 use session::Session;
 use shares::Shares;
 use sums::Sums;
@@ -53,7 +55,8 @@ pub struct Settings {
 pub enum Event {
     /// A frame of an authenticated node. The first one of a connection is its hello.
     Frame(NodeId, NodeFrame),
-    /// A node's connection is gone.
+    /// A node's connection is gone. (If it is replaced by another, this comes before the other's hello, or not at
+    /// all.)
     Lost(NodeId),
     /// A masked sum has arrived whole, and every chunk was as announced.
     BodyAdded(NodeId),
@@ -91,7 +94,7 @@ pub enum Action {
         /// Signed root.
         root: Digest,
     },
-    /// Average the accumulated sum onto the global model.
+    /// Average the accumulated sum onto the global model. From here on, the last result is not delivered any more.
     Average {
         /// State before the round.
         chain: Chain,
@@ -215,6 +218,17 @@ impl Relay {
         self.session.chain
     }
 
+    /// The last result, if it is still at hand. Made durable with its bytes, it lets a restarted relay serve nodes
+    /// that did not get it.
+    pub fn last_result(&self) -> Option<&LastResult> {
+        self.session.last()
+    }
+
+    /// Takes up the last result after a restart; one that did not lead to the relay's chain is ignored.
+    pub fn resume(&mut self, last: LastResult) {
+        self.session.resume(last);
+    }
+
     /// Takes in what happened at `now`, and says what to do, in order.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         let session = &mut self.session;
@@ -222,38 +236,17 @@ impl Relay {
         let phase = std::mem::replace(&mut self.phase, Phase::Done);
         self.phase = match event {
             Event::Frame(node, NodeFrame::Hello(hello)) => {
+                // With a former connection all is lost that the node did on it.
+                let phase = phase.lost(session, node);
                 let holds = session.greet(node, &hello);
-                match phase {
-                    Phase::Bodies(bodies) if session.is_here(node) => {
-                        bodies.returned(session, node, holds)
-                    }
-                    phase => phase.without(session, node),
-                }
+                phase.greeted(session, node, holds)
             }
-            Event::Frame(node, _) | Event::BodyAdded(node) if !session.is_here(node) => {
+            Event::Frame(node, frame) if session.is_here(node) => phase.frame(session, node, frame),
+            Event::Frame(node, _) => {
                 session.refuse(node, Refusal::Unexpected { what: Kind::Hello });
                 phase
             }
-            Event::Frame(node, NodeFrame::Ack(ack)) => {
-                session.acknowledged(node, &ack);
-                phase
-            }
-            Event::Frame(
-                node,
-                NodeFrame::Refused {
-                    round,
-                    attempt,
-                    refusal,
-                },
-            ) => {
-                session.report(Report::Refused(node, refusal.clone()));
-                phase.refused(session, node, (round, attempt), &refusal)
-            }
-            Event::Frame(node, frame) => phase.frame(session, node, frame),
-            Event::Lost(node) => {
-                session.lost(node);
-                phase.without(session, node)
-            }
+            Event::Lost(node) => phase.lost(session, node),
             Event::BodyAdded(node) => match phase {
                 Phase::Bodies(bodies) => bodies.added(session, node),
                 phase => phase,
@@ -274,24 +267,54 @@ impl Relay {
 }
 
 impl Phase {
-    /// A frame that belongs to a phase.
-    fn frame(self, session: &mut Session, node: NodeId, frame: NodeFrame) -> Self {
-        let what = match &frame {
-            NodeFrame::Keys(_) => Kind::Keys,
-            NodeFrame::Shares(_) => Kind::Share,
-            _ => Kind::Sum,
-        };
-        match (self, frame) {
+    /// A frame of a node that is here. One that is wrong costs the node its connection.
+    fn frame(mut self, session: &mut Session, node: NodeId, frame: NodeFrame) -> Self {
+        let taken = match (&mut self, frame) {
+            (_, NodeFrame::Ack(ack)) => session.acknowledged(node, &ack),
+            (
+                _,
+                NodeFrame::Refused {
+                    round,
+                    attempt,
+                    refusal,
+                },
+            ) => {
+                return self.refused(session, node, (round, attempt), refusal);
+            }
             (Self::Offers(offers), NodeFrame::Keys(keys)) => offers.offered(session, node, keys),
             (Self::Shares(shares), NodeFrame::Shares(list)) => shares.shared(session, node, list),
             (Self::Sums(sums), NodeFrame::Sum(sum)) => sums.summed(session, node, sum),
             // A node that returns says again what its outbox holds.
-            (phase @ Self::Bodies(_), NodeFrame::Sum(_)) => phase,
-            (phase, _) => {
-                // Late, not hostile: the attempt that it belongs to is over.
-                session.report(Report::Refused(node, Refusal::Unexpected { what }));
-                phase
+            (Self::Bodies(_), NodeFrame::Sum(_)) => Ok(()),
+            (_, frame) => {
+                session.late(node, frame.kind());
+                Ok(())
             }
+        };
+        match taken {
+            Ok(()) => self,
+            Err(refusal) => {
+                session.refuse(node, refusal);
+                self.without(session, node)
+            }
+        }
+    }
+
+    /// A node's connection is gone.
+    fn lost(self, session: &mut Session, node: NodeId) -> Self {
+        match session.lost(node) {
+            true => self.without(session, node),
+            false => self,
+        }
+    }
+
+    /// A node is here, and `holds` a masked sum.
+    fn greeted(self, session: &mut Session, node: NodeId, holds: Option<Digest>) -> Self {
+        match self {
+            phase if !session.is_here(node) => phase,
+            Self::Offers(offers) => offers.returned(session, node),
+            Self::Bodies(bodies) => bodies.returned(session, node, holds),
+            phase => phase,
         }
     }
 
@@ -311,26 +334,19 @@ impl Phase {
         session: &mut Session,
         node: NodeId,
         (round, attempt): (u64, u32),
-        refusal: &Refusal,
+        refusal: Refusal,
     ) -> Self {
-        if round != session.chain.round + 1 || attempt != session.attempt {
+        session.report(Report::Refused(node, refusal.clone()));
+        if (round, attempt) != (session.chain.next_round(), session.attempt) {
             return self;
         }
-        match refusal {
-            Refusal::Difference { sent_with, .. } => {
-                session.require(sent_with);
-                match self {
-                    phase @ (Self::Offers(_) | Self::Shares(_) | Self::Sums(_)) => {
-                        drop(phase);
-                        session.abandon(&[])
-                    }
-                    phase => phase,
-                }
-            }
-            _ => {
-                session.exclude(node);
-                self.without(session, node)
-            }
+        session.exclude(node);
+        if let Refusal::Difference { sent_with, .. } = &refusal {
+            session.claimed(node, sent_with);
+        }
+        match self {
+            Self::Bodies(bodies) => bodies.withdrawn(session, node),
+            phase => phase.without(session, node),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::session::Session;
 use super::shares::Shares;
+use super::waiting::Waiting;
 use super::{Phase, Report};
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
@@ -13,81 +14,122 @@ use crate::round::refusal::{Kind, Refusal};
 use crate::wire::RelayFrame;
 
 pub(super) struct Offers {
+    /// Those who were asked to take part.
+    invited: BTreeSet<NodeId>,
+    /// Those of them who may still answer, or have.
     asked: BTreeSet<NodeId>,
     keys: BTreeMap<NodeId, Signed<Keys>>,
+    /// Whether it has to be all of them (the difference rule).
+    exact: bool,
     deadline: Duration,
+    waiting: Waiting,
 }
 
 impl Offers {
-    pub(super) fn new(asked: BTreeSet<NodeId>, deadline: Duration) -> Self {
+    pub(super) fn new(
+        invited: BTreeSet<NodeId>,
+        exact: bool,
+        deadline: Duration,
+        now: Duration,
+    ) -> Self {
         Self {
-            asked,
+            asked: invited.clone(),
+            invited,
             keys: BTreeMap::new(),
+            exact,
             deadline,
+            waiting: Waiting::since(now),
         }
     }
 
     pub(super) fn offered(
-        mut self,
+        &mut self,
         session: &mut Session,
         node: NodeId,
         signed: Signed<Keys>,
-    ) -> Phase {
-        if let Err(refusal) = self.check(session, node, &signed) {
-            session.exclude(node);
-            session.refuse(node, refusal);
-            return self.without(session, node);
-        }
-        self.keys.insert(node, signed);
-        Phase::Offers(self)
-    }
-
-    fn check(&self, session: &Session, node: NodeId, signed: &Signed<Keys>) -> Result<(), Refusal> {
+    ) -> Result<(), Refusal> {
         let keys = signed.verify(&session.manifest, session.unix_s())?;
-        session.chain.check(&session.manifest, &keys)?;
-        if keys.node != node || !self.asked.contains(&node) {
-            return Err(Refusal::Stranger(keys.node));
+        let signer = keys.node;
+        if signer != node {
+            return Err(Refusal::Stranger(signer));
         }
+        // Sent before the node could know of this attempt, or that it is not in it: late, not hostile.
+        let current = (session.chain.next_round(), session.attempt);
+        if (keys.round, keys.attempt) < current || !self.asked.contains(&node) {
+            session.late(node, Kind::Keys);
+            return Ok(());
+        }
+        session.chain.check(&session.manifest, &keys)?;
+        let what = Kind::Keys;
         if keys.attempt != session.attempt {
-            return Err(Refusal::Stale {
-                what: Kind::Keys,
-                signer: node,
-            });
+            return Err(Refusal::Stale { what, signer });
+        }
+        if keys.expires_unix_s <= session.unix_s() {
+            return Err(Refusal::KeyExpired(signer));
         }
         if self.keys.contains_key(&node) {
-            return Err(Refusal::Duplicate {
-                what: Kind::Keys,
-                signer: node,
-            });
+            return Err(Refusal::Duplicate { what, signer });
         }
+        self.keys.insert(node, signed);
         Ok(())
     }
 
+    /// A node that was asked has come back in time: it may have forgotten that it was.
+    pub(super) fn returned(mut self, session: &mut Session, node: NodeId) -> Phase {
+        if self.invited.contains(&node) && session.is_ready(node) && session.now < self.deadline {
+            self.asked.insert(node);
+            session.invite(node, self.deadline);
+        }
+        Phase::Offers(self)
+    }
+
     pub(super) fn without(mut self, session: &mut Session, node: NodeId) -> Phase {
-        self.asked.remove(&node);
+        if !self.asked.remove(&node) {
+            return Phase::Offers(self);
+        }
         self.keys.remove(&node);
-        let enough = self.asked.len() >= session.settings.min_nodes;
-        if !enough || session.same_participants() {
+        if self.exact || self.asked.len() < session.min_nodes() {
             return session.abandon(&[node]);
         }
         Phase::Offers(self)
     }
 
-    pub(super) fn advance(self, session: &mut Session) -> Phase {
-        let all = self.keys.len() == self.asked.len();
-        let late = session.now >= self.deadline && !session.same_participants();
-        if self.keys.len() < session.settings.min_nodes || !(all || late) {
-            return Phase::Offers(self);
+    pub(super) fn advance(mut self, session: &mut Session) -> Phase {
+        let late = session.now >= self.deadline;
+        let missing: Vec<_> = self
+            .asked
+            .iter()
+            .filter(|node| !self.keys.contains_key(node))
+            .copied()
+            .collect();
+        let enough = self.keys.len() >= session.min_nodes() && !self.exact;
+        if missing.is_empty() || (late && enough) {
+            return self.fix(session);
         }
+        if late && !self.exact && session.suffices_without(&missing) {
+            missing.iter().for_each(|node| session.exclude(*node));
+            return session.abandon(&missing);
+        }
+        if late {
+            self.waiting.tell(session, missing, self.exact);
+        }
+        Phase::Offers(self)
+    }
+
+    /// The participants are fixed.
+    fn fix(self, session: &mut Session) -> Phase {
         let bundle: Vec<_> = self.keys.into_values().collect();
         let unix_s = session.unix_s();
         let participants = Participants::verify(bundle, &session.manifest, &session.chain, unix_s);
         let participants = match participants {
             Ok(participants) => participants,
-            // Keys that were good have expired while others were trained.
+            // Keys that were good have expired while others were waited for.
             Err(refusal) => {
                 if let Refusal::KeyExpired(node) = refusal {
                     session.report(Report::Refused(node, refusal));
+                    if !self.exact {
+                        session.exclude(node);
+                    }
                 }
                 return session.abandon(&[]);
             }
@@ -98,6 +140,6 @@ impl Offers {
         let (round, nodes) = (participants.round(), participants.ids().collect());
         session.report(Report::Participants { round, nodes });
         let wait = Duration::from_secs(session.manifest.timeouts().shares_s);
-        Phase::Shares(Shares::new(participants, session.now + wait))
+        Phase::Shares(Shares::new(participants, session.after(wait)))
     }
 }

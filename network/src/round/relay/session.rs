@@ -1,5 +1,6 @@
 //! What outlives the phases: who is here and where they stand, the chain, the last result.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
+use serde::{Deserialize, Serialize};
 
 use super::gathering::Gathering;
 use super::offers::Offers;
@@ -15,9 +17,9 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::chain::Chain;
-use crate::round::message::{Keys, ResultAck, Signed, Sum};
+use crate::round::message::{ResultAck, Signed};
 use crate::round::outcome::{Checkpoint, Outcome};
-use crate::round::refusal::Refusal;
+use crate::round::refusal::{Kind, Refusal};
 use crate::wire::{Hello, RelayFrame};
 
 pub(super) struct Session {
@@ -31,11 +33,15 @@ pub(super) struct Session {
     epoch_unix_s: u64,
     rng: StdRng,
     here: BTreeMap<NodeId, Peer>,
-    /// Nodes that refused to go on in this round.
+    /// Nodes that refused to go on in this round, or were too slow.
     excluded: BTreeSet<NodeId>,
-    /// Sums were sent by these nodes, and only they can try again (the difference rule).
-    required: BTreeSet<NodeId>,
+    /// These nodes were asked for their sums, and only they can try again (the difference rule).
+    required: Option<BTreeSet<NodeId>>,
+    /// With whom these nodes have sent a sum before, as they say themselves.
+    claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
     last: Option<LastResult>,
+    /// Whether the operator and the nodes were told that all rounds are done.
+    done: bool,
     acks: BTreeMap<NodeId, Signed<ResultAck>>,
 }
 
@@ -46,14 +52,13 @@ struct Peer {
     catching_up: bool,
 }
 
-/// The last result, kept for participants that have not taken it yet.
-struct LastResult {
-    base: Chain,
-    bundle: Vec<Signed<Keys>>,
-    sums: Vec<Signed<Sum>>,
-    ctx: Digest,
-    root: Digest,
-    model: Digest,
+/// The last result, for nodes that have not taken it yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastResult {
+    /// Where a node must stand to take it.
+    pub base: Chain,
+    /// What it is sent.
+    pub outcome: Outcome,
 }
 
 impl Session {
@@ -75,14 +80,48 @@ impl Session {
             rng: StdRng::from_seed(seed),
             here: BTreeMap::new(),
             excluded: BTreeSet::new(),
-            required: BTreeSet::new(),
+            required: None,
+            claims: BTreeMap::new(),
             last: None,
+            done: false,
             acks: BTreeMap::new(),
         }
     }
 
     pub(super) fn unix_s(&self) -> u64 {
-        self.epoch_unix_s + self.now.as_secs()
+        self.epoch_unix_s.saturating_add(self.now.as_secs())
+    }
+
+    /// The time at which `wait` will be over.
+    pub(super) fn after(&self, wait: Duration) -> Duration {
+        self.now.saturating_add(wait)
+    }
+
+    /// Least number of participants.
+    pub(super) fn min_nodes(&self) -> usize {
+        self.settings.min_nodes.max(self.manifest.min_nodes())
+    }
+
+    /// Whether all rounds are done.
+    pub(super) fn finished(&self) -> bool {
+        self.chain.round >= self.settings.rounds
+    }
+
+    pub(super) fn last(&self) -> Option<&LastResult> {
+        self.last.as_ref()
+    }
+
+    /// Takes up the last result again, if it is the one that led here.
+    pub(super) fn resume(&mut self, last: LastResult) {
+        let LastResult { base, outcome } = &last;
+        if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
+            self.last = Some(last);
+        }
+    }
+
+    /// The bytes of the last result make room for the next.
+    pub(super) fn forget_last(&mut self) {
+        self.last = None;
     }
 
     pub(super) fn send(&mut self, node: NodeId, frame: RelayFrame) {
@@ -100,21 +139,28 @@ impl Session {
         self.actions.push(Action::TurnAway(node, refusal));
     }
 
+    /// A frame that came too late for what it belongs to. That is no fault of the node.
+    pub(super) fn late(&mut self, node: NodeId, what: Kind) {
+        self.report(Report::Refused(node, Refusal::Unexpected { what }));
+    }
+
     pub(super) fn is_here(&self, node: NodeId) -> bool {
         self.here.contains_key(&node)
     }
 
-    pub(super) fn lost(&mut self, node: NodeId) {
-        if self.here.remove(&node).is_some() {
+    /// A node's connection is gone. Says whether there was one.
+    pub(super) fn lost(&mut self, node: NodeId) -> bool {
+        let was_here = self.here.remove(&node).is_some();
+        if was_here {
             self.report(Report::Lost(node));
         }
+        was_here
     }
 
     /// A node says hello. Gives the context of the masked sum that it holds.
     pub(super) fn greet(&mut self, node: NodeId, hello: &Hello) -> Option<Digest> {
-        if hello.sid != self.manifest.sid() {
-            let (ours, theirs) = (self.manifest.sid(), hello.sid);
-            self.refuse(node, Refusal::Manifest { ours, theirs });
+        if let Err(refusal) = self.admit(node, hello) {
+            self.refuse(node, refusal);
             return None;
         }
         let stands = Chain {
@@ -132,94 +178,108 @@ impl Session {
         // A node that has refused gets another chance when it comes back.
         self.excluded.remove(&node);
         self.report(Report::Joined(node));
-        if stands.round == self.chain.round {
-            let round = stands.round + 1;
-            if let Err(refusal) = self.chain.check_base(round, stands.previous, stands.model) {
-                self.refuse(node, refusal);
-            }
-            // An attempt that this node has signed keys for cannot be opened again.
-            self.attempt = self.attempt.max(hello.attempt);
-            return hello.pending;
-        }
         self.catch_up(node);
-        None
+        hello.pending
     }
 
-    /// Sends a node that is behind what it lacks, if it is at hand.
+    fn admit(&self, node: NodeId, hello: &Hello) -> Result<(), Refusal> {
+        let member = self.manifest.member(node);
+        let member = member.map_err(|_| Refusal::Stranger(node))?;
+        if member.expires_unix_s <= self.unix_s() {
+            return Err(Refusal::Expired(node));
+        }
+        if hello.sid != self.manifest.sid() {
+            let (ours, theirs) = (self.manifest.sid(), hello.sid);
+            return Err(Refusal::Manifest { ours, theirs });
+        }
+        match hello.round.cmp(&self.chain.round) {
+            Ordering::Less => Ok(()),
+            Ordering::Equal => {
+                let round = self.chain.next_round();
+                self.chain.check_base(round, hello.previous, hello.model)
+            }
+            Ordering::Greater => Err(Refusal::CannotCatchUp {
+                relay: self.chain.round,
+                node: hello.round,
+            }),
+        }
+    }
+
+    /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of acknowledgements,
+    /// the node waits. One that is not behind after the last round is told that it was the last.
     fn catch_up(&mut self, node: NodeId) {
+        let done = self.done;
         let Some(peer) = self.here.get_mut(&node) else {
             return;
         };
-        let stands = peer.stands;
-        if stands == self.chain || peer.catching_up {
+        if peer.stands == self.chain {
+            if done {
+                let rounds = self.chain.round;
+                self.send(node, RelayFrame::Finished { rounds });
+            }
             return;
         }
-        if let Some(last) = self.last.as_ref().filter(|last| last.base == stands) {
+        if peer.catching_up {
+            return;
+        }
+        if let Some(last) = self.last.as_ref().filter(|last| last.base == peer.stands) {
             peer.catching_up = true;
-            let outcome = last.outcome(true);
+            let outcome = last.outcome.clone();
             self.actions.push(Action::Deliver(node, outcome));
-            return;
-        }
-        if stands.round < self.chain.round && self.acks.len() >= self.manifest.min_nodes() {
+        } else if self.acks.len() >= self.manifest.min_nodes() {
             peer.catching_up = true;
-            let acks = self.acks.values().cloned().collect();
             let checkpoint = Checkpoint {
                 chain: self.chain,
-                acks,
+                acks: self.acks.values().cloned().collect(),
             };
             self.actions.push(Action::Restore(node, checkpoint));
-            return;
-        }
-        // Behind, with acknowledgements still to come in: it is served when they are there.
-        if stands.round > self.chain.round {
-            let (relay, node_round) = (self.chain.round, stands.round);
-            self.refuse(
-                node,
-                Refusal::CannotCatchUp {
-                    relay,
-                    node: node_round,
-                },
-            );
         }
     }
 
     /// A node acknowledges a result.
-    pub(super) fn acknowledged(&mut self, node: NodeId, signed: &Signed<ResultAck>) {
-        let ack = match signed.verify(&self.manifest, self.unix_s()) {
-            Ok(ack) if ack.node == node => ack,
-            Ok(ack) => return self.refuse(node, Refusal::Stranger(ack.node)),
-            Err(refusal) => return self.refuse(node, refusal),
-        };
+    pub(super) fn acknowledged(
+        &mut self,
+        node: NodeId,
+        signed: &Signed<ResultAck>,
+    ) -> Result<(), Refusal> {
+        let ack = signed.verify(&self.manifest, self.unix_s())?;
+        if ack.node != node {
+            return Err(Refusal::Stranger(ack.node));
+        }
+        if ack.sid != self.manifest.sid() {
+            let (ours, theirs) = (self.manifest.sid(), ack.sid);
+            return Err(Refusal::Manifest { ours, theirs });
+        }
         let stands = Chain::from_ack(&ack);
-        if ack.sid != self.manifest.sid() || stands.round > self.chain.round {
-            let (relay, node_round) = (self.chain.round, stands.round);
-            return self.refuse(
-                node,
-                Refusal::CannotCatchUp {
-                    relay,
-                    node: node_round,
-                },
-            );
+        if stands.round > self.chain.round {
+            let (relay, node) = (self.chain.round, stands.round);
+            return Err(Refusal::CannotCatchUp { relay, node });
         }
-        if stands.round < self.chain.round {
-            return;
+        let current = stands.round == self.chain.round;
+        if current {
+            let round = stands.round;
+            self.chain
+                .check_base(round, stands.previous, stands.model)?;
+            self.acks.insert(node, signed.clone());
         }
-        if let Err(refusal) = self
-            .chain
-            .check_base(stands.round, stands.previous, stands.model)
+        // A node that returns repeats its last acknowledgement, which says nothing new about it.
+        let catching_up = false;
+        if let Some(peer) = self.here.get_mut(&node)
+            && peer.stands.round < stands.round
         {
-            return self.refuse(node, refusal);
-        }
-        if let Some(peer) = self.here.get_mut(&node) {
             *peer = Peer {
                 stands,
-                catching_up: false,
+                catching_up,
             };
-        }
-        self.acks.insert(node, signed.clone());
-        for node in self.here() {
             self.catch_up(node);
         }
+        // There may be enough of them now for a checkpoint.
+        if current {
+            let behind = |(_, peer): &(&NodeId, &Peer)| peer.stands != self.chain;
+            let behind: Vec<_> = self.here.iter().filter(behind).map(|(id, _)| *id).collect();
+            behind.into_iter().for_each(|node| self.catch_up(node));
+        }
+        Ok(())
     }
 
     /// Nodes that are connected.
@@ -227,49 +287,88 @@ impl Session {
         self.here.keys().copied().collect()
     }
 
-    /// Nodes that can take part in the next round.
-    pub(super) fn available(&self) -> BTreeSet<NodeId> {
+    /// Whether a node can take part in the next round.
+    pub(super) fn is_ready(&self, node: NodeId) -> bool {
+        let peer = self.here.get(&node);
+        peer.is_some_and(|peer| peer.stands == self.chain) && !self.excluded.contains(&node)
+    }
+
+    /// Nodes that can take part in the next round, whoever the others are.
+    fn free(&self) -> BTreeSet<NodeId> {
         self.here
-            .iter()
-            .filter(|(id, peer)| peer.stands == self.chain && !self.excluded.contains(id))
-            .map(|(id, _)| *id)
+            .keys()
+            .filter(|id| self.is_ready(**id) && !self.claims.contains_key(id))
+            .copied()
             .collect()
     }
 
-    /// Connected nodes that still have to take the last result.
-    pub(super) fn has_behind(&self) -> bool {
-        self.here.values().any(|peer| peer.stands != self.chain)
+    /// Whether connected nodes still have to take the last result.
+    pub(super) fn awaits_acks(&self) -> bool {
+        let Some(last) = &self.last else { return false };
+        self.here.values().any(|peer| peer.stands == last.base)
     }
 
     /// Nodes without which no round can begin.
     pub(super) fn missing(&self) -> Vec<NodeId> {
-        let available = self.available();
-        let all = self.manifest.roster().keys();
-        match self.required.is_empty() {
-            true => all.filter(|id| !available.contains(id)).copied().collect(),
-            false => self.required.difference(&available).copied().collect(),
+        let unready = |id: &&NodeId| !self.is_ready(**id);
+        match self.bound() {
+            Some(bound) => bound.iter().filter(unready).copied().collect(),
+            None => {
+                let all = self.manifest.roster().keys();
+                all.filter(unready).copied().collect()
+            }
         }
     }
 
-    pub(super) fn same_participants(&self) -> bool {
-        !self.required.is_empty()
+    /// The only participants that can try again on this model, after sums were asked for.
+    ///
+    /// That nodes are bound by a sum of which the relay itself knows nothing any more is believed only if
+    /// nothing goes on without them, for anyone can claim it.
+    pub(super) fn bound(&self) -> Option<&BTreeSet<NodeId>> {
+        if self.required.is_some() {
+            return self.required.as_ref();
+        }
+        if self.claims.is_empty() || self.free().len() >= self.min_nodes() {
+            return None;
+        }
+        let supporters = |set: &&BTreeSet<NodeId>| {
+            let claims = self.claims.values();
+            claims.filter(|other| other == set).count()
+        };
+        self.claims.values().max_by_key(supporters)
     }
 
-    /// Whether enough nodes are available for an attempt.
+    /// Whether enough nodes are ready for an attempt.
     pub(super) fn can_open(&self) -> bool {
-        let available = self.available();
-        available.len() >= self.settings.min_nodes && self.required.is_subset(&available)
+        match self.bound() {
+            Some(bound) => bound.iter().all(|id| self.is_ready(*id)),
+            None => self.free().len() >= self.min_nodes(),
+        }
+    }
+
+    /// Whether there are enough nodes even without these.
+    pub(super) fn suffices_without(&self, missing: &[NodeId]) -> bool {
+        let mut free = self.free();
+        missing.iter().for_each(|node| {
+            free.remove(node);
+        });
+        free.len() >= self.min_nodes()
     }
 
     /// Only these participants can try again on this model.
-    pub(super) fn require(&mut self, participants: &[NodeId]) {
-        self.required = participants
-            .iter()
-            .filter(|id| self.manifest.roster().contains_key(id))
-            .copied()
-            .collect();
-        let required = &self.required;
-        self.excluded.retain(|id| !required.contains(id));
+    pub(super) fn require(&mut self, participants: BTreeSet<NodeId>) {
+        self.excluded.retain(|id| !participants.contains(id));
+        self.required = Some(participants);
+    }
+
+    /// A node says that it has sent a sum with these participants, and can only go on with them.
+    pub(super) fn claimed(&mut self, node: NodeId, sent_with: &[NodeId]) {
+        let set: BTreeSet<_> = sent_with.iter().copied().collect();
+        let known = set.iter().all(|id| self.manifest.roster().contains_key(id));
+        if known && set.contains(&node) && set.len() >= self.manifest.min_nodes() {
+            self.excluded.remove(&node);
+            self.claims.insert(node, set);
+        }
     }
 
     /// The node takes no further part in this round.
@@ -277,12 +376,20 @@ impl Session {
         self.excluded.insert(node);
     }
 
+    /// Those who were excluded are asked again.
+    pub(super) fn forgive(&mut self) {
+        self.excluded.clear();
+    }
+
     /// Opens an attempt, or waits until one can be opened.
     pub(super) fn open_or_gather(&mut self) -> Phase {
-        if self.chain.round >= self.settings.rounds {
-            let rounds = self.chain.round;
+        if self.finished() {
+            self.done = true;
+            // Those who lack the last result are told when they have it.
             for node in self.here() {
-                self.send(node, RelayFrame::Finished { rounds });
+                if self.here.get(&node).map(|peer| peer.stands) == Some(self.chain) {
+                    self.catch_up(node);
+                }
             }
             self.actions.push(Action::Finish);
             return Phase::Done;
@@ -290,52 +397,54 @@ impl Session {
         if !self.can_open() {
             return Phase::Gathering(Gathering::now(self.now));
         }
+        let exact = self.bound().is_some();
         let nodes = self.sample();
-        self.attempt += 1;
-        let (round, attempt) = (self.chain.round + 1, self.attempt);
+        self.attempt = self.attempt.saturating_add(1);
         let timeouts = self.manifest.timeouts();
-        let wait = Duration::from_secs(match attempt {
-            1 => timeouts.training_s + timeouts.keys_s,
+        let wait = Duration::from_secs(match self.attempt {
+            1 => timeouts.training_s.saturating_add(timeouts.keys_s),
             // The update is kept; but a node that was restarted trains again.
             _ => timeouts.training_s.max(timeouts.keys_s),
         });
+        let deadline = self.after(wait);
         for node in &nodes {
-            let (previous, model) = (self.chain.previous, self.chain.model);
-            let deadline_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            self.send(
-                *node,
-                RelayFrame::Open {
-                    round,
-                    attempt,
-                    previous,
-                    model,
-                    deadline_ms,
-                },
-            );
+            self.invite(*node, deadline);
         }
         self.report(Report::Opened {
-            round,
-            attempt,
+            round: self.chain.next_round(),
+            attempt: self.attempt,
             nodes: nodes.len(),
         });
-        Phase::Offers(Offers::new(nodes, self.now + wait))
+        Phase::Offers(Offers::new(nodes, exact, deadline, self.now))
+    }
+
+    /// Asks a node to take part in the attempt.
+    pub(super) fn invite(&mut self, node: NodeId, deadline: Duration) {
+        let left = deadline.saturating_sub(self.now);
+        let open = RelayFrame::Open {
+            round: self.chain.next_round(),
+            attempt: self.attempt,
+            previous: self.chain.previous,
+            model: self.chain.model,
+            deadline_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.send(node, open);
     }
 
     fn sample(&mut self) -> BTreeSet<NodeId> {
-        if !self.required.is_empty() {
-            return self.required.clone();
+        if let Some(bound) = self.bound() {
+            return bound.clone();
         }
-        let available = self.available();
-        let share = self.settings.fraction_fit * available.len() as f64;
+        let free = self.free();
+        let share = self.settings.fraction_fit * free.len() as f64;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a fraction of a small count, and clamped below"
         )]
         let wanted = share.ceil() as usize;
-        let wanted = wanted.clamp(self.settings.min_nodes, available.len());
-        available
-            .into_iter()
+        let wanted = wanted.max(self.min_nodes());
+        free.into_iter()
             .sample(&mut self.rng, wanted)
             .into_iter()
             .collect()
@@ -343,7 +452,7 @@ impl Session {
 
     /// Ends the attempt on account of `nodes`, and opens another with the rest.
     pub(super) fn abandon(&mut self, nodes: &[NodeId]) -> Phase {
-        let (round, attempt) = (self.chain.round + 1, self.attempt);
+        let (round, attempt) = (self.chain.next_round(), self.attempt);
         self.report(Report::Abandoned {
             round,
             attempt,
@@ -354,48 +463,17 @@ impl Session {
     }
 
     /// A round is complete: the chain goes on, and everyone is told.
-    pub(super) fn complete(
-        &mut self,
-        next: Chain,
-        bundle: Vec<Signed<Keys>>,
-        sums: Vec<Signed<Sum>>,
-        ctx: Digest,
-        root: Digest,
-        participants: &BTreeSet<NodeId>,
-    ) {
-        let last = LastResult {
-            base: self.chain,
-            bundle,
-            sums,
-            ctx,
-            root,
-            model: next.model,
-        };
-        self.chain = next;
+    pub(super) fn complete(&mut self, next: Chain, outcome: Outcome) {
+        let base = std::mem::replace(&mut self.chain, next);
         self.attempt = 0;
         self.excluded.clear();
-        self.required.clear();
+        self.required = None;
+        self.claims.clear();
         self.acks.clear();
         self.actions.push(Action::Commit(next));
-        for (node, peer) in &mut self.here {
-            if peer.stands == last.base {
-                peer.catching_up = true;
-                let outcome = last.outcome(!participants.contains(node));
-                self.actions.push(Action::Deliver(*node, outcome));
-            }
-        }
-        self.last = Some(last);
-    }
-}
-
-impl LastResult {
-    fn outcome(&self, with_bundle: bool) -> Outcome {
-        Outcome {
-            ctx: self.ctx,
-            bundle: with_bundle.then(|| self.bundle.clone()),
-            sums: self.sums.clone(),
-            root: self.root,
-            model: self.model,
+        self.last = Some(LastResult { base, outcome });
+        for node in self.here() {
+            self.catch_up(node);
         }
     }
 }

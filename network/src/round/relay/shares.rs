@@ -32,25 +32,20 @@ impl Shares {
     }
 
     pub(super) fn shared(
-        mut self,
+        &mut self,
         session: &mut Session,
         node: NodeId,
         list: Vec<Signed<Share>>,
-    ) -> Phase {
-        match self.check(session, node, list) {
-            Ok(addressed) => {
-                for (to, share) in addressed {
-                    self.boxes.entry(to).or_default().push(share);
-                }
-                self.shared.insert(node);
-                Phase::Shares(self)
-            }
-            Err(refusal) => {
-                session.exclude(node);
-                session.refuse(node, refusal);
-                session.abandon(&[node])
-            }
+    ) -> Result<(), Refusal> {
+        if !self.participants.contains(node) {
+            session.late(node, Kind::Share);
+            return Ok(());
         }
+        for (to, share) in self.check(session, node, list)? {
+            self.boxes.entry(to).or_default().push(share);
+        }
+        self.shared.insert(node);
+        Ok(())
     }
 
     /// One share for every other participant, each signed by `node`.
@@ -60,9 +55,6 @@ impl Shares {
         node: NodeId,
         list: Vec<Signed<Share>>,
     ) -> Result<BTreeMap<NodeId, Signed<Share>>, Refusal> {
-        if !self.participants.contains(node) {
-            return Err(Refusal::Stranger(node));
-        }
         if self.shared.contains(&node) {
             return Err(Refusal::Duplicate {
                 what: Kind::Share,
@@ -71,7 +63,7 @@ impl Shares {
         }
         let mut addressed = BTreeMap::new();
         for signed in list {
-            let share = signed.verify(&session.manifest, session.unix_s())?;
+            let share = Share::verify(&signed, &session.manifest, session.unix_s())?;
             if share.ctx != self.participants.ctx() {
                 return Err(Refusal::Stale {
                     what: Kind::Share,
@@ -108,7 +100,7 @@ impl Shares {
                 session.send(node, RelayFrame::Shares(shares));
             }
             let wait = session.manifest.transfer_timeout();
-            return Phase::Sums(Sums::new(self.participants, session.now + wait));
+            return Phase::Sums(Sums::new(self.participants, session.after(wait)));
         }
         if session.now >= self.deadline {
             missing.iter().for_each(|node| session.exclude(*node));

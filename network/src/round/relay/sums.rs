@@ -27,22 +27,18 @@ impl Sums {
     }
 
     pub(super) fn summed(
-        mut self,
+        &mut self,
         session: &mut Session,
         node: NodeId,
         signed: Signed<Sum>,
-    ) -> Phase {
-        match self.check(session, node, &signed) {
-            Ok(sum) => {
-                self.sums.insert(node, (signed, sum));
-                Phase::Sums(self)
-            }
-            Err(refusal) => {
-                session.exclude(node);
-                session.refuse(node, refusal);
-                session.abandon(&[node])
-            }
+    ) -> Result<(), Refusal> {
+        if !self.participants.contains(node) {
+            session.late(node, Kind::Sum);
+            return Ok(());
         }
+        let sum = self.check(session, node, &signed)?;
+        self.sums.insert(node, (signed, sum));
+        Ok(())
     }
 
     fn check(&self, session: &Session, node: NodeId, signed: &Signed<Sum>) -> Result<Sum, Refusal> {
@@ -53,7 +49,7 @@ impl Sums {
                 signer: sum.node,
             });
         }
-        if sum.node != node || !self.participants.contains(node) {
+        if sum.node != node {
             return Err(Refusal::Stranger(sum.node));
         }
         if self.sums.contains_key(&node) {
@@ -82,13 +78,9 @@ impl Sums {
                 });
             }
             let wait = session.manifest.transfer_timeout();
-            let deadline = session.now + wait;
-            return Phase::Bodies(Bodies::new(
-                self.participants,
-                self.sums,
-                deadline,
-                session.now,
-            ));
+            let deadline = session.after(wait);
+            let bodies = Bodies::new(self.participants, self.sums, deadline, session.now);
+            return Phase::Bodies(bodies);
         }
         if session.now >= self.deadline {
             missing.iter().for_each(|node| session.exclude(*node));

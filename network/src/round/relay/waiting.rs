@@ -1,0 +1,56 @@
+//! Telling the operator and the nodes who is missing, now and then.
+
+use std::time::Duration;
+
+use super::Report;
+use super::session::Session;
+use crate::identity::NodeId;
+use crate::wire::RelayFrame;
+
+/// How often those who wait are told what for.
+const REMIND_EVERY: Duration = Duration::from_secs(10);
+
+/// Something that is waited for.
+pub(super) struct Waiting {
+    since: Duration,
+    told: Option<Duration>,
+}
+
+impl Waiting {
+    pub(super) fn since(since: Duration) -> Self {
+        let told = None;
+        Self { since, told }
+    }
+
+    /// For how long.
+    pub(super) fn waited(&self, session: &Session) -> Duration {
+        session.now.saturating_sub(self.since)
+    }
+
+    /// Says who is missing, unless that was said a moment ago.
+    pub(super) fn tell(
+        &mut self,
+        session: &mut Session,
+        missing: Vec<NodeId>,
+        same_participants: bool,
+    ) {
+        let recent = |told| session.now.saturating_sub(told) < REMIND_EVERY;
+        if self.told.is_some_and(recent) {
+            return;
+        }
+        self.told = Some(session.now);
+        let since = self.waited(session);
+        for node in session.here() {
+            let frame = RelayFrame::Waiting {
+                missing: missing.clone(),
+                for_s: since.as_secs(),
+            };
+            session.send(node, frame);
+        }
+        session.report(Report::Waiting {
+            missing,
+            since,
+            same_participants,
+        });
+    }
+}

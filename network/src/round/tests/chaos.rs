@@ -1,0 +1,59 @@
+//! Random latency, cuts, crashes and restarts: always ends once everybody is back, and never with a wrong sum or two
+//! models for a round (which the federation itself asserts).
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::RngExt;
+
+use super::federation::Federation;
+use crate::round::refusal::Refusal;
+
+/// A while of random trouble, then peace.
+fn survives(n: usize, rounds: u64, fraction_fit: f64, troubles: usize, seed: u64) {
+    let mut federation = Federation::new(n, rounds, seed);
+    federation.settings.fraction_fit = fraction_fit;
+    federation.max_latency = Duration::from_millis(1 + seed % 3000);
+    for _ in 0..troubles {
+        let pause = federation.random(Duration::from_secs(20));
+        let until = federation.now + pause;
+        federation.run(pause + Duration::from_secs(1), |f| f.now >= until);
+        let node = federation.rng.random_range(0..n);
+        let back = federation.random(Duration::from_secs(60));
+        match federation.rng.random_range(0..10) {
+            0 => federation.restart_relay(back, true),
+            1..=4 => federation.cut(node),
+            5 => {
+                federation.crash(node, Some(back));
+                federation.members[node].site.disk.outbox = None;
+            }
+            _ => federation.crash(node, Some(back)),
+        }
+    }
+    federation.run_to_the_end();
+    assert!(
+        federation.turned_away.is_empty(),
+        "{:?}",
+        federation.turned_away
+    );
+    for (node, refusal) in &federation.refusals {
+        assert!(
+            matches!(refusal, Refusal::Difference { .. }),
+            "{node}: {refusal}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_troubled_federation_ends_with_all_rounds_done(
+        n in 3usize..=6,
+        all in any::<bool>(),
+        troubles in 0usize..20,
+        seed in any::<u64>(),
+    ) {
+        survives(n, 2, if all { 1.0 } else { 0.6 }, troubles, seed);
+    }
+}

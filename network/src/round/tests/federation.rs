@@ -1,0 +1,550 @@
+//! One relay and N nodes under virtual time. Links delay at random, in order on each stream; a lost connection
+//! takes with it all that is under way. The relay adds up what really arrives, and after each round the result must
+//! be the plain sum of the inputs, and every party's model the same.
+
+mod driver;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::site::{Effect, PIECE_BYTES, Site, Work};
+use crate::digest::{ChunkHashes, Digest};
+use crate::identity::NodeId;
+use crate::round::relay::{Completed, Event, LastResult, Relay, Report, Settings};
+use crate::round::{Averaged, Chain, Refusal};
+use crate::testing::Consortium;
+use crate::wire::{NodeFrame, RelayFrame};
+
+/// Unix time at the beginning.
+pub(super) const EPOCH: u64 = 1_800_000_000;
+const TICK: Duration = Duration::from_millis(500);
+
+/// When a node is to be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The relay is about to get its keys.
+    BeforeKeys,
+    /// The relay has its keys.
+    AfterKeys,
+    /// The relay has its shares.
+    AfterShares,
+    /// The relay has its signed sum.
+    AfterSum,
+    /// The relay has a part of its body.
+    MidBody,
+    /// The relay has its body.
+    AfterBody,
+    /// It is about to make the new state durable.
+    BeforeCommit,
+    /// It has made the new state durable, and not said so.
+    BeforeAck,
+}
+
+#[derive(Debug)]
+enum Happening {
+    ToRelay {
+        node: usize,
+        serial: u64,
+        frame: NodeFrame,
+    },
+    Piece {
+        node: usize,
+        serial: u64,
+        ctx: Digest,
+        index: usize,
+        bytes: Vec<u8>,
+    },
+    ToNode {
+        node: usize,
+        serial: u64,
+        frame: RelayFrame,
+    },
+    Body {
+        node: usize,
+        serial: u64,
+        body: Vec<u8>,
+    },
+    Gone {
+        node: usize,
+        serial: u64,
+    },
+    Done {
+        node: usize,
+        life: u64,
+        work: Work,
+    },
+    Averaged {
+        life: u64,
+        body: Vec<u8>,
+        result: Result<Box<Averaged>, Refusal>,
+    },
+    Connect {
+        node: usize,
+    },
+    Return {
+        node: usize,
+    },
+    RelayReturns,
+    Tick,
+}
+
+/// A node, and how it is connected.
+pub(super) struct Member {
+    pub(super) site: Site,
+    pub(super) up: bool,
+    /// Counts processes; what an earlier one was at is lost.
+    life: u64,
+    /// Number of the connection, if there is one.
+    link: Option<u64>,
+    /// Number of the connection that the relay has with it.
+    relay_link: Option<u64>,
+    /// How long training takes.
+    pub(super) training: Duration,
+    pub(super) finished: bool,
+    pub(super) waiting_for: Option<Vec<NodeId>>,
+}
+
+pub(super) struct Accumulator {
+    ctx: Digest,
+    sum: Vec<u8>,
+    /// By node: the signed root, and what has arrived.
+    parts: BTreeMap<NodeId, (Digest, Vec<u8>)>,
+}
+
+pub(super) struct Federation {
+    pub(super) consortium: Consortium,
+    pub(super) settings: Settings,
+    pub(super) members: Vec<Member>,
+    pub(super) relay: Option<Relay>,
+    relay_life: u64,
+    pub(super) relay_chain: Chain,
+    pub(super) relay_model: Vec<f32>,
+    /// With its bytes, on the relay's disk.
+    pub(super) last: Option<(LastResult, Vec<u8>)>,
+    result: Vec<u8>,
+    pub(super) accumulator: Option<Accumulator>,
+    queue: BTreeMap<(Duration, u64), Happening>,
+    serial: u64,
+    /// Latest arrival on each stream of each connection.
+    arrivals: BTreeMap<(u64, u8), Duration>,
+    pub(super) now: Duration,
+    pub(super) rng: StdRng,
+    pub(super) max_latency: Duration,
+    /// How long the relay takes to notice that a connection is gone.
+    pub(super) notices_within: Duration,
+    /// Kills this node at this moment, once; it returns after the pause, if there is one.
+    pub(super) kill: Option<(usize, Moment, Option<Duration>)>,
+    pub(super) chains: BTreeMap<u64, Chain>,
+    pub(super) completed: Vec<Completed>,
+    pub(super) participants: Vec<Vec<NodeId>>,
+    pub(super) reports: Vec<Report>,
+    pub(super) turned_away: Vec<(NodeId, Refusal)>,
+    pub(super) refusals: Vec<(NodeId, Refusal)>,
+    pub(super) finished: bool,
+}
+
+impl Federation {
+    pub(super) fn new(n: usize, rounds: u64, seed: u64) -> Self {
+        Self::of(Consortium::new(n), rounds, seed)
+    }
+
+    pub(super) fn of(consortium: Consortium, rounds: u64, seed: u64) -> Self {
+        let manifest = consortium.manifest.clone();
+        let members = consortium.identities.iter().map(|identity| Member {
+            site: Site::new(identity.clone(), manifest.clone()),
+            up: true,
+            life: 0,
+            link: None,
+            relay_link: None,
+            training: Duration::from_secs(5),
+            finished: false,
+            waiting_for: None,
+        });
+        let chain = Chain::start(&manifest);
+        let mut federation = Self {
+            members: members.collect(),
+            settings: Settings {
+                rounds,
+                fraction_fit: 1.0,
+                min_nodes: 3,
+            },
+            relay: None,
+            relay_life: 0,
+            relay_chain: chain,
+            relay_model: vec![0.0; manifest.parameters()],
+            last: None,
+            result: Vec::new(),
+            accumulator: None,
+            queue: BTreeMap::new(),
+            serial: 0,
+            arrivals: BTreeMap::new(),
+            now: Duration::ZERO,
+            rng: StdRng::seed_from_u64(seed),
+            max_latency: Duration::from_millis(300),
+            notices_within: Duration::from_secs(4),
+            kill: None,
+            chains: BTreeMap::from([(0, chain)]),
+            completed: Vec::new(),
+            participants: Vec::new(),
+            reports: Vec::new(),
+            turned_away: Vec::new(),
+            refusals: Vec::new(),
+            finished: false,
+            consortium,
+        };
+        federation.at(Duration::ZERO, Happening::RelayReturns);
+        federation.at(TICK, Happening::Tick);
+        for node in 0..federation.members.len() {
+            federation.at(Duration::ZERO, Happening::Connect { node });
+        }
+        federation
+    }
+
+    /// Runs until `done`, for at most `limit` of virtual time. Says whether it came to that.
+    pub(super) fn run(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            match self.queue.first_key_value() {
+                Some(((at, _), _)) if *at <= end => {}
+                _ => return false,
+            }
+            let Some(((at, _), happening)) = self.queue.pop_first() else {
+                return false;
+            };
+            self.now = at;
+            self.happen(happening);
+        }
+        true
+    }
+
+    /// Runs until all rounds are complete everywhere. Panics if that takes more than a virtual day.
+    pub(super) fn run_to_the_end(&mut self) {
+        let everyone = |f: &Self| f.finished && f.members.iter().all(|m| m.finished || !m.up);
+        let ended = self.run(Duration::from_secs(86_400), everyone);
+        let stand = |m: &Member| {
+            (
+                m.site.disk.chain.round,
+                m.up,
+                m.link,
+                m.relay_link,
+                m.finished,
+            )
+        };
+        let stands: Vec<_> = self.members.iter().map(stand).collect();
+        let relay = (self.relay_chain.round, self.last.is_some());
+        let told = |report: &&Report| !matches!(report, Report::Waiting { .. });
+        let reports: Vec<_> = self.reports.iter().filter(told).collect();
+        assert!(
+            ended,
+            "does not end: relay {relay:?}, nodes {stands:?}: {reports:?}"
+        );
+        assert_eq!(self.relay_chain.round, self.settings.rounds);
+        for member in self.members.iter().filter(|member| member.up) {
+            assert_eq!(member.site.disk.chain, self.relay_chain);
+            let bits = |model: &[f32]| model.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&member.site.disk.model), bits(&self.relay_model));
+        }
+    }
+
+    /// Asserts that nobody was found at fault.
+    pub(super) fn assert_peaceful(&self) {
+        assert!(self.turned_away.is_empty(), "{:?}", self.turned_away);
+        assert!(self.refusals.is_empty(), "{:?}", self.refusals);
+    }
+
+    pub(super) fn id(&self, node: usize) -> NodeId {
+        self.members[node].site.id()
+    }
+
+    pub(super) fn unix_s(&self) -> u64 {
+        EPOCH + self.now.as_secs()
+    }
+
+    /// Kills a node's process. It returns after `pause`, if there is one.
+    pub(super) fn crash(&mut self, node: usize, pause: Option<Duration>) {
+        self.cut(node);
+        let member = &mut self.members[node];
+        member.up = false;
+        member.life += 1;
+        if let Some(pause) = pause {
+            self.after(pause, Happening::Return { node });
+        }
+    }
+
+    pub(super) fn bring_back(&mut self, node: usize) {
+        self.after(Duration::ZERO, Happening::Return { node });
+    }
+
+    /// Cuts a node's connection. The relay notices sooner or later.
+    pub(super) fn cut(&mut self, node: usize) {
+        let Some(serial) = self.members[node].link.take() else {
+            return;
+        };
+        self.members[node].site.disconnected();
+        let notices = self.random(self.notices_within);
+        self.after(notices, Happening::Gone { node, serial });
+        let again = Duration::from_millis(200) + self.random(Duration::from_secs(3));
+        self.after(again, Happening::Connect { node });
+    }
+
+    /// Kills the relay's process for a while. `keeps_result` is whether it finds the last result on its disk.
+    pub(super) fn restart_relay(&mut self, pause: Duration, keeps_result: bool) {
+        (0..self.members.len()).for_each(|node| self.cut(node));
+        self.relay = None;
+        self.relay_life += 1;
+        self.accumulator = None;
+        if !keeps_result {
+            self.last = None;
+        }
+        self.after(pause, Happening::RelayReturns);
+    }
+
+    fn at(&mut self, at: Duration, happening: Happening) {
+        self.serial += 1;
+        self.queue.insert((at, self.serial), happening);
+    }
+
+    fn after(&mut self, wait: Duration, happening: Happening) {
+        self.at(self.now + wait, happening);
+    }
+
+    /// Holds a node's work up for a while, with its connection alive.
+    pub(super) fn stall(&mut self, node: usize, pause: Duration) {
+        let stalled: Vec<_> = self
+            .queue
+            .iter()
+            .filter(|(_, happening)| match happening {
+                Happening::ToNode { node: to, .. } => *to == node,
+                Happening::Done { node: of, .. } => *of == node,
+                _ => false,
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in stalled {
+            let happening = self.queue.remove(&key).unwrap();
+            self.queue.insert((key.0 + pause, key.1), happening);
+        }
+        let serial = self.members[node].link.unwrap();
+        self.arrivals
+            .insert((serial, 0), self.now + pause + Duration::from_secs(1));
+    }
+
+    pub(super) fn everyone_stands_with_the_relay(&self) -> bool {
+        let stands = |member: &Member| member.site.disk.chain == self.relay_chain;
+        self.members.iter().all(stands)
+    }
+
+    pub(super) fn random(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.rng.random::<f64>())
+    }
+
+    /// Puts something on a stream of a connection: later than all that is on it.
+    fn carry(&mut self, serial: u64, stream: u8, happening: Happening) {
+        let arrives = self.now + self.random(self.max_latency);
+        let latest = self.arrivals.entry((serial, stream)).or_default();
+        *latest = arrives.max(*latest + Duration::from_micros(1));
+        let at = *latest;
+        self.at(at, happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Connect { node } => self.connect(node),
+            Happening::Return { node } => {
+                let member = &mut self.members[node];
+                if !member.up {
+                    member.up = true;
+                    member.site.restart();
+                    self.connect(node);
+                }
+            }
+            Happening::RelayReturns if self.relay.is_none() => self.relay_returns(),
+            Happening::Tick => {
+                self.tell_relay(Event::Tick);
+                self.after(TICK, Happening::Tick);
+            }
+            // A connection that was replaced is not missed.
+            Happening::Gone { node, serial } if self.members[node].relay_link == Some(serial) => {
+                self.members[node].relay_link = None;
+                self.tell_relay(Event::Lost(self.id(node)));
+            }
+            Happening::ToRelay {
+                node,
+                serial,
+                frame,
+            } if self.is_link(node, serial) => {
+                self.members[node].relay_link = Some(serial);
+                self.frame_at_relay(node, frame);
+            }
+            Happening::Piece {
+                node,
+                serial,
+                ctx,
+                index,
+                bytes,
+            } if self.is_link(node, serial) => {
+                self.piece_at_relay(node, ctx, index, &bytes);
+            }
+            Happening::ToNode {
+                node,
+                serial,
+                frame,
+            } if self.is_link(node, serial) => {
+                let unix_s = self.unix_s();
+                let effects = self.members[node].site.frame(frame, unix_s);
+                self.effects(node, effects);
+            }
+            Happening::Body { node, serial, body } if self.is_link(node, serial) => {
+                let effects = self.members[node].site.body(&body);
+                self.effects(node, effects);
+            }
+            Happening::Done { node, life, work } if self.members[node].life == life => {
+                if matches!(work, Work::Average(_)) && self.killed(node, Moment::BeforeCommit) {
+                    return;
+                }
+                let unix_s = self.unix_s();
+                let effects = self.members[node].site.done(work, unix_s);
+                self.effects(node, effects);
+            }
+            Happening::Averaged { life, body, result } if life == self.relay_life => {
+                let event = match result {
+                    Ok(averaged) => {
+                        self.relay_model.clone_from(&averaged.model);
+                        let root = ChunkHashes::of(&body).root();
+                        self.result = body;
+                        Event::Averaged {
+                            averaged: *averaged,
+                            root,
+                        }
+                    }
+                    Err(refusal) => Event::Impossible(refusal),
+                };
+                self.tell_relay(event);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_link(&self, node: usize, serial: u64) -> bool {
+        self.members[node].link == Some(serial)
+    }
+
+    fn connect(&mut self, node: usize) {
+        let member = &self.members[node];
+        if !member.up || member.link.is_some() {
+            return;
+        }
+        if self.relay.is_none() {
+            return self.after(Duration::from_secs(1), Happening::Connect { node });
+        }
+        self.serial += 1;
+        let serial = self.serial;
+        self.members[node].link = Some(serial);
+        let actions = self.members[node].site.node.connected().unwrap();
+        let effects = self.members[node].site.act(actions);
+        self.effects(node, effects);
+    }
+
+    fn relay_returns(&mut self) {
+        let mut seed = [0; 32];
+        self.rng.fill(&mut seed);
+        let (manifest, settings) = (self.consortium.manifest.clone(), self.settings.clone());
+        let mut relay = Relay::new(manifest, settings, self.relay_chain, EPOCH, seed);
+        if let Some((last, body)) = &self.last {
+            relay.resume(last.clone());
+            self.result.clone_from(body);
+        }
+        self.relay = Some(relay);
+    }
+
+    fn killed(&mut self, node: usize, moment: Moment) -> bool {
+        match self.kill {
+            Some((who, when, pause)) if (who, when) == (node, moment) => {
+                self.kill = None;
+                self.crash(node, pause);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// No two parties ever have different states after the same round.
+    fn agree(&mut self, chain: Chain) {
+        let agreed = *self.chains.entry(chain.round).or_insert(chain);
+        assert_eq!(agreed, chain, "one model for a round");
+    }
+
+    fn effects(&mut self, node: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            if !self.members[node].up {
+                return;
+            }
+            self.effect(node, effect);
+        }
+    }
+
+    fn effect(&mut self, node: usize, effect: Effect) {
+        let link = self.members[node].link;
+        let id = self.id(node);
+        match effect {
+            Effect::Send(frame) => {
+                if let Some(serial) = link {
+                    self.carry(
+                        serial,
+                        1,
+                        Happening::ToRelay {
+                            node,
+                            serial,
+                            frame,
+                        },
+                    );
+                }
+            }
+            Effect::Upload { ctx, first_piece } => {
+                let (pending, body) = self.members[node].site.disk.outbox.clone().unwrap();
+                assert_eq!(pending.participants.ctx(), ctx);
+                let Some(serial) = link else { return };
+                for (index, bytes) in body.chunks(PIECE_BYTES).enumerate().skip(first_piece) {
+                    let bytes = bytes.to_vec();
+                    let piece = Happening::Piece {
+                        node,
+                        serial,
+                        ctx,
+                        index,
+                        bytes,
+                    };
+                    self.carry(serial, 2, piece);
+                }
+            }
+            Effect::Work(work) => {
+                let kept = self.members[node]
+                    .site
+                    .input
+                    .as_ref()
+                    .map(|(model, _)| *model);
+                let takes = match work {
+                    Work::Train { .. }
+                        if kept != Some(self.members[node].site.disk.chain.model) =>
+                    {
+                        self.members[node].training
+                    }
+                    _ => Duration::from_millis(200),
+                };
+                let takes = takes + self.random(Duration::from_secs(1));
+                let life = self.members[node].life;
+                self.after(takes, Happening::Done { node, life, work });
+            }
+            Effect::Committed(chain) => {
+                self.agree(chain);
+                self.killed(node, Moment::BeforeAck);
+            }
+            Effect::Finished => self.members[node].finished = true,
+            Effect::TurnedAway => {}
+            Effect::Waiting(missing) => self.members[node].waiting_for = Some(missing),
+            Effect::Refuses(refusal) => self.refusals.push((id, refusal)),
+        }
+    }
+}

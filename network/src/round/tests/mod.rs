@@ -1,0 +1,11 @@
+//! Whole rounds under virtual time, and attacks on each side.
+
+mod chaos;
+mod failures;
+mod federation;
+mod hostile_nodes;
+mod hostile_relay;
+mod hostile_results;
+mod rounds;
+mod site;
+mod victim;

@@ -1,0 +1,313 @@
+//! A node's driver as the tests have it: real ring arithmetic, a disk that survives crashes, seeds that travel open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fl_shaders::cpu::{chacha20, quantize};
+use fl_shaders::{Counters, HEADER_WORDS, InputScale};
+
+use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::identity::{Identity, NodeId};
+use crate::manifest::Manifest;
+use crate::round::node::{Action, CompleteShares, Node, Pending};
+use crate::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums};
+use crate::wire::{NodeFrame, RelayFrame};
+
+/// Length of the pieces in which bodies travel here.
+pub(super) const PIECE_BYTES: usize = 16;
+
+/// What survives a crash.
+#[derive(Clone)]
+pub(super) struct Disk {
+    pub(super) chain: Chain,
+    pub(super) model: Vec<f32>,
+    pub(super) sent: SentSums,
+    pub(super) outbox: Option<(Pending, Vec<u8>)>,
+}
+
+/// Work that takes a while.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Train {
+        round: u64,
+    },
+    Seal {
+        ctx: Digest,
+        sealed: Vec<(NodeId, Vec<u8>)>,
+    },
+    Sum {
+        ctx: Digest,
+        body: Vec<u8>,
+    },
+    Average(Box<Averaged>),
+    Adopt(Chain, Vec<f32>),
+}
+
+/// What a driver's step leads to, for the network to carry out.
+pub(super) enum Effect {
+    Send(NodeFrame),
+    Upload { ctx: Digest, first_piece: usize },
+    Work(Work),
+    Committed(Chain),
+    Finished,
+    TurnedAway,
+    Waiting(Vec<NodeId>),
+    Refuses(Refusal),
+}
+
+/// A node's process.
+pub(super) struct Site {
+    pub(super) identity: Identity,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) disk: Disk,
+    pub(super) node: Node,
+    /// The update that was trained from this model, encoded. Lost with the process.
+    pub(super) input: Option<(Digest, Vec<u32>)>,
+    seeds: Option<(Digest, BTreeMap<NodeId, [u8; 32]>)>,
+    body: Option<(Digest, Vec<u8>)>,
+    next: Option<(Chain, Vec<f32>)>,
+    outcome: Option<CheckedOutcome>,
+    checkpoint: Option<CheckedCheckpoint>,
+    /// Inputs that went into masked sums, by context: what the tests check X against.
+    pub(super) inputs: BTreeMap<Digest, Vec<u32>>,
+    counter: u64,
+}
+
+impl Site {
+    pub(super) fn new(identity: Identity, manifest: Arc<Manifest>) -> Self {
+        let disk = Disk {
+            chain: Chain::start(&manifest),
+            model: vec![0.0; manifest.parameters()],
+            sent: SentSums::default(),
+            outbox: None,
+        };
+        let node = boot(&identity, &manifest, &disk);
+        Self {
+            identity,
+            manifest,
+            disk,
+            node,
+            input: None,
+            seeds: None,
+            body: None,
+            next: None,
+            outcome: None,
+            checkpoint: None,
+            inputs: BTreeMap::new(),
+            counter: 0,
+        }
+    }
+
+    pub(super) fn id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// The process dies and starts again: only the disk is left.
+    pub(super) fn restart(&mut self) {
+        self.node = boot(&self.identity, &self.manifest, &self.disk);
+        self.input = None;
+        self.disconnected();
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.node.disconnected();
+        self.seeds = None;
+        self.outcome = None;
+        self.checkpoint = None;
+    }
+
+    /// 32 bytes that no one else has. (The tests are deterministic; the counter makes each draw another.)
+    fn draw(&mut self, what: &[u8]) -> [u8; 32] {
+        self.counter += 1;
+        Digest::sha256(&[what, self.id().as_bytes(), &self.counter.to_le_bytes()]).0
+    }
+
+    fn train(&mut self) {
+        if self
+            .input
+            .as_ref()
+            .is_some_and(|(model, _)| *model == self.disk.chain.model)
+        {
+            return;
+        }
+        let draw = self.draw(b"update");
+        let update: Vec<f32> = (0..self.manifest.parameters())
+            .map(|e| (f32::from(draw[e % 32]) - 127.5) / 1e4)
+            .collect();
+        let counters = Counters {
+            examples: 10 + u64::from(draw[0]),
+            test_examples: 40,
+            correct: u64::from(draw[1] % 41),
+            loss: f64::from(draw[2]) / 16.0,
+            clipped: 0,
+        };
+        let plan = self.manifest.fixed_point();
+        let scale = InputScale::new(plan, counters.examples).unwrap();
+        let mut input = counters.to_header::<u32>(plan).to_vec();
+        input.resize(self.manifest.elements(), 0);
+        let rounding = self.draw(b"rounding");
+        quantize(&update, 0, &scale, &rounding, &mut input[HEADER_WORDS..]);
+        self.input = Some((self.disk.chain.model, input));
+    }
+
+    /// Work is done.
+    pub(super) fn done(&mut self, work: Work, unix_s: u64) -> Vec<Effect> {
+        let actions = match work {
+            Work::Train { round } => {
+                self.train();
+                let round_key = self.draw(b"round key");
+                self.node.trained(round, round_key, unix_s)
+            }
+            Work::Seal { ctx, sealed } => self.node.sealed(ctx, sealed),
+            Work::Sum { ctx, body } => {
+                let root = ChunkHashes::of(&body).root();
+                self.body = Some((ctx, body));
+                self.node.summed(ctx, root)
+            }
+            Work::Average(averaged) => {
+                self.next = Some((averaged.chain, averaged.model.clone()));
+                self.node.averaged(&averaged)
+            }
+            Work::Adopt(chain, model) => {
+                self.next = Some((chain, model));
+                self.node.adopted()
+            }
+        };
+        self.act(actions.unwrap())
+    }
+
+    /// A frame has arrived.
+    pub(super) fn frame(&mut self, frame: RelayFrame, unix_s: u64) -> Vec<Effect> {
+        match self.node.handle(frame, unix_s) {
+            Ok(actions) => self.act(actions),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Vec<Effect> {
+        let actions = self.node.abandon(refusal.clone());
+        let mut effects = vec![Effect::Refuses(refusal)];
+        effects.extend(self.act(actions));
+        effects
+    }
+
+    /// The body that follows an outcome or a checkpoint has arrived.
+    pub(super) fn body(&mut self, body: &[u8]) -> Vec<Effect> {
+        if let Some(outcome) = self.outcome.take() {
+            let plan = self.manifest.fixed_point();
+            return match outcome.average(body, &self.disk.model, plan) {
+                Ok(averaged) => vec![Effect::Work(Work::Average(Box::new(averaged)))],
+                Err(refusal) => self.refuse(refusal),
+            };
+        }
+        let Some(checkpoint) = self.checkpoint.take() else {
+            return Vec::new();
+        };
+        let (words, _) = body.as_chunks::<4>();
+        let model: Vec<f32> = words
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect();
+        match checkpoint.check_model(&model) {
+            Ok(()) => vec![Effect::Work(Work::Adopt(checkpoint.chain(), model))],
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    pub(super) fn act(&mut self, actions: Vec<Action>) -> Vec<Effect> {
+        actions
+            .into_iter()
+            .filter_map(|action| self.do_one(action))
+            .collect()
+    }
+
+    fn do_one(&mut self, action: Action) -> Option<Effect> {
+        Some(match action {
+            Action::Send(frame) => Effect::Send(frame),
+            Action::Train { round, .. } => Effect::Work(Work::Train { round }),
+            Action::Seal { ctx, peers } => {
+                let peers: BTreeMap<_, _> = peers
+                    .into_iter()
+                    .map(|(id, _)| (id, self.draw(b"seed")))
+                    .collect();
+                let sealed = peers
+                    .iter()
+                    .map(|(id, seed)| (*id, seed.to_vec()))
+                    .collect();
+                self.seeds = Some((ctx, peers));
+                Effect::Work(Work::Seal { ctx, sealed })
+            }
+            Action::Sum(shares) => {
+                let body = self.masked_sum(&shares);
+                Effect::Work(Work::Sum {
+                    ctx: shares.ctx(),
+                    body,
+                })
+            }
+            Action::Keep(pending) => {
+                let (ctx, body) = self.body.take().unwrap();
+                assert_eq!(ctx, pending.participants.ctx());
+                self.disk.outbox = Some((pending, body));
+                return None;
+            }
+            Action::Record(sent) => {
+                self.disk.sent = sent;
+                return None;
+            }
+            Action::Upload { ctx, first_chunk } => Effect::Upload {
+                ctx,
+                first_piece: first_chunk as usize,
+            },
+            Action::Average(outcome) => {
+                self.outcome = Some(outcome);
+                return None;
+            }
+            Action::Adopt(checkpoint) => {
+                self.checkpoint = Some(checkpoint);
+                return None;
+            }
+            Action::Commit(chain) => {
+                let (next, model) = self.next.take().unwrap();
+                assert_eq!((next, model_hash(&model)), (chain, chain.model));
+                (self.disk.chain, self.disk.model) = (chain, model);
+                self.disk.outbox = None;
+                Effect::Committed(chain)
+            }
+            Action::Waiting { missing, .. } => Effect::Waiting(missing),
+            Action::TurnedAway(_) => Effect::TurnedAway,
+            Action::Finish { .. } => Effect::Finished,
+        })
+    }
+
+    /// x − Σ PRG(seeds that were given) + Σ PRG(seeds that were received).
+    fn masked_sum(&mut self, shares: &CompleteShares) -> Vec<u8> {
+        let (ctx, given) = self.seeds.take().unwrap();
+        assert_eq!(ctx, shares.ctx());
+        assert!(
+            given.keys().eq(shares.sealed().keys()),
+            "a share from everyone else"
+        );
+        let (model, input) = self.input.clone().unwrap();
+        assert_eq!(model, self.disk.chain.model);
+        let mut sum = input.clone();
+        let mut fold = |seed: &[u8; 32], fold: fn(u32, u32) -> u32| {
+            for (word, mask) in sum.iter_mut().zip(chacha20::share::<u32>(seed, 0)) {
+                *word = fold(*word, mask);
+            }
+        };
+        given
+            .values()
+            .for_each(|seed| fold(seed, u32::wrapping_sub));
+        for seed in shares.sealed().values() {
+            fold(seed.as_slice().try_into().unwrap(), u32::wrapping_add);
+        }
+        self.inputs.insert(ctx, input);
+        sum.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+}
+
+fn boot(identity: &Identity, manifest: &Arc<Manifest>, disk: &Disk) -> Node {
+    let pending = disk.outbox.as_ref().map(|(pending, _)| pending.clone());
+    let (manifest, identity) = (manifest.clone(), identity.clone());
+    Node::new(manifest, identity, disk.chain, disk.sent.clone(), pending)
+}
