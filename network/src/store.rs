@@ -6,6 +6,7 @@
 //! model-N.f32     the global model after round N
 //! sent.json       sums that were sent, for the difference rule (nodes)
 //! outbox.bin      a masked sum, with what is needed to go on with it (nodes)
+//! result.bin      the last result, for nodes that did not get it (relay)
 //! ```
 //!
 //! Nothing here is secret: a masked sum is uniformly random to whoever lacks the seeds.
@@ -14,6 +15,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{ChunkHashes, Digest, model_hash};
@@ -24,6 +26,7 @@ use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
 use crate::round::message::{Keys, Signed, Sum};
 use crate::round::node::Pending;
+use crate::round::relay::LastResult;
 use crate::round::{Chain, Participants, Refusal, SentSums};
 use crate::wire;
 
@@ -210,13 +213,7 @@ impl Store {
             bundle: pending.participants.bundle().to_vec(),
             sum: pending.sum.clone(),
         };
-        let header =
-            wire::encode(&header).map_err(|error| StoreError::Encode(error.to_string()))?;
-        let length = (header.len() as u64).to_le_bytes();
-        Ok(write_volatile(
-            &self.outbox_path(),
-            &[&length, &header, body],
-        )?)
+        write_headed(&self.outbox_path(), &header, body)
     }
 
     /// Takes up the masked sum in the outbox, if there is one that belongs to `chain`.
@@ -229,22 +226,10 @@ impl Store {
         chain: &Chain,
     ) -> Result<Option<Outgoing>, StoreError> {
         let path = self.outbox_path();
-        if !path.exists() {
+        let Some((header, body)) = read_headed::<OutboxHeader>(&path, manifest)? else {
             return Ok(None);
-        }
-        let limit = manifest.body_bytes() + wire::MAX_MESSAGE_BYTES + 8;
-        let bytes = Bytes::from(read_limited(&path, limit)?);
+        };
         let refuse = |reason: &str| damaged(&path, reason.to_owned());
-        let (length, rest) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| refuse("it is too short"))?;
-        let length = usize::try_from(u64::from_le_bytes(*length))
-            .ok()
-            .filter(|length| *length <= rest.len())
-            .ok_or_else(|| refuse("its header is cut off"))?;
-        let header: OutboxHeader =
-            wire::decode(&rest[..length]).map_err(|error| damaged(&path, error.to_string()))?;
-        let body = bytes.slice(8 + length..);
         // Everything was checked before it was written; time has passed since, which is no fault.
         let participants = match Participants::verify(header.bundle, manifest, chain, 0) {
             Ok(participants) => participants,
@@ -276,6 +261,32 @@ impl Store {
         }))
     }
 
+    /// Keeps a result and its bytes, replacing the former one.
+    ///
+    /// It survives the process, not necessarily a loss of power.
+    ///
+    /// # Errors
+    /// [`StoreError::File`], on a full disk for instance.
+    pub fn keep_result(&self, last: &LastResult, body: &[u8]) -> Result<(), StoreError> {
+        write_headed(&self.result_path(), last, body)
+    }
+
+    /// The last result and its bytes, if they were kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::File`].
+    pub fn result(&self, manifest: &Manifest) -> Result<Option<(LastResult, Bytes)>, StoreError> {
+        let path = self.result_path();
+        let kept = read_headed::<LastResult>(&path, manifest)?;
+        match &kept {
+            Some((last, body)) if ChunkHashes::of(body).root() != last.outcome.root => {
+                let reason = "its body is not the result's".to_owned();
+                Err(damaged(&path, reason))
+            }
+            _ => Ok(kept),
+        }
+    }
+
     /// Empties the outbox.
     ///
     /// # Errors
@@ -292,7 +303,11 @@ impl Store {
         self.folder.join("outbox.bin")
     }
 
-    fn read_json<T: serde::de::DeserializeOwned>(
+    fn result_path(&self) -> PathBuf {
+        self.folder.join("result.bin")
+    }
+
+    fn read_json<T: DeserializeOwned>(
         &self,
         path: &Path,
         limit: usize,
@@ -311,6 +326,35 @@ impl Store {
             serde_json::to_vec(value).map_err(|error| StoreError::Encode(error.to_string()))?;
         Ok(write_private(&self.folder.join(name), &bytes)?)
     }
+}
+
+/// Writes the length of the header (LE64), the header and the body.
+fn write_headed<T: Serialize>(path: &Path, header: &T, body: &[u8]) -> Result<(), StoreError> {
+    let header = wire::encode(header).map_err(|error| StoreError::Encode(error.to_string()))?;
+    let length = (header.len() as u64).to_le_bytes();
+    Ok(write_volatile(path, &[&length, &header, body])?)
+}
+
+/// Reads what [`write_headed`] wrote, with a body of at most an input vector's length.
+fn read_headed<T: DeserializeOwned>(
+    path: &Path,
+    manifest: &Manifest,
+) -> Result<Option<(T, Bytes)>, StoreError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let limit = 8 + wire::MAX_MESSAGE_BYTES + manifest.body_bytes();
+    let bytes = Bytes::from(read_limited(path, limit)?);
+    let refuse = |reason: &str| damaged(path, reason.to_owned());
+    let (length, rest) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| refuse("it is too short"))?;
+    let length = usize::try_from(u64::from_le_bytes(*length))
+        .ok()
+        .filter(|length| *length <= rest.len())
+        .ok_or_else(|| refuse("its header is cut off"))?;
+    let header = wire::decode(&rest[..length]).map_err(|error| damaged(path, error.to_string()))?;
+    Ok(Some((header, bytes.slice(8 + length..))))
 }
 
 fn damaged(path: &Path, reason: String) -> StoreError {

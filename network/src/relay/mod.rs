@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::digest::{ChunkHashes, Digest};
 use crate::files::to_le_bytes;
 use crate::identity::NodeId;
 use crate::kit::{Kit, unix_s};
 use crate::quic::{Server, TransportError};
-use crate::round::relay::{Action, Event, Relay, Report, Settings};
+use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
 use crate::round::{Averaged, Chain, average};
 use crate::store::{Store, StoreError};
 use crate::wire::{BulkKind, RelayFrame};
@@ -67,11 +67,16 @@ pub async fn serve(
     mut report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Chain, RelayError> {
-    let (chain, model) = store.load(kit)?;
+    let (chain, model, last) = load(kit, &store)?;
     let mut seed = [0; 32];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
         .map_err(|_| RelayError::Entropy)?;
-    let machine = Relay::new(kit.manifest.clone(), settings, chain, unix_s(), seed);
+    let mut machine = Relay::new(kit.manifest.clone(), settings, chain, unix_s(), seed);
+    let mut result = Bytes::new();
+    if let Some((last, body)) = last {
+        machine.resume(last);
+        result = body;
+    }
     let (inputs, mut queue) = mpsc::channel(INPUTS);
     let (accumulators, accumulator) = watch::channel(None);
     let manifest = kit.manifest.clone();
@@ -85,8 +90,9 @@ pub async fn serve(
         begun: Instant::now(),
         links: BTreeMap::new(),
         accumulators,
-        result: Bytes::new(),
-        model: Arc::new(model),
+        result,
+        model,
+        restored: None,
         store: Arc::new(store),
         averaging: JoinSet::new(),
         committing: None,
@@ -119,7 +125,7 @@ pub async fn serve(
             _ = tick.tick() => Some(Event::Tick),
         };
         let Some(event) = event else { continue };
-        if driver.handle(event, &mut report) {
+        if driver.handle(event, &mut report).await {
             break;
         }
     }
@@ -140,6 +146,8 @@ struct Driver {
     result: Bytes,
     /// The global model.
     model: Arc<Vec<f32>>,
+    /// Its bytes, once a node has asked for them.
+    restored: Option<Bytes>,
     store: Arc<Store>,
     averaging: JoinSet<Average>,
     committing: Option<tokio::task::JoinHandle<()>>,
@@ -198,7 +206,7 @@ impl Driver {
         match done {
             Ok((body, root, Ok(averaged))) => {
                 self.result = body;
-                self.model = Arc::new(averaged.model.clone());
+                self.model = averaged.model.clone();
                 Some(Event::Averaged { averaged, root })
             }
             Ok((_, _, Err(refusal))) => Some(Event::Impossible(refusal)),
@@ -210,7 +218,7 @@ impl Driver {
     }
 
     /// Lets the machine decide, and does what it says. True when all rounds are done.
-    fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
+    async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
         let mut finished = false;
         for action in self.machine.handle(self.begun.elapsed(), event) {
             match action {
@@ -224,7 +232,7 @@ impl Driver {
                 Action::Collect { node, ctx, root } => self.collect(node, ctx, root),
                 Action::Average { chain, ctx, nodes } => self.average(chain, ctx, nodes),
                 Action::Discard => drop(self.accumulators.send_replace(None)),
-                Action::Commit(chain) => self.commit(chain),
+                Action::Commit(chain) => self.commit(chain).await,
                 Action::Deliver(node, outcome) => {
                     let ctx = outcome.ctx;
                     self.send(node, RelayFrame::Outcome(outcome));
@@ -232,7 +240,10 @@ impl Driver {
                 }
                 Action::Restore(node, checkpoint) => {
                     let model = checkpoint.chain.model;
-                    let body = to_le_bytes(&self.model).into();
+                    let body = self
+                        .restored
+                        .get_or_insert_with(|| to_le_bytes(&self.model).into());
+                    let body = body.clone();
                     self.send(node, RelayFrame::Checkpoint(checkpoint));
                     self.send_body(node, BulkKind::Model, model, body);
                 }
@@ -277,6 +288,7 @@ impl Driver {
         let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
         // The former result is not needed any more: whoever lacked it cannot be waited for.
         self.result = Bytes::new();
+        self.restored = None;
         self.averaging.spawn_blocking(move || {
             let body = Bytes::from(sum.take());
             let root = ChunkHashes::of(&body).root();
@@ -286,20 +298,22 @@ impl Driver {
         });
     }
 
-    fn commit(&mut self, chain: Chain) {
+    /// Keeps the result before any node gets it, since nodes that have it do not come back for it; the model that it
+    /// leads to follows behind, and can be computed again.
+    async fn commit(&mut self, chain: Chain) {
         let (store, model) = (self.store.clone(), self.model.clone());
+        if let Some(last) = self.machine.last_result().cloned() {
+            let (store, body) = (store.clone(), self.result.clone());
+            let kept = tokio::task::spawn_blocking(move || store.keep_result(&last, &body)).await;
+            log("the result", kept);
+        }
         let former = self.committing.take();
         self.committing = Some(tokio::spawn(async move {
             if let Some(former) = former {
                 let _ = former.await;
             }
             let written = tokio::task::spawn_blocking(move || store.commit(&chain, &model)).await;
-            match written {
-                Ok(Ok(())) => {}
-                // The nodes have the model too; the relay goes on.
-                Ok(Err(error)) => error!(%error, "the new model is not on disk"),
-                Err(error) => error!(%error, "the new model is not on disk"),
-            }
+            log("the new model", written);
         }));
     }
 
@@ -309,5 +323,48 @@ impl Driver {
         if let Some(committing) = self.committing.take() {
             let _ = committing.await;
         }
+    }
+}
+
+/// Where the relay stands, its model, and the last result with its bytes.
+type Loaded = (Chain, Arc<Vec<f32>>, Option<(LastResult, Bytes)>);
+
+/// Takes up what was kept. A result that was kept without its model is averaged again.
+fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
+    let (chain, model) = store.load(kit)?;
+    let model = Arc::new(model);
+    let last = match store.result(&kit.manifest) {
+        // Without it only nodes that lack the last result are worse off.
+        Err(StoreError::Damaged { path, reason }) => {
+            warn!("{} is left aside: {reason}", path.display());
+            None
+        }
+        last => last?,
+    };
+    let Some((LastResult { base, outcome }, body)) = &last else {
+        return Ok((chain, model, None));
+    };
+    if *base != chain {
+        return Ok((chain, model, last));
+    }
+    let (plan, nodes) = (kit.manifest.fixed_point(), outcome.sums.len());
+    match average(body, &model, plan, nodes, chain, outcome.ctx, outcome.root) {
+        Ok(averaged) if averaged.chain.model == outcome.model => {
+            store.commit(&averaged.chain, &averaged.model)?;
+            Ok((averaged.chain, averaged.model, last))
+        }
+        _ => {
+            warn!("the last result does not lead to its model, and is left aside");
+            Ok((chain, model, None))
+        }
+    }
+}
+
+/// A relay whose disk fails goes on: the nodes have the model too.
+fn log(what: &str, written: Result<Result<(), StoreError>, tokio::task::JoinError>) {
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error!(%error, "{what} is not on disk"),
+        Err(error) => error!(%error, "{what} is not on disk"),
     }
 }

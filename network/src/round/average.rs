@@ -1,5 +1,7 @@
 //! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on every bit.
 
+use std::sync::Arc;
+
 use fl_shaders::cpu::dequantize;
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, MeanScale, Ring, Word};
 
@@ -17,7 +19,7 @@ const PIECE: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Averaged {
     /// The next global model, in the order of the layout.
-    pub model: Vec<f32>,
+    pub model: Arc<Vec<f32>>,
     /// The state after the round.
     pub chain: Chain,
     /// Sums of the participants' counters.
@@ -88,7 +90,7 @@ pub fn average(
     };
     let chain = chain.next(ctx, root, model_hash(&model));
     Ok(Averaged {
-        model,
+        model: Arc::new(model),
         chain,
         totals,
         nodes,

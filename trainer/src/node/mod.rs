@@ -663,7 +663,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             totals,
             nodes,
         } = averaged;
-        self.model = Arc::new(model);
+        self.model = model;
         let end = self.perform(link, actions).await?;
         let report = self.close_round(link, chain, totals, nodes, took_part);
         self.local.spawn(job::evaluate(

@@ -165,7 +165,7 @@ impl Site {
                 self.node.summed(ctx, root)
             }
             Work::Average(averaged) => {
-                self.next = Some((averaged.chain, averaged.model.clone()));
+                self.next = Some((averaged.chain, averaged.model.to_vec()));
                 self.node.averaged(&averaged)
             }
             Work::Adopt(chain, model) => {
