@@ -5,11 +5,13 @@
 
 pub mod chacha20;
 mod dequantize;
+mod mask;
 mod quantize;
 mod split;
 mod sum;
 
 pub use dequantize::dequantize;
+pub use mask::mask;
 pub use quantize::{Quantized, quantize};
 pub use split::split;
 pub use sum::sum;

@@ -2,11 +2,14 @@
 //!
 //! Everything here is defined on integers, so that every CPU and every GPU obtains the same words. The modules of
 //! [`cpu`] are written plainly and *define* the result; faster code, on whatever device, must equal them word for word.
+//! The modules of [`kernel`] are the same in WGSL, for GPUs; this crate does not call one.
 
 pub mod cpu;
 mod fixed_point;
+pub mod kernel;
 mod ring;
 mod scale;
+pub mod uniform;
 mod vector;
 
 pub use fixed_point::{FixedPoint, Parameters, PlanError};

@@ -1,0 +1,163 @@
+//! The uniform buffers of the kernels, laid out as their WGSL structs. They hold keys: whoever writes them erases them.
+
+use crate::cpu::chacha20::BLOCK_WORDS;
+use crate::{InputScale, MeanScale};
+
+/// Words of a ChaCha20 key.
+const KEY_WORDS: usize = 8;
+
+/// Uniform of [`QUANTIZE`](crate::kernel::QUANTIZE): a run of coordinates, and how to encode it.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoding<'a> {
+    /// Private key of the keystream that rounds.
+    pub rounding: &'a [u8; 32],
+    /// Number, in the whole update, of the first coordinate.
+    pub first_coordinate: u64,
+    /// Number of coordinates.
+    pub coordinates: u32,
+    /// Index of the first coordinate in the bound update.
+    pub update_start: u32,
+    /// Index of its first 32-bit word in the bound vector.
+    pub vector_start: u32,
+    /// Weight, resolution and clip.
+    pub scale: InputScale,
+}
+
+/// Uniform of the kernels that combine shares: a run of blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Number, in the whole vector, of the first block.
+    pub first_block: u64,
+    /// Number of blocks.
+    pub blocks: u32,
+}
+
+/// Uniform of the kernels that combine shares: the keys of the shares.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares<'a> {
+    /// Keys of the shares to subtract.
+    pub minus: &'a [&'a [u8; 32]],
+    /// Keys of the shares to add.
+    pub plus: &'a [&'a [u8; 32]],
+}
+
+/// Uniform of [`DEQUANTIZE`](crate::kernel::DEQUANTIZE).
+#[derive(Clone, Copy, Debug)]
+pub struct Decoding {
+    /// Number of coordinates.
+    pub coordinates: u32,
+    /// Resolution and total weight.
+    pub scale: MeanScale,
+}
+
+impl Encoding<'_> {
+    /// Size in bytes.
+    pub const BYTES: u64 = 80;
+
+    /// Number of threads that encode the run: one for each block of the rounding keystream that it touches.
+    pub fn threads(&self) -> u32 {
+        let words = u64::from(self.skip()) + u64::from(self.coordinates);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 2^28 + 1")]
+        let threads = words.div_ceil(BLOCK_WORDS as u64) as u32;
+        threads
+    }
+
+    /// Number of words of the first block that belong to earlier coordinates.
+    fn skip(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 16")]
+        let skip = (self.first_coordinate % BLOCK_WORDS as u64) as u32;
+        skip
+    }
+
+    /// Writes the struct to `words`.
+    ///
+    /// # Panics
+    ///
+    /// If `words` is shorter than the struct.
+    pub fn write(&self, words: &mut [u32]) {
+        let (key, rest) = words.split_at_mut(KEY_WORDS);
+        write_key(self.rounding, key);
+        let [low, high] = halves(self.first_coordinate / BLOCK_WORDS as u64);
+        rest[..9].copy_from_slice(&[
+            low,
+            high,
+            self.skip(),
+            self.coordinates,
+            self.update_start,
+            self.vector_start,
+            self.scale.mantissa,
+            self.scale.shift.cast_unsigned(),
+            self.scale.clip_bits,
+        ]);
+    }
+}
+
+impl Span {
+    /// Size in bytes.
+    pub const BYTES: u64 = 16;
+
+    /// Writes the struct to `words`.
+    ///
+    /// # Panics
+    ///
+    /// If `words` is shorter than the struct.
+    pub fn write(&self, words: &mut [u32]) {
+        let [low, high] = halves(self.first_block);
+        words[..3].copy_from_slice(&[low, high, self.blocks]);
+    }
+}
+
+impl Shares<'_> {
+    /// Most shares in one dispatch.
+    pub const MAX: usize = 128;
+    /// Size in bytes.
+    pub const BYTES: u64 = (4 * (Self::HEADER_WORDS + Self::MAX * KEY_WORDS)) as u64;
+    /// The two counts, and the padding that aligns the keys.
+    const HEADER_WORDS: usize = 4;
+
+    /// Writes the struct to `words`.
+    ///
+    /// # Panics
+    ///
+    /// If there are more shares than [`Shares::MAX`], or `words` is shorter than the struct.
+    pub fn write(&self, words: &mut [u32]) {
+        let count = |keys: &[_]| u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        let (header, keys) = words.split_at_mut(Self::HEADER_WORDS);
+        header[..2].copy_from_slice(&[count(self.minus), count(self.plus)]);
+        let slots = keys[..Self::MAX * KEY_WORDS].chunks_exact_mut(KEY_WORDS);
+        assert!(
+            self.minus.len() + self.plus.len() <= Self::MAX,
+            "one slot a key"
+        );
+        for (key, words) in self.minus.iter().chain(self.plus).zip(slots) {
+            write_key(key, words);
+        }
+    }
+}
+
+impl Decoding {
+    /// Size in bytes.
+    pub const BYTES: u64 = 12;
+
+    /// Writes the struct to `words`.
+    ///
+    /// # Panics
+    ///
+    /// If `words` is shorter than the struct.
+    pub fn write(&self, words: &mut [u32]) {
+        words[..3].copy_from_slice(&[self.coordinates, self.scale.mantissa, self.scale.shift]);
+    }
+}
+
+/// Writes a key as little-endian words.
+fn write_key(key: &[u8; 32], words: &mut [u32]) {
+    for (word, bytes) in words.iter_mut().zip(key.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+}
+
+/// The low and the high word.
+fn halves(number: u64) -> [u32; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "the halves")]
+    [number as u32, (number >> 32) as u32]
+}

@@ -1,0 +1,19 @@
+// Adds shares to a vector.
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn sum(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let block = thread_index(group, groups, local);
+    if block >= span.blocks {
+        return;
+    }
+    let number = block_after(span.first_block, block);
+    var words = load(block);
+    for (var i = 0u; i < shares.plus; i++) {
+        words = add_share(words, chacha20(shares.keys[i], number));
+    }
+    store(block, words);
+}
