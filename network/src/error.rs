@@ -76,7 +76,7 @@ pub enum ManifestError {
         nodes: usize,
         /// Least number that a round takes.
         min_nodes: u32,
-        /// Greatest number that the fixed-point plan allows.
+        /// Greatest number that the fixed-point plan and the scheme allow.
         nodes_max: u32,
     },
     /// The same name or key twice, or an unusable name.

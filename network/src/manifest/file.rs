@@ -13,6 +13,8 @@ use crate::identity::{NodeId, PublicKey};
 const PROTOCOL: &str = "smpcfl/1";
 const SUITE: u16 = 1;
 const MAX_NAME_BYTES: usize = 64;
+/// The keys of all nodes travel in one message, and everyone seals to everyone.
+const MAX_PEER_NODES: u32 = 1000;
 const MAX_PARAMETERS: u64 = 1 << 32;
 
 /// A manifest as it stands in `manifest.toml`.
@@ -310,7 +312,7 @@ impl ManifestFile {
 
     /// Checks the nodes.
     pub(super) fn roster(&self) -> Result<BTreeMap<NodeId, Member>, ManifestError> {
-        let nodes_max = self.fixed_point.nodes_max;
+        let nodes_max = self.fixed_point.nodes_max.min(MAX_PEER_NODES);
         if self.nodes.len() < self.min_nodes as usize || self.nodes.len() > nodes_max as usize {
             let (nodes, min_nodes) = (self.nodes.len(), self.min_nodes);
             return Err(ManifestError::Nodes {

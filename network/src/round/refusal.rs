@@ -210,8 +210,6 @@ pub enum Kind {
     Ack,
     /// Certified model.
     Checkpoint,
-    /// Bulk body.
-    Body,
     /// A party's word that it does not go on.
     Refused,
 }
@@ -228,7 +226,6 @@ impl std::fmt::Display for Kind {
             Self::Outcome => "result",
             Self::Ack => "acknowledgement",
             Self::Checkpoint => "checkpoint",
-            Self::Body => "body",
             Self::Refused => "refusal",
         })
     }
