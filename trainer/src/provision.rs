@@ -22,6 +22,9 @@ use zeroize::Zeroizing;
 use crate::Layout;
 
 const SECONDS_A_DAY: u64 = 86_400;
+const AUTHORITY: &str = "authority";
+const RELAY: &str = "relay";
+const RESERVED: [&str; 2] = [AUTHORITY, RELAY];
 
 /// Why a consortium cannot be founded like this.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,9 @@ pub enum ProvisionError {
     /// A node's name is written wrongly.
     #[error("{0:?} is not a node: write NAME or NAME@ORGANISATION")]
     NodeName(String),
+    /// A node's kit would take the place of another party's.
+    #[error("a node cannot be called {0:?}, since another party's folder is; choose another name")]
+    ReservedName(String),
     /// The relay's address is not `host:port`.
     #[error(transparent)]
     Relay(#[from] LinkError),
@@ -135,6 +141,10 @@ impl Agreement {
         let mut parties = Vec::with_capacity(self.nodes.len());
         let mut tables = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
+            // Some file systems tell no upper from lower case.
+            if RESERVED.contains(&&*node.name.to_lowercase()) {
+                return Err(ProvisionError::ReservedName(node.name.clone()));
+            }
             let identity = Identity::generate()?;
             let key = identity.public_key();
             parties.push(Party {
@@ -151,7 +161,7 @@ impl Agreement {
         }
         let (certificate_pem, key_pem) = authority.issue_relay(&[host], validity)?;
         let relay = Party {
-            name: "relay".to_owned(),
+            name: RELAY.to_owned(),
             certificate_pem,
             key_pem,
         };
@@ -208,7 +218,7 @@ impl Consortium {
         if occupied {
             return Err(ProvisionError::Exists(folder.to_owned()));
         }
-        let authority = folder.join("authority");
+        let authority = folder.join(AUTHORITY);
         fs::create_dir_all(&authority).map_err(|source| FileError::write(&authority, source))?;
         let certificate = self.authority.certificate_pem();
         write_public(&authority.join("authority.pem"), certificate.as_bytes())?;

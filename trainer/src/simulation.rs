@@ -57,13 +57,19 @@ pub enum SimulationError {
     },
     /// A model cannot be initialised.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     /// No temporary folder.
     #[error("no temporary folder: {0}")]
     Folder(#[from] std::io::Error),
     /// A task died. This is a bug.
     #[error("a task failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<TrainError> for SimulationError {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
 }
 
 /// A federation to be run in this process.

@@ -547,6 +547,13 @@ impl Node {
         )?)))
     }
 
+    /// The masked sum could not be written to the outbox: it is forgotten, nothing was announced.
+    pub fn not_kept(&mut self, refusal: Refusal) -> Vec<Action> {
+        let actions = self.abandon(refusal);
+        self.phase = Phase::Idle;
+        actions
+    }
+
     /// The driver could not do what the machine asked for: the node leaves the attempt, and tells the relay why.
     ///
     /// A masked sum that is already held is kept: it may still be asked for.

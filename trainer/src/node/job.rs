@@ -66,10 +66,6 @@ impl StopFlag {
     pub(super) fn raise(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
-
-    pub(super) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// The trainer, used by one job at a time, and by as many nodes of a process as there are permits.
@@ -123,7 +119,7 @@ pub(super) async fn train(
         let mut progress = |progress| {
             // A watcher that is behind misses steps, and training does not wait for it.
             let _ = events.try_send(NodeEvent::Progress { round, progress });
-            match stop.is_raised() {
+            match stop.0.load(Ordering::Relaxed) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }

@@ -12,6 +12,9 @@ use fl_sharing::{
 
 use crate::{Evaluation, Layout};
 
+/// Shares by addressee, each sealed to its round key.
+type SealedShares = Vec<(NodeId, Vec<u8>)>;
+
 /// The seeds that this node drew for its peers in one attempt. Erased on drop.
 pub(super) struct OwnSeeds {
     ctx: Digest,
@@ -24,7 +27,7 @@ impl OwnSeeds {
         ctx: Digest,
         own: NodeId,
         peers: &[(NodeId, [u8; 32])],
-    ) -> Result<(Self, Vec<(NodeId, Vec<u8>)>), Refusal> {
+    ) -> Result<(Self, SealedShares), Refusal> {
         let failed = |error: &dyn std::fmt::Display| Refusal::CannotContribute(error.to_string());
         let mut seeds = Vec::with_capacity(peers.len());
         let mut sealed = Vec::with_capacity(peers.len());

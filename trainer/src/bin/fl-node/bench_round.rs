@@ -93,7 +93,8 @@ pub(crate) fn run(args: BenchRound) -> anyhow::Result<()> {
         }
     };
     let runtime = tokio::runtime::Runtime::new()?;
-    let ended = runtime.block_on(simulation.run(observe, fl_network::signals::stop()))?;
+    let run = async { simulation.run(observe, fl_network::signals::stop()).await };
+    let ended = runtime.block_on(run)?;
     ensure!(ended.finished && !seconds.is_empty(), "stopped");
     seconds.sort_by(f64::total_cmp);
     println!(

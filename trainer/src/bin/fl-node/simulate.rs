@@ -65,7 +65,8 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         }
     };
     let runtime = tokio::runtime::Runtime::new()?;
-    let ended = runtime.block_on(simulation.run(observe, fl_network::signals::stop()))?;
+    let run = async { simulation.run(observe, fl_network::signals::stop()).await };
+    let ended = runtime.block_on(run)?;
     let path = output.write(
         &task.model,
         &ended.model,

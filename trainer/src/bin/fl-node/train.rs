@@ -57,7 +57,8 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let mut rounds = Vec::new();
     let observe = |event| observe(&console, &manifest, &mut rounds, event);
     let runtime = tokio::runtime::Runtime::new()?;
-    let ended = runtime.block_on(participant.run(observe, fl_network::signals::stop()))?;
+    let run = async { participant.run(observe, fl_network::signals::stop()).await };
+    let ended = runtime.block_on(run)?;
     let path = output.write(
         &task.model,
         &ended.model,

@@ -1,0 +1,305 @@
+//! What a node does in an attempt: trains, offers a key, seals, masks, uploads, averages.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fl_network::client::Link;
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
+use fl_network::kit::unix_s;
+use fl_network::round::node::{Action, CompleteShares};
+use fl_network::round::{Averaged, Chain, Refusal};
+use fl_network::store::Outgoing;
+use fl_shaders::Counters;
+use fl_sharing::RoundKey;
+
+use super::{Driver, Secrets, Session};
+use crate::Evaluation;
+use crate::node::job::{self, Done, StopFlag};
+use crate::node::masking::{MaskedSum, OwnSeeds};
+use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
+
+impl<F: FnMut(NodeEvent)> Driver<F> {
+    /// Begins training, or offers the update that was kept for this model.
+    pub(super) fn train(&mut self, round: u64, attempt: u32) -> Result<Vec<Action>, NodeError> {
+        self.secrets = Secrets::default();
+        let model = self.machine.chain().model;
+        self.clock.opened.get_or_insert_with(Instant::now);
+        if self.update.as_ref().is_some_and(|(base, _)| *base == model) {
+            return self.offer(round);
+        }
+        if self.training == Some(model) {
+            return Ok(Vec::new());
+        }
+        (self.observe)(NodeEvent::Training { round, attempt });
+        self.training = Some(model);
+        self.stop_training = StopFlag::default();
+        let known = self
+            .evaluated
+            .filter(|(of, _)| *of == model)
+            .map(|(_, evaluation)| evaluation);
+        let job = job::train(
+            self.trainer.clone(),
+            round,
+            (model, self.model.clone()),
+            known,
+            self.stop_training.clone(),
+            self.events.clone(),
+        );
+        self.local.spawn(job);
+        Ok(Vec::new())
+    }
+
+    /// Draws a round key and offers to take part.
+    fn offer(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
+        let round_key = RoundKey::generate().map_err(|_| NodeError::Entropy)?;
+        let actions = self.machine.trained(round, *round_key.public(), unix_s())?;
+        self.secrets = Secrets {
+            round_key: Some(round_key),
+            seeds: None,
+        };
+        Ok(actions)
+    }
+
+    pub(super) fn seal(
+        &mut self,
+        ctx: Digest,
+        peers: &[(NodeId, [u8; 32])],
+    ) -> Result<Vec<Action>, NodeError> {
+        let begun = Instant::now();
+        let actions = match OwnSeeds::seal(ctx, self.own, peers) {
+            Ok((seeds, sealed)) => {
+                self.secrets.seeds = Some(seeds);
+                self.machine.sealed(ctx, sealed)?
+            }
+            Err(refusal) => {
+                (self.observe)(NodeEvent::Refused(refusal.clone()));
+                self.machine.abandon(refusal)
+            }
+        };
+        self.clock.sharing += begun.elapsed();
+        Ok(actions)
+    }
+
+    /// Computes the masked sum beside the loop. The secrets go with the job and are erased there.
+    pub(super) fn sum(&mut self, shares: CompleteShares) {
+        let secrets = std::mem::take(&mut self.secrets);
+        let (Some(round_key), Some(seeds)) = (secrets.round_key, secrets.seeds) else {
+            return;
+        };
+        let Some((_, update)) = self.update.clone() else {
+            return;
+        };
+        let (engine, layout) = (self.engine.clone(), self.layout.clone());
+        let (manifest, own) = (self.kit.manifest.clone(), self.own);
+        self.linked.spawn_blocking(move || {
+            let begun = Instant::now();
+            let masked = MaskedSum {
+                engine: &*engine,
+                format: manifest.fixed_point(),
+                layout: &layout,
+                own,
+                round_key,
+                seeds,
+                sealed: shares.sealed(),
+                update: &update.update,
+                examples: update.examples,
+                before: update.before,
+            }
+            .compute();
+            Done::Summed {
+                ctx: shares.ctx(),
+                masked,
+                took: begun.elapsed(),
+            }
+        });
+    }
+
+    pub(super) fn upload(&mut self, link: &Link, ctx: Digest, first_chunk: u32) {
+        let Some(outgoing) = &self.outgoing else {
+            return;
+        };
+        let (bodies, hashes, body) = (
+            link.bodies(),
+            outgoing.hashes.clone(),
+            outgoing.body.clone(),
+        );
+        self.linked.spawn(async move {
+            // A failed upload shows on the connection as well, and the relay asks again.
+            let _ = bodies.upload(ctx, first_chunk, &hashes, body).await;
+            Done::Uploaded
+        });
+    }
+
+    /// Tells the machine what a job brought back.
+    pub(super) async fn done(
+        &mut self,
+        link: &mut Link,
+        done: Done,
+    ) -> Result<Option<Session>, NodeError> {
+        match done {
+            Done::Trained {
+                round,
+                model,
+                trained,
+                took,
+            } => {
+                if self.training == Some(model) {
+                    self.training = None;
+                }
+                if model != self.machine.chain().model {
+                    return Ok(None);
+                }
+                self.clock.training += took;
+                match trained {
+                    Ok(update) => {
+                        self.evaluated = Some((model, update.before));
+                        self.update = Some((model, Arc::new(update)));
+                        (self.observe)(NodeEvent::Trained { round });
+                        if !self.machine.is_training() {
+                            return Ok(None);
+                        }
+                        let actions = self.offer(round)?;
+                        self.perform(link, actions).await
+                    }
+                    // The data or the model made this round impossible: the others go on without.
+                    Err(error) => {
+                        let refusal = Refusal::CannotContribute(error.to_string());
+                        self.refuse(link, refusal).await
+                    }
+                }
+            }
+            Done::Summed { ctx, masked, took } => {
+                self.clock.sharing += took;
+                match masked {
+                    Ok((body, hashes)) => self.summed(link, ctx, body, hashes).await,
+                    Err(refusal) => self.refuse(link, refusal).await,
+                }
+            }
+            Done::Uploaded => Ok(None),
+            Done::Averaged {
+                averaged,
+                took_part,
+                took,
+            } => {
+                self.clock.sharing += took;
+                match averaged {
+                    Ok(averaged) => self.averaged(link, averaged, took_part).await,
+                    Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
+                    Err(job::BodyError::Link(error)) => Ok(Some(Session::Lost(error))),
+                }
+            }
+            Done::Adopted { adopted } => match adopted {
+                Ok(model) => {
+                    let actions = self.machine.adopted()?;
+                    if actions.is_empty() {
+                        return Ok(None);
+                    }
+                    self.model = Arc::new(model);
+                    let round = self.machine.chain().round;
+                    (self.observe)(NodeEvent::CaughtUp { round });
+                    self.perform(link, actions).await
+                }
+                Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
+                Err(job::BodyError::Link(error)) => Ok(Some(Session::Lost(error))),
+            },
+            Done::Evaluated {
+                model,
+                report,
+                evaluation,
+            } => {
+                let local = evaluation?;
+                self.evaluated = Some((model, local));
+                (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn summed(
+        &mut self,
+        link: &mut Link,
+        ctx: Digest,
+        body: Vec<u8>,
+        hashes: ChunkHashes,
+    ) -> Result<Option<Session>, NodeError> {
+        let mut actions = self.machine.summed(ctx, hashes.root())?;
+        let keep = actions.iter().find_map(|action| match action {
+            Action::Keep(pending) => Some(pending.clone()),
+            _ => None,
+        });
+        match keep {
+            Some(pending) => {
+                self.outgoing = Some(Outgoing {
+                    pending,
+                    body: body.into(),
+                    hashes,
+                });
+            }
+            // The attempt is over already.
+            None => actions.clear(),
+        }
+        self.perform(link, actions).await
+    }
+
+    async fn averaged(
+        &mut self,
+        link: &mut Link,
+        averaged: Averaged,
+        took_part: bool,
+    ) -> Result<Option<Session>, NodeError> {
+        let actions = self.machine.averaged(&averaged)?;
+        if actions.is_empty() {
+            return Ok(None);
+        }
+        let Averaged {
+            model,
+            chain,
+            totals,
+            nodes,
+        } = averaged;
+        self.model = model;
+        let end = self.perform(link, actions).await?;
+        let report = self.close_round(link, chain, totals, nodes, took_part);
+        self.local.spawn(job::evaluate(
+            self.trainer.clone(),
+            (chain.model, self.model.clone()),
+            Box::new(report),
+        ));
+        Ok(end)
+    }
+
+    fn close_round(
+        &mut self,
+        link: &Link,
+        chain: Chain,
+        totals: Counters,
+        nodes: u32,
+        took_part: bool,
+    ) -> RoundReport {
+        let clock = std::mem::take(&mut self.clock);
+        let total = clock
+            .opened
+            .map(|opened| opened.elapsed())
+            .unwrap_or_default();
+        let bytes = link.bytes();
+        self.clock.counted = bytes;
+        let network = total
+            .saturating_sub(clock.training)
+            .saturating_sub(clock.sharing);
+        RoundReport {
+            round: chain.round,
+            nodes,
+            took_part,
+            totals,
+            local: Evaluation::default(),
+            times: RoundTimes {
+                training: clock.training,
+                sharing: clock.sharing,
+                network,
+            },
+            bytes_up: bytes.sent.saturating_sub(clock.counted.sent),
+            bytes_down: bytes.received.saturating_sub(clock.counted.received),
+        }
+    }
+}

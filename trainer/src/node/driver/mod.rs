@@ -1,0 +1,366 @@
+//! The node's loop: keeps a connection to the relay, listens, and carries out what the machine decides.
+
+mod attempt;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fl_network::client::{Link, LinkError};
+use fl_network::digest::Digest;
+use fl_network::identity::NodeId;
+use fl_network::kit::{Kit, unix_s};
+use fl_network::quic::ConnectionBytes;
+use fl_network::round::Refusal;
+use fl_network::round::node::{Action, Node};
+use fl_network::store::{Outgoing, Store, StoreError};
+use fl_sharing::{Engine, RoundKey};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::job::{self, Done, SharedTrainer, StopFlag, Update};
+use super::masking::OwnSeeds;
+use super::{Ended, NodeError, NodeEvent, Participant, RoundReport};
+use crate::{Evaluation, Layout};
+
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// Progress reports that may wait to be shown.
+const EVENTS: usize = 64;
+
+/// Secrets of the attempt under way.
+#[derive(Default)]
+struct Secrets {
+    round_key: Option<RoundKey>,
+    seeds: Option<OwnSeeds>,
+}
+
+/// Times and bytes of the round under way.
+#[derive(Default)]
+struct RoundClock {
+    opened: Option<Instant>,
+    training: Duration,
+    sharing: Duration,
+    /// Bytes of the connection at the end of the last round.
+    counted: ConnectionBytes,
+}
+
+pub(super) struct Driver<F> {
+    own: NodeId,
+    kit: Kit,
+    machine: Node,
+    store: Store,
+    engine: Arc<dyn Engine>,
+    layout: Arc<Layout>,
+    trainer: SharedTrainer,
+    relay: Option<SocketAddr>,
+    /// The global model of the machine's chain.
+    model: Arc<Vec<f32>>,
+    /// Its evaluation on the local test data.
+    evaluated: Option<(Digest, Evaluation)>,
+    /// The update trained from a model, kept over attempts.
+    update: Option<(Digest, Arc<Update>)>,
+    secrets: Secrets,
+    outgoing: Option<Outgoing>,
+    /// Training and evaluation, which outlive a connection.
+    local: JoinSet<Done>,
+    /// Masking and transfers, which do not.
+    linked: JoinSet<Done>,
+    stop_training: StopFlag,
+    /// Model that is being trained from.
+    training: Option<Digest>,
+    clock: RoundClock,
+    events: mpsc::Sender<NodeEvent>,
+    observe: F,
+}
+
+/// How one connection has ended.
+enum Session {
+    Lost(LinkError),
+    TurnedAway(Refusal),
+    Finished,
+    Stopped,
+}
+
+impl<F: FnMut(NodeEvent)> Driver<F> {
+    /// Takes up what the participant remembers. The receiver carries progress from training's thread.
+    pub(super) fn new(
+        participant: Participant,
+        mut observe: F,
+    ) -> Result<(Self, mpsc::Receiver<NodeEvent>), NodeError> {
+        let kit = participant.kit;
+        let identity = kit.node_identity()?.clone();
+        check_layout(&kit, participant.trainer.layout())?;
+        let (chain, model) = participant.store.load(&kit)?;
+        let sent = participant.store.sent()?;
+        let outgoing = match participant.store.outgoing(&kit.manifest, &chain) {
+            Ok(outgoing) => outgoing,
+            // Without it this node cannot complete that attempt; the relay will have it begun again.
+            Err(StoreError::Damaged { reason, .. }) => {
+                observe(NodeEvent::OutboxLost { reason });
+                participant.store.forget()?;
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if outgoing.is_some() {
+            observe(NodeEvent::Resumed {
+                round: chain.round + 1,
+            });
+        }
+        let pending = outgoing.as_ref().map(|outgoing| outgoing.pending.clone());
+        let machine = Node::new(kit.manifest.clone(), identity, chain, sent, pending);
+        let layout = participant.trainer.layout().clone();
+        let (events, progress) = mpsc::channel(EVENTS);
+        let driver = Driver {
+            own: kit.id(),
+            kit,
+            machine,
+            store: participant.store,
+            engine: participant.engine,
+            layout: Arc::new(layout),
+            trainer: SharedTrainer::new(participant.trainer, participant.training),
+            relay: participant.relay,
+            model: Arc::new(model),
+            evaluated: None,
+            update: None,
+            secrets: Secrets::default(),
+            outgoing,
+            local: JoinSet::new(),
+            linked: JoinSet::new(),
+            stop_training: StopFlag::default(),
+            training: None,
+            clock: RoundClock::default(),
+            events,
+            observe,
+        };
+        Ok((driver, progress))
+    }
+
+    /// Runs until all rounds are done, or until `stop` completes.
+    pub(super) async fn run(
+        mut self,
+        mut progress: mpsc::Receiver<NodeEvent>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Ended, NodeError> {
+        tokio::pin!(stop);
+        let mut retry = FIRST_RETRY;
+        loop {
+            let connected = tokio::select! {
+                connected = Link::connect(&self.kit, self.relay) => connected,
+                () = &mut stop => return Ok(self.end(false).await),
+            };
+            let session = match connected {
+                Ok(mut link) => {
+                    let session = self.session(&mut link, &mut progress, stop.as_mut()).await;
+                    self.machine.disconnected();
+                    self.secrets = Secrets::default();
+                    self.linked = JoinSet::new();
+                    let reason = match &session {
+                        Ok(Session::Finished) => "all rounds are done",
+                        _ => "the node stops",
+                    };
+                    if !matches!(session, Ok(Session::Lost(_))) {
+                        link.close(reason).await;
+                    } else {
+                        retry = FIRST_RETRY;
+                    }
+                    session?
+                }
+                Err(error) => Session::Lost(error),
+            };
+            let reason = match session {
+                Session::Finished => return Ok(self.end(true).await),
+                Session::Stopped => return Ok(self.end(false).await),
+                Session::TurnedAway(refusal) if is_final(&refusal) => {
+                    return Err(NodeError::TurnedAway(refusal));
+                }
+                Session::Lost(error) if error.is_final() => return Err(NodeError::Link(error)),
+                Session::TurnedAway(refusal) => refusal.to_string(),
+                Session::Lost(error) => error.to_string(),
+            };
+            (self.observe)(NodeEvent::Disconnected {
+                reason,
+                retry_in: retry,
+            });
+            tokio::select! {
+                () = tokio::time::sleep(retry) => {}
+                () = &mut stop => return Ok(self.end(false).await),
+            }
+            retry = (2 * retry).min(LAST_RETRY);
+        }
+    }
+
+    /// Stops training, and shows what is still to be shown.
+    async fn end(mut self, finished: bool) -> Ended {
+        self.stop_training.raise();
+        while let Some(done) = self.local.join_next().await {
+            if let Ok(Done::Evaluated {
+                report,
+                evaluation: Ok(local),
+                ..
+            }) = done
+            {
+                (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
+            }
+        }
+        Ended {
+            round: self.machine.chain().round,
+            model: self.model,
+            finished,
+        }
+    }
+
+    /// Serves one connection until it ends.
+    async fn session(
+        &mut self,
+        link: &mut Link,
+        progress: &mut mpsc::Receiver<NodeEvent>,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Session, NodeError> {
+        self.clock.counted = ConnectionBytes::default();
+        let actions = self.machine.connected()?;
+        if let Some(end) = self.perform(link, actions).await? {
+            return Ok(end);
+        }
+        // A refusal by the relay's TLS arrives only with the first answer, so say so after that.
+        let mut greeted = false;
+        loop {
+            let end = tokio::select! {
+                () = stop.as_mut() => Some(Session::Stopped),
+                Some(event) = progress.recv() => {
+                    (self.observe)(event);
+                    None
+                }
+                Some(done) = self.local.join_next(), if !self.local.is_empty() => {
+                    self.done(link, done?).await?
+                }
+                Some(done) = self.linked.join_next(), if !self.linked.is_empty() => {
+                    self.done(link, done?).await?
+                }
+                frame = link.recv() => match frame {
+                    Err(error) => Some(Session::Lost(error)),
+                    Ok(frame) => {
+                        if !greeted {
+                            greeted = true;
+                            (self.observe)(NodeEvent::Connected);
+                        }
+                        match self.machine.handle(frame, unix_s()) {
+                            Ok(actions) => self.perform(link, actions).await?,
+                            Err(refusal) => self.refuse(link, refusal).await?,
+                        }
+                    }
+                },
+            };
+            // Training goes on over attempts and connections, but not for a model that is history.
+            let current = self.machine.chain().model;
+            if self.training.is_some_and(|model| model != current) {
+                self.stop_training.raise();
+            }
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// The machine does not accept what the relay sent: both sides show why.
+    async fn refuse(
+        &mut self,
+        link: &mut Link,
+        refusal: Refusal,
+    ) -> Result<Option<Session>, NodeError> {
+        (self.observe)(NodeEvent::Refused(refusal.clone()));
+        let actions = self.machine.abandon(refusal);
+        self.perform(link, actions).await
+    }
+
+    /// Carries out what the machine decided, in order.
+    async fn perform(
+        &mut self,
+        link: &mut Link,
+        actions: Vec<Action>,
+    ) -> Result<Option<Session>, NodeError> {
+        let mut queue = std::collections::VecDeque::from(actions);
+        while let Some(action) = queue.pop_front() {
+            match action {
+                Action::Send(frame) => {
+                    if let Err(error) = link.send(&frame).await {
+                        return Ok(Some(Session::Lost(error)));
+                    }
+                }
+                Action::Train { round, attempt, .. } => {
+                    queue.extend(self.train(round, attempt)?);
+                }
+                Action::Seal { ctx, peers } => queue.extend(self.seal(ctx, &peers)?),
+                Action::Sum(shares) => self.sum(shares),
+                Action::Keep(pending) => {
+                    let Some(outgoing) = &mut self.outgoing else {
+                        continue;
+                    };
+                    outgoing.pending = pending;
+                    // On a full disk the node steps back before anything is announced.
+                    if let Err(error) = self.store.keep(&outgoing.pending, &outgoing.body) {
+                        self.outgoing = None;
+                        let refusal = Refusal::CannotContribute(error.to_string());
+                        (self.observe)(NodeEvent::Refused(refusal.clone()));
+                        queue = self.machine.not_kept(refusal).into();
+                    }
+                }
+                Action::Record(sent) => self.store.record(&sent)?,
+                Action::Upload { ctx, first_chunk } => self.upload(link, ctx, first_chunk),
+                Action::Average(outcome) => {
+                    let (bodies, model) = (link.bodies(), self.model.clone());
+                    let manifest = self.kit.manifest.clone();
+                    self.linked
+                        .spawn(job::average(bodies, outcome, model, manifest, self.own));
+                }
+                Action::Adopt(checkpoint) => {
+                    self.linked.spawn(job::adopt(link.bodies(), checkpoint));
+                }
+                Action::Commit(chain) => {
+                    self.store.commit(&chain, &self.model)?;
+                    self.store.forget()?;
+                    self.outgoing = None;
+                    self.update = None;
+                }
+                Action::Waiting { missing, for_s } => {
+                    let since = Duration::from_secs(for_s);
+                    (self.observe)(NodeEvent::Waiting { missing, since });
+                }
+                Action::TurnedAway(refusal) => return Ok(Some(Session::TurnedAway(refusal))),
+                Action::Finish { .. } => return Ok(Some(Session::Finished)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether there is no use in coming back.
+fn is_final(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Manifest { .. }
+            | Refusal::Stranger(_)
+            | Refusal::Expired(_)
+            | Refusal::Model { .. }
+            | Refusal::Previous { .. }
+    )
+}
+
+fn check_layout(kit: &Kit, layout: &Layout) -> Result<(), NodeError> {
+    let agreed = kit.manifest.layout();
+    let ours = layout.tensors();
+    let differs = ours
+        .iter()
+        .zip(agreed)
+        .find(|(ours, agreed)| ours.name != agreed.name || ours.shape != agreed.shape)
+        .map(|(ours, _)| ours.name.clone());
+    match differs {
+        Some(tensor) => Err(NodeError::Layout { tensor }),
+        None if ours.len() != agreed.len() => Err(NodeError::Layout {
+            tensor: "the number of tensors".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
