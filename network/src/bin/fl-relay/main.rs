@@ -37,6 +37,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         kit.node_identity().is_err(),
         "this is a node's kit; the relay needs the folder `relay` that `fl-node provision` made"
     );
+    let stop = fl_network::signals::stop();
     let min_nodes = config.min_nodes(&kit.manifest)?;
     let store = Store::open(&config.state, &kit.manifest)?;
     let server = Server::bind(config.listen(&kit.manifest)?, kit.server_tls()?)?;
@@ -54,7 +55,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
         min_nodes
     );
     let mut console = Console::new(&kit.manifest, config.json);
-    let stop = fl_network::signals::stop();
     let rounds = settings.rounds;
     let report = |report: &_| console.report(report);
     let chain = fl_network::relay::serve(&kit, server, store, settings, report, stop).await?;
