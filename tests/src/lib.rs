@@ -1,1 +1,8 @@
-//! Placeholder until the first commit of this crate.
+//! Tests of the whole: what only several crates together can show.
+//!
+//! [`deployed`] runs real processes.
+
+// What goes wrong in a harness fails the test that uses it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod deployed;

@@ -1,0 +1,154 @@
+//! A consortium in a temporary folder, and its processes.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fl_network::digest::model_hash;
+use fl_trainer::Checkpoint;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Process, fl_node, fl_relay};
+
+/// A consortium that `fl-node provision` founded.
+pub struct Consortium {
+    folder: TempDir,
+}
+
+impl Consortium {
+    /// Founds one of these nodes, joined by commas, with further flags for `provision`.
+    pub fn found(nodes: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = fl_node();
+        command
+            .current_dir(&folder)
+            .args(["provision", "--nodes", nodes, "--relay", "localhost:4433"])
+            .args(["--out", "consortium"])
+            .args(flags);
+        Process::start("provision", command).ended().succeeded();
+        Self { folder }
+    }
+
+    /// The temporary folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The kit of a node or of `relay`.
+    pub fn kit(&self, party: &str) -> PathBuf {
+        self.path().join("consortium").join(party)
+    }
+
+    /// What a party remembers between restarts.
+    pub fn state(&self, party: &str) -> PathBuf {
+        self.kit(party).join("state")
+    }
+
+    /// A node's results.
+    pub fn out(&self, node: &str) -> PathBuf {
+        self.path().join("out").join(node)
+    }
+
+    /// `fl-relay serve`, to be run or to be given more flags.
+    pub fn serve(&self, flags: &[&str]) -> Command {
+        let mut command = fl_relay();
+        command
+            .current_dir(&self.folder)
+            .args(["serve", "--kit"])
+            .arg(self.kit("relay"))
+            .args(flags);
+        command
+    }
+
+    /// Starts the relay on a port that the system chooses. Gives its address too.
+    pub fn relay(&self, flags: &[&str]) -> (Process, SocketAddr) {
+        self.relay_at("127.0.0.1:0".parse().unwrap(), flags)
+    }
+
+    /// Starts the relay on an address, and waits until it listens.
+    pub fn relay_at(&self, address: SocketAddr, flags: &[&str]) -> (Process, SocketAddr) {
+        let mut command = self.serve(flags);
+        command.arg("--listen").arg(address.to_string());
+        let relay = Process::start("relay", command);
+        let line = relay.line(" rounds on ");
+        let address = line.split(" rounds on ").nth(1).unwrap();
+        let address = address.split(' ').next().unwrap().parse().unwrap();
+        (relay, address)
+    }
+
+    /// `fl-node train`, to be run or to be given more flags.
+    pub fn train(&self, node: &str, relay: SocketAddr, data: &str) -> Command {
+        let mut command = fl_node();
+        command
+            .current_dir(&self.folder)
+            .args(["train", "--data", data, "--kit"])
+            .arg(self.kit(node))
+            .arg("--out")
+            .arg(self.out(node))
+            .args(["--relay", &relay.to_string()]);
+        command
+    }
+
+    /// Starts a node.
+    pub fn node(&self, node: &str, relay: SocketAddr, data: &str) -> Process {
+        Process::start(node, self.train(node, relay, data))
+    }
+
+    /// A node's `run.json`.
+    pub fn run(&self, node: &str) -> Value {
+        let text = fs::read_to_string(self.out(node).join("run.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// What a party stands at: `state.json`, if it is there.
+    pub fn stands(&self, party: &str) -> Option<Value> {
+        let text = fs::read_to_string(self.state(party).join("state.json")).ok()?;
+        Some(serde_json::from_str(&text).unwrap())
+    }
+
+    /// Checks that all `nodes` hold the very model that the relay has after `round`.
+    ///
+    /// # Panics
+    /// If not.
+    #[track_caller]
+    pub fn assert_one_model(&self, nodes: &[&str], round: u64) {
+        let stands = self.stands("relay").unwrap();
+        assert_eq!(stands["round"], round, "the relay");
+        let file = format!("model-{round}.f32");
+        let relays = fs::read(self.state("relay").join(&file)).unwrap();
+        let first = fs::read(self.out(nodes[0]).join("global.safetensors")).unwrap();
+        for node in nodes {
+            assert_eq!(self.stands(node).as_ref(), Some(&stands), "{node}");
+            let path = self.out(node).join("global.safetensors");
+            assert!(
+                fs::read(&path).unwrap() == first,
+                "{node}'s file is another"
+            );
+            let model = Checkpoint::read(&path).unwrap();
+            assert_eq!(model.round, round, "{node}");
+            let parameters = model
+                .parameters
+                .iter()
+                .flat_map(|value| value.to_le_bytes());
+            assert!(
+                parameters.eq(relays.iter().copied()),
+                "{node}'s model is another"
+            );
+            assert_eq!(
+                stands["model"],
+                model_hash(&model.parameters).to_hex(),
+                "{node}"
+            );
+            assert!(
+                fs::read(self.state(node).join(&file)).unwrap() == relays,
+                "{node}"
+            );
+            assert!(
+                !self.state(node).join("outbox.bin").exists(),
+                "{node}'s outbox"
+            );
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The text of `--help` of every command. `UPDATE_SNAPSHOTS=1` writes the snapshots anew.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fl_tests::deployed::{Process, fl_node, fl_relay};
+
+#[test]
+fn the_help_of_fl_node_is_as_it_was_agreed() {
+    compare("fl-node", fl_node);
+}
+
+#[test]
+fn the_help_of_fl_relay_is_as_it_was_agreed() {
+    compare("fl-relay", fl_relay);
+}
+
+#[test]
+fn both_programs_tell_their_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (name, program) in [
+        ("fl-node", fl_node as fn() -> Command),
+        ("fl-relay", fl_relay),
+    ] {
+        let mut command = program();
+        command.arg("--version");
+        let ended = Process::start(name, command).ended().succeeded();
+        assert_eq!(ended.stdout, [format!("{name} {version}")]);
+    }
+}
+
+/// Compares the help of the program, and of each command that it lists, with the snapshots.
+fn compare(name: &str, program: fn() -> Command) {
+    let help = |command: Option<&str>| {
+        let mut process = program();
+        process.env("COLUMNS", "100").args(command).arg("--help");
+        let ended = Process::start(name, process).ended().succeeded();
+        ended.stdout.join("\n") + "\n"
+    };
+    let all = help(None);
+    check(name, &all);
+    let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    // A description that goes on in the next line is indented further.
+    let commands = commands.filter(|line| !line.starts_with("   "));
+    let commands: Vec<_> = commands
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 1, "{all}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        check(&format!("{name}-{command}"), &help(Some(command)));
+    }
+}
+
+#[track_caller]
+fn check(name: &str, found: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots");
+    let path = folder.join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        return fs::write(path, found).unwrap();
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        expected == found,
+        "the help of {name} differs from its snapshot; if that is meant, set UPDATE_SNAPSHOTS=1\n{found}"
+    );
+}

@@ -1,0 +1,112 @@
+//! One relay and several nodes, each a process of its own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use fl_tests::deployed::{Consortium, Process, data, files_under, fl_node};
+
+const NODES: [&str; 3] = ["a", "b", "c"];
+
+#[test]
+fn three_nodes_train_one_model_and_every_line_of_json_is_an_object() {
+    let consortium = Consortium::found("a,b,c", &[]);
+    let (relay, address) = consortium.relay(&["--rounds", "3", "--json"]);
+    let nodes = NODES.map(|node| {
+        let mut train = consortium.train(node, address, "digits");
+        train.arg("--json");
+        Process::start(node, train)
+    });
+    let nodes = nodes.map(|node| node.ended().succeeded());
+    let relay = relay.ended().succeeded();
+
+    consortium.assert_one_model(&NODES, 3);
+    let rounds = relay.json();
+    assert_eq!(rounds.len(), 3, "{}", relay.text());
+    let model = &consortium.stands("relay").unwrap()["model"];
+    assert_eq!(&rounds[2]["model"], model);
+    for (index, round) in rounds.iter().enumerate() {
+        assert_eq!(round["round"], index + 1);
+        assert_eq!(
+            (&round["nodes"], &round["attempts"]),
+            (&3.into(), &1.into())
+        );
+        // Each node splits the same 1,797 digits.
+        assert_eq!(round["examples"], 3 * 1438);
+    }
+    for (name, node) in NODES.iter().zip(&nodes) {
+        let lines = node.json();
+        let run = consortium.run(name);
+        assert_eq!(run["finished"], true);
+        assert_eq!(run["rounds"].as_array(), Some(&lines), "{name}");
+        assert_eq!(lines.len(), 3, "{name}");
+        assert!(
+            lines[2]["accuracy"].as_f64().unwrap() > 0.93,
+            "{}",
+            node.text()
+        );
+        assert!(
+            lines
+                .iter()
+                .all(|line| line["bytes_up"].as_u64() > Some(20_000))
+        );
+    }
+}
+
+#[test]
+fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate() {
+    let patients = data::patients();
+    let slice = |from: usize, to: usize| {
+        // Interleaved, since the file is in no order that a slice could rely on.
+        let part = (0..patients.len()).filter(move |index| (from..to).contains(&(index % 20)));
+        part.map(|index| &patients[index]).collect::<Vec<_>>()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let sample = data::csv(folder.path(), "sample.csv", slice(0, 2));
+    let sample = folder.path().join(sample);
+    let consortium = Consortium::found("a,b,c", &["--data", sample.to_str().unwrap()]);
+    let parts = [slice(0, 10), slice(10, 14), slice(14, 16)];
+    let (relay, address) = consortium.relay(&["--rounds", "3", "--json"]);
+    let nodes = NODES.iter().zip(parts).map(|(node, part)| {
+        let data = data::csv(consortium.path(), &format!("{node}.csv"), part);
+        consortium.node(node, address, &data)
+    });
+    for node in nodes.collect::<Vec<_>>() {
+        node.ended().succeeded();
+    }
+    let relay = relay.ended().succeeded();
+    consortium.assert_one_model(&NODES, 3);
+    // Four fifths of 285, 116 and 57 patients.
+    let examples = relay.json()[0]["examples"].as_u64().unwrap();
+    assert!((360..=372).contains(&examples), "{examples}");
+
+    data::csv(consortium.path(), "held-out.csv", slice(16, 20));
+    let mut evaluate = fl_node();
+    evaluate
+        .current_dir(consortium.path())
+        .args(["evaluate", "--data", "held-out.csv", "--json", "--model"])
+        .arg(consortium.out("b").join("global.safetensors"));
+    let evaluated = Process::start("evaluate", evaluate).ended().succeeded();
+    let [line] = &evaluated.json()[..] else {
+        panic!("{}", evaluated.text());
+    };
+    assert_eq!(line["examples"], slice(16, 20).len());
+    assert_eq!(line["model_round"], 3);
+    assert!(line["accuracy"].as_f64().unwrap() > 0.92, "{line}");
+}
+
+#[test]
+fn private_keys_stand_in_their_own_files_which_only_their_owner_can_read() {
+    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let files = files_under(&consortium.path().join("consortium"));
+    let mut keys = 0;
+    for path in &files {
+        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = fs::read(path).unwrap();
+        let key = text.windows(11).any(|part| part == b"PRIVATE KEY");
+        assert_eq!(key, name.ends_with("key.pem"), "{name}");
+        assert!(!key || mode == 0o600, "{}: {mode:o}", path.display());
+        keys += usize::from(key);
+    }
+    assert_eq!(keys, 5, "three nodes, the relay, the authority");
+}

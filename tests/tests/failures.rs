@@ -1,0 +1,277 @@
+//! Nodes, relays and networks that fail in the middle of a run.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fl_tests::deployed::{Consortium, Ended, Process, Proxy, Signal, data, wait_until};
+use tempfile::TempDir;
+
+const NODES: [&str; 3] = ["a", "b", "c"];
+
+/// A consortium that trains long enough for something to happen meanwhile: some seconds a round.
+fn slow(nodes: &str) -> Consortium {
+    Consortium::found(nodes, &["--local-epochs", "30"])
+}
+
+/// A consortium with a body of 10 MB, and the folder of its data.
+fn large() -> (Consortium, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    data::images(folder.path(), 20, 200);
+    let path = folder.path().to_str().unwrap();
+    let flags = ["--data", path, "--model", "mlp", "--local-epochs", "1"];
+    // Steps that keep 40,000 inputs from blowing the model up.
+    let consortium = Consortium::found(
+        "a,b,c",
+        &[&flags[..], &["--learning-rate", "0.00001"]].concat(),
+    );
+    (consortium, folder)
+}
+
+#[test]
+fn a_round_is_redone_without_a_node_lost_before_its_sum_and_the_node_catches_up_later() {
+    let consortium = slow("a,b,c,d");
+    let (relay, address) = consortium.relay(&["--rounds", "5", "--json"]);
+    let line = Proxy::to(address);
+    let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
+    let lost = consortium.node("d", line.address, "digits");
+    // Its keys still get through, so that it is counted in; the bundle of all keys does not reach it.
+    lost.line("round 1: training");
+    line.down.cut_after(0);
+    let participants = relay.line(" take part");
+    lost.kill();
+    assert!(
+        participants.contains("round 1: ") && participants.contains('d'),
+        "{participants}"
+    );
+    assert!(!consortium.state("d").join("outbox.bin").exists());
+    relay.line("round 1, attempt 1 is abandoned for want of d");
+    relay.line("round 1, attempt 2: 3 nodes are asked to train");
+    let back = consortium.node("d", address, "digits");
+    for node in nodes.into_iter().chain([back]) {
+        node.ended().succeeded();
+    }
+    let relay = relay.ended().succeeded();
+    let rounds = relay.json();
+    assert_eq!(rounds.len(), 5);
+    assert_eq!(
+        (&rounds[0]["attempts"], &rounds[0]["nodes"]),
+        (&2.into(), &3.into())
+    );
+    assert_eq!(
+        (&rounds[4]["attempts"], &rounds[4]["nodes"]),
+        (&1.into(), &4.into())
+    );
+    consortium.assert_one_model(&["a", "b", "c", "d"], 5);
+}
+
+#[test]
+fn a_node_killed_during_its_upload_sends_the_same_bytes_and_the_round_completes() {
+    let (consortium, folder) = large();
+    let data = folder.path().to_str().unwrap();
+    let (relay, address) = consortium.relay(&["--rounds", "2", "--json"]);
+    let others = ["a", "b"].map(|node| consortium.node(node, address, data));
+    let line = Proxy::to(address);
+    // All messages of a round are a few kilobytes: this is a third of the body.
+    line.up.cut_after(3_400_000);
+    let killed = consortium.node("c", line.address, data);
+    line.up.wait_for_cut();
+    killed.kill();
+    let outbox = consortium.state("c").join("outbox.bin");
+    let before = fs::read(&outbox).unwrap();
+    assert!(before.len() > 10_000_000);
+
+    let back = consortium.node("c", line.address, data);
+    back.line("the masked sum of round 1 is still in the outbox");
+    assert!(
+        fs::read(&outbox).unwrap() == before,
+        "other bytes than before"
+    );
+    line.up.mend();
+    back.line("round 2: training");
+    for node in others.into_iter().chain([back]) {
+        node.ended().succeeded();
+    }
+    let relay = relay.ended().succeeded();
+    // The relay accepts only chunks that lead to the root signed before the loss.
+    assert_eq!(relay.json()[0]["attempts"], 1, "{}", relay.text());
+    assert_eq!(relay.json()[0]["nodes"], 3);
+    consortium.assert_one_model(&NODES, 2);
+}
+
+#[test]
+fn the_run_waits_for_a_node_that_it_needs_and_says_for_whom() {
+    let consortium = slow("a,b,c");
+    let (relay, address) = consortium.relay(&["--rounds", "3"]);
+    let others = ["a", "b"].map(|node| consortium.node(node, address, "digits"));
+    let lost = consortium.node("c", address, "digits");
+    lost.line("round 2: training");
+    lost.kill();
+    relay.line("c is gone");
+    relay.line("waiting for c, for ");
+    for node in &others {
+        node.line("the relay waits for c, for ");
+    }
+    let back = consortium.node("c", address, "digits");
+    for node in others.into_iter().chain([back, relay]) {
+        node.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 3);
+}
+
+#[test]
+fn signals_end_everything_cleanly_and_a_restart_finishes_the_run() {
+    let consortium = slow("a,b,c");
+    let rounds = ["--rounds", "5"];
+    let (relay, address) = consortium.relay(&rounds);
+    let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
+    relay.line("round 3, attempt 1: 3 nodes are asked to train");
+    for node in &nodes {
+        node.line("round 3: training");
+    }
+    let begun = Instant::now();
+    let signals = [Signal::INT, Signal::TERM, Signal::INT];
+    for (node, signal) in nodes.iter().zip(signals) {
+        node.signal(signal);
+    }
+    for (name, node) in NODES.iter().zip(nodes) {
+        let node = node.ended().succeeded();
+        assert!(
+            node.stdout
+                .last()
+                .unwrap()
+                .starts_with("stopped after round 2"),
+            "{}",
+            node.text()
+        );
+        assert_eq!(consortium.run(name)["finished"], false);
+    }
+    relay.signal(Signal::TERM);
+    let relay = relay.ended().succeeded();
+    assert!(
+        relay
+            .stderr
+            .last()
+            .unwrap()
+            .contains("stopped after round 2 of 5"),
+        "{}",
+        relay.text()
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        begun.elapsed()
+    );
+    consortium.assert_one_model(&NODES, 2);
+
+    finish(&consortium, address, &rounds);
+    consortium.assert_one_model(&NODES, 5);
+}
+
+/// Starts everything again, on the same port.
+fn finish(consortium: &Consortium, address: SocketAddr, rounds: &[&str]) -> Vec<Ended> {
+    let (relay, _) = consortium.relay_at(address, rounds);
+    let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
+    let all = nodes.into_iter().chain([relay]);
+    all.map(|process| process.ended().succeeded()).collect()
+}
+
+#[test]
+fn ctrl_c_ends_a_relay_that_nodes_are_connected_to_and_they_come_back_to_it() {
+    let consortium = slow("a,b,c");
+    let rounds = ["--rounds", "3"];
+    let (relay, address) = consortium.relay(&rounds);
+    let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
+    relay.line("round 2, attempt 1: 3 nodes are asked to train");
+    relay.signal(Signal::INT);
+    relay.ended().succeeded();
+    for node in &nodes {
+        node.line("no connection to the relay: ");
+    }
+    let (relay, _) = consortium.relay_at(address, &rounds);
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 3);
+}
+
+#[test]
+fn nodes_come_back_to_a_relay_that_was_killed_and_the_run_completes() {
+    let consortium = slow("a,b,c");
+    let rounds = ["--rounds", "3"];
+    let (relay, address) = consortium.relay(&rounds);
+    let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
+    relay.line("round 2, attempt 1: 3 nodes are asked to train");
+    relay.kill();
+    let (relay, _) = consortium.relay_at(address, &rounds);
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 3);
+}
+
+#[test]
+fn a_relay_killed_before_its_result_was_delivered_still_has_it_after_a_restart() {
+    let (consortium, folder) = large();
+    let data = folder.path().to_str().unwrap();
+    let rounds = ["--rounds", "2"];
+    let (relay, address) = consortium.relay(&rounds);
+    let lines = NODES.map(|_| Proxy::to(address));
+    let nodes = NODES.iter().zip(&lines).map(|(node, line)| {
+        // A tenth of a result, and all messages.
+        line.down.cut_after(1_000_000);
+        consortium.node(node, line.address, data)
+    });
+    let nodes: Vec<_> = nodes.collect();
+    relay.line("round 1 is complete");
+    wait_until("state of the relay", || {
+        consortium.stands("relay").is_some()
+    });
+    relay.kill();
+    assert!(NODES.iter().all(|node| consortium.stands(node).is_none()));
+    lines.iter().for_each(|line| line.down.mend());
+    let (relay, _) = consortium.relay_at(address, &rounds);
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 2);
+}
+
+#[test]
+fn a_node_that_lost_its_outbox_begins_the_round_again_with_the_same_participants() {
+    let (consortium, folder) = large();
+    let data = folder.path().to_str().unwrap();
+    let (relay, address) = consortium.relay(&["--rounds", "1", "--json"]);
+    let others = ["a", "b"].map(|node| consortium.node(node, address, data));
+    let line = Proxy::to(address);
+    line.up.cut_after(3_400_000);
+    let killed = consortium.node("c", line.address, data);
+    line.up.wait_for_cut();
+    killed.kill();
+    let outbox = consortium.state("c").join("outbox.bin");
+    let mut bytes = fs::read(&outbox).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&outbox, bytes).unwrap();
+
+    let back = consortium.node("c", address, data);
+    back.line("the outbox cannot be used, and is left aside: ");
+    for node in others.into_iter().chain([back]) {
+        node.ended().succeeded();
+    }
+    let relay = relay.ended().succeeded();
+    assert_eq!(relay.json()[0]["attempts"], 2, "{}", relay.text());
+    assert_eq!(relay.json()[0]["nodes"], 3);
+    consortium.assert_one_model(&NODES, 1);
+}
+
+/// Processes are killed on drop, which a test that fails relies on.
+#[test]
+fn a_dropped_process_is_gone() {
+    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let (relay, address) = consortium.relay(&[]);
+    drop(relay);
+    // The port and the lock are free again.
+    let (relay, _) = consortium.relay_at(address, &[]);
+    drop::<Process>(relay);
+}
