@@ -10,7 +10,11 @@ pub(super) struct Acks {
 }
 
 impl Acks {
-    pub(super) fn new(deadline: Duration) -> Self {
+    /// Waits as long as a download and its check may take.
+    pub(super) fn begin(session: &Session) -> Self {
+        let wait = Duration::from_secs(session.manifest.timeouts().result_s)
+            .saturating_add(session.manifest.transfer_timeout());
+        let deadline = session.after(wait);
         Self { deadline }
     }
 

@@ -128,7 +128,7 @@ impl AveragingSum {
             root,
             model: averaged.chain.model,
         };
-        session.complete(averaged.chain, outcome);
+        session.complete(averaged.chain, outcome, participants.set());
         session.report(Report::Completed(Box::new(Completed {
             round: averaged.chain.round,
             attempts,
@@ -136,9 +136,7 @@ impl AveragingSum {
             totals: averaged.totals,
             model: averaged.chain.model,
         })));
-        let wait = Duration::from_secs(session.manifest.timeouts().result_s)
-            .saturating_add(session.manifest.transfer_timeout());
-        Phase::Acks(Acks::new(session.after(wait)))
+        Phase::Acks(Acks::begin(session))
     }
 
     /// The sum is impossible: the same participants have to begin again.

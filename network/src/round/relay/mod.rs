@@ -224,9 +224,13 @@ impl Relay {
         self.session.last()
     }
 
-    /// Takes up the last result after a restart; one that did not lead to the relay's chain is ignored.
+    /// Takes up the last result after a restart; one that did not lead to the relay's chain is ignored. If it was the
+    /// last of all, its participants get another chance to come for it.
     pub fn resume(&mut self, last: LastResult) {
         self.session.resume(last);
+        if self.session.finished() {
+            self.phase = Phase::Acks(Acks::begin(&self.session));
+        }
     }
 
     /// Takes in what happened at `now`, and says what to do, in order.

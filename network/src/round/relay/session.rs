@@ -40,8 +40,8 @@ pub(super) struct Session {
     /// With whom these nodes have sent a sum before, as they say themselves.
     claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
     last: Option<LastResult>,
-    /// Whether the operator and the nodes were told that all rounds are done.
-    done: bool,
+    /// Participants of the last result that have not acknowledged it.
+    unserved: BTreeSet<NodeId>,
     acks: BTreeMap<NodeId, Signed<ResultAck>>,
 }
 
@@ -83,7 +83,7 @@ impl Session {
             required: None,
             claims: BTreeMap::new(),
             last: None,
-            done: false,
+            unserved: BTreeSet::new(),
             acks: BTreeMap::new(),
         }
     }
@@ -115,6 +115,9 @@ impl Session {
     pub(super) fn resume(&mut self, last: LastResult) {
         let LastResult { base, outcome } = &last;
         if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
+            let sums = outcome.sums.iter();
+            let sums = sums.filter_map(|sum| sum.verify(&self.manifest, 0).ok());
+            self.unserved = sums.map(|sum| sum.node).collect();
             self.last = Some(last);
         }
     }
@@ -208,12 +211,12 @@ impl Session {
     /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of acknowledgements,
     /// the node waits. One that is not behind after the last round is told that it was the last.
     fn catch_up(&mut self, node: NodeId) {
-        let done = self.done;
+        let finished = self.finished();
         let Some(peer) = self.here.get_mut(&node) else {
             return;
         };
         if peer.stands == self.chain {
-            if done {
+            if finished {
                 let rounds = self.chain.round;
                 self.send(node, RelayFrame::Finished { rounds });
             }
@@ -261,6 +264,7 @@ impl Session {
             self.chain
                 .check_base(round, stands.previous, stands.model)?;
             self.acks.insert(node, signed.clone());
+            self.unserved.remove(&node);
         }
         // A node that returns repeats its last acknowledgement, which says nothing new about it.
         let catching_up = false;
@@ -302,8 +306,12 @@ impl Session {
             .collect()
     }
 
-    /// Whether connected nodes still have to take the last result.
+    /// Whether nodes still have to take the last result: those that are here, and after the last round every
+    /// participant, since nobody will be there for it later.
     pub(super) fn awaits_acks(&self) -> bool {
+        if self.finished() && !self.unserved.is_empty() {
+            return true;
+        }
         let Some(last) = &self.last else { return false };
         self.here.values().any(|peer| peer.stands == last.base)
     }
@@ -384,13 +392,6 @@ impl Session {
     /// Opens an attempt, or waits until one can be opened.
     pub(super) fn open_or_gather(&mut self) -> Phase {
         if self.finished() {
-            self.done = true;
-            // Those who lack the last result are told when they have it.
-            for node in self.here() {
-                if self.here.get(&node).map(|peer| peer.stands) == Some(self.chain) {
-                    self.catch_up(node);
-                }
-            }
             self.actions.push(Action::Finish);
             return Phase::Done;
         }
@@ -463,13 +464,19 @@ impl Session {
     }
 
     /// A round is complete: the chain goes on, and everyone is told.
-    pub(super) fn complete(&mut self, next: Chain, outcome: Outcome) {
+    pub(super) fn complete(
+        &mut self,
+        next: Chain,
+        outcome: Outcome,
+        participants: BTreeSet<NodeId>,
+    ) {
         let base = std::mem::replace(&mut self.chain, next);
         self.attempt = 0;
         self.excluded.clear();
         self.required = None;
         self.claims.clear();
         self.acks.clear();
+        self.unserved = participants;
         self.actions.push(Action::Commit(next));
         self.last = Some(LastResult { base, outcome });
         for node in self.here() {

@@ -216,3 +216,19 @@ fn a_connection_that_comes_back_while_others_train_is_asked_again_for_this_attem
         (4, 1)
     );
 }
+
+#[test]
+fn a_participant_that_missed_the_last_result_of_all_can_still_come_for_it() {
+    for restart in [false, true] {
+        let mut federation = Federation::new(3, 1, 62);
+        let pause = Some(Duration::from_secs(20));
+        federation.kill = Some((1, Moment::BeforeCommit, pause));
+        assert!(federation.run(HOUR, |f| f.kill.is_none() && !f.completed.is_empty()));
+        if restart {
+            federation.restart_relay(Duration::from_secs(5), true);
+        }
+        federation.run_to_the_end();
+        federation.assert_peaceful();
+        assert!(federation.everyone_stands_with_the_relay(), "{restart}");
+    }
+}
