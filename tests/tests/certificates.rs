@@ -1,5 +1,7 @@
 //! Certificates that TLS refuses, though everything else about the node is in order.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,7 @@
 //! The text of `--help` of every command. `UPDATE_SNAPSHOTS=1` writes the snapshots anew.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

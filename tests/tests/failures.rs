@@ -1,5 +1,7 @@
 //! Nodes, relays and networks that fail in the middle of a run.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,9 +11,9 @@ use tempfile::TempDir;
 
 const NODES: [&str; 3] = ["a", "b", "c"];
 
-/// A consortium that trains long enough for something to happen meanwhile: some seconds a round.
+/// A consortium that trains long enough for something to happen meanwhile: a second a round, or some.
 fn slow(nodes: &str) -> Consortium {
-    Consortium::found(nodes, &["--local-epochs", "30"])
+    Consortium::found(nodes, &["--local-epochs", "15"])
 }
 
 /// A consortium with a body of 10 MB, and the folder of its data.
@@ -263,6 +265,30 @@ fn a_node_that_lost_its_outbox_begins_the_round_again_with_the_same_participants
     assert_eq!(relay.json()[0]["attempts"], 2, "{}", relay.text());
     assert_eq!(relay.json()[0]["nodes"], 3);
     consortium.assert_one_model(&NODES, 1);
+}
+
+#[test]
+fn a_node_that_does_not_reach_its_relay_says_so_and_ends_cleanly() {
+    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    // A port that nobody listens on, since it was the system's choice a moment ago.
+    let address = Proxy::to("127.0.0.1:9".parse().unwrap()).address;
+    let node = consortium.node("a", address, "breast-cancer");
+    let line = node.line("no connection to the relay: ");
+    assert!(
+        line.contains("no answer") && line.contains("trying again in"),
+        "{line}"
+    );
+    node.signal(Signal::INT);
+    let node = node.ended().succeeded();
+    assert!(
+        node.stdout
+            .last()
+            .unwrap()
+            .starts_with("stopped after round 0"),
+        "{}",
+        node.text()
+    );
+    assert!(consortium.out("a").join("global.safetensors").exists());
 }
 
 /// Processes are killed on drop, which a test that fails relies on.

@@ -1,5 +1,7 @@
 //! Bad data, bad settings, bad folders: each ends in an error that says what is wrong, and none in a panic.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;

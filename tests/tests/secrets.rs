@@ -1,5 +1,7 @@
 //! Private keys stay in their files.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! A whole federation in one process.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
