@@ -1,8 +1,9 @@
 //! Tests of the whole: what only several crates together can show.
 //!
-//! [`deployed`] runs real processes.
+//! [`deployed`] runs real processes, [`federation`] the same parties in one process, over a network that misbehaves.
 
 // What goes wrong in a harness fails the test that uses it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod deployed;
+pub mod federation;

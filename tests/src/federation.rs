@@ -1,0 +1,221 @@
+//! Federations in one process, for tests that look inside.
+//!
+//! [`Federation`] runs the relay and the real node drivers over real QUIC, each node behind a network of its own
+//! [`weather`](Weather). [`memory`] runs the state machines without any network and keeps every byte that the relay saw.
+
+mod engine;
+pub mod memory;
+mod trainers;
+mod weather;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use fl_network::kit::Kit;
+use fl_network::manifest::TimeoutTable;
+use fl_network::quic::Server;
+use fl_network::relay;
+use fl_network::round::relay::{Report, Settings};
+use fl_network::store::Store;
+use fl_shaders::Ring;
+use fl_sharing::Engine;
+use fl_trainer::node::{Ended, NodeEvent, Participant};
+use fl_trainer::provision::{Agreement, NodeName};
+use fl_trainer::{Layout, LocalTrainer};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+pub use engine::{Masking, RecordingEngine};
+pub use trainers::{Log, Recorded, Step, Synthetic, layout, learners, plain_mean};
+pub use weather::{Switch, Weather};
+
+/// The kits of a consortium, made and written as for a deployment.
+#[derive(Debug)]
+pub struct Kits {
+    /// The relay's.
+    pub relay: Kit,
+    /// The nodes', in the order of their names.
+    pub nodes: Vec<Kit>,
+    folder: TempDir,
+}
+
+impl Kits {
+    /// Founds a consortium of `nodes` nodes, each an organisation of its own.
+    ///
+    /// # Errors
+    /// If the numbers do not fit each other, or the disk is full.
+    pub fn found(
+        nodes: usize,
+        ring: Ring,
+        examples_max: u32,
+        layout: Layout,
+        initial: Vec<f32>,
+    ) -> Result<Self> {
+        let names: Vec<_> = (0..nodes).map(|k| format!("node-{k}")).collect();
+        let name = |name: &String| NodeName {
+            name: name.clone(),
+            organisation: format!("organisation of {name}"),
+        };
+        let agreement = Agreement {
+            name: "tests".to_owned(),
+            relay: "localhost:0".to_owned(),
+            nodes: names.iter().map(name).collect(),
+            min_nodes: 3,
+            ring,
+            examples_max,
+            layout,
+            initial,
+            task: toml::Table::new(),
+            timeouts: TimeoutTable::default(),
+            valid_days: 2,
+        };
+        let folder = tempfile::tempdir()?;
+        agreement.found()?.write(folder.path())?;
+        let kit = |name: &str| Kit::load(&folder.path().join(name));
+        let nodes = names.iter().map(|name| kit(name));
+        Ok(Self {
+            relay: kit("relay")?,
+            nodes: nodes.collect::<Result<_, _>>()?,
+            folder,
+        })
+    }
+
+    /// A consortium whose model is one tensor of zeros.
+    ///
+    /// # Errors
+    /// As [`Kits::found`].
+    pub fn of_zeros(nodes: usize, parameters: usize, examples_max: u32) -> Result<Self> {
+        let (layout, initial) = (layout(parameters)?, vec![0.0; parameters]);
+        Self::found(nodes, Ring::U32, examples_max, layout, initial)
+    }
+
+    /// The folder that holds a subfolder for each party.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// One participant of a [`Federation`].
+pub struct Member {
+    /// Its data and model.
+    pub trainer: Box<dyn LocalTrainer>,
+    /// What masks its updates.
+    pub engine: Arc<dyn Engine>,
+    /// The network between it and the relay; none is a clear sky.
+    pub weather: Option<Weather>,
+}
+
+/// A relay and its nodes over real QUIC on loopback.
+pub struct Federation {
+    /// The nodes, three or more.
+    pub members: Vec<Member>,
+    /// Ring of the shares.
+    pub ring: Ring,
+    /// The most training examples that a node has.
+    pub examples_max: u32,
+    /// Rounds, sampling and the least number of participants.
+    pub settings: Settings,
+}
+
+/// What was seen of a federation.
+#[derive(Debug)]
+pub enum Seen {
+    /// The relay reports.
+    Relay(Report),
+    /// A node reports; nodes count from 0.
+    Node(usize, NodeEvent),
+}
+
+impl Federation {
+    /// Runs all rounds. Gives how each node's part ended.
+    ///
+    /// # Errors
+    /// Whatever stopped the relay or a node.
+    pub async fn run(mut self, observe: impl FnMut(Seen)) -> Result<Vec<Ended>> {
+        let first = self.members.first_mut().context("no members")?;
+        let initial = first.trainer.initial()?;
+        let layout = first.trainer.layout().clone();
+        let nodes = self.members.len();
+        let kits = Kits::found(nodes, self.ring, self.examples_max, layout, initial)?;
+        self.run_with(&kits, |_| (), observe).await
+    }
+
+    /// Runs all rounds among the first nodes of a consortium that has more of them; `reached` is told the relay's
+    /// address, so that something else can speak for the others.
+    ///
+    /// # Errors
+    /// Whatever stopped the relay or a node.
+    pub async fn run_with(
+        self,
+        kits: &Kits,
+        reached: impl FnOnce(SocketAddr),
+        mut observe: impl FnMut(Seen),
+    ) -> Result<Vec<Ended>> {
+        let nodes = self.members.len();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::bind(loopback, kits.relay.server_tls()?)?;
+        let relay = server.local_address()?;
+        reached(relay);
+        let (events, mut seen) = mpsc::unbounded_channel();
+
+        let mut tasks = JoinSet::new();
+        let store = Store::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
+        let (kit, settings, reports) = (kits.relay.clone(), self.settings, events.clone());
+        tasks.spawn(async move {
+            // Whoever observes may have seen enough.
+            let report = |report: &Report| drop(reports.send(Seen::Relay(report.clone())));
+            relay::serve(
+                &kit,
+                server,
+                store,
+                settings,
+                report,
+                std::future::pending(),
+            )
+            .await?;
+            anyhow::Ok(None)
+        });
+        let training = Arc::new(Semaphore::new(nodes));
+        for (index, (member, kit)) in self.members.into_iter().zip(&kits.nodes).enumerate() {
+            let state = kits.folder().join(format!("node-{index}/state"));
+            let address = match member.weather {
+                Some(weather) => weather.between(relay).await?,
+                None => relay,
+            };
+            let participant = Participant {
+                store: Store::open(&state, &kit.manifest)?,
+                kit: kit.clone(),
+                trainer: member.trainer,
+                engine: member.engine,
+                relay: Some(address),
+                training: training.clone(),
+            };
+            let events = events.clone();
+            tasks.spawn(async move {
+                let observe = |event| drop(events.send(Seen::Node(index, event)));
+                let ended = participant.run(observe, std::future::pending()).await;
+                Ok(Some((
+                    index,
+                    ended.with_context(|| format!("node {index}"))?,
+                )))
+            });
+        }
+        drop(events);
+
+        let mut ended = Vec::with_capacity(nodes);
+        loop {
+            tokio::select! {
+                // What was seen comes first, so that nothing is left unseen at the end.
+                biased;
+                Some(event) = seen.recv() => observe(event),
+                Some(done) = tasks.join_next() => ended.extend(done??),
+                else => break,
+            }
+        }
+        ended.sort_by_key(|(index, _)| *index);
+        Ok(ended.into_iter().map(|(_, ended)| ended).collect())
+    }
+}

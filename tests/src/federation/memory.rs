@@ -1,0 +1,459 @@
+//! A round in memory: the real state machines, sealing and engine, and a relay that keeps every byte it sees.
+//!
+//! What each machine was told is kept as well, so that a test can bring a fresh one to any point of the round and tell
+//! it something else.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
+use fl_network::kit::unix_s;
+use fl_network::round::node::{self, Node};
+use fl_network::round::relay::{self, Event, Relay, Settings};
+use fl_network::round::{Averaged, Chain, CheckedOutcome, SentSums, average};
+use fl_network::wire::{self, NodeFrame, RelayFrame};
+use fl_network::words;
+use fl_shaders::Counters;
+use fl_sharing::{
+    CpuEngine, Engine, Input, Mask, RoundKey, RoundingKey, Seed, Sign, masked_len, seal,
+};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::Kits;
+
+/// Something that a node's machine was told.
+#[derive(Clone, Debug)]
+pub enum NodeCall {
+    /// It is connected.
+    Connected,
+    /// A frame of the relay, encoded.
+    Frame(Vec<u8>),
+    /// Its update is ready, with this public round key.
+    Trained(u64, [u8; 32]),
+    /// Its seeds are sealed.
+    Sealed(Digest, Vec<(NodeId, Vec<u8>)>),
+    /// Its masked sum is computed.
+    Summed(Digest, Digest),
+    /// The result is averaged.
+    Averaged(Box<Averaged>),
+}
+
+/// Something that the relay's machine was told.
+#[derive(Clone, Debug)]
+pub enum RelayCall {
+    /// A frame of a node, encoded.
+    Frame(NodeId, Vec<u8>),
+    /// A masked sum is added.
+    BodyAdded(NodeId),
+    /// The sum is averaged.
+    Averaged(Box<Averaged>, Digest),
+}
+
+/// A node, its secrets, and what it went through.
+pub struct Party {
+    /// Who.
+    pub id: NodeId,
+    /// Its round key.
+    pub round_key: RoundKey,
+    /// What its machine was told, in order.
+    pub calls: Vec<NodeCall>,
+    /// The checked outcome, before its bytes were.
+    pub outcome: Option<CheckedOutcome>,
+    /// Its model at the end.
+    pub model: Vec<f32>,
+    /// Its masked sum.
+    pub masked: Vec<u8>,
+    update: Vec<f32>,
+    counters: Counters,
+    seeds: Vec<[u8; 32]>,
+    machine: Node,
+}
+
+/// A complete round.
+pub struct Round {
+    /// The nodes.
+    pub parties: Vec<Party>,
+    /// What the relay's machine was told, in order.
+    pub calls: Vec<RelayCall>,
+    /// Every frame that the relay sent, in order.
+    pub sent: Vec<(NodeId, Vec<u8>)>,
+    /// The masked sums as the relay got them.
+    pub bodies: BTreeMap<NodeId, Vec<u8>>,
+    /// The sum of all bodies.
+    pub result: Vec<u8>,
+    /// Context of the attempt.
+    pub ctx: Option<Digest>,
+    unix_s: u64,
+}
+
+/// What a node contributes: its update and its counters.
+pub type Contribution = (Vec<f32>, Counters);
+
+/// Counters of a node with this many training examples.
+pub fn counters(examples: u64) -> Counters {
+    Counters {
+        examples,
+        test_examples: examples / 2,
+        correct: examples / 3,
+        loss: examples as f64,
+        clipped: 0,
+    }
+}
+
+/// Contributions with updates drawn from ±0.5, always the same, one for each number of training examples.
+pub fn drawn(examples: &[u64], parameters: usize) -> Vec<Contribution> {
+    let mut random = StdRng::seed_from_u64(7);
+    let mut drawn = Vec::with_capacity(examples.len());
+    for examples in examples {
+        let update = (0..parameters).map(|_| random.random_range(-0.5..0.5));
+        drawn.push((update.collect(), counters(*examples)));
+    }
+    drawn
+}
+
+enum Mail {
+    ToRelay(RelayCall),
+    ToNode(usize, Vec<u8>),
+}
+
+impl Round {
+    /// Runs one round of the consortium with these contributions, one a node.
+    ///
+    /// # Errors
+    /// Any refusal: among honest parties there is none.
+    pub fn run(kits: &Kits, contributions: Vec<Contribution>) -> Result<Self> {
+        let mut round = Self {
+            parties: Vec::new(),
+            calls: Vec::new(),
+            sent: Vec::new(),
+            bodies: BTreeMap::new(),
+            result: Vec::new(),
+            ctx: None,
+            unix_s: unix_s(),
+        };
+        for (index, contribution) in contributions.into_iter().enumerate() {
+            round.parties.push(Party::new(kits, index, contribution)?);
+        }
+        let mut relay = round.fresh_relay(kits);
+        let mut mail = VecDeque::new();
+        for index in 0..round.parties.len() {
+            round.tell_node(kits, index, NodeCall::Connected, &mut mail)?;
+        }
+        while let Some(next) = mail.pop_front() {
+            match next {
+                Mail::ToNode(index, bytes) => {
+                    round.tell_node(kits, index, NodeCall::Frame(bytes), &mut mail)?;
+                }
+                Mail::ToRelay(call) => round.tell_relay(kits, &mut relay, call, &mut mail)?,
+            }
+        }
+        ensure!(
+            relay.chain().round == 1,
+            "the round did not come to its end"
+        );
+        Ok(round)
+    }
+
+    /// A machine of node `index` that was told the first `calls` of what it was told then.
+    ///
+    /// # Errors
+    /// If it does not take them as it did then.
+    pub fn node_after(&self, kits: &Kits, index: usize, calls: usize) -> Result<Node> {
+        let mut machine = fresh_node(kits, index)?;
+        for call in &self.parties[index].calls[..calls] {
+            call_node(&mut machine, call, self.unix_s)?;
+        }
+        Ok(machine)
+    }
+
+    /// A machine of the relay that was told the first `calls` of what it was told then.
+    ///
+    /// # Errors
+    /// If a frame no longer decodes.
+    pub fn relay_after(&self, kits: &Kits, calls: usize) -> Result<Relay> {
+        let mut machine = self.fresh_relay(kits);
+        for call in &self.calls[..calls] {
+            machine.handle(Duration::from_secs(1), event(call)?);
+        }
+        Ok(machine)
+    }
+
+    /// Unix time throughout the round.
+    pub fn unix_s(&self) -> u64 {
+        self.unix_s
+    }
+
+    /// Everything that the relay received or sent, one after the other, masked sums included.
+    pub fn transcript(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for call in &self.calls {
+            if let RelayCall::Frame(_, frame) = call {
+                bytes.extend_from_slice(frame);
+            }
+        }
+        for (_, frame) in &self.sent {
+            bytes.extend_from_slice(frame);
+        }
+        for body in self.bodies.values() {
+            bytes.extend_from_slice(body);
+        }
+        bytes
+    }
+
+    fn fresh_relay(&self, kits: &Kits) -> Relay {
+        let settings = Settings {
+            rounds: 1,
+            fraction_fit: 1.0,
+            min_nodes: 3,
+        };
+        let manifest = kits.relay.manifest.clone();
+        let chain = Chain::start(&manifest);
+        Relay::new(manifest, settings, chain, self.unix_s, [0; 32])
+    }
+
+    fn tell_relay(
+        &mut self,
+        kits: &Kits,
+        machine: &mut Relay,
+        call: RelayCall,
+        mail: &mut VecDeque<Mail>,
+    ) -> Result<()> {
+        let actions = machine.handle(Duration::from_secs(1), event(&call)?);
+        self.calls.push(call);
+        for action in actions {
+            match action {
+                relay::Action::Send(node, frame) => self.post(node, &frame, mail)?,
+                relay::Action::Collect { node, ctx, .. } => {
+                    let first_chunk = 0;
+                    self.ctx = Some(ctx);
+                    self.post(node, &RelayFrame::Collect { ctx, first_chunk }, mail)?;
+                }
+                relay::Action::Average { chain, ctx, nodes } => {
+                    let manifest = &kits.relay.manifest;
+                    let plan = manifest.fixed_point();
+                    self.result = vec![0; manifest.body_bytes()];
+                    for body in self.bodies.values() {
+                        words::add(plan.ring(), &mut self.result, body);
+                    }
+                    let root = ChunkHashes::of(&self.result).root();
+                    let initial = &kits.relay.initial()?;
+                    let averaged = average(&self.result, initial, plan, nodes, chain, ctx, root)?;
+                    let averaged = Box::new(averaged);
+                    mail.push_back(Mail::ToRelay(RelayCall::Averaged(averaged, root)));
+                }
+                relay::Action::Deliver(node, outcome) => {
+                    self.post(node, &RelayFrame::Outcome(outcome), mail)?;
+                }
+                relay::Action::TurnAway(node, refusal) => {
+                    return Err(refusal).with_context(|| format!("the relay on {node}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, node: NodeId, frame: &RelayFrame, mail: &mut VecDeque<Mail>) -> Result<()> {
+        let index = self.parties.iter().position(|party| party.id == node);
+        let bytes = wire::encode(frame)?;
+        self.sent.push((node, bytes.clone()));
+        mail.push_back(Mail::ToNode(index.context("a stranger")?, bytes));
+        Ok(())
+    }
+
+    fn tell_node(
+        &mut self,
+        kits: &Kits,
+        index: usize,
+        call: NodeCall,
+        mail: &mut VecDeque<Mail>,
+    ) -> Result<()> {
+        let party = &mut self.parties[index];
+        let id = party.id;
+        for outgoing in party.tell(kits, call, &self.result, self.unix_s)? {
+            mail.push_back(match outgoing {
+                Outgoing::Frame(frame) => {
+                    Mail::ToRelay(RelayCall::Frame(id, wire::encode(&frame)?))
+                }
+                Outgoing::Body { .. } => {
+                    self.bodies.insert(id, party.masked.clone());
+                    Mail::ToRelay(RelayCall::BodyAdded(id))
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a node has to say.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// A frame.
+    Frame(NodeFrame),
+    /// Its masked sum, from a chunk on.
+    Body {
+        /// Context of the attempt.
+        ctx: Digest,
+        /// First chunk that the relay asked for.
+        first_chunk: u32,
+    },
+}
+
+impl Party {
+    /// Node `index` of the consortium at the beginning, with what it is to contribute.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn new(kits: &Kits, index: usize, (update, counters): Contribution) -> Result<Self> {
+        Ok(Self {
+            id: kits.nodes[index].id(),
+            round_key: RoundKey::generate()?,
+            calls: Vec::new(),
+            outcome: None,
+            model: Vec::new(),
+            masked: Vec::new(),
+            update,
+            counters,
+            seeds: Vec::new(),
+            machine: fresh_node(kits, index)?,
+        })
+    }
+
+    /// Forgets the connection.
+    pub fn disconnected(&mut self) {
+        self.machine.disconnected();
+    }
+
+    /// Tells the node something, and carries out what follows. `result` is what the relay would send as the sum.
+    ///
+    /// # Errors
+    /// The node's refusal.
+    pub fn tell(
+        &mut self,
+        kits: &Kits,
+        call: NodeCall,
+        result: &[u8],
+        unix_s: u64,
+    ) -> Result<Vec<Outgoing>> {
+        let mut outgoing = Vec::new();
+        let mut calls = VecDeque::from([call]);
+        while let Some(call) = calls.pop_front() {
+            let actions = call_node(&mut self.machine, &call, unix_s)?;
+            self.calls.push(call);
+            for action in actions {
+                match action {
+                    node::Action::Send(frame) => outgoing.push(Outgoing::Frame(frame)),
+                    node::Action::Train { round, .. } => {
+                        calls.push_back(NodeCall::Trained(round, *self.round_key.public()));
+                    }
+                    node::Action::Seal { ctx, peers } => {
+                        calls.push_back(NodeCall::Sealed(ctx, self.seal(ctx, &peers)?));
+                    }
+                    node::Action::Sum(shares) => {
+                        self.masked = self.mask(kits, &shares)?;
+                        let root = ChunkHashes::of(&self.masked).root();
+                        calls.push_back(NodeCall::Summed(shares.ctx(), root));
+                    }
+                    node::Action::Upload { ctx, first_chunk } => {
+                        outgoing.push(Outgoing::Body { ctx, first_chunk });
+                    }
+                    node::Action::Average(outcome) => {
+                        let plan = kits.relay.manifest.fixed_point();
+                        let averaged = outcome.average(result, &kits.relay.initial()?, plan)?;
+                        self.outcome = Some(outcome);
+                        self.model.clone_from(&averaged.model);
+                        calls.push_back(NodeCall::Averaged(Box::new(averaged)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(outgoing)
+    }
+
+    fn seal(
+        &mut self,
+        ctx: Digest,
+        peers: &[(NodeId, [u8; 32])],
+    ) -> Result<Vec<(NodeId, Vec<u8>)>> {
+        let mut sealed = Vec::with_capacity(peers.len());
+        for (peer, key) in peers {
+            let seed: [u8; 32] = rand::random();
+            let to_seal = Seed::from_bytes(seed);
+            let share = seal(
+                key,
+                ctx.as_bytes(),
+                self.id.as_bytes(),
+                peer.as_bytes(),
+                &to_seal,
+            )?;
+            self.seeds.push(seed);
+            sealed.push((*peer, share.to_vec()));
+        }
+        Ok(sealed)
+    }
+
+    fn mask(&self, kits: &Kits, shares: &node::CompleteShares) -> Result<Vec<u8>> {
+        let ctx = shares.ctx();
+        let ctx = ctx.as_bytes();
+        let mut masks = Vec::new();
+        for seed in &self.seeds {
+            let key = Seed::from_bytes(*seed).expand(ctx);
+            masks.push(Mask {
+                key,
+                sign: Sign::Minus,
+            });
+        }
+        for (from, sealed) in shares.sealed() {
+            let to = self.id.as_bytes();
+            let seed = self.round_key.open(ctx, from.as_bytes(), to, sealed)?;
+            masks.push(Mask {
+                key: seed.expand(ctx),
+                sign: Sign::Plus,
+            });
+        }
+        let format = kits.relay.manifest.fixed_point();
+        let input = Input {
+            format,
+            counters: self.counters,
+            update: &self.update,
+        };
+        let mut masked = vec![0; masked_len(format, self.update.len())];
+        CpuEngine.mask(&input, &RoundingKey::generate()?, &masks, &mut masked)?;
+        Ok(masked)
+    }
+}
+
+fn fresh_node(kits: &Kits, index: usize) -> Result<Node> {
+    let kit = &kits.nodes[index];
+    let chain = Chain::start(&kit.manifest);
+    let identity = kit.node_identity()?.clone();
+    let sent = SentSums::default();
+    Ok(Node::new(kit.manifest.clone(), identity, chain, sent, None))
+}
+
+fn call_node(machine: &mut Node, call: &NodeCall, unix_s: u64) -> Result<Vec<node::Action>> {
+    Ok(match call {
+        NodeCall::Connected => machine.connected()?,
+        NodeCall::Frame(bytes) => machine.handle(wire::decode(bytes)?, unix_s)?,
+        NodeCall::Trained(round, key) => machine.trained(*round, *key, unix_s)?,
+        NodeCall::Sealed(ctx, sealed) => machine.sealed(*ctx, sealed.clone())?,
+        NodeCall::Summed(ctx, root) => machine.summed(*ctx, *root)?,
+        NodeCall::Averaged(averaged) => machine.averaged(averaged)?,
+    })
+}
+
+fn event(call: &RelayCall) -> Result<Event> {
+    Ok(match call {
+        RelayCall::Frame(node, bytes) => Event::Frame(*node, wire::decode::<NodeFrame>(bytes)?),
+        RelayCall::BodyAdded(node) => Event::BodyAdded(*node),
+        RelayCall::Averaged(averaged, root) => Event::Averaged {
+            averaged: (**averaged).clone(),
+            root: *root,
+        },
+    })
+}

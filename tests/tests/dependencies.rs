@@ -1,0 +1,234 @@
+//! What each crate may depend on, and how the repository is laid out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// Lines of a source file beyond which it is two.
+const LONGEST_FILE: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn cargo(arguments: &[&str]) -> Result<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--locked", "--offline"])
+        .current_dir(root())
+        .output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cargo {arguments:?}: {stderr}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The packages that `package` alone is built from, itself included, with its default features or all of them.
+fn closure(package: &str, features: &[&str]) -> Result<BTreeSet<String>> {
+    let tree = ["tree", "--package", package, "--edges", "normal,build"];
+    let format = ["--prefix", "none", "--format", "{p}"];
+    let tree = cargo(&[&tree[..], &format, features].concat())?;
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Those of `packages` whose name is one of `names`, or begins with one that ends in `*`.
+fn found(packages: &BTreeSet<String>, names: &[&str]) -> Vec<String> {
+    let is = |package: &str, name: &str| match name.strip_suffix('*') {
+        Some(prefix) => package.starts_with(prefix),
+        None => package == name,
+    };
+    let named = |package: &&String| names.iter().any(|name| is(package, name));
+    packages.iter().filter(named).cloned().collect()
+}
+
+const ASYNC: [&str; 3] = ["tokio*", "quinn*", "mio"];
+const LEARNING: [&str; 4] = ["burn", "burn-*", "cubecl*", "fl-trainer"];
+const GPU: [&str; 4] = ["wgpu*", "naga", "ash", "cubecl*"];
+
+fn assert_free_of(package: &str, names: &[&str]) -> Result<()> {
+    let packages = closure(package, &[])?;
+    ensure!(
+        packages.contains(package),
+        "{package} is in its own closure"
+    );
+    let found = found(&packages, names);
+    assert!(found.is_empty(), "{package} depends on {found:?}");
+    Ok(())
+}
+
+#[test]
+fn sharing_knows_neither_sockets_nor_models() -> Result<()> {
+    assert_free_of("fl-sharing", &ASYNC)?;
+    assert_free_of("fl-sharing", &LEARNING)?;
+    // Whatever features it has.
+    let all = closure("fl-sharing", &["--all-features"])?;
+    assert_eq!(found(&all, &ASYNC), [""; 0]);
+    assert_eq!(
+        found(&all, &["burn", "burn-*", "fl-*"]),
+        ["fl-shaders", "fl-sharing"]
+    );
+    Ok(())
+}
+
+#[test]
+fn nothing_that_opens_a_share_is_in_the_relay() -> Result<()> {
+    assert_free_of("fl-network", &["fl-sharing", "hpke", "x25519*", "hkdf"])?;
+    assert_free_of("fl-network", &LEARNING)?;
+    assert_free_of("fl-network", &GPU)
+}
+
+#[test]
+fn shaders_are_text_and_arithmetic() -> Result<()> {
+    let packages = closure("fl-shaders", &[])?;
+    let known = [
+        "fl-shaders",
+        "thiserror",
+        "thiserror-impl",
+        // What a derive macro takes.
+        "proc-macro2",
+        "quote",
+        "syn",
+        "unicode-ident",
+    ];
+    let known: BTreeSet<_> = known.map(str::to_owned).into();
+    assert_eq!(packages, known);
+    Ok(())
+}
+
+#[test]
+fn datasets_are_read_without_a_runtime_or_a_model() -> Result<()> {
+    assert_free_of("fl-datasets", &ASYNC)?;
+    assert_free_of("fl-datasets", &LEARNING)?;
+    assert_free_of("fl-datasets", &["fl-network", "fl-sharing", "fl-shaders"])
+}
+
+/// What the assertions above would say if they had something to say.
+#[test]
+fn the_search_finds_what_is_there() -> Result<()> {
+    let network = closure("fl-network", &[])?;
+    assert!(found(&network, &ASYNC).len() >= 3, "{network:?}");
+    assert!(assert_found("fl-network", &["tokio"]));
+    assert!(assert_found("fl-sharing", &["hpke"]));
+    assert!(assert_found("fl-trainer", &LEARNING));
+    assert!(!assert_found("fl-shaders", &["tokio"]));
+    assert!(closure("fl-no-such-package", &[]).is_err());
+    Ok(())
+}
+
+fn assert_found(package: &str, names: &[&str]) -> bool {
+    std::panic::catch_unwind(|| assert_free_of(package, names).unwrap()).is_err()
+}
+
+/// All Rust sources of a folder, build outputs left out.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.context("a file name")?;
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            found.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Sources in which `needle` occurs outside comments.
+fn mentions(folder: &Path, needle: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in sources(folder)? {
+        let text = fs::read_to_string(&path)?;
+        let mut code = text.lines().map(|line| line.trim_start());
+        if code.any(|line| !line.starts_with("//") && line.contains(needle)) {
+            found.push(path.strip_prefix(root())?.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn bincode_is_known_to_one_module() -> Result<()> {
+    let metadata: Value =
+        serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps"])?)?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    let depends = |package: &&Value| {
+        let dependencies = package["dependencies"].as_array().into_iter().flatten();
+        dependencies
+            .into_iter()
+            .any(|dependency| dependency["name"] == "bincode")
+    };
+    let direct: Vec<_> = packages
+        .iter()
+        .filter(depends)
+        .map(|p| &p["name"])
+        .collect();
+    assert_eq!(direct, ["fl-network"]);
+
+    let codec = Path::new("network/src/wire/codec.rs");
+    assert_eq!(mentions(&root().join("network"), "bincode::")?, [codec]);
+    // The control: the same search finds what is used in many places.
+    assert!(mentions(&root().join("network"), "tokio::")?.len() > 3);
+    Ok(())
+}
+
+#[test]
+fn the_layout_is_the_agreed_one() -> Result<()> {
+    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml"))?.parse()?;
+    let members = manifest["workspace"]["members"].as_array();
+    let members: BTreeSet<_> = members
+        .context("members")?
+        .iter()
+        .filter_map(toml::Value::as_str)
+        .collect();
+    let agreed = [
+        "datasets", "network", "shaders", "sharing", "tests", "trainer",
+    ];
+    assert_eq!(members, agreed.into());
+    for member in agreed {
+        let manifest = fs::read_to_string(root().join(member).join("Cargo.toml"))?;
+        let manifest: toml::Table = manifest.parse()?;
+        assert_eq!(
+            manifest["package"]["name"].as_str(),
+            Some(format!("fl-{member}").as_str())
+        );
+        assert!(root().join(member).join("src/lib.rs").is_file(), "{member}");
+        assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true));
+    }
+    // Nothing else stands beside them but texts and settings.
+    let known = ["target", "shared"];
+    for entry in fs::read_dir(root())? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let folder = entry.file_type()?.is_dir() && !name.starts_with('.');
+        assert!(
+            !folder || agreed.contains(&&*name) || known.contains(&&*name),
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn no_source_file_is_a_book() -> Result<()> {
+    let mut long = Vec::new();
+    let sources = sources(root())?;
+    assert!(sources.len() > 80, "{}", sources.len());
+    for path in sources {
+        let lines = fs::read_to_string(&path)?.lines().count();
+        let path = path.strip_prefix(root())?.to_owned();
+        if lines > LONGEST_FILE {
+            long.push((path, lines));
+        }
+    }
+    assert!(
+        long.is_empty(),
+        "longer than {LONGEST_FILE} lines: {long:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! A federation completes over a network that loses, delays and reorders, and over one that is gone for a while.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fl_network::digest::model_hash;
+use fl_network::quic::IDLE_TIMEOUT;
+use fl_network::round::relay::{Report, Settings};
+use fl_shaders::Ring;
+use fl_sharing::CpuEngine;
+use fl_tests::federation::{
+    Federation, Log, Member, Recorded, Seen, Switch, Synthetic, Weather, plain_mean,
+};
+use fl_trainer::node::{Ended, NodeEvent};
+use tokio::time::{Instant, timeout};
+
+/// How long a run may take at most; none comes near it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const EXAMPLES: [u32; 3] = [700, 200, 1_000];
+
+/// Three nodes with `parameters` parameters, each in a weather of its own.
+fn federation(
+    parameters: usize,
+    rounds: u64,
+    loss: f64,
+    delay: std::ops::Range<Duration>,
+) -> Result<(Federation, Vec<Log>, Vec<Switch>)> {
+    let (mut members, mut logs, mut switches) = (Vec::new(), Vec::new(), Vec::new());
+    for (seed, examples) in (1..).zip(EXAMPLES) {
+        let trainer = Synthetic::new(parameters, examples, seed)?;
+        let (trainer, log) = Recorded::new(Box::new(trainer));
+        let switch = Switch::default();
+        members.push(Member {
+            trainer: Box::new(trainer),
+            engine: Arc::new(CpuEngine),
+            weather: Some(Weather {
+                loss,
+                delay: delay.clone(),
+                seed,
+                switch: switch.clone(),
+            }),
+        });
+        logs.push(log);
+        switches.push(switch);
+    }
+    let federation = Federation {
+        members,
+        ring: Ring::U32,
+        examples_max: 1_000,
+        settings: Settings {
+            rounds,
+            fraction_fit: 1.0,
+            min_nodes: 3,
+        },
+    };
+    Ok((federation, logs, switches))
+}
+
+/// All nodes have completed `rounds` rounds and hold the same model, which is that of plain averaging.
+fn assert_complete(ended: &[Ended], logs: &[Log], rounds: u64) {
+    assert_eq!(ended.len(), EXAMPLES.len());
+    for each in ended {
+        assert!(each.finished);
+        assert_eq!(each.round, rounds);
+        assert_eq!(model_hash(&each.model), model_hash(&ended[0].model));
+    }
+    let mut model = vec![0.0; ended[0].model.len()];
+    for round in 1..=rounds {
+        let steps: Vec<_> = logs.iter().filter_map(|log| log.step(round)).collect();
+        assert_eq!(steps.len(), EXAMPLES.len());
+        let mean = plain_mean(&steps);
+        model.iter_mut().zip(mean).for_each(|(m, mean)| *m += mean);
+    }
+    let farthest = |model: &[f64]| {
+        let pairs = model.iter().zip(&*ended[0].model);
+        pairs
+            .map(|(plain, secure)| (plain - f64::from(*secure)).abs())
+            .fold(0.0, f64::max)
+    };
+    let bound = rounds as f64 * 1e-6;
+    assert!(farthest(&model) < bound);
+    model[1] += 2.0 * bound;
+    assert!(farthest(&model) > bound, "the control");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_percent_loss_and_reordering_cost_time_and_nothing_else() -> Result<()> {
+    let delay = Duration::from_millis(1)..Duration::from_millis(6);
+    let (federation, logs, switches) = federation(50_000, 3, 0.05, delay)?;
+    let mut disconnected = 0;
+    let mut attempts = Vec::new();
+    let observe = |seen| match seen {
+        Seen::Node(_, NodeEvent::Disconnected { .. }) => disconnected += 1,
+        Seen::Relay(Report::Completed(completed)) => attempts.push(completed.attempts),
+        _ => {}
+    };
+    let ended = timeout(PATIENCE, federation.run(observe)).await??;
+    assert_complete(&ended, &logs, 3);
+    assert_eq!(disconnected, 0);
+    assert_eq!(attempts, [1; 3]);
+    for switch in &switches {
+        assert!(switch.lost() > 0 && switch.overtaken() > 0, "{switch:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_silence_of_one_node_goes_unnoticed() -> Result<()> {
+    const SILENCE: Duration = Duration::from_secs(3);
+    assert!(SILENCE < IDLE_TIMEOUT / 2);
+    let (federation, logs, switches) = federation(20_000, 2, 0.0, no_delay())?;
+    let (mut disconnected, mut lost_before) = (0, 0);
+    let begun = Instant::now();
+    let observe = |seen| match seen {
+        Seen::Node(1, NodeEvent::Training { round: 2, .. }) => {
+            lost_before = switches[1].lost();
+            switches[1].set_dark(true);
+            let switch = switches[1].clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SILENCE).await;
+                switch.set_dark(false);
+            });
+        }
+        Seen::Node(_, NodeEvent::Disconnected { .. }) => disconnected += 1,
+        _ => {}
+    };
+    let ended = timeout(PATIENCE, federation.run(observe)).await??;
+    assert_complete(&ended, &logs, 2);
+    assert_eq!(disconnected, 0);
+    assert!(switches[1].lost() > lost_before);
+    assert!(begun.elapsed() >= SILENCE);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_gone_for_longer_comes_back_and_the_round_begins_again() -> Result<()> {
+    let (federation, logs, switches) = federation(20_000, 3, 0.0, no_delay())?;
+    let dark = switches[2].clone();
+    let mut since = None;
+    let mut silence = None;
+    let mut sides = (false, false);
+    let mut attempts = BTreeMap::new();
+    let observe = |seen| {
+        match seen {
+            Seen::Node(2, NodeEvent::Training { round: 2, .. }) => {
+                dark.set_dark(true);
+                since = Some(Instant::now());
+            }
+            // Both sides notice by themselves, and only then can it come back.
+            Seen::Node(2, NodeEvent::Disconnected { .. }) => sides.0 = true,
+            Seen::Relay(Report::Lost(_)) => sides.1 = true,
+            Seen::Relay(Report::Completed(completed)) => {
+                attempts.insert(completed.round, completed.attempts);
+            }
+            _ => {}
+        }
+        if sides == (true, true)
+            && let Some(since) = since.take()
+        {
+            silence = Some(since.elapsed());
+            dark.set_dark(false);
+        }
+    };
+    let ended = timeout(PATIENCE, federation.run(observe)).await??;
+    assert_complete(&ended, &logs, 3);
+    // Either side gives up after the idle timeout since the last packet that it received.
+    let silence = silence.context("it was noticed")?;
+    assert!(silence > IDLE_TIMEOUT / 2, "{silence:?}");
+    let attempts: Vec<_> = attempts.into_values().collect();
+    assert!(attempts[1] > 1, "{attempts:?}");
+    assert_eq!((attempts[0], attempts[2]), (1, 1));
+    Ok(())
+}
+
+fn no_delay() -> std::ops::Range<Duration> {
+    Duration::ZERO..Duration::from_millis(1)
+}

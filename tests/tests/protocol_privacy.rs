@@ -1,0 +1,437 @@
+//! What the relay sees tells it nothing but the sum.
+//!
+//! An attacker who has every byte that passes the relay, and the relay's own keys, tries what broke the reference
+//! application: shares that hide nothing, shares that the server can read, weights in the clear.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use fl_network::round::message::Share;
+use fl_network::round::relay::Settings;
+use fl_network::wire::{self, NodeFrame};
+use fl_network::words;
+use fl_shaders::Ring;
+use fl_sharing::{CpuEngine, Engine, Input, Mask, RoundKey, RoundingKey, Seed, Sign, masked_len};
+use fl_tests::federation::memory::{Contribution, RelayCall, Round, counters, drawn};
+use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, Synthetic};
+use hpke::aead::{AeadTag, ChaCha20Poly1305};
+use hpke::inout::InOutBuf;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::X25519HkdfSha256;
+use hpke::{Deserializable, Kem, OpModeR};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// χ² with 255 degrees of freedom leaves this range once in 10^9 times.
+const CHI_SQUARE: std::ops::Range<f64> = 140.0..409.0;
+/// A normal variable is this many standard deviations off once in 10^11 times.
+const DEVIATIONS: f64 = 7.0;
+
+/// Whether `bytes` look like uniform words: every byte value and every bit as frequent as chance has it.
+fn is_uniform(bytes: &[u8]) -> bool {
+    let mut counts = [0_u64; 256];
+    let mut ones = [0_u64; 32];
+    for word in bytes.as_chunks::<4>().0 {
+        word.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        let word = u32::from_le_bytes(*word);
+        for (bit, ones) in ones.iter_mut().enumerate() {
+            *ones += u64::from(word >> bit & 1);
+        }
+    }
+    let expected = bytes.len() as f64 / 256.0;
+    let square = |count: &u64| (*count as f64 - expected).powi(2) / expected;
+    let chi_square: f64 = counts.iter().map(square).sum();
+    let words = bytes.len() as f64 / 4.0;
+    let far = |ones: &u64| (*ones as f64 - words / 2.0).abs() / (words / 4.0).sqrt() > DEVIATIONS;
+    CHI_SQUARE.contains(&chi_square) && !ones.iter().any(far)
+}
+
+/// `a` − `b`, word by word.
+fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
+    let words = a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0);
+    words
+        .flat_map(|(a, b)| {
+            u32::from_le_bytes(*a)
+                .wrapping_sub(u32::from_le_bytes(*b))
+                .to_le_bytes()
+        })
+        .collect()
+}
+
+/// The input vector of a contribution without any mask, or with those of `keys`.
+fn encoded(kits: &Kits, (update, counters): &Contribution, keys: &[([u8; 32], Sign)]) -> Vec<u8> {
+    let format = kits.relay.manifest.fixed_point();
+    let input = Input {
+        format,
+        counters: *counters,
+        update,
+    };
+    let masks: Vec<_> = keys
+        .iter()
+        .map(|(seed, sign)| Mask {
+            key: Seed::from_bytes(*seed).expand(&[0; 32]),
+            sign: *sign,
+        })
+        .collect();
+    let mut bytes = vec![0; masked_len(format, update.len())];
+    let rounding = RoundingKey::generate().unwrap();
+    CpuEngine
+        .mask(&input, &rounding, &masks, &mut bytes)
+        .unwrap();
+    bytes
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+/// Fault 1 of the reference application: shares that were floats in (−1, 1) and hid nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_real_nodes_upload_is_uniform_and_no_key_serves_twice() -> Result<()> {
+    const PARAMETERS: usize = 60_000;
+    let engine = RecordingEngine::default();
+    let members = (0..4).map(|k| {
+        let trainer = Synthetic::new(PARAMETERS, 100 + k, u64::from(k))?;
+        let engine = engine.clone();
+        anyhow::Ok(Member {
+            trainer: Box::new(trainer),
+            engine: Arc::new(engine),
+            weather: None,
+        })
+    });
+    let federation = Federation {
+        members: members.collect::<Result<_>>()?,
+        ring: Ring::U32,
+        examples_max: 1_000,
+        settings: Settings {
+            rounds: 3,
+            fraction_fit: 1.0,
+            min_nodes: 3,
+        },
+    };
+    let ended = federation.run(|_| ()).await?;
+    assert!(ended.iter().all(|ended| ended.round == 3));
+
+    let calls = engine.calls();
+    assert_eq!(calls.len(), 3 * 4);
+    let mut uses: BTreeMap<[u8; 32], Vec<Sign>> = BTreeMap::new();
+    let mut roundings = Vec::new();
+    for call in &calls {
+        assert!(is_uniform(&call.masked));
+        assert_eq!(call.masks.len(), 2 * 3, "a seed to and from every peer");
+        for (key, sign) in &call.masks {
+            uses.entry(*key).or_default().push(*sign);
+        }
+        roundings.push(call.rounding);
+    }
+    // Each share is taken away once, where it was drawn, and added once, where it was sent.
+    assert_eq!(uses.len(), 3 * 4 * 3);
+    for signs in uses.values() {
+        assert!(signs.contains(&Sign::Plus) && signs.contains(&Sign::Minus) && signs.len() == 2);
+    }
+    roundings.sort_unstable();
+    roundings.dedup();
+    assert_eq!(roundings.len(), calls.len());
+    assert!(!roundings.iter().any(|key| uses.contains_key(key)));
+    for (k, one) in calls.iter().enumerate() {
+        for other in &calls[..k] {
+            assert!(is_uniform(&difference(&one.masked, &other.masked)));
+        }
+    }
+    Ok(())
+}
+
+/// Controls of the test above: what the attacker would see if masks were missing, reused, or floats.
+#[test]
+fn the_attacker_sees_through_missing_reused_and_float_masks() -> Result<()> {
+    const PARAMETERS: usize = 60_000;
+    let kits = Kits::of_zeros(3, PARAMETERS, 1_000)?;
+    let [one, other, _] = &drawn(&[900, 500, 400], PARAMETERS)[..] else {
+        unreachable!("three")
+    };
+    assert!(!is_uniform(&encoded(&kits, one, &[])), "no mask");
+    let key = ([3; 32], Sign::Minus);
+    assert!(is_uniform(&encoded(&kits, one, &[key])));
+    let cancelled = [key, ([3; 32], Sign::Plus)];
+    assert!(
+        !is_uniform(&encoded(&kits, one, &cancelled)),
+        "a mask that cancels itself"
+    );
+    let (first, second) = (encoded(&kits, one, &[key]), encoded(&kits, other, &[key]));
+    assert!(
+        !is_uniform(&difference(&first, &second)),
+        "one mask for two"
+    );
+
+    let mut random = StdRng::seed_from_u64(1);
+    let shares: Vec<u8> = one
+        .0
+        .iter()
+        .flat_map(|update| (update - random.random_range(-1.0_f32..1.0)).to_le_bytes())
+        .collect();
+    assert!(!is_uniform(&shares), "float shares");
+    // And they give away more than their looks: the share follows what it should hide.
+    let larger: f32 = one
+        .0
+        .iter()
+        .zip(shares.as_chunks::<4>().0)
+        .map(|(update, share)| update * f32::from_le_bytes(*share))
+        .sum();
+    assert!(larger > 0.05 * PARAMETERS as f32);
+    Ok(())
+}
+
+/// Any part of the masked sums is uniform, whatever the inputs; the whole opens.
+#[test]
+fn only_the_sum_over_all_participants_means_anything() -> Result<()> {
+    const PARAMETERS: usize = 60_000;
+    let kits = Kits::of_zeros(4, PARAMETERS, 1_000)?;
+    let same = |update: f32, examples| (vec![update; PARAMETERS], counters(examples));
+    // Two federations with very different members and the same sum: 200 · 0.5 · 4.
+    let even = vec![
+        same(0.5, 200),
+        same(0.5, 200),
+        same(0.5, 200),
+        same(0.5, 200),
+    ];
+    let odd = vec![
+        same(1.0, 400),
+        same(0.0, 100),
+        same(0.0, 200),
+        same(0.0, 100),
+    ];
+    for contributions in [even.clone(), odd] {
+        let plain: Vec<_> = contributions
+            .iter()
+            .map(|one| encoded(&kits, one, &[]))
+            .collect();
+        let round = Round::run(&kits, contributions)?;
+        let bodies: Vec<_> = round.bodies.values().collect();
+        for chosen in 1_u32..16 {
+            let mut part = vec![0; round.result.len()];
+            let taken = (0..4).filter(|k| chosen >> k & 1 == 1);
+            taken.for_each(|k| words::add(Ring::U32, &mut part, bodies[k]));
+            let whole = chosen == 15;
+            assert_eq!(is_uniform(&part), !whole, "subset {chosen:04b}");
+            // Not even knowing some of the inputs helps.
+            for plain in plain.iter().filter(|_| !whole) {
+                assert!(is_uniform(&difference(&part, plain)), "{chosen:04b}");
+            }
+            if whole {
+                assert_eq!(part, round.result);
+            }
+        }
+        for party in &round.parties {
+            let mean = party.model[PARAMETERS / 2];
+            let total: u64 = 800;
+            let expected = 0.5 * 800.0 / total as f32;
+            assert!((mean - expected).abs() < 1e-5, "{mean}");
+        }
+    }
+    // A scheme without pairwise masks fails the same test.
+    let mut part = encoded(&kits, &even[0], &[([1; 32], Sign::Plus)]);
+    let second = encoded(&kits, &even[1], &[([1; 32], Sign::Minus)]);
+    words::add(Ring::U32, &mut part, &second);
+    assert!(!is_uniform(&part));
+    Ok(())
+}
+
+/// Opens a sealed share with an X25519 private key of the attacker's choice, as RFC 9180 has it.
+fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, share: &Share) -> Option<[u8; 32]> {
+    let label: &[u8] = b"smpcfl/1 seal";
+    let info = [
+        label,
+        share.ctx.as_bytes(),
+        share.from.as_bytes(),
+        share.to.as_bytes(),
+    ]
+    .concat();
+    let encapped =
+        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(share.sealed.get(..32)?).ok()?;
+    let tag = AeadTag::<ChaCha20Poly1305>::from_bytes(share.sealed.get(64..)?).ok()?;
+    let mut seed = [0; 32];
+    let buffer = InOutBuf::new(share.sealed.get(32..64)?, &mut seed).ok()?;
+    hpke::single_shot_open_inout_detached::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+        &OpModeR::Base,
+        key,
+        &encapped,
+        &info,
+        buffer,
+        &[],
+        &tag,
+    )
+    .ok()?;
+    Some(seed)
+}
+
+/// The sealed shares that passed the relay.
+fn shares(kits: &Kits, round: &Round) -> Result<Vec<Share>> {
+    let mut shares = Vec::new();
+    for call in &round.calls {
+        let RelayCall::Frame(_, frame) = call else {
+            continue;
+        };
+        if let NodeFrame::Shares(list) = wire::decode(frame)? {
+            for signed in list {
+                shares.push(signed.verify(&kits.relay.manifest, round.unix_s())?);
+            }
+        }
+    }
+    Ok(shares)
+}
+
+/// Fault 2 of the reference application: the server could read every share.
+#[test]
+fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
+    let kits = Kits::of_zeros(4, 8, 1_000)?;
+    let contributions = || drawn(&[1, 2, 3, 4], 8);
+    let (round, earlier) = (
+        Round::run(&kits, contributions())?,
+        Round::run(&kits, contributions())?,
+    );
+    let shares = shares(&kits, &round)?;
+    assert_eq!(shares.len(), 4 * 3);
+
+    // Any 32 bytes within reach: the relay's key files, and all that it ever received or sent but masked words.
+    let mut within_reach: Vec<u8> = Vec::new();
+    for file in ["key.pem", "cert.pem", "authority.pem"] {
+        let pem = std::fs::read_to_string(kits.folder().join("relay").join(file))?;
+        let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        within_reach.extend(decode_base64(&text).context("a PEM file")?);
+    }
+    let share = &shares[0];
+    for public in [
+        share.ctx.as_bytes(),
+        share.from.as_bytes(),
+        share.to.as_bytes(),
+    ] {
+        within_reach.extend_from_slice(public);
+    }
+    within_reach.extend(&share.sealed);
+    for party in &round.parties {
+        within_reach.extend_from_slice(party.round_key.public());
+    }
+    within_reach.extend([0; 32]);
+    let mut keys = Vec::new();
+    for window in within_reach.windows(32) {
+        keys.push(X25519HkdfSha256::derive_keypair(window).0);
+        keys.extend(<X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(window));
+    }
+    assert!(keys.len() > 1_000);
+    for key in &keys {
+        assert_eq!(open(key, share), None);
+    }
+    // Whoever passes itself off as a recipient, or kept the keys of another attempt.
+    for share in &shares {
+        let (from, to) = (share.from.as_bytes(), share.to.as_bytes());
+        let fresh = RoundKey::generate()?;
+        let others = round.parties.iter().filter(|party| party.id != share.to);
+        let stale = earlier.parties.iter();
+        let keys = others.chain(stale).map(|party| &party.round_key);
+        for key in keys.chain([&fresh]) {
+            let opened = key.open(share.ctx.as_bytes(), from, to, &share.sealed);
+            assert!(opened.is_err());
+            // Nor by lying about who is who.
+            for party in &round.parties {
+                let id = party.id.as_bytes();
+                assert!(
+                    key.open(share.ctx.as_bytes(), from, id, &share.sealed)
+                        .is_err()
+                );
+                assert!(
+                    key.open(share.ctx.as_bytes(), id, to, &share.sealed)
+                        .is_err()
+                );
+            }
+        }
+    }
+
+    // Controls: the recipient opens it, and so does this attacker with the recipient's private key.
+    for share in &shares {
+        let recipient = round.parties.iter().find(|party| party.id == share.to);
+        let key = &recipient.context("a participant")?.round_key;
+        let ctx = share.ctx.as_bytes();
+        key.open(
+            ctx,
+            share.from.as_bytes(),
+            share.to.as_bytes(),
+            &share.sealed,
+        )?;
+    }
+    let (private, public) = X25519HkdfSha256::derive_keypair(&[8; 32]);
+    let public: [u8; 32] = hpke::Serializable::to_bytes(&public).into();
+    let (ctx, from, to) = (
+        share.ctx.as_bytes(),
+        share.from.as_bytes(),
+        share.to.as_bytes(),
+    );
+    let sealed = fl_sharing::seal(&public, ctx, from, to, &Seed::from_bytes([9; 32]))?.to_vec();
+    let own = Share {
+        sealed,
+        ..share.clone()
+    };
+    assert_eq!(open(&private, &own), Some([9; 32]));
+    Ok(())
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        bits = bits << 6 | u32::from(digit(byte)?);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held & 0xff) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+/// Fault 4 of the reference application: weights in the clear, and wrong. That the mean is right is shown elsewhere.
+#[test]
+fn neither_counters_nor_updates_travel_in_the_clear() -> Result<()> {
+    const PARAMETERS: usize = 2_000;
+    let examples = [735_857, 1_193_046, 611_953];
+    let kits = Kits::of_zeros(3, PARAMETERS, 1_200_000)?;
+    let contributions = drawn(&examples, PARAMETERS);
+    let plain: Vec<_> = contributions
+        .iter()
+        .map(|one| encoded(&kits, one, &[]))
+        .collect();
+    let round = Round::run(&kits, contributions.clone())?;
+    let seen = round.transcript();
+    assert!(seen.len() > 3 * 4 * PARAMETERS);
+
+    let narrow = |counter: u64| u32::try_from(counter).unwrap().to_le_bytes();
+    for ((update, counters), plain) in contributions.iter().zip(&plain) {
+        for counter in [counters.examples, counters.test_examples, counters.correct] {
+            assert!(!contains(&seen, &narrow(counter)), "{counter} in the clear");
+            assert!(contains(plain, &narrow(counter)), "the control");
+        }
+        // Two words, because one is found by chance.
+        let floats: Vec<u8> = update.iter().flat_map(|u| u.to_le_bytes()).collect();
+        for pair in floats.as_chunks::<8>().0 {
+            assert!(!contains(&seen, pair), "an update in the clear");
+        }
+        let encoded = &plain[4 * fl_shaders::HEADER_WORDS..];
+        for pair in encoded.as_chunks::<8>().0 {
+            assert!(!contains(&seen, pair), "an encoded update in the clear");
+        }
+        assert!(contains(plain, &encoded[..8]));
+    }
+    // The sum is not a secret: it is what the round is for.
+    let total: u64 = examples.iter().sum();
+    assert!(contains(&round.result, &narrow(total)));
+    Ok(())
+}

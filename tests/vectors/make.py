@@ -1,0 +1,314 @@
+"""Makes the known answers in this folder, with Python's hashlib and hmac and the package `cryptography`.
+
+    python3 tests/vectors/make.py
+
+Knows nothing of the Rust code: every byte layout below is written out from the protocol. The output does not depend on
+when or where it is made, so making it again changes nothing.
+"""
+
+import hashlib
+import hmac
+import json
+import pathlib
+import struct
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+HERE = pathlib.Path(__file__).parent
+P61 = 2**61 - 1
+GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+# --- Seeds -----------------------------------------------------------------------------------------------------------
+
+
+def hkdf(salt, ikm, info):
+    """32 bytes of HKDF-SHA256 (RFC 5869): one block is enough."""
+    prk = hmac.digest(salt, ikm, "sha256")
+    return hmac.digest(prk, info + b"\x01", "sha256")
+
+
+def keystream(key, first_block, blocks, place_stripe=lambda stripe: struct.pack("<I", stripe) + bytes(8)):
+    """Bytes of ChaCha20 (RFC 8439), all within one stripe of 2^32 blocks."""
+    stripe, counter = divmod(first_block, 2**32)
+    nonce = struct.pack("<I", counter) + place_stripe(stripe)
+    encryptor = Cipher(algorithms.ChaCha20(key, nonce), mode=None).encryptor()
+    return encryptor.update(bytes(64 * blocks))
+
+
+def words(data, order="<"):
+    return [f"{word:08x}" for (word,) in struct.iter_unpack(order + "I", data)]
+
+
+def expansion(seed, ctx):
+    key, tag = (hkdf(ctx, seed, b"smpcfl/1 prg " + which) for which in (b"vec", b"tag"))
+    edges = [0, 1, 4095, 4096, 2**32 - 1, 2**32, 2**32 + 1, 5 * 2**32 + 7]
+    return {
+        "seed": seed.hex(),
+        "ctx": ctx.hex(),
+        "key_vec": key.hex(),
+        "key_tag": tag.hex(),
+        "blocks": [{"block": block, "words": words(keystream(key, block, 1))} for block in edges],
+        "sha256_of_the_first_65536_words": sha256(keystream(key, 0, 4096)).hex(),
+        "tag_mask_mod_p61": int.from_bytes(keystream(tag, 0, 1)[:16], "little") % P61,
+    }
+
+
+def mistakes(seed, ctx):
+    """First blocks, and the first of stripe 1, as they come out when one rule is broken."""
+    key = hkdf(ctx, seed, b"smpcfl/1 prg vec")
+
+    def wrong(what, key, block=0, order="<", **how):
+        return {"what": what, "block": block, "words": words(keystream(key, block, 1, **how), order)}
+
+    folded = struct.pack("<I", sum(struct.unpack("<8I", seed)) % 2**32) + bytes(28)
+    return [
+        wrong("the label of the tag", hkdf(ctx, seed, b"smpcfl/1 prg tag")),
+        wrong("no label", hkdf(ctx, seed, b"")),
+        wrong("seed and context swapped", hkdf(seed, ctx, b"smpcfl/1 prg vec")),
+        wrong("another context", hkdf(sha256(b"another"), seed, b"smpcfl/1 prg vec")),
+        wrong("the seed as the key", seed),
+        wrong("a seed folded to 32 bits", hkdf(ctx, folded, b"smpcfl/1 prg vec")),
+        wrong("big-endian words", key, order=">"),
+        {"what": "counting from one", "block": 0, "words": words(keystream(key, 1, 1))},
+        {"what": "stripe 1 is stripe 0 again", "block": 2**32, "words": words(keystream(key, 0, 1))},
+        wrong("the stripe at the nonce's end", key, 2**32, place_stripe=lambda s: bytes(8) + struct.pack("<I", s)),
+        wrong("a big-endian stripe", key, 2**32, place_stripe=lambda s: struct.pack(">I", s) + bytes(8)),
+    ]
+
+
+def seeds():
+    cases = [(bytes(range(32)), sha256(b"smpcfl/1 test ctx")), (bytes(32), bytes(32)), (b"\xff" * 32, b"\xff" * 32)]
+    cases += [(sha256(b"seed %d" % k), sha256(b"context %d" % k)) for k in range(3)]
+    return {"expansions": [expansion(*case) for case in cases], "mistakes": mistakes(*cases[0])}
+
+
+# --- Signatures ------------------------------------------------------------------------------------------------------
+
+LABELS = ["manifest", "keys", "share", "sum", "result ack"]
+
+
+def signed_text(label, data):
+    return b"smpcfl/1 " + label.encode() + b"\0" + sha256(data)
+
+
+class Identity:
+    def __init__(self, name):
+        self.private = Ed25519PrivateKey.from_private_bytes(sha256(b"identity of " + name.encode()))
+        self.public = self.private.public_key().public_bytes_raw()
+        self.node_id = sha256(self.public)
+
+    def sign(self, label, data):
+        return self.private.sign(signed_text(label, data))
+
+    def pem(self):
+        form = serialization.PrivateFormat.PKCS8
+        return self.private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+def malleated(signature):
+    """The other encoding of the same scalar, which lenient verifiers take."""
+    scalar = int.from_bytes(signature[32:], "little") + GROUP_ORDER
+    return signature[:32] + scalar.to_bytes(32, "little")
+
+
+def signatures():
+    signer = Identity("signer")
+    texts = [b"", b"bytes", bytes(range(256)) * 5]
+    right = [
+        {"label": label, "bytes": text.hex(), "signature": signer.sign(label, text).hex()}
+        for label in LABELS
+        for text in texts
+    ]
+    plain, good = b"bytes", signer.sign("keys", b"bytes")
+    wrong = {
+        "the bytes themselves are signed": signer.private.sign(plain),
+        "their hash without a label": signer.private.sign(sha256(plain)),
+        "no zero byte behind the label": signer.private.sign(b"smpcfl/1 keys" + sha256(plain)),
+        "another protocol": signer.private.sign(b"smpcfl/2 keys\0" + sha256(plain)),
+        "another signer": Identity("another").sign("keys", plain),
+        "the scalar beyond the group's order": malleated(good),
+        "the halves swapped": good[32:] + good[:32],
+        "nothing": bytes(64),
+    }
+    return {
+        "private_key_pem": signer.pem(),
+        "public_key": signer.public.hex(),
+        "node_id": signer.node_id.hex(),
+        "right": right,
+        "wrong_for_keys_and_these_bytes": plain.hex(),
+        "wrong": [{"what": what, "signature": signature.hex()} for what, signature in wrong.items()],
+    }
+
+
+# --- A session: manifest, Keys messages, context, result -------------------------------------------------------------
+
+YEAR_2100 = 4_102_444_800
+NOW = 1_800_000_000
+PARAMETERS = 6
+HEADER_WORDS = 5
+
+
+def manifest(nodes, initial):
+    tables = "".join(
+        f"""
+[[nodes]]
+name = "node-{k}"
+organisation = "organisation {k}"
+key = "{node.public.hex()}"
+expires_unix_s = {YEAR_2100}
+"""
+        for k, node in enumerate(nodes)
+    )
+    return f"""protocol = "smpcfl/1"
+suite = 1
+name = "known answers"
+epoch = 1
+scheme = "peer"
+averaging = "fedavg"
+collusion = 1
+min_nodes = 3
+
+[relay]
+address = "relay.example:4433"
+
+[fixed_point]
+ring = "u32"
+clip = 1.0
+fraction_bits = 23
+nodes_max = 128
+examples_max = 1000
+loss_fraction_bits = 8
+
+[timeouts]
+training_s = 600
+keys_s = 10
+shares_s = 15
+sums_s = 30
+result_s = 60
+minimum_bandwidth_bytes_per_s = 1000000
+
+[task]
+
+[model]
+initial = "{initial.hex()}"
+
+[[model.layout]]
+name = "weight"
+shape = [2, 2]
+
+[[model.layout]]
+name = "bias"
+shape = [2]
+{tables}""".encode()
+
+
+class Keys:
+    """A Keys message: fixed-width little-endian fields, in the order of the protocol's list."""
+
+    def __init__(self, signer, session, base, **changes):
+        self.signer, self.label, self.spoil = signer, changes.pop("label", "keys"), changes.pop("spoil", None)
+        self.fields = {
+            "sid": session,
+            "node": signer.node_id,
+            "round": 1,
+            "attempt": 1,
+            "previous": session,
+            "model": base,
+            "round_key": sha256(b"round key of " + signer.node_id),
+            "expires_unix_s": NOW + 600,
+        }
+        self.fields.update(changes)
+
+    def bytes(self):
+        packed = {bytes: lambda v: v, int: lambda v: struct.pack("<Q", v)}
+        parts = {name: packed[type(value)](value) for name, value in self.fields.items()}
+        parts["attempt"] = struct.pack("<I", self.fields["attempt"])
+        return b"".join(parts.values())
+
+    def signed(self):
+        data = self.bytes()
+        signature = self.signer.sign(self.label, data)
+        if self.spoil is not None:
+            data = data[: self.spoil] + bytes([data[self.spoil] ^ 1]) + data[self.spoil + 1 :]
+        return struct.pack("<Q", len(data)) + data + signature
+
+
+def bundle(messages):
+    return struct.pack("<Q", len(messages)) + b"".join(message.signed() for message in messages)
+
+
+def context(messages, elements=HEADER_WORDS + PARAMETERS):
+    ordered = sorted(messages, key=lambda message: message.fields["node"])
+    return sha256(b"smpcfl/1 ctx", struct.pack("<Q", elements), *(message.bytes() for message in ordered))
+
+
+def session():
+    authority, stranger = Identity("the authority"), Identity("a stranger")
+    nodes = [Identity(f"node {k}") for k in range(4)]
+    model = sha256(b"the initial model")
+    text = manifest(nodes, model)
+    sid = sha256(text)
+
+    def keys(k, **changes):
+        return Keys(nodes[k], sid, model, **changes)
+
+    def accepted(messages):
+        return {"bundle": bundle(messages).hex(), "ctx": context(messages).hex()}
+
+    def refused(what, refusal, messages):
+        return {"what": what, "refusal": refusal, "bundle": bundle(messages).hex()}
+
+    three = [keys(0), keys(1), keys(2)]
+    right = [three, three[::-1], [keys(3), keys(1), keys(0), keys(2)], [keys(k, attempt=7) for k in range(3)]]
+    wrong = [
+        refused("two nodes", "TooFew", three[:2]),
+        refused("one of them twice", "Duplicate", three + [keys(1)]),
+        refused("a stranger among them", "Stranger", three + [Keys(stranger, sid, model)]),
+        refused("a signature under another label", "Invalid", [keys(0), keys(1), keys(2, label="sum")]),
+        refused("a bit of a round key changed", "Invalid", [keys(0), keys(1), keys(2, spoil=150)]),
+        refused("another's name", "Invalid", [keys(0), keys(1), keys(2, node=nodes[3].node_id)]),
+        refused("another session", "Manifest", [keys(0), keys(1), keys(2, sid=sha256(b"another"))]),
+        refused("another model", "Model", [keys(0), keys(1), keys(2, model=sha256(b"another"))]),
+        refused("another result before it", "Previous", [keys(0), keys(1), keys(2, previous=sha256(b"another"))]),
+        refused("another round", "Stale", [keys(0), keys(1), keys(2, round=2)]),
+        refused("another attempt", "Stale", [keys(0), keys(1), keys(2, attempt=2)]),
+        refused("an expired key", "KeyExpired", [keys(0), keys(1), keys(2, expires_unix_s=NOW)]),
+    ]
+    unsorted = [message.bytes() for message in sorted(three, key=lambda m: m.fields["node"], reverse=True)]
+    in_order = sorted(three, key=lambda message: message.fields["node"])
+    count = struct.pack("<Q", HEADER_WORDS + PARAMETERS)
+    mistaken = {
+        "the other order": sha256(b"smpcfl/1 ctx", count, *unsorted),
+        "without the header's words": context(three, PARAMETERS),
+        "a 32-bit number of words": sha256(b"smpcfl/1 ctx", count[:4], *(m.bytes() for m in in_order)),
+        "signatures included": sha256(b"smpcfl/1 ctx", count, *(m.signed() for m in in_order)),
+        "no label": sha256(count, *(m.bytes() for m in in_order)),
+    }
+    root, next_model = sha256(b"a root"), sha256(b"the next model")
+    return {
+        "unix_s": NOW,
+        "manifest": text.decode(),
+        "authority": authority.public.hex(),
+        "signature": authority.sign("manifest", text).hex(),
+        "signature_under_another_label": authority.sign("keys", text).hex(),
+        "sid": sid.hex(),
+        "initial_model": model.hex(),
+        "node_ids": sorted(node.node_id.hex() for node in nodes),
+        "right": [accepted(messages) for messages in right],
+        "wrong": wrong,
+        "mistaken_contexts": [{"what": what, "ctx": ctx.hex()} for what, ctx in mistaken.items()],
+        "root": root.hex(),
+        "next_model": next_model.hex(),
+        "result": sha256(b"smpcfl/1 result", context(three), root, next_model).hex(),
+    }
+
+
+for name, make in {"seeds": seeds, "signatures": signatures, "session": session}.items():
+    (HERE / f"{name}.json").write_text(json.dumps(make(), indent=1) + "\n")
