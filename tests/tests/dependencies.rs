@@ -1,5 +1,7 @@
 //! What each crate may depend on, and how the repository is laid out.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

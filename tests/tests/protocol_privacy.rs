@@ -3,6 +3,8 @@
 //! An attacker who has every byte that passes the relay, and the relay's own keys, tries what broke the reference
 //! application: shares that hide nothing, shares that the server can read, weights in the clear.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Known answers, made by `vectors/make.py` from the text of the protocol, and answers that must not come out.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 use anyhow::{Context, Result, ensure};
 use fl_network::digest::Digest;
 use fl_network::identity::{Identity, Label, PublicKey};
