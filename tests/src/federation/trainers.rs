@@ -165,12 +165,12 @@ pub fn plain_mean<'a>(steps: impl IntoIterator<Item = &'a Step> + Clone) -> Vec<
 ///
 /// # Errors
 /// If `parameters` is 0.
-pub fn layout(parameters: usize) -> Result<Layout, TrainError> {
+pub fn layout(parameters: usize) -> Result<Layout> {
     let tensor = TensorLayout {
         name: "weight".to_owned(),
         shape: vec![parameters],
     };
-    Layout::try_from(vec![tensor])
+    Ok(Layout::try_from(vec![tensor])?)
 }
 
 /// A trainer without a model: its updates are drawn, the same for the same seed and round.
@@ -185,7 +185,7 @@ impl Synthetic {
     ///
     /// # Errors
     /// If `parameters` is 0.
-    pub fn new(parameters: usize, examples: u32, seed: u64) -> Result<Self, TrainError> {
+    pub fn new(parameters: usize, examples: u32, seed: u64) -> Result<Self> {
         let layout = layout(parameters)?;
         Ok(Self {
             layout,
