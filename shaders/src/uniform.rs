@@ -55,18 +55,11 @@ impl Encoding<'_> {
     pub const BYTES: u64 = 80;
 
     /// Number of threads that encode the run: one for each block of the rounding keystream that it touches.
-    pub fn threads(&self) -> u32 {
-        let words = u64::from(self.skip()) + u64::from(self.coordinates);
+    pub fn threads(first_coordinate: u64, coordinates: u32) -> u32 {
+        let words = u64::from(skip(first_coordinate)) + u64::from(coordinates);
         #[expect(clippy::cast_possible_truncation, reason = "at most 2^28 + 1")]
         let threads = words.div_ceil(BLOCK_WORDS as u64) as u32;
         threads
-    }
-
-    /// Number of words of the first block that belong to earlier coordinates.
-    fn skip(&self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 16")]
-        let skip = (self.first_coordinate % BLOCK_WORDS as u64) as u32;
-        skip
     }
 
     /// Writes the struct to `words`.
@@ -81,7 +74,7 @@ impl Encoding<'_> {
         rest[..9].copy_from_slice(&[
             low,
             high,
-            self.skip(),
+            skip(self.first_coordinate),
             self.coordinates,
             self.update_start,
             self.vector_start,
@@ -147,6 +140,13 @@ impl Decoding {
     pub fn write(&self, words: &mut [u32]) {
         words[..3].copy_from_slice(&[self.coordinates, self.scale.mantissa, self.scale.shift]);
     }
+}
+
+/// Number of words of the first block that belong to earlier coordinates.
+fn skip(first_coordinate: u64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "below 16")]
+    let skip = (first_coordinate % BLOCK_WORDS as u64) as u32;
+    skip
 }
 
 /// Writes a key as little-endian words.

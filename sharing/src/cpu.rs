@@ -6,13 +6,13 @@
 mod encode;
 mod keystream;
 
-use fl_shaders::{CHUNK_WORDS, Counters, HEADER_WORDS, InputScale, Ring, Word};
+use fl_shaders::{CHUNK_WORDS, HEADER_WORDS, InputScale, Ring, Word};
 use rayon::prelude::*;
 
-use crate::engine::{Engine, EngineError, Input, Mask, Masked, masked_len};
+use crate::engine::{self, Engine, EngineError, Input, Mask, Masked};
 use crate::seed::RoundingKey;
 use encode::Encoded;
-use keystream::{BLOCK_BYTES, read_word, write_word};
+use keystream::BLOCK_BYTES;
 
 const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;
 /// Small enough for the first-level cache of any CPU, large enough that starting a cipher costs nothing next to it.
@@ -53,14 +53,12 @@ fn mask_words<W: Word>(
     masks: &[Mask],
     masked: &mut [u8],
 ) -> Result<Masked, EngineError> {
-    let expected = masked_len(input.format, input.update.len());
-    if masked.len() != expected {
-        return Err(EngineError::Length {
-            expected,
-            given: masked.len(),
-        });
-    }
-    let scale = InputScale::new(input.format, input.counters.examples)?;
+    let scale = engine::checked(
+        input.format,
+        &input.counters,
+        input.update.len(),
+        masked.len(),
+    )?;
     let encoded = masked
         .par_chunks_mut(CHUNK_BYTES)
         .enumerate()
@@ -81,17 +79,10 @@ fn mask_words<W: Word>(
         return Err(EngineError::NonFinite { coordinate });
     }
 
-    // Masking is addition, so the header can come last, when `clipped` is known.
-    let clipped = encoded.clipped;
-    let header = Counters {
-        clipped,
-        ..input.counters
-    }
-    .to_header::<W>(input.format);
-    for (bytes, counter) in masked.chunks_exact_mut(W::BYTES).zip(header) {
-        write_word(bytes, read_word::<W>(bytes).wrapping_add(counter));
-    }
-    Ok(Masked { clipped })
+    engine::add_header::<W>(input.format, input.counters, encoded.clipped, masked);
+    Ok(Masked {
+        clipped: encoded.clipped,
+    })
 }
 
 /// Masks the part of the vector that begins at byte `offset`; header words are masked zeros.

@@ -3,9 +3,10 @@
 //! Engines differ in speed only. For the same input and keys all of them write the same bytes, which the kernels of
 //! [`fl_shaders::cpu`] define.
 
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, ScaleError};
+use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, InputScale, ScaleError, Word};
 
 use crate::seed::{MaskKey, RoundingKey};
+use crate::words::{read_word, write_word};
 
 /// A node's contribution to a round, in clear.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ pub struct Masked {
 }
 
 /// Why a vector could not be masked. The output is then all zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The node has no examples, or more than the format allows.
     #[error(transparent)]
@@ -62,6 +63,26 @@ pub enum EngineError {
     NonFinite {
         /// Index of the first such coordinate.
         coordinate: u64,
+    },
+    /// The device that computes failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// How the device of an engine failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// The device is gone: unplugged, reset by its driver, or destroyed. Only a new engine can go on.
+    #[error("the GPU was lost; restart, or run without it")]
+    Lost,
+    /// The device has no memory left. A later call may succeed.
+    #[error("the GPU is out of memory; free some, or run without it")]
+    OutOfMemory,
+    /// The driver or the device refused an operation. A later call may succeed.
+    #[error("the GPU refused an operation: {reason}")]
+    Refused {
+        /// In the words of the graphics library.
+        reason: String,
     },
 }
 
@@ -82,6 +103,39 @@ pub trait Engine: Send + Sync {
         masks: &[Mask],
         masked: &mut [u8],
     ) -> Result<Masked, EngineError>;
+}
+
+/// The scale of an input, once every length and count is found to fit.
+pub(crate) fn checked(
+    format: &FixedPoint,
+    counters: &Counters,
+    coordinates: usize,
+    given: usize,
+) -> Result<InputScale, EngineError> {
+    let expected = masked_len(format, coordinates);
+    if given != expected {
+        return Err(EngineError::Length { expected, given });
+    }
+    Ok(InputScale::new(format, counters.examples)?)
+}
+
+/// Adds the header to a vector that was masked as if its header were zeros.
+///
+/// Masking is addition, so the header can come last, when the number of clipped coordinates is known.
+pub(crate) fn add_header<W: Word>(
+    format: &FixedPoint,
+    counters: Counters,
+    clipped: u64,
+    masked: &mut [u8],
+) {
+    let header = Counters {
+        clipped,
+        ..counters
+    }
+    .to_header::<W>(format);
+    for (bytes, counter) in masked.chunks_exact_mut(W::BYTES).zip(header) {
+        write_word(bytes, read_word::<W>(bytes).wrapping_add(counter));
+    }
 }
 
 /// Length in bytes of a masked vector with `coordinates` coordinates.

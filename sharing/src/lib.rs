@@ -26,12 +26,17 @@
 
 mod cpu;
 mod engine;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod planner;
 mod seal;
 mod seed;
+mod words;
 
 pub use cpu::CpuEngine;
-pub use engine::{Engine, EngineError, Input, Mask, Masked, Sign, masked_len};
+pub use engine::{DeviceError, Engine, EngineError, Input, Mask, Masked, Sign, masked_len};
+#[cfg(feature = "gpu")]
+pub use gpu::GpuEngine;
 pub use planner::{Needs, Plan, PlannerError};
 pub use seal::{RoundKey, SEALED_BYTES, SealError, seal};
 pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed};

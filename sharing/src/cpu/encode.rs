@@ -7,8 +7,9 @@ use std::ops::AddAssign;
 
 use fl_shaders::{InputScale, Word};
 
-use super::keystream::{self, BLOCK_BYTES, Consumer, read_word, write_word};
+use super::keystream::{self, BLOCK_BYTES, Consumer};
 use crate::seed::RoundingKey;
+use crate::words::{read_word, write_word};
 
 const SIGN_BITS: u32 = 31;
 const MAGNITUDE_MASK: u32 = 0x7fff_ffff;

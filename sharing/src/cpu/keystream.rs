@@ -17,6 +17,7 @@ use chacha20::{ChaChaCore, R20};
 use fl_shaders::Word;
 
 use crate::engine::Sign;
+use crate::words::{read_word, write_word};
 
 pub(super) const BLOCK_BYTES: usize = 64;
 /// Number of blocks that share a nonce (the protocol, section 4).
@@ -131,20 +132,6 @@ fn combine_words<W: Word>(vector: &mut [u8], stream: &[u8], combine: impl Fn(W, 
         let share = read_word::<W>(share);
         write_word(word, combine(read_word::<W>(word), share));
     }
-}
-
-/// The word that `bytes`, of its length, encode.
-#[inline(always)]
-pub(super) fn read_word<W: Word>(bytes: &[u8]) -> W {
-    let mut le = W::Bytes::default();
-    le.as_mut().copy_from_slice(bytes);
-    W::from_le_bytes(le)
-}
-
-/// Encodes `word` into `bytes`, of its length.
-#[inline(always)]
-pub(super) fn write_word<W: Word>(bytes: &mut [u8], word: W) {
-    bytes.copy_from_slice(word.to_le_bytes().as_ref());
 }
 
 #[cfg(test)]

@@ -1,0 +1,314 @@
+//! The engine of the GPU, on whatever wgpu drives: Vulkan, Metal, DirectX 12.
+//!
+//! The vector goes through the device in pieces. Of each, only the finished words come back; an update that is on the
+//! device already ([`GpuEngine::mask_on_device`]) never leaves it. Uploads and downloads of some pieces overlap with the
+//! work on others. The keys of a call lie in one buffer that is erased, on the device and on the host, when the call ends.
+
+mod adapter;
+mod decoding;
+mod fault;
+mod masking;
+mod pipelines;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod uniforms;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+use fl_shaders::uniform::Shares;
+use fl_shaders::{Counters, FixedPoint, MeanScale, Ring, Word};
+use wgpu::DeviceType;
+
+use crate::engine::{self, DeviceError, Engine, EngineError, Input, Mask, Masked};
+use crate::seed::RoundingKey;
+pub use adapter::{
+    AdapterError, AdapterSummary, OpenAdapter, REQUIRE_GPU, Selector, adapters, choose,
+    is_required, open,
+};
+use decoding::Averaging;
+use masking::{Masking, Met, Program, Update};
+use pipelines::Pipelines;
+use stream::{Job, Piece, Stream};
+use uniforms::{Layout, Uniforms};
+/// The version of wgpu whose devices and buffers this engine takes.
+pub use wgpu;
+
+/// Most bytes in a piece: enough to keep a device busy, and little enough to overlap.
+const PIECE_BYTES: u64 = 16 << 20;
+/// Pieces are multiples of this: whole blocks of ChaCha20, and whole units of every buffer alignment.
+const PIECE_UNIT: u64 = 256;
+
+/// Masks on a GPU.
+///
+/// Calls take turns. After [`DeviceError::OutOfMemory`] or [`DeviceError::Refused`] the engine starts over with fresh
+/// buffers; after [`DeviceError::Lost`] a new engine is needed.
+pub struct GpuEngine {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    narrow: Pipelines,
+    wide: Pipelines,
+    /// Most bytes in a piece.
+    piece_bytes: usize,
+    /// What the last call left for the next.
+    reserve: Mutex<Reserve>,
+}
+
+/// Buffers to reuse.
+#[derive(Default)]
+struct Reserve {
+    stream: Option<Stream>,
+    uniforms: Option<Uniforms>,
+}
+
+impl GpuEngine {
+    /// An engine on the adapter that `selector` takes.
+    ///
+    /// # Errors
+    ///
+    /// An [`AdapterError`] that says what to install or to name.
+    pub fn new(selector: &Selector) -> Result<Self, AdapterError> {
+        let OpenAdapter { device, queue, .. } = open(selector)?;
+        Ok(Self::from_device(device, queue)?)
+    }
+
+    /// An engine on a device that is open already, and may be shared with another library.
+    ///
+    /// # Errors
+    ///
+    /// A [`DeviceError`] if the device does not compile the kernels.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, DeviceError> {
+        let [narrow, wide] = fault::guarded(&device, || {
+            Ok::<_, DeviceError>([Ring::U32, Ring::U64].map(|ring| Pipelines::new(&device, ring)))
+        })?;
+        let limits = device.limits();
+        // A binding may begin up to one alignment early, and what a kernel reports follows a piece.
+        let binding = limits.max_storage_buffer_binding_size - PIECE_UNIT;
+        let buffer = limits.max_buffer_size - PIECE_UNIT;
+        let bytes = PIECE_BYTES.min(binding).min(buffer);
+        #[expect(clippy::cast_possible_truncation, reason = "at most PIECE_BYTES")]
+        let piece_bytes = (bytes / PIECE_UNIT * PIECE_UNIT) as usize;
+        Ok(Self {
+            device,
+            queue,
+            narrow,
+            wide,
+            piece_bytes,
+            reserve: Mutex::default(),
+        })
+    }
+
+    /// The device, for buffers that [`GpuEngine::mask_on_device`] takes.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The queue of the device.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Masks like [`Engine::mask`] an update that is on the device: the `f32`s of `update`, one a coordinate.
+    ///
+    /// What writes the update must have been submitted to [`GpuEngine::queue`]. The buffer needs
+    /// [`BufferUsages::STORAGE`](wgpu::BufferUsages::STORAGE), and the slice begins and ends at multiples of four bytes.
+    ///
+    /// # Errors
+    ///
+    /// An [`EngineError`]; `masked` is then all zeros.
+    pub fn mask_on_device(
+        &self,
+        format: &FixedPoint,
+        counters: Counters,
+        update: wgpu::BufferSlice<'_>,
+        rounding: &RoundingKey,
+        masks: &[Mask],
+        masked: &mut [u8],
+    ) -> Result<Masked, EngineError> {
+        self.mask_update(
+            format,
+            counters,
+            Update::Device(update),
+            rounding,
+            masks,
+            masked,
+        )
+    }
+
+    /// Decodes a sum of encoded updates, in little-endian words without header, to the mean update.
+    ///
+    /// # Errors
+    ///
+    /// A [`DeviceError`]; `mean` is then all zeros.
+    ///
+    /// # Panics
+    ///
+    /// If `sum` and `mean` differ in length.
+    pub fn dequantize(
+        &self,
+        ring: Ring,
+        sum: &[u8],
+        scale: MeanScale,
+        mean: &mut [f32],
+    ) -> Result<(), DeviceError> {
+        assert_eq!(
+            sum.len(),
+            mean.len() * ring.word_bytes(),
+            "one mean a coordinate"
+        );
+        let pieces = decoding::pieces(ring, sum.len(), self.piece_bytes);
+        let (layout, places) = decoding::layout(&self.device, &pieces, scale);
+        let mut averaging = Averaging {
+            device: &self.device,
+            pipelines: self.pipelines(ring),
+            places: &places,
+            sum,
+            mean: bytemuck::cast_slice_mut(mean),
+        };
+        self.run(&pieces, &layout, &mut averaging)
+            .inspect_err(|_| mean.fill(0.0))
+    }
+
+    fn mask_update(
+        &self,
+        format: &FixedPoint,
+        counters: Counters,
+        update: Update<'_>,
+        rounding: &RoundingKey,
+        masks: &[Mask],
+        masked: &mut [u8],
+    ) -> Result<Masked, EngineError> {
+        let outcome = match format.ring() {
+            Ring::U32 => self.mask_words::<u32>(format, counters, update, rounding, masks, masked),
+            Ring::U64 => self.mask_words::<u64>(format, counters, update, rounding, masks, masked),
+        };
+        outcome.inspect_err(|_| masked.fill(0))
+    }
+
+    fn mask_words<W: Word>(
+        &self,
+        format: &FixedPoint,
+        counters: Counters,
+        update: Update<'_>,
+        rounding: &RoundingKey,
+        masks: &[Mask],
+        masked: &mut [u8],
+    ) -> Result<Masked, EngineError> {
+        let scale = engine::checked(format, &counters, update.coordinates(), masked.len())?;
+        update.check()?;
+        let pieces = update.pieces::<W>(self.piece_bytes);
+        let batch = self.shares_at_once(&pieces);
+        let program = Program::new::<W>(
+            &self.device,
+            &update,
+            &pieces,
+            scale,
+            rounding,
+            masks,
+            batch,
+        );
+        let mut masking = Masking::<W> {
+            device: &self.device,
+            pipelines: self.pipelines(W::RING),
+            program: &program,
+            update,
+            masked,
+            met: Met::default(),
+            word: PhantomData,
+        };
+        self.run(&pieces, &program.layout, &mut masking)?;
+        let Met {
+            clipped,
+            non_finite,
+        } = masking.met;
+        if let Some(coordinate) = non_finite {
+            return Err(EngineError::NonFinite { coordinate });
+        }
+        engine::add_header::<W>(format, counters, clipped, masked);
+        Ok(Masked { clipped })
+    }
+
+    /// Number of shares in a dispatch, so that none runs longer than about 100 ms.
+    fn shares_at_once(&self, pieces: &[Piece]) -> usize {
+        // Bytes of keystream: some 10 GB/s are little for a GPU, 0.1 GB/s for a core of a CPU.
+        let work: usize = match self.device.adapter_info().device_type {
+            DeviceType::Cpu => 64 << 20,
+            _ => 1 << 30,
+        };
+        let largest = pieces.iter().map(|piece| piece.output.len()).max();
+        (work / largest.unwrap_or(1)).clamp(1, Shares::MAX)
+    }
+
+    fn pipelines(&self, ring: Ring) -> &Pipelines {
+        match ring {
+            Ring::U32 => &self.narrow,
+            Ring::U64 => &self.wide,
+        }
+    }
+
+    /// Sends `pieces` through the device with the uniforms of `layout`, which are erased afterwards.
+    fn run(
+        &self,
+        pieces: &[Piece],
+        layout: &Layout,
+        job: &mut impl Job,
+    ) -> Result<(), DeviceError> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let (device, queue) = (&self.device, &self.queue);
+        // A call that panicked took its buffers with it.
+        let mut reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        let Reserve { stream, uniforms } = mem::take(&mut *reserve);
+        *reserve = fault::guarded(device, || {
+            let mut stream = stream
+                .filter(|stream| stream.holds(pieces))
+                .unwrap_or_else(|| Stream::new(device, pieces));
+            let mut uniforms = uniforms
+                .filter(|uniforms| uniforms.hold(layout))
+                .unwrap_or_else(|| Uniforms::new(device, layout));
+            uniforms.upload(device, queue, layout)?;
+            stream.send(device, queue, pieces, &uniforms, job)?;
+            let cleared = uniforms.clear(device, queue);
+            stream.settle(device, job)?;
+            uniforms.erase(device, cleared)?;
+            Ok::<_, DeviceError>(Reserve {
+                stream: Some(stream),
+                uniforms: Some(uniforms),
+            })
+        })?;
+        Ok(())
+    }
+}
+
+impl Engine for GpuEngine {
+    fn mask(
+        &self,
+        input: &Input<'_>,
+        rounding: &RoundingKey,
+        masks: &[Mask],
+        masked: &mut [u8],
+    ) -> Result<Masked, EngineError> {
+        let update = Update::Host(input.update);
+        self.mask_update(
+            input.format,
+            input.counters,
+            update,
+            rounding,
+            masks,
+            masked,
+        )
+    }
+}
+
+impl fmt::Debug for GpuEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GpuEngine")
+            .field("adapter", &self.device.adapter_info().name)
+            .finish_non_exhaustive()
+    }
+}

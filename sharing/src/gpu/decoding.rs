@@ -1,0 +1,91 @@
+//! The pass over a sum: decode the mean.
+
+use fl_shaders::uniform::Decoding;
+use fl_shaders::{MeanScale, Ring};
+use wgpu::CommandEncoder;
+
+use super::pipelines::Pipelines;
+use super::stream::{Buffers, Job, Piece};
+use super::transfer::copy_to;
+use super::uniforms::{Layout, Place, Uniforms};
+
+const MEAN_BYTES: usize = size_of::<f32>();
+
+/// The pieces of a sum of `len` bytes, each of at most `piece_bytes`, a multiple of a word.
+pub(super) fn pieces(ring: Ring, len: usize, piece_bytes: usize) -> Vec<Piece> {
+    let mean = |byte: usize| byte / ring.word_bytes() * MEAN_BYTES;
+    let piece = |(index, start): (usize, usize)| {
+        let end = len.min(start + piece_bytes);
+        Piece {
+            index,
+            input: start..end,
+            output: mean(start)..mean(end),
+        }
+    };
+    (0..len)
+        .step_by(piece_bytes)
+        .enumerate()
+        .map(piece)
+        .collect()
+}
+
+/// The uniforms of a decoding, one a piece.
+pub(super) fn layout(
+    device: &wgpu::Device,
+    pieces: &[Piece],
+    scale: MeanScale,
+) -> (Layout, Vec<Place>) {
+    let mut layout = Layout::new(device, pieces.iter().map(|_| Decoding::BYTES));
+    let places = pieces.iter().map(|piece| {
+        let decoding = Decoding {
+            coordinates: coordinates(piece),
+            scale,
+        };
+        layout.push(Decoding::BYTES, |words| decoding.write(words))
+    });
+    let places = places.collect();
+    (layout, places)
+}
+
+/// A sum being decoded.
+pub(super) struct Averaging<'a> {
+    pub(super) device: &'a wgpu::Device,
+    pub(super) pipelines: &'a Pipelines,
+    pub(super) places: &'a [Place],
+    pub(super) sum: &'a [u8],
+    pub(super) mean: &'a mut [u8],
+}
+
+impl Job for Averaging<'_> {
+    fn input(&self) -> &[u8] {
+        self.sum
+    }
+
+    fn record(
+        &self,
+        piece: &Piece,
+        uniforms: &Uniforms,
+        buffers: &Buffers,
+        encoder: &mut CommandEncoder,
+    ) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let bindings = [
+            uniforms.at(self.places[piece.index]),
+            buffers.input.as_entire_buffer_binding(),
+            buffers.output.as_entire_buffer_binding(),
+        ];
+        let dequantize = &self.pipelines.dequantize;
+        dequantize.dispatch(self.device, &mut pass, &bindings, coordinates(piece));
+    }
+
+    fn take(&mut self, piece: &Piece, output: &[u8], _met: [u32; 2]) {
+        copy_to(output, &mut self.mean[piece.output.clone()]);
+    }
+}
+
+/// Number of coordinates in a piece.
+fn coordinates(piece: &Piece) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "within a piece")]
+    let count = (piece.output.len() / MEAN_BYTES) as u32;
+    count
+}

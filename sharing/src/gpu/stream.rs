@@ -1,0 +1,206 @@
+//! A vector in pieces, several under way at once: while the device works on one, the host fills the next and empties the
+//! one before.
+
+use std::ops::Range;
+
+use wgpu::{Buffer, BufferUsages, CommandEncoder, SubmissionIndex};
+
+use super::fault;
+use super::transfer::{Download, Upload};
+use super::uniforms::Uniforms;
+use crate::engine::DeviceError;
+
+/// Pieces under way at once.
+const SLOTS: usize = 3;
+/// Length of what a kernel reports.
+const MET_BYTES: u64 = 8;
+
+/// A part of the work, small enough for one binding.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    /// Its number.
+    pub(super) index: usize,
+    /// The bytes that it takes of the host's input.
+    pub(super) input: Range<usize>,
+    /// The bytes that it makes of the output.
+    pub(super) output: Range<usize>,
+}
+
+/// What happens to each piece.
+pub(super) trait Job {
+    /// The host's input. Empty if the input is on the device already.
+    fn input(&self) -> &[u8];
+
+    /// Records what makes a piece's output.
+    fn record(
+        &self,
+        piece: &Piece,
+        uniforms: &Uniforms,
+        buffers: &Buffers,
+        encoder: &mut CommandEncoder,
+    );
+
+    /// Takes a piece that is made, in order, with the two words that the kernels reported.
+    fn take(&mut self, piece: &Piece, output: &[u8], met: [u32; 2]);
+}
+
+/// The device's buffers for one piece.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// The piece of the host's input, if any.
+    pub(super) input: Buffer,
+    /// The piece of the output.
+    pub(super) output: Buffer,
+    /// Two words for the kernels to report in.
+    pub(super) met: Buffer,
+}
+
+/// Buffers for the pieces under way. They are reused from call to call.
+#[derive(Debug)]
+pub(super) struct Stream {
+    sizes: Sizes,
+    slots: Vec<Slot>,
+}
+
+/// Sizes in bytes of the largest piece, and the number of pieces under way.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    input: u64,
+    output: u64,
+    slots: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    upload: Upload,
+    buffers: Buffers,
+    download: Download,
+    under_way: Option<(Piece, SubmissionIndex)>,
+}
+
+impl Stream {
+    /// Buffers for `pieces`.
+    pub(super) fn new(device: &wgpu::Device, pieces: &[Piece]) -> Self {
+        let sizes = Sizes::of(pieces);
+        let slots = (0..sizes.slots).map(|_| Slot::new(device, sizes)).collect();
+        Self { sizes, slots }
+    }
+
+    /// Whether `pieces` fit.
+    pub(super) fn holds(&self, pieces: &[Piece]) -> bool {
+        let (own, needed) = (self.sizes, Sizes::of(pieces));
+        needed.input <= own.input && needed.output <= own.output && needed.slots <= own.slots
+    }
+
+    /// Sends every piece to the device, and takes those that are in the way of the next.
+    pub(super) fn send(
+        &mut self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        pieces: &[Piece],
+        uniforms: &Uniforms,
+        job: &mut impl Job,
+    ) -> Result<(), DeviceError> {
+        let count = self.slots.len();
+        for piece in pieces {
+            let slot = &mut self.slots[piece.index % count];
+            slot.settle(device, job)?;
+            slot.submit(device, queue, piece, uniforms, job)?;
+        }
+        self.slots.rotate_left(pieces.len() % count);
+        Ok(())
+    }
+
+    /// Takes the last pieces.
+    pub(super) fn settle(
+        &mut self,
+        device: &wgpu::Device,
+        job: &mut impl Job,
+    ) -> Result<(), DeviceError> {
+        self.slots
+            .iter_mut()
+            .try_for_each(|slot| slot.settle(device, job))
+    }
+}
+
+impl Sizes {
+    fn of(pieces: &[Piece]) -> Self {
+        let largest = |len: fn(&Piece) -> usize| pieces.iter().map(len).max().unwrap_or(0) as u64;
+        Self {
+            // No buffer is empty.
+            input: largest(|piece| piece.input.len()).max(MET_BYTES),
+            // Kernels work on whole blocks of ChaCha20.
+            output: largest(|piece| piece.output.len()).next_multiple_of(64),
+            slots: pieces.len().min(SLOTS),
+        }
+    }
+}
+
+impl Slot {
+    fn new(device: &wgpu::Device, sizes: Sizes) -> Self {
+        let buffer = |label, size, usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | usage,
+                mapped_at_creation: false,
+            })
+        };
+        Self {
+            upload: Upload::new(device, "input, upload", sizes.input),
+            buffers: Buffers {
+                input: buffer("input", sizes.input, BufferUsages::empty()),
+                output: buffer("output", sizes.output, BufferUsages::COPY_SRC),
+                met: buffer("met", MET_BYTES, BufferUsages::COPY_SRC),
+            },
+            download: Download::new(device, "output, download", sizes.output + MET_BYTES),
+            under_way: None,
+        }
+    }
+
+    /// Uploads a piece, starts work on it, and asks for the result.
+    fn submit(
+        &mut self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        piece: &Piece,
+        uniforms: &Uniforms,
+        job: &impl Job,
+    ) -> Result<(), DeviceError> {
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let Buffers { input, output, met } = &self.buffers;
+        let uploaded = &job.input()[piece.input.clone()];
+        if !uploaded.is_empty() {
+            let upload = self.upload.write(uploaded)?;
+            encoder.copy_buffer_to_buffer(upload, 0, input, 0, uploaded.len() as u64);
+        }
+        encoder.clear_buffer(met, 0, None);
+        job.record(piece, uniforms, &self.buffers, &mut encoder);
+        let bytes = piece.output.len() as u64;
+        let download = self.download.buffer();
+        encoder.copy_buffer_to_buffer(output, 0, download, 0, bytes);
+        encoder.copy_buffer_to_buffer(met, 0, download, bytes, MET_BYTES);
+
+        let submission = queue.submit([encoder.finish()]);
+        if !uploaded.is_empty() {
+            self.upload.map();
+        }
+        self.download.map(0..bytes + MET_BYTES);
+        self.under_way = Some((piece.clone(), submission));
+        Ok(())
+    }
+
+    /// Waits for the piece under way, if any, and hands it over.
+    fn settle(&mut self, device: &wgpu::Device, job: &mut impl Job) -> Result<(), DeviceError> {
+        let Some((piece, submission)) = self.under_way.take() else {
+            return Ok(());
+        };
+        fault::wait(device, submission)?;
+        let len = piece.output.len();
+        self.download.read(0..len as u64 + MET_BYTES, |bytes| {
+            let (output, met) = bytes.split_at(len);
+            let met = [0, 4].map(|i| u32::from_le_bytes(std::array::from_fn(|b| met[i + b])));
+            job.take(&piece, output, met);
+        })
+    }
+}

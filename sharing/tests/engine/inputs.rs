@@ -1,0 +1,76 @@
+//! Inputs, the same in every run.
+
+use fl_shaders::{Counters, FixedPoint, Ring};
+use fl_sharing::{Mask, Needs, Plan, Seed, Sign};
+
+pub(crate) const CTX: [u8; 32] = [0x11; 32];
+pub(crate) const ROUNDING: [u8; 32] = [0x77; 32];
+
+/// A generator for test inputs; SplitMix64.
+pub(crate) struct Mix(pub(crate) u64);
+
+impl Mix {
+    /// Any word.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// Finite numbers of every exponent, with many zeros, subnormals and values around the clip.
+    pub(crate) fn update(&mut self, len: usize) -> Vec<f32> {
+        let coordinate = || {
+            let word = self.next();
+            let bits = (word >> 32) as u32;
+            match word % 8 {
+                0 => f32::from_bits(bits & 0x8000_0000),
+                1 => f32::from_bits(bits & 0x807f_ffff),
+                2 => f32::from_bits(bits & 0x80ff_ffff | 0x3f00_0000),
+                3 => Some(f32::from_bits(bits))
+                    .filter(|u| u.is_finite())
+                    .unwrap_or(f32::MAX),
+                _ => f32::from_bits(bits & 0x83ff_ffff | 0x3c00_0000),
+            }
+        };
+        std::iter::repeat_with(coordinate).take(len).collect()
+    }
+
+    pub(crate) fn masks(&mut self, len: usize) -> Vec<Mask> {
+        let mask = || {
+            let seed = Seed::from_bytes(std::array::from_fn(|_| self.next() as u8));
+            let sign = if self.next().is_multiple_of(2) {
+                Sign::Plus
+            } else {
+                Sign::Minus
+            };
+            Mask {
+                key: seed.expand(&CTX),
+                sign,
+            }
+        };
+        std::iter::repeat_with(mask).take(len).collect()
+    }
+}
+
+pub(crate) fn format(ring: Ring) -> FixedPoint {
+    Plan::new(&Needs::new(ring, 3, 1_000)).unwrap().format
+}
+
+pub(crate) fn counters(examples: u64) -> Counters {
+    Counters {
+        examples,
+        test_examples: 50,
+        correct: 20,
+        loss: 31.25,
+        clipped: 0,
+    }
+}
+
+pub(crate) fn keys(masks: &[Mask], sign: Sign) -> Vec<[u8; 32]> {
+    masks
+        .iter()
+        .filter(|mask| mask.sign == sign)
+        .map(|mask| *mask.key.expose())
+        .collect()
+}

@@ -1,0 +1,174 @@
+//! Every engine writes the bytes that the plain kernels define.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic"
+)]
+
+mod engines;
+#[cfg(feature = "gpu")]
+mod gpu;
+mod inputs;
+mod round;
+mod twin;
+
+use fl_shaders::{FixedPoint, Parameters, Ring, ScaleError};
+use fl_sharing::{EngineError, Input, RoundingKey, Sign, masked_len};
+
+use engines::engines;
+use inputs::{Mix, ROUNDING, counters, format};
+use twin::{SENTINEL, assert_equals_twin, masked, twin};
+
+#[test]
+fn equals_the_twin_at_every_kind_of_length() {
+    let lengths = [0, 1]
+        .into_iter()
+        .chain(9..=18)
+        .chain([2_042, 2_043, 2_044]);
+    for len in lengths
+        .chain(4_089..=4_093)
+        .chain(32_761..=32_765)
+        .chain(65_529..=65_541)
+    {
+        for ring in [Ring::U32, Ring::U64] {
+            assert_equals_twin(ring, len, 2);
+        }
+    }
+}
+
+#[test]
+fn equals_the_twin_for_any_number_of_masks() {
+    for masks in (0..=20).chain([127, 128, 129, 300]) {
+        for ring in [Ring::U32, Ring::U64] {
+            assert_equals_twin(ring, 3_000 + masks, masks);
+        }
+    }
+}
+
+#[test]
+fn equals_the_twin_over_millions_of_coordinates() {
+    assert_equals_twin(Ring::U32, 5_000_001, 3);
+    assert_equals_twin(Ring::U64, 3_000_001, 2);
+}
+
+#[test]
+fn equals_the_twin_for_extreme_formats() {
+    let formats = [
+        (Ring::U32, f32::from_bits(1), 63, 1),
+        (Ring::U32, 1.0, 0, 128),
+        (Ring::U32, 1.5e9, 0, 1),
+        (Ring::U64, f32::from_bits(0x0080_0000), 63, 65_536),
+        (Ring::U64, 3.7, 45, 1_000),
+        (Ring::U64, 1e14, 0, 1),
+    ];
+    for (ring, clip, fraction_bits, nodes_max) in formats {
+        let parameters = Parameters {
+            ring,
+            clip,
+            fraction_bits,
+            nodes_max,
+            examples_max: 1_000_003.min((ring.signed_max() / u64::from(nodes_max)) as u32),
+            loss_fraction_bits: 0,
+        };
+        let format = FixedPoint::new(parameters).unwrap();
+        let mut mix = Mix(9);
+        let update = mix.update(10_000);
+        for examples in [1, 2, 12_345, u64::from(format.examples_max())] {
+            let input = Input {
+                format: &format,
+                counters: counters(examples),
+                update: &update,
+            };
+            let expected = match ring {
+                Ring::U32 => twin::<u32>(&input, &[]),
+                Ring::U64 => twin::<u64>(&input, &[]),
+            };
+            for engine in engines() {
+                let got = masked(engine, &input, &[]);
+                assert!(got == expected, "{engine:?}, {parameters:?}");
+            }
+        }
+    }
+}
+
+/// Negative control: a comparison that cannot fail proves nothing.
+#[test]
+fn another_key_sign_or_rounding_gives_other_bytes() {
+    let format = format(Ring::U32);
+    let mut mix = Mix(1);
+    let (update, mut masks) = (mix.update(100), mix.masks(1));
+    let input = Input {
+        format: &format,
+        counters: counters(999),
+        update: &update,
+    };
+    let (expected, _) = twin::<u32>(&input, &masks);
+    for engine in engines() {
+        assert_eq!(masked(engine, &input, &masks).0, expected);
+        let mut rounded = vec![0; expected.len()];
+        let rounding = RoundingKey::from_bytes([0; 32]);
+        engine
+            .mask(&input, &rounding, &masks, &mut rounded)
+            .unwrap();
+        assert_ne!(rounded, expected);
+    }
+
+    let others = mix.masks(1);
+    masks[0].sign = match masks[0].sign {
+        Sign::Plus => Sign::Minus,
+        Sign::Minus => Sign::Plus,
+    };
+    for engine in engines() {
+        assert_ne!(masked(engine, &input, &masks).0, expected);
+        assert_ne!(masked(engine, &input, &others).0, expected);
+    }
+}
+
+#[test]
+fn refusals_leave_zeros() {
+    let format = format(Ring::U32);
+    let masks = Mix(2).masks(2);
+    let rounding = RoundingKey::from_bytes(ROUNDING);
+    let mut update = vec![0.5; 100_000];
+    (update[70_001], update[99_999]) = (f32::NEG_INFINITY, f32::NAN);
+    let refuse = |examples, update: &[f32], len| {
+        let input = Input {
+            format: &format,
+            counters: counters(examples),
+            update,
+        };
+        let mut errors = engines().map(|engine| {
+            let mut bytes = vec![SENTINEL; len];
+            let error = engine
+                .mask(&input, &rounding, &masks, &mut bytes)
+                .unwrap_err();
+            assert!(bytes.iter().all(|&byte| byte == 0), "{engine:?}");
+            error
+        });
+        let error = errors.next().unwrap();
+        assert!(errors.all(|other| other == error));
+        error
+    };
+
+    let len = masked_len(&format, update.len());
+    assert_eq!(
+        refuse(1, &update, len),
+        EngineError::NonFinite { coordinate: 70_001 }
+    );
+    let expected = masked_len(&format, 7);
+    for given in [0, expected - 1, expected + 1] {
+        assert_eq!(
+            refuse(1, &[0.0; 7], given),
+            EngineError::Length { expected, given }
+        );
+    }
+    for examples in [0, 1_001] {
+        let examples_error = ScaleError::Examples {
+            examples,
+            examples_max: 1_000,
+        };
+        assert_eq!(refuse(examples, &[0.0; 7], expected), examples_error.into());
+    }
+}

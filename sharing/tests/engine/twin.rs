@@ -1,0 +1,70 @@
+//! What an engine must write: what the plain kernels do.
+
+use fl_shaders::{Counters, HEADER_WORDS, InputScale, Ring, Word, cpu};
+use fl_sharing::{Input, Mask, RoundingKey, Sign, masked_len};
+
+use crate::engines::{TestEngine, engines};
+use crate::inputs::{Mix, ROUNDING, counters, format, keys};
+
+pub(crate) const SENTINEL: u8 = 0xc3;
+
+/// The masked vector by the plain kernels, and the number of clipped coordinates.
+pub(crate) fn twin<W: Word>(input: &Input<'_>, masks: &[Mask]) -> (Vec<u8>, u64) {
+    let scale = InputScale::new(input.format, input.counters.examples).unwrap();
+    let mut vector = vec![W::default(); HEADER_WORDS + input.update.len()];
+    let coordinates = &mut vector[HEADER_WORDS..];
+    let quantized = cpu::quantize(input.update, 0, &scale, &ROUNDING, coordinates);
+    assert_eq!(quantized.non_finite, None);
+    let counters = Counters {
+        clipped: quantized.clipped,
+        ..input.counters
+    };
+    vector[..HEADER_WORDS].copy_from_slice(&counters.to_header::<W>(input.format));
+    cpu::split(&mut vector, 0, &keys(masks, Sign::Minus));
+    cpu::sum(&mut vector, 0, &keys(masks, Sign::Plus));
+    let bytes = vector
+        .iter()
+        .flat_map(|word| word.to_le_bytes().as_ref().to_vec())
+        .collect();
+    (bytes, quantized.clipped)
+}
+
+/// The masked vector by an engine, over a sentinel, and the number of clipped coordinates.
+pub(crate) fn masked(engine: &TestEngine, input: &Input<'_>, masks: &[Mask]) -> (Vec<u8>, u64) {
+    let mut bytes = vec![SENTINEL; masked_len(input.format, input.update.len())];
+    let rounding = RoundingKey::from_bytes(ROUNDING);
+    let outcome = engine.mask(input, &rounding, masks, &mut bytes).unwrap();
+    (bytes, outcome.clipped)
+}
+
+/// One random comparison, of every engine.
+pub(crate) fn assert_equals_twin(ring: Ring, len: usize, masks: usize) {
+    let mut mix = Mix(len as u64 ^ (masks as u64) << 32);
+    let (update, masks) = (mix.update(len), mix.masks(masks));
+    let format = format(ring);
+    let input = Input {
+        format: &format,
+        counters: counters(1 + mix.next() % 1_000),
+        update: &update,
+    };
+    let expected = match ring {
+        Ring::U32 => twin::<u32>(&input, &masks),
+        Ring::U64 => twin::<u64>(&input, &masks),
+    };
+    for engine in engines() {
+        let case = format!(
+            "{engine:?}, {ring}, {len} coordinates, {} masks",
+            masks.len()
+        );
+        let got = masked(engine, &input, &masks);
+        assert_same(&got.0, &expected.0, &case);
+        assert_eq!(got.1, expected.1, "clipped: {case}");
+    }
+}
+
+/// Fails where two vectors differ first, instead of printing millions of bytes.
+pub(crate) fn assert_same(got: &[u8], expected: &[u8], case: &str) {
+    assert_eq!(got.len(), expected.len(), "{case}");
+    let differs = got.iter().zip(expected).position(|(a, b)| a != b);
+    assert_eq!(differs, None, "{case}");
+}
