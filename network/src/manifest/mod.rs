@@ -191,9 +191,10 @@ impl Manifest {
             .map_or_else(|| id.to_string(), |member| member.name.clone())
     }
 
-    /// The nodes' names, joined by commas.
+    /// The nodes' names in alphabetical order, joined by commas.
     pub fn names_of<'a>(&self, ids: impl IntoIterator<Item = &'a NodeId>) -> String {
-        let names: Vec<_> = ids.into_iter().map(|id| self.name_of(*id)).collect();
+        let mut names: Vec<_> = ids.into_iter().map(|id| self.name_of(*id)).collect();
+        names.sort();
         names.join(", ")
     }
 

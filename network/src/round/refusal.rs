@@ -127,6 +127,12 @@ pub enum Refusal {
         /// Who sealed it.
         from: NodeId,
     },
+    /// A round key that nothing can be sealed to.
+    #[error("nothing can be sealed to the round key of {of}")]
+    RoundKey {
+        /// Whose key.
+        of: NodeId,
+    },
     /// The node's own update cannot be encoded, or its outbox cannot be written.
     #[error("the node cannot contribute: {0}")]
     CannotContribute(String),

@@ -7,7 +7,8 @@ use fl_network::identity::NodeId;
 use fl_network::round::Refusal;
 use fl_shaders::{Counters, FixedPoint};
 use fl_sharing::{
-    Engine, EngineError, Input, Mask, RoundKey, RoundingKey, Seed, Sign, masked_len, seal,
+    Engine, EngineError, Input, Mask, RoundKey, RoundingKey, SealError, Seed, Sign, masked_len,
+    seal,
 };
 
 use crate::{Evaluation, Layout};
@@ -28,11 +29,11 @@ impl OwnSeeds {
         own: NodeId,
         peers: &[(NodeId, [u8; 32])],
     ) -> Result<(Self, SealedShares), Refusal> {
-        let failed = |error: &dyn std::fmt::Display| Refusal::CannotContribute(error.to_string());
         let mut seeds = Vec::with_capacity(peers.len());
         let mut sealed = Vec::with_capacity(peers.len());
         for (peer, round_key) in peers {
-            let seed = Seed::generate().map_err(|error| failed(&error))?;
+            let seed =
+                Seed::generate().map_err(|error| Refusal::CannotContribute(error.to_string()))?;
             let share = seal(
                 round_key,
                 ctx.as_bytes(),
@@ -40,7 +41,10 @@ impl OwnSeeds {
                 peer.as_bytes(),
                 &seed,
             )
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| match error {
+                SealError::Randomness(error) => Refusal::CannotContribute(error.to_string()),
+                _ => Refusal::RoundKey { of: *peer },
+            })?;
             seeds.push(seed);
             sealed.push((*peer, share.to_vec()));
         }
