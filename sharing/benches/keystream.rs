@@ -1,10 +1,12 @@
-//! Share expansion and sum of the CPU engine, against the plain ChaCha20 keystream of the same machine and run.
+//! Share expansion and sum of every engine, against the plain ChaCha20 keystream of the same machine and run.
 //!
-//! `cargo bench -p fl-sharing` prints, for one thread and for all of them, GB/s of keystream:
+//! `cargo bench -p fl-sharing [--features gpu] [-- COORDINATES…]` prints, for one thread, for all of them, and for the
+//! GPU, GB/s of keystream:
 //!
-//! * `plain`: the `chacha20` crate writes keystream into a buffer that stays in the first-level cache;
+//! * `plain`: the `chacha20` crate writes keystream into a buffer that stays in the first-level cache, on as many threads
+//!   as the engine may use;
 //! * `masks`: what each further mask costs, the time with the masks minus the time without them;
-//! * `whole`: the whole pass, with encoding and the keystream that rounds.
+//! * `whole`: the whole pass, with encoding, the keystream that rounds, and on a GPU the way there and back.
 //!
 //! The measurements take turns, and the best of several counts.
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
@@ -21,34 +23,74 @@ use fl_sharing::{
 use rayon::ThreadPoolBuilder;
 
 /// Turns go on for at least so many, and so long.
-const TURNS: usize = 5;
+const TURNS: usize = 3;
 const DURATION: Duration = Duration::from_millis(500);
 const BUFFER: usize = 8 * 1024;
+/// Numbers of coordinates, unless the command line has others.
+const COORDINATES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
 
 fn main() {
+    // Cargo adds `--bench`.
+    let given: Vec<usize> = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    let coordinates = if given.is_empty() {
+        COORDINATES.to_vec()
+    } else {
+        given
+    };
     let all = std::thread::available_parallelism().unwrap().get();
-    println!("threads  coordinates  masks     plain     masks (ratio)     whole (ratio)   GB/s");
-    for threads in [1, all] {
+    let mut engines: Vec<(String, Box<dyn Engine>, usize)> = vec![
+        ("CPU, 1 thread".into(), Box::new(CpuEngine), 1),
+        (format!("CPU, {all} threads"), Box::new(CpuEngine), all),
+    ];
+    engines.extend(gpu().map(|(name, engine)| (name, engine, all)));
+    for (name, engine, threads) in engines {
+        println!("\n{name}");
+        println!("coordinates  masks     plain     masks (ratio)     whole (ratio)   GB/s");
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
-        for coordinates in [100_000, 1_000_000, 10_000_000] {
+        for &coordinates in &coordinates {
             for masks in [2, 8, 32] {
-                let rates = pool.install(|| Rates::measure(threads, coordinates, masks));
                 let Rates {
                     plain,
                     masks: marginal,
                     whole,
-                } = rates;
+                } = pool.install(|| Rates::measure(&*engine, threads, coordinates, masks));
                 println!(
-                    "{threads:7}  {coordinates:11}  {masks:5}  {plain:8.2}  {marginal:8.2} ({:.2})  {whole:8.2} ({:.2})",
+                    "{coordinates:11}  {masks:5}  {plain:8.2}  {marginal:8.2} ({:.2})  {whole:8.2} ({:.2})",
                     marginal / plain,
                     whole / plain,
                 );
             }
         }
     }
+}
+
+/// The GPU's engine and its name, if there is a GPU.
+#[cfg(feature = "gpu")]
+fn gpu() -> Option<(String, Box<dyn Engine>)> {
+    use fl_sharing::{GpuEngine, gpu};
+
+    match GpuEngine::new(&gpu::Selector::Fastest) {
+        Ok(engine) => {
+            let info = engine.device().adapter_info();
+            let name = format!("{} ({})", info.name, info.driver_info);
+            Some((name, Box::new(engine)))
+        }
+        Err(error) => {
+            println!("GPU not measured: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu() -> Option<(String, Box<dyn Engine>)> {
+    println!("GPU not measured: built without the feature `gpu`");
+    None
 }
 
 /// GB/s of keystream.
@@ -59,7 +101,7 @@ struct Rates {
 }
 
 impl Rates {
-    fn measure(threads: usize, coordinates: usize, masks: usize) -> Self {
+    fn measure(engine: &dyn Engine, threads: usize, coordinates: usize, masks: usize) -> Self {
         let format = Plan::new(&Needs::new(Ring::U32, 3, 1_000)).unwrap().format;
         let update: Vec<f32> = (0..coordinates).map(|e| (e as f32).sin() * 0.01).collect();
         let counters = Counters {
@@ -80,6 +122,9 @@ impl Rates {
             .collect();
         let mut masked = vec![0; masked_len(&format, coordinates)];
         let bytes = masked.len();
+        let mut mask = |masks: &[Mask]| {
+            engine.mask(&input, &rounding, masks, &mut masked).unwrap();
+        };
 
         let mut best = [f64::INFINITY; 3];
         let (start, mut turn) = (Instant::now(), 0);
@@ -87,8 +132,8 @@ impl Rates {
             turn += 1;
             let turns = [
                 seconds(|| plain(bytes * masks, threads)),
-                seconds(|| mask(&input, &rounding, &[], &mut masked)),
-                seconds(|| mask(&input, &rounding, &keys, &mut masked)),
+                seconds(|| mask(&[])),
+                seconds(|| mask(&keys)),
             ];
             best = std::array::from_fn(|i| best[i].min(turns[i]));
         }
@@ -106,10 +151,6 @@ fn seconds(run: impl FnOnce()) -> f64 {
     let start = Instant::now();
     run();
     start.elapsed().as_secs_f64()
-}
-
-fn mask(input: &Input<'_>, rounding: &RoundingKey, masks: &[Mask], masked: &mut [u8]) {
-    CpuEngine.mask(input, rounding, masks, masked).unwrap();
 }
 
 /// Writes `bytes` of keystream, shared among the threads of the pool.

@@ -14,11 +14,12 @@ mod stream;
 mod tests;
 mod transfer;
 mod uniforms;
+mod update;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fl_shaders::uniform::Shares;
 use fl_shaders::{Counters, FixedPoint, MeanScale, Ring, Word};
@@ -31,10 +32,11 @@ pub use adapter::{
     is_required, open,
 };
 use decoding::Averaging;
-use masking::{Masking, Met, Program, Update};
+use masking::{Masking, Met, Program};
 use pipelines::Pipelines;
 use stream::{Job, Piece, Stream};
 use uniforms::{Layout, Uniforms};
+use update::Update;
 /// The version of wgpu whose devices and buffers this engine takes.
 pub use wgpu;
 
@@ -45,8 +47,8 @@ const PIECE_UNIT: u64 = 256;
 
 /// Masks on a GPU.
 ///
-/// Calls take turns. After [`DeviceError::OutOfMemory`] or [`DeviceError::Refused`] the engine starts over with fresh
-/// buffers; after [`DeviceError::Lost`] a new engine is needed.
+/// A call takes up to some 100 MiB of the device's memory and as much of the host's, which the next call reuses. After
+/// [`DeviceError::OutOfMemory`] or [`DeviceError::Refused`] the engine starts over with fresh buffers; after [`DeviceError::Lost`] a new engine is needed.
 pub struct GpuEngine {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -54,7 +56,7 @@ pub struct GpuEngine {
     wide: Pipelines,
     /// Most bytes in a piece.
     piece_bytes: usize,
-    /// What the last call left for the next.
+    /// What a call left for the next.
     reserve: Mutex<Reserve>,
 }
 
@@ -261,10 +263,9 @@ impl GpuEngine {
             return Ok(());
         }
         let (device, queue) = (&self.device, &self.queue);
-        // A call that panicked took its buffers with it.
-        let mut reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
-        let Reserve { stream, uniforms } = mem::take(&mut *reserve);
-        *reserve = fault::guarded(device, || {
+        // Not locked meanwhile: calls that run at once have buffers of their own.
+        let Reserve { stream, uniforms } = mem::take(&mut *self.reserve());
+        let reserve = fault::guarded(device, || {
             let mut stream = stream
                 .filter(|stream| stream.holds(pieces))
                 .unwrap_or_else(|| Stream::new(device, pieces));
@@ -281,7 +282,13 @@ impl GpuEngine {
                 uniforms: Some(uniforms),
             })
         })?;
+        *self.reserve() = reserve;
         Ok(())
+    }
+
+    /// The reserve, which is whole whatever happened to who held it.
+    fn reserve(&self) -> MutexGuard<'_, Reserve> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,136 +4,18 @@ use std::marker::PhantomData;
 
 use fl_shaders::cpu::chacha20::BLOCK_WORDS;
 use fl_shaders::uniform::{Encoding, Shares, Span};
-use fl_shaders::{HEADER_WORDS, InputScale, Word};
-use wgpu::{BufferBinding, BufferSize, CommandEncoder};
+use fl_shaders::{InputScale, Word};
+use wgpu::CommandEncoder;
 
 use super::pipelines::{Pipeline, Pipelines};
 use super::stream::{Buffers, Job, Piece};
 use super::transfer::copy_to;
 use super::uniforms::{Layout, Place, Uniforms};
-use crate::engine::{DeviceError, Mask, Sign};
+use super::update::{Run, Update};
+use crate::engine::{Mask, Sign};
 use crate::seed::RoundingKey;
 
-const COORDINATE_BYTES: usize = size_of::<f32>();
 const BLOCK_BYTES: usize = 4 * BLOCK_WORDS;
-
-/// Where an update is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Update<'a> {
-    /// In the memory of the host.
-    Host(&'a [f32]),
-    /// On the device, as `f32`.
-    Device(wgpu::BufferSlice<'a>),
-}
-
-impl<'a> Update<'a> {
-    /// Number of coordinates.
-    pub(super) fn coordinates(&self) -> usize {
-        match self {
-            Self::Host(update) => update.len(),
-            #[expect(clippy::cast_possible_truncation, reason = "it is in memory")]
-            Self::Device(slice) => slice.size() as usize / COORDINATE_BYTES,
-        }
-    }
-
-    /// Refuses a slice that holds no whole number of coordinates.
-    pub(super) fn check(&self) -> Result<(), DeviceError> {
-        let unit = COORDINATE_BYTES as u64;
-        match self {
-            Self::Device(slice)
-                if !slice.offset().is_multiple_of(unit) || !slice.size().is_multiple_of(unit) =>
-            {
-                let reason = "an update begins and ends at multiples of four bytes".into();
-                Err(DeviceError::Refused { reason })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The bytes to upload.
-    fn host_bytes(&self) -> &'a [u8] {
-        match self {
-            Self::Host(update) => bytemuck::cast_slice(update),
-            Self::Device(_) => &[],
-        }
-    }
-
-    /// The pieces of the vector that this update gives, each of at most `piece_bytes`, a multiple of a block.
-    pub(super) fn pieces<W: Word>(&self, piece_bytes: usize) -> Vec<Piece> {
-        let len = (HEADER_WORDS + self.coordinates()) * W::BYTES;
-        let starts = (0..len).step_by(piece_bytes);
-        let piece = |(index, start): (usize, usize)| {
-            let output = start..len.min(start + piece_bytes);
-            let Run { first, count, .. } = Run::of::<W>(&output);
-            let input = match self {
-                Self::Host(_) => first * COORDINATE_BYTES..(first + count) * COORDINATE_BYTES,
-                Self::Device(_) => 0..0,
-            };
-            Piece {
-                index,
-                input,
-                output,
-            }
-        };
-        starts.enumerate().map(piece).collect()
-    }
-
-    /// Where the binding of a run begins, in bytes, and the index of the first coordinate in it.
-    fn start(&self, device: &wgpu::Device, run: &Run) -> (u64, u32) {
-        let Self::Device(slice) = self else {
-            return (0, 0);
-        };
-        let start = slice.offset() + (run.first * COORDINATE_BYTES) as u64;
-        let surplus = start % u64::from(device.limits().min_storage_buffer_offset_alignment);
-        #[expect(clippy::cast_possible_truncation, reason = "below the alignment")]
-        let index = (surplus as usize / COORDINATE_BYTES) as u32;
-        (start - surplus, index)
-    }
-
-    /// The binding of a run.
-    fn binding<'b>(
-        &self,
-        device: &wgpu::Device,
-        run: &Run,
-        input: &'b wgpu::Buffer,
-    ) -> BufferBinding<'b>
-    where
-        'a: 'b,
-    {
-        let (offset, index) = self.start(device, run);
-        BufferBinding {
-            buffer: match self {
-                Self::Host(_) => input,
-                Self::Device(slice) => slice.buffer(),
-            },
-            offset,
-            size: BufferSize::new(((index as usize + run.count) * COORDINATE_BYTES) as u64),
-        }
-    }
-}
-
-/// The coordinates of a piece.
-struct Run {
-    /// Number of header words before them.
-    header: usize,
-    /// The first.
-    first: usize,
-    /// How many there are.
-    count: usize,
-}
-
-impl Run {
-    /// Those that the bytes `output` of the vector encode.
-    fn of<W: Word>(output: &std::ops::Range<usize>) -> Self {
-        let element = output.start / W::BYTES;
-        let header = HEADER_WORDS.saturating_sub(element);
-        Self {
-            header,
-            first: element + header - HEADER_WORDS,
-            count: output.len() / W::BYTES - header,
-        }
-    }
-}
 
 /// Where the uniforms of a piece are.
 #[derive(Clone, Copy)]

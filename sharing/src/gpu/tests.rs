@@ -218,6 +218,14 @@ fn kernels_equal_their_twins_at_the_ends_of_stripes_and_with_every_carry() {
             .map(|e| if e % 2 == 0 { u64::MAX } else { e << 32 })
             .collect();
         assert_equals_the_twins(&engine, &wide, first);
+        // A difference of zero borrows nothing.
+        let share: Vec<u64> = cpu::chacha20::share(&[1; 32], first).take(200).collect();
+        let shares = Shares {
+            minus: &[&[1; 32]],
+            plus: &[],
+        };
+        let nothing = combine(&engine, |kernels| &kernels.split, &share, first, &shares);
+        assert_eq!(nothing, [0; 200]);
         let narrow: Vec<u32> = (0..200).collect();
         assert_equals_the_twins(&engine, &narrow, first);
     }

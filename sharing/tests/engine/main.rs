@@ -93,6 +93,35 @@ fn equals_the_twin_for_extreme_formats() {
     }
 }
 
+#[test]
+fn rounding_carries_into_the_high_word() {
+    // 4/7 of 1.75 is 1, but the weight is cut to 32 bits: the encoded value is 2^32 − 0.5.
+    let format = FixedPoint::new(Parameters {
+        ring: Ring::U64,
+        clip: 128.0,
+        fraction_bits: 32,
+        nodes_max: 3,
+        examples_max: 7,
+        loss_fraction_bits: 0,
+    })
+    .unwrap();
+    let update: Vec<f32> = [1.75, -1.75].repeat(50);
+    let input = Input {
+        format: &format,
+        counters: counters(4),
+        update: &update,
+    };
+    let expected = twin::<u64>(&input, &[]);
+    let words = expected.0.as_chunks().0.iter();
+    let words: Vec<i64> = words.map(|bytes| i64::from_le_bytes(*bytes)).collect();
+    for word in [1 << 32, (1 << 32) - 1, -1 << 32, 1 - (1 << 32)] {
+        assert!(words.contains(&word), "{word}");
+    }
+    for engine in engines() {
+        assert_eq!(masked(engine, &input, &[]), expected, "{engine:?}");
+    }
+}
+
 /// Negative control: a comparison that cannot fail proves nothing.
 #[test]
 fn another_key_sign_or_rounding_gives_other_bytes() {
