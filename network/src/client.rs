@@ -1,9 +1,7 @@
 //! A node's connection to the relay: frames one at a time, bodies in one call.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::Connection;
@@ -13,14 +11,14 @@ use crate::error::WireError;
 use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
 use crate::quic::{
-    self, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender, Pace,
-    TransportError, send_bulk,
+    self, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender, TransportError,
+    send_bulk,
 };
 use crate::relay::CODE_REFUSED;
 use crate::tls::TlsError;
-use crate::wire::{self, BulkHeader, BulkKind, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame};
-
-const MAX_HEADER_BYTES: usize = 128;
+use crate::wire::{
+    self, BulkHeader, BulkKind, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
+};
 
 /// Why there is no connection, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -221,13 +219,9 @@ impl Bodies {
         bytes: usize,
     ) -> Result<Vec<u8>, LinkError> {
         let timeouts = self.manifest.timeouts();
-        let rate = NonZeroU64::new(timeouts.minimum_bandwidth_bytes_per_s);
-        let pace = Pace {
-            grace: Duration::from_secs(timeouts.result_s),
-            bytes_per_second: rate.unwrap_or(NonZeroU64::MIN),
-        };
+        let pace = timeouts.pace(timeouts.result_s);
         let receiver = BulkReceiver::accept(&self.connection, pace).await?;
-        let (header, mut body) = receiver.header(MAX_HEADER_BYTES).await?;
+        let (header, mut body) = receiver.header(MAX_BULK_HEADER_BYTES).await?;
         let header: BulkHeader = wire::decode(&header)?;
         if header
             != (BulkHeader {

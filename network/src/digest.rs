@@ -83,7 +83,7 @@ pub struct ChunkHashes(Vec<Digest>);
 pub const CHUNK_BYTES: usize = 4 * fl_shaders::CHUNK_WORDS;
 
 impl ChunkHashes {
-    /// Hashes `body`, `threads` chunks at a time.
+    /// Hashes `body`.
     pub fn of(body: &[u8]) -> Self {
         Self(body.chunks(CHUNK_BYTES).map(chunk_hash).collect())
     }

@@ -91,7 +91,8 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, 0o644, |file| {
         file.write_all(bytes)?;
         file.sync_data()
-    })
+    })?;
+    sync_folder(path)
 }
 
 /// Writes a file that only its owner may read, replacing it whole.
@@ -102,7 +103,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, 0o600, |file| {
         file.write_all(bytes)?;
         file.sync_data()
-    })
+    })?;
+    sync_folder(path)
 }
 
 /// Writes parameters as little-endian `f32`, for the owner only, replacing the file whole.
@@ -115,7 +117,8 @@ pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError
             file.write_all(&to_le_bytes(piece))?;
         }
         file.sync_data()
-    })
+    })?;
+    sync_folder(path)
 }
 
 /// Reads a file of `count` parameters.
@@ -182,6 +185,23 @@ fn replace(
         let _ = fs::remove_file(&new);
         FileError::write(path, source)
     })
+}
+
+/// Makes a file's new name durable, which takes its folder's own write.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> Result<(), FileError> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| FileError::write(folder, source))
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> Result<(), FileError> {
+    Ok(())
 }
 
 #[cfg_attr(not(unix), expect(unused_variables))]

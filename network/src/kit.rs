@@ -69,7 +69,7 @@ pub enum KitError {
     )]
     NotInRoster,
     /// The node's membership has ended.
-    #[error("node {name} expired in the manifest; ask the consortium for a new epoch's kit")]
+    #[error("node {name} expired in the manifest; ask the consortium for a new kit")]
     Expired {
         /// Name.
         name: String,
@@ -131,7 +131,8 @@ impl KitFiles<'_> {
 }
 
 impl Kit {
-    /// Reads the kit in `folder` and checks everything in it against the authority's signature.
+    /// Reads the kit in `folder`: the manifest is checked against the authority's signature, the key against the
+    /// certificate. The initial model is read when it is needed, with [`Kit::initial`].
     ///
     /// # Errors
     /// A [`KitError`] that names the file and says what to do.

@@ -12,6 +12,7 @@
 //! Nothing here is secret: a masked sum is uniformly random to whoever lacks the seeds.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -312,10 +313,9 @@ impl Store {
         path: &Path,
         limit: usize,
     ) -> Result<Option<T>, StoreError> {
-        if !path.exists() {
+        let Some(bytes) = read_existing(path, limit)? else {
             return Ok(None);
-        }
-        let bytes = read_limited(path, limit)?;
+        };
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| damaged(path, error.to_string()))
@@ -340,11 +340,10 @@ fn read_headed<T: DeserializeOwned>(
     path: &Path,
     manifest: &Manifest,
 ) -> Result<Option<(T, Bytes)>, StoreError> {
-    if !path.exists() {
-        return Ok(None);
-    }
     let limit = 8 + wire::MAX_MESSAGE_BYTES + manifest.body_bytes();
-    let bytes = Bytes::from(read_limited(path, limit)?);
+    let Some(bytes) = read_existing(path, limit)?.map(Bytes::from) else {
+        return Ok(None);
+    };
     let refuse = |reason: &str| damaged(path, reason.to_owned());
     let (length, rest) = bytes
         .split_first_chunk::<8>()
@@ -355,6 +354,15 @@ fn read_headed<T: DeserializeOwned>(
         .ok_or_else(|| refuse("its header is cut off"))?;
     let header = wire::decode(&rest[..length]).map_err(|error| damaged(path, error.to_string()))?;
     Ok(Some((header, bytes.slice(8 + length..))))
+}
+
+/// Reads a file that may never have been written. One that is there and cannot be read is an error.
+fn read_existing(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, FileError> {
+    match read_limited(path, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(FileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn damaged(path: &Path, reason: String) -> StoreError {

@@ -105,6 +105,9 @@ impl Simulation {
         mut observe: impl FnMut(SimulationEvent),
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, SimulationError> {
+        if self.trainers.len() < 3 {
+            return Err(SimulationError::Nodes(self.trainers.len()));
+        }
         let folder = tempfile::tempdir()?;
         let names = self.provision(folder.path())?;
         let relay_kit = Kit::load(&folder.path().join("relay"))?;

@@ -1,6 +1,8 @@
 //! The manifest as written: TOML tables, and the checks that make a [`Manifest`](super::Manifest) of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 use fl_shaders::{FixedPoint, Parameters, Ring};
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use super::Member;
 use crate::digest::Digest;
 use crate::error::ManifestError;
 use crate::identity::{NodeId, PublicKey};
+use crate::quic::Pace;
 
 const PROTOCOL: &str = "smpcfl/1";
 const SUITE: u16 = 1;
@@ -154,6 +157,17 @@ pub struct TimeoutTable {
     pub result_s: u64,
     /// Bandwidth that every participant has at the least, in bytes a second.
     pub minimum_bandwidth_bytes_per_s: u64,
+}
+
+impl TimeoutTable {
+    /// The slowest that a body may arrive, after a grace of `grace_s` seconds.
+    pub fn pace(&self, grace_s: u64) -> Pace {
+        let rate = NonZeroU64::new(self.minimum_bandwidth_bytes_per_s);
+        Pace {
+            grace: Duration::from_secs(grace_s),
+            bytes_per_second: rate.unwrap_or(NonZeroU64::MIN),
+        }
+    }
 }
 
 impl Default for TimeoutTable {

@@ -107,6 +107,15 @@ pub enum TransportError {
     },
 
     // Streams.
+    /// What arrived is no message of the protocol, or not the bytes that were announced.
+    #[error("the peer sent {detail}")]
+    Malformed {
+        /// What is wrong with it.
+        detail: Reason,
+    },
+    /// The peer ended the stream, and with it its part.
+    #[error("the peer has ended the conversation")]
+    Ended,
     /// A frame longer than the receiver, or the format, allows.
     #[error("a frame of {length} bytes where at most {limit} are allowed")]
     FrameTooLong {

@@ -1,6 +1,5 @@
 //! One node's connection: proves who it is, then turns frames and bodies into inputs of the relay's loop.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,13 @@ use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::kit::unix_s;
 use crate::manifest::Manifest;
-use crate::quic::{self, BulkBody, BulkReceiver, ControlReceiver, ControlSender, Incoming, Pace};
+use crate::quic::{self, BulkBody, BulkReceiver, ControlReceiver, ControlSender, Incoming};
 use crate::quic::{TransportError, send_bulk};
 use crate::round::Refusal;
 use crate::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
 
 /// Frames that may wait to be sent to one node. A node that does not read is cut off.
 const QUEUE: usize = 64;
-/// Bytes of a bulk header.
-const MAX_HEADER_BYTES: usize = 128;
 /// How long a node has to open its control stream.
 const GREETING: Duration = Duration::from_secs(10);
 
@@ -225,13 +222,13 @@ async fn read(
     loop {
         let bytes = match receiver.recv(limit).await {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return TransportError::ClosedHere,
+            Ok(None) => return TransportError::Ended,
             Err(error) => return error,
         };
         let frame = match wire::decode(&bytes) {
             Ok(frame) => frame,
             Err(error) => {
-                return TransportError::Quic {
+                return TransportError::Malformed {
                     detail: quic::Reason::new(error.to_string().as_bytes()),
                 };
             }
@@ -258,11 +255,7 @@ async fn bodies(
     connection: &Connection,
 ) -> TransportError {
     let timeouts = shared.manifest.timeouts();
-    let rate = timeouts.minimum_bandwidth_bytes_per_s;
-    let pace = Pace {
-        grace: Duration::from_secs(timeouts.sums_s),
-        bytes_per_second: NonZeroU64::new(rate).unwrap_or(NonZeroU64::MIN),
-    };
+    let pace = timeouts.pace(timeouts.sums_s);
     loop {
         let added = match BulkReceiver::accept(connection, pace).await {
             Ok(receiver) => body(shared, node, receiver).await,
@@ -286,7 +279,7 @@ async fn bodies(
             }
             Err(error) => {
                 let detail = quic::Reason::new(error.to_string().as_bytes());
-                return TransportError::Quic { detail };
+                return TransportError::Malformed { detail };
             }
         }
     }
@@ -310,7 +303,7 @@ async fn body(
     node: NodeId,
     receiver: BulkReceiver,
 ) -> Result<Digest, BodyFailure> {
-    let (header, mut body) = receiver.header(MAX_HEADER_BYTES).await?;
+    let (header, mut body) = receiver.header(wire::MAX_BULK_HEADER_BYTES).await?;
     let header: BulkHeader = wire::decode(&header)?;
     let accumulator = shared.accumulator.borrow().clone();
     let accumulator = accumulator

@@ -20,7 +20,7 @@ use crate::digest::{ChunkHashes, Digest};
 use crate::files::to_le_bytes;
 use crate::identity::NodeId;
 use crate::kit::{Kit, unix_s};
-use crate::quic::{Server, TransportError};
+use crate::quic::Server;
 use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
 use crate::round::{Averaged, Chain, average};
 use crate::store::{Store, StoreError};
@@ -42,9 +42,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Why the relay stops before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// The endpoint fails.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
     /// The state folder is unusable.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -107,6 +107,9 @@ pub enum RelayFrame {
     },
 }
 
+/// Greatest length of an encoded [`BulkHeader`].
+pub const MAX_BULK_HEADER_BYTES: usize = 128;
+
 /// What precedes the raw bytes of a bulk stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkHeader {

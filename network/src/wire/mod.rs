@@ -10,4 +10,4 @@ mod frame;
 mod tests;
 
 pub use codec::{MAX_MESSAGE_BYTES, decode, encode};
-pub use frame::{BulkHeader, BulkKind, Hello, NodeFrame, RelayFrame};
+pub use frame::{BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, NodeFrame, RelayFrame};

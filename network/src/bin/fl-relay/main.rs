@@ -34,7 +34,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let kit = Kit::load(&config.kit)
         .with_context(|| format!("the kit in {} cannot be used", config.kit.display()))?;
     anyhow::ensure!(
-        kit.node_identity().is_err(),
+        kit.manifest.member(kit.id()).is_err(),
         "this is a node's kit; the relay needs the folder `relay` that `fl-node provision` made"
     );
     let stop = fl_network::signals::stop();

@@ -45,6 +45,8 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
             node.name, node.organisation
         );
     }
-    println!("keep {out}/authority: its key signs new members in, so keep it offline");
+    println!(
+        "no program needs {out}/authority; whoever has its key can found a consortium in your name"
+    );
     Ok(())
 }

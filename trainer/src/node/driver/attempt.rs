@@ -13,7 +13,7 @@ use fl_network::store::Outgoing;
 use fl_shaders::Counters;
 use fl_sharing::RoundKey;
 
-use super::{Driver, Secrets, Session};
+use super::{Driver, End, Secrets};
 use crate::Evaluation;
 use crate::node::job::{self, Done, StopFlag};
 use crate::node::masking::{MaskedSum, OwnSeeds};
@@ -136,7 +136,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         &mut self,
         link: &mut Link,
         done: Done,
-    ) -> Result<Option<Session>, NodeError> {
+    ) -> Result<Option<End>, NodeError> {
         match done {
             Done::Trained {
                 round,
@@ -186,7 +186,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 match averaged {
                     Ok(averaged) => self.averaged(link, averaged, took_part).await,
                     Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
-                    Err(job::BodyError::Link(error)) => Ok(Some(Session::Lost(error))),
+                    Err(job::BodyError::Link(error)) => Ok(Some(End::Lost(error))),
                 }
             }
             Done::Adopted { adopted } => match adopted {
@@ -201,7 +201,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.perform(link, actions).await
                 }
                 Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
-                Err(job::BodyError::Link(error)) => Ok(Some(Session::Lost(error))),
+                Err(job::BodyError::Link(error)) => Ok(Some(End::Lost(error))),
             },
             Done::Evaluated {
                 model,
@@ -222,7 +222,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         ctx: Digest,
         body: Vec<u8>,
         hashes: ChunkHashes,
-    ) -> Result<Option<Session>, NodeError> {
+    ) -> Result<Option<End>, NodeError> {
         let mut actions = self.machine.summed(ctx, hashes.root())?;
         let keep = actions.iter().find_map(|action| match action {
             Action::Keep(pending) => Some(pending.clone()),
@@ -247,7 +247,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         link: &mut Link,
         averaged: Averaged,
         took_part: bool,
-    ) -> Result<Option<Session>, NodeError> {
+    ) -> Result<Option<End>, NodeError> {
         let actions = self.machine.averaged(&averaged)?;
         if actions.is_empty() {
             return Ok(None);

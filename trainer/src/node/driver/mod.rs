@@ -76,7 +76,7 @@ pub(super) struct Driver<F> {
 }
 
 /// How one connection has ended.
-enum Session {
+enum End {
     Lost(LinkError),
     TurnedAway(Refusal),
     Finished,
@@ -158,27 +158,27 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.secrets = Secrets::default();
                     self.linked = JoinSet::new();
                     let reason = match &session {
-                        Ok(Session::Finished) => "all rounds are done",
+                        Ok(End::Finished) => "all rounds are done",
                         _ => "the node stops",
                     };
-                    if !matches!(session, Ok(Session::Lost(_))) {
+                    if !matches!(session, Ok(End::Lost(_))) {
                         link.close(reason).await;
                     } else {
                         retry = FIRST_RETRY;
                     }
                     session?
                 }
-                Err(error) => Session::Lost(error),
+                Err(error) => End::Lost(error),
             };
             let reason = match session {
-                Session::Finished => return Ok(self.end(true).await),
-                Session::Stopped => return Ok(self.end(false).await),
-                Session::TurnedAway(refusal) if is_final(&refusal) => {
+                End::Finished => return Ok(self.end(true).await),
+                End::Stopped => return Ok(self.end(false).await),
+                End::TurnedAway(refusal) if is_final(&refusal) => {
                     return Err(NodeError::TurnedAway(refusal));
                 }
-                Session::Lost(error) if error.is_final() => return Err(NodeError::Link(error)),
-                Session::TurnedAway(refusal) => refusal.to_string(),
-                Session::Lost(error) => error.to_string(),
+                End::Lost(error) if error.is_final() => return Err(NodeError::Link(error)),
+                End::TurnedAway(refusal) => refusal.to_string(),
+                End::Lost(error) => error.to_string(),
             };
             (self.observe)(NodeEvent::Disconnected {
                 reason,
@@ -218,7 +218,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         link: &mut Link,
         progress: &mut mpsc::Receiver<NodeEvent>,
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Session, NodeError> {
+    ) -> Result<End, NodeError> {
         self.clock.counted = ConnectionBytes::default();
         let actions = self.machine.connected()?;
         if let Some(end) = self.perform(link, actions).await? {
@@ -228,7 +228,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let mut greeted = false;
         loop {
             let end = tokio::select! {
-                () = stop.as_mut() => Some(Session::Stopped),
+                () = stop.as_mut() => Some(End::Stopped),
                 Some(event) = progress.recv() => {
                     (self.observe)(event);
                     None
@@ -240,7 +240,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.done(link, done?).await?
                 }
                 frame = link.recv() => match frame {
-                    Err(error) => Some(Session::Lost(error)),
+                    Err(error) => Some(End::Lost(error)),
                     Ok(frame) => {
                         if !greeted {
                             greeted = true;
@@ -269,7 +269,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         &mut self,
         link: &mut Link,
         refusal: Refusal,
-    ) -> Result<Option<Session>, NodeError> {
+    ) -> Result<Option<End>, NodeError> {
         (self.observe)(NodeEvent::Refused(refusal.clone()));
         let actions = self.machine.abandon(refusal);
         self.perform(link, actions).await
@@ -280,13 +280,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         &mut self,
         link: &mut Link,
         actions: Vec<Action>,
-    ) -> Result<Option<Session>, NodeError> {
+    ) -> Result<Option<End>, NodeError> {
         let mut queue = std::collections::VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
             match action {
                 Action::Send(frame) => {
                     if let Err(error) = link.send(&frame).await {
-                        return Ok(Some(Session::Lost(error)));
+                        return Ok(Some(End::Lost(error)));
                     }
                 }
                 Action::Train { round, attempt, .. } => {
@@ -328,8 +328,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     let since = Duration::from_secs(for_s);
                     (self.observe)(NodeEvent::Waiting { missing, since });
                 }
-                Action::TurnedAway(refusal) => return Ok(Some(Session::TurnedAway(refusal))),
-                Action::Finish { .. } => return Ok(Some(Session::Finished)),
+                Action::TurnedAway(refusal) => return Ok(Some(End::TurnedAway(refusal))),
+                Action::Finish { .. } => return Ok(Some(End::Finished)),
             }
         }
         Ok(None)
