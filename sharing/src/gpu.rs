@@ -48,7 +48,8 @@ const PIECE_UNIT: u64 = 256;
 /// Masks on a GPU.
 ///
 /// A call takes up to some 100 MiB of the device's memory and as much of the host's, which the next call reuses. After
-/// [`DeviceError::OutOfMemory`] or [`DeviceError::Refused`] the engine starts over with fresh buffers; after [`DeviceError::Lost`] a new engine is needed.
+/// [`DeviceError::OutOfMemory`] or [`DeviceError::Refused`] the engine starts over with fresh buffers; after
+/// [`DeviceError::Lost`] a new engine is needed.
 pub struct GpuEngine {
     device: wgpu::Device,
     queue: wgpu::Queue,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use rayon::prelude::*;
 use wgpu::{Buffer, BufferAsyncError, BufferUsages, MapMode};
@@ -10,6 +11,8 @@ use crate::engine::DeviceError;
 
 /// Bytes that one task copies.
 const COPY_BYTES: usize = 1 << 20;
+/// A callback that takes longer than this never comes: the device is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A buffer that the host writes and the device copies from. Mapped while the device does not need it.
 #[derive(Debug)]
@@ -39,7 +42,8 @@ impl Upload {
         }
     }
 
-    /// Writes `bytes`, on the current rayon pool, and unmaps, so that the device may copy them. What maps the buffer again must be complete.
+    /// Writes `bytes`, on the current rayon pool, and unmaps, so that the device may copy them. What maps the buffer
+    /// again must be complete.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<&Buffer, DeviceError> {
         complete(self.mapping.take())?;
         let buffer = &self.buffer;
@@ -135,9 +139,9 @@ fn map(
     mapped
 }
 
-/// Whether a mapping is there. It fails only with the device.
+/// Takes a mapping that is complete. Another thread may have been told first, and be about to tell.
 fn complete(mapping: Option<Receiver<Result<(), BufferAsyncError>>>) -> Result<(), DeviceError> {
-    match mapping.map(|mapped| mapped.try_recv()) {
+    match mapping.map(|mapped| mapped.recv_timeout(PATIENCE)) {
         None | Some(Ok(Ok(()))) => Ok(()),
         Some(_) => Err(DeviceError::Lost),
     }

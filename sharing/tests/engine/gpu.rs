@@ -141,6 +141,34 @@ fn an_update_on_the_device_is_masked_where_it_is() {
 }
 
 #[test]
+fn calls_may_run_at_once() {
+    let Some(OpenAdapter { device, queue, .. }) = open() else {
+        return;
+    };
+    let engine = GpuEngine::from_device(device, queue).unwrap();
+    let format = format(Ring::U32);
+    std::thread::scope(|scope| {
+        for seed in 0..8 {
+            let (engine, format) = (&engine, &format);
+            scope.spawn(move || {
+                let mut mix = Mix(seed);
+                let (update, masks) = (mix.update(20_000), mix.masks(2));
+                let input = Input {
+                    format,
+                    counters: counters(1 + seed),
+                    update: &update,
+                };
+                let expected = twin::<u32>(&input, &masks);
+                for _ in 0..10 {
+                    let got = masked(engine, &input, &masks);
+                    assert_same(&got.0, &expected.0, "in a crowd");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_slice_that_no_kernel_can_read_is_refused_and_the_engine_goes_on() {
     let Some(OpenAdapter { device, queue, .. }) = open() else {
         return;
