@@ -102,17 +102,15 @@ pub struct Bodies {
 }
 
 impl Link {
-    /// Connects to the relay of the kit's manifest, or to `address` if given.
+    /// Connects to the relay of the kit's manifest, or to `address` (`host:port`) if given. Its certificate must be for
+    /// the host in the manifest in any case.
     ///
     /// # Errors
     /// [`LinkError`] that says what to do.
-    pub async fn connect(kit: &Kit, address: Option<SocketAddr>) -> Result<Self, LinkError> {
+    pub async fn connect(kit: &Kit, address: Option<&str>) -> Result<Self, LinkError> {
         let name = kit.manifest.relay_address();
         let host = host_of(name)?;
-        let addresses = match address {
-            Some(address) => vec![address],
-            None => resolve(name).await?,
-        };
+        let addresses = resolve(address.unwrap_or(name)).await?;
         let (client, connection) = dial(kit, host, &addresses).await?;
         let (sender, receiver) = quic::control::open(&connection).await?;
         let manifest = kit.manifest.clone();

@@ -1,5 +1,6 @@
-//! Log lines on standard error: terse, with colours only in a terminal, filtered by `RUST_LOG`.
+//! Log lines and errors on standard error: terse, with colours only in a terminal, filtered by `RUST_LOG`.
 
+use std::error::Error;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
@@ -15,4 +16,36 @@ pub fn init() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init();
+}
+
+/// An error with its causes, each said once: some errors already name their cause in their own words.
+pub fn explain(error: &(dyn Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::files::read_limited;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = read_limited(Path::new("/no/such/file"), 1).unwrap_err();
+        let cause = error.source().unwrap().to_string();
+        let error = anyhow::Error::from(error).context("the kit cannot be used");
+        let said = explain(error.as_ref());
+        assert!(said.starts_with("the kit cannot be used: cannot read /no/such/file: "));
+        assert_eq!(said.matches(&cause).count(), 1, "{said}");
+    }
 }

@@ -13,10 +13,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
 use std::path::Path;
 
+use fl_network::files::{read_limited, write_public};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +25,7 @@ use crate::{Layout, ModelSpec, TensorLayout, TrainError};
 const ENTRY: &str = "checkpoint";
 
 /// The largest file that is read: [`u32::MAX`] parameters of four bytes, and 16 MiB of header.
-const MOST_BYTES: u64 = 4 * u32::MAX as u64 + (16 << 20);
+const MOST_BYTES: usize = 4 * u32::MAX as usize + (16 << 20);
 
 /// A global model after some round.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,10 +86,7 @@ impl Checkpoint {
     /// The parameters do not fit the layout or are not finite, or the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), TrainError> {
         let bytes = self.to_bytes(path)?;
-        replace(path, &bytes).map_err(|source| TrainError::File {
-            path: path.into(),
-            source,
-        })
+        Ok(write_public(path, &bytes)?)
     }
 
     /// Reads a checkpoint that [`write`](Self::write) made.
@@ -101,13 +97,7 @@ impl Checkpoint {
     /// ours, a tensor that is missing, too many, not F32 or of another shape than the metadata
     /// says, or a value that is not finite.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let file = |source| TrainError::File {
-            path: path.into(),
-            source,
-        };
-        let bytes = load(path).map_err(file)?;
-        let bytes = bytes.ok_or_else(|| damaged(path, "it is larger than any model"))?;
-        Self::from_bytes(path, &bytes)
+        Self::from_bytes(path, &read_limited(path, MOST_BYTES)?)
     }
 
     fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, TrainError> {
@@ -176,27 +166,6 @@ impl Checkpoint {
             parameters,
         })
     }
-}
-
-/// Writes a file so that it appears whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
-}
-
-/// Reads a file, unless it is too large.
-fn load(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = File::open(path)?;
-    if file.metadata()?.len() > MOST_BYTES {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
 }
 
 fn damaged(path: &Path, reason: impl ToString) -> TrainError {
@@ -337,9 +306,6 @@ mod tests {
         };
         assert!(matches!(short.write(&path), Err(TrainError::Length { .. })));
         assert!(!path.exists());
-        assert!(matches!(
-            Checkpoint::read(&path),
-            Err(TrainError::File { .. })
-        ));
+        assert!(matches!(Checkpoint::read(&path), Err(TrainError::File(_))));
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::TensorReadError;
+use fl_network::files::FileError;
 use thiserror::Error;
 
 use crate::Part;
@@ -139,13 +140,8 @@ pub enum TrainError {
 
     // The checkpoint file.
     /// A checkpoint could not be read from or written to disk.
-    #[error("checkpoint {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file that is not a checkpoint of this program, or a damaged one.
     #[error("{} is not a valid checkpoint: {reason}", path.display())]
     Checkpoint {

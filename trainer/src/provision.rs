@@ -1,5 +1,6 @@
 //! Founding a consortium: the authority, the signed manifest, a kit for every node and one for the relay.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -37,7 +38,7 @@ pub enum ProvisionError {
     NodeName(String),
     /// A node's kit would take the place of another party's.
     #[error("a node cannot be called {0:?}, since another party's folder is; choose another name")]
-    ReservedName(String),
+    TakenName(String),
     /// The relay's address is not `host:port`.
     #[error(transparent)]
     Relay(#[from] LinkError),
@@ -140,10 +141,11 @@ impl Agreement {
         let authority = Authority::create(&self.name, validity)?;
         let mut parties = Vec::with_capacity(self.nodes.len());
         let mut tables = Vec::with_capacity(self.nodes.len());
+        // Every party has a folder, and some file systems tell no upper from lower case.
+        let mut taken: BTreeSet<_> = RESERVED.iter().map(ToString::to_string).collect();
         for node in &self.nodes {
-            // Some file systems tell no upper from lower case.
-            if RESERVED.contains(&&*node.name.to_lowercase()) {
-                return Err(ProvisionError::ReservedName(node.name.clone()));
+            if !taken.insert(node.name.to_lowercase()) {
+                return Err(ProvisionError::TakenName(node.name.clone()));
             }
             let identity = Identity::generate()?;
             let key = identity.public_key();

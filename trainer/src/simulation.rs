@@ -113,7 +113,7 @@ impl Simulation {
         let relay_kit = Kit::load(&folder.path().join("relay"))?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::bind(loopback, relay_kit.server_tls()?)?;
-        let address = server.local_address()?;
+        let address = server.local_address()?.to_string();
 
         let (events, mut observed) = mpsc::unbounded_channel();
         let (stopping, stopped) = watch::channel(false);
@@ -135,7 +135,7 @@ impl Simulation {
                 store,
                 trainer,
                 engine: self.engine.clone(),
-                relay: Some(address),
+                relay: Some(address.clone()),
                 training: training.clone(),
             };
             let (events, stopped, name) = (events.clone(), stopped.clone(), name.clone());

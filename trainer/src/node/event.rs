@@ -36,6 +36,8 @@ pub enum NodeEvent {
         round: u64,
         /// Attempt, from 1.
         attempt: u32,
+        /// From now until the relay goes on with whoever is ready.
+        deadline: Duration,
     },
     /// Local training goes on.
     Progress {

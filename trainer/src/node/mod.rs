@@ -10,7 +10,6 @@ mod job;
 mod masking;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fl_network::client::LinkError;
@@ -80,8 +79,8 @@ pub struct Participant {
     pub trainer: Box<dyn LocalTrainer>,
     /// What masks its updates.
     pub engine: Arc<dyn Engine>,
-    /// Where the relay is, if not where the manifest says.
-    pub relay: Option<SocketAddr>,
+    /// Where the relay is (`host:port`), if not where the manifest says.
+    pub relay: Option<String>,
     /// Permits for training; nodes in one process share them.
     pub training: Arc<Semaphore>,
 }

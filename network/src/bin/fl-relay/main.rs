@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match Config::try_from(serve).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", fl_network::logging::explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

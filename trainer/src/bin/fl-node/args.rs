@@ -2,7 +2,6 @@
 //!
 //! Flags that may also stand in a TOML file are optional here; a flag wins over the file, the file over the default.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -15,7 +14,7 @@ use serde::de::DeserializeOwned;
 /// A participant of secure federated learning.
 ///
 /// Trains on its own data, splits the update into shares that no single party can read, and takes over the average
-/// of all participants. Nobody else sees its data, its update, or how many examples it has.
+/// of all participants. Nobody else sees its data or its update.
 #[derive(Debug, Parser)]
 #[command(name = "fl-node", version)]
 pub(crate) struct Args {
@@ -88,8 +87,8 @@ pub(crate) struct TaskArgs {
     #[serde(deserialize_with = "parsed")]
     pub(crate) model: Option<ModelKind>,
     /// sgd (with momentum 0.9) or adam [default: sgd]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) optimizer: Option<String>,
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    pub(crate) optimizer: Option<OptimizerName>,
     /// Step size of the optimizer [default: 0.05 for sgd, 0.001 for adam]
     #[arg(long, value_name = "RATE")]
     pub(crate) learning_rate: Option<f64>,
@@ -103,6 +102,16 @@ pub(crate) struct TaskArgs {
     /// [default: 42]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
+}
+
+/// Name of an optimizer.
+#[derive(Clone, Copy, Debug, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OptimizerName {
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+    /// Adam.
+    Adam,
 }
 
 /// Flags of `provision`.
@@ -134,8 +143,8 @@ pub(crate) struct Provision {
     /// Longest time that local training takes, in seconds; rounds then go on with those who are ready
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) training_s: u64,
-    /// For how many days the certificates are valid
-    #[arg(long, value_name = "DAYS", default_value_t = 365)]
+    /// For how many days the certificates are valid, and so the consortium
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) valid_days: u32,
     /// The data here is a sample that shows shape, classes and scale; none of it goes into the kits but the columns'
     /// names, means and deviations
@@ -157,9 +166,9 @@ pub(crate) struct Train {
     /// Column of a CSV file that holds the label [default: the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
-    /// Address of the relay, if not the one in the manifest
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) relay: Option<SocketAddr>,
+    /// Where the relay is, if not where the manifest says; its certificate is still the manifest's
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) relay: Option<String>,
     /// Folder for what the node remembers between restarts [default: KIT/state]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
@@ -169,7 +178,7 @@ pub(crate) struct Train {
     /// Print one JSON object for each round on standard output, and no progress bars
     #[arg(long)]
     pub(crate) json: bool,
-    /// TOML file with the same settings
+    /// TOML file with the same settings, named with underscores
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
@@ -181,7 +190,7 @@ pub(crate) struct Evaluate {
     /// Model file, such as global.safetensors
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
-    /// Data to measure it on: all of a CSV file, the test part of anything that has one
+    /// Data to measure it on: the test part of a source that comes with one, all of any other
     #[arg(long, value_name = "SOURCE")]
     pub(crate) data: Source,
     /// Column of a CSV file that holds the label [default: the last]

@@ -1,8 +1,8 @@
 //! `fl-node evaluate`.
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Source, load};
-use fl_trainer::{Checkpoint, Training};
+use fl_datasets::{LoadOptions, load};
+use fl_trainer::Checkpoint;
 use serde_json::json;
 
 use super::args::Evaluate;
@@ -22,17 +22,9 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
         schema: Some(spec.schema().clone()),
     };
     let loaded = load(&args.data, &options).with_context(|| format!("the data {}", args.data))?;
-    // The embedded sets are what models are trained on: only the default run's test part says something.
-    let (data, part) = match (&args.data, loaded.test) {
-        (_, Some(test)) => (test, "the test part"),
-        (Source::Digits | Source::BreastCancer, None) => {
-            let seed = Training::default().seed;
-            (
-                loaded.train.split(DEFAULT_TEST_FRACTION, seed)?.test,
-                "the test part",
-            )
-        }
-        (Source::Path(_), None) => (loaded.train, "all"),
+    let (data, part) = match loaded.test {
+        Some(test) => (test, "the test part"),
+        None => (loaded.train, "all"),
     };
     let evaluation = spec.evaluate(&parameters, data, fl_trainer::cpu())?;
     let (loss, accuracy) = evaluation

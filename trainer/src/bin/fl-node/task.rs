@@ -1,11 +1,11 @@
 //! What is learned, from flags or from a manifest.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Scaling, Shape, Source, Split, load};
 use fl_trainer::{ModelKind, ModelSpec, Optimizer, Training};
 use serde::{Deserialize, Serialize};
 
-use super::args::TaskArgs;
+use super::args::{OptimizerName, TaskArgs};
 
 /// The task as a manifest holds it: all that nodes must agree on to train one model.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,10 +64,9 @@ impl Task {
 
 fn training(args: &TaskArgs) -> anyhow::Result<Training> {
     let defaults = Training::default();
-    let (optimizer, learning_rate) = match args.optimizer.as_deref() {
-        None | Some("sgd") => (defaults.optimizer, defaults.learning_rate),
-        Some("adam") => (Optimizer::Adam, 0.001),
-        Some(other) => bail!("--optimizer is sgd or adam, not {other}"),
+    let (optimizer, learning_rate) = match args.optimizer {
+        None | Some(OptimizerName::Sgd) => (defaults.optimizer, defaults.learning_rate),
+        Some(OptimizerName::Adam) => (Optimizer::Adam, 0.001),
     };
     let seed = args.seed.unwrap_or(defaults.seed);
     // TOML has signed integers only.

@@ -95,12 +95,14 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
                 "the outbox cannot be used, and is left aside: {reason}"
             ));
         }
-        NodeEvent::Training { round, attempt: 1 } => {
-            console.note(&format!("round {round}: training"));
-        }
-        NodeEvent::Training { round, attempt } => {
-            console.note(&format!("round {round}, attempt {attempt}: training"));
-        }
+        NodeEvent::Training {
+            round,
+            attempt,
+            deadline,
+        } => console.note(&format!(
+            "round {round}: training, attempt {attempt}; the others wait up to {} s",
+            deadline.as_secs()
+        )),
         NodeEvent::Progress { round, progress } => console.status(format!(
             "round {round}: training, step {} of {}",
             progress.step, progress.steps

@@ -1,7 +1,7 @@
 //! What a node does in an attempt: trains, offers a key, seals, masks, uploads, averages.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fl_network::client::Link;
 use fl_network::digest::{ChunkHashes, Digest};
@@ -21,7 +21,12 @@ use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
 
 impl<F: FnMut(NodeEvent)> Driver<F> {
     /// Begins training, or offers the update that was kept for this model.
-    pub(super) fn train(&mut self, round: u64, attempt: u32) -> Result<Vec<Action>, NodeError> {
+    pub(super) fn train(
+        &mut self,
+        round: u64,
+        attempt: u32,
+        deadline: Duration,
+    ) -> Result<Vec<Action>, NodeError> {
         self.secrets = Secrets::default();
         let model = self.machine.chain().model;
         self.clock.opened.get_or_insert_with(Instant::now);
@@ -31,7 +36,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         if self.training == Some(model) {
             return Ok(Vec::new());
         }
-        (self.observe)(NodeEvent::Training { round, attempt });
+        (self.observe)(NodeEvent::Training {
+            round,
+            attempt,
+            deadline,
+        });
         self.training = Some(model);
         self.stop_training = StopFlag::default();
         let known = self

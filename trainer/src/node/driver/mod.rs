@@ -3,7 +3,6 @@
 mod attempt;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,11 +49,11 @@ pub(super) struct Driver<F> {
     own: NodeId,
     kit: Kit,
     machine: Node,
-    store: Store,
+    store: Arc<Store>,
     engine: Arc<dyn Engine>,
     layout: Arc<Layout>,
     trainer: SharedTrainer,
-    relay: Option<SocketAddr>,
+    relay: Option<String>,
     /// The global model of the machine's chain.
     model: Arc<Vec<f32>>,
     /// Its evaluation on the local test data.
@@ -117,7 +116,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             own: kit.id(),
             kit,
             machine,
-            store: participant.store,
+            store: Arc::new(participant.store),
             engine: participant.engine,
             layout: Arc::new(layout),
             trainer: SharedTrainer::new(participant.trainer, participant.training),
@@ -148,7 +147,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let mut retry = FIRST_RETRY;
         loop {
             let connected = tokio::select! {
-                connected = Link::connect(&self.kit, self.relay) => connected,
+                connected = Link::connect(&self.kit, self.relay.as_deref()) => connected,
                 () = &mut stop => return Ok(self.end(false).await),
             };
             let session = match connected {
@@ -289,8 +288,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         return Ok(Some(End::Lost(error)));
                     }
                 }
-                Action::Train { round, attempt, .. } => {
-                    queue.extend(self.train(round, attempt)?);
+                Action::Train {
+                    round,
+                    attempt,
+                    deadline_ms,
+                } => {
+                    let deadline = Duration::from_millis(deadline_ms);
+                    queue.extend(self.train(round, attempt, deadline)?);
                 }
                 Action::Seal { ctx, peers } => queue.extend(self.seal(ctx, &peers)?),
                 Action::Sum(shares) => self.sum(shares),
@@ -300,7 +304,9 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     };
                     outgoing.pending = pending;
                     // On a full disk the node steps back before anything is announced.
-                    if let Err(error) = self.store.keep(&outgoing.pending, &outgoing.body) {
+                    let (store, kept) = (self.store.clone(), outgoing.clone());
+                    let keep = move || store.keep(&kept.pending, &kept.body);
+                    if let Err(error) = tokio::task::spawn_blocking(keep).await? {
                         self.outgoing = None;
                         let refusal = Refusal::CannotContribute(error.to_string());
                         (self.observe)(NodeEvent::Refused(refusal.clone()));
@@ -319,8 +325,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.linked.spawn(job::adopt(link.bodies(), checkpoint));
                 }
                 Action::Commit(chain) => {
-                    self.store.commit(&chain, &self.model)?;
-                    self.store.forget()?;
+                    let (store, model) = (self.store.clone(), self.model.clone());
+                    let commit = move || {
+                        store.commit(&chain, &model)?;
+                        store.forget()
+                    };
+                    tokio::task::spawn_blocking(commit).await??;
                     self.outgoing = None;
                     self.update = None;
                 }
