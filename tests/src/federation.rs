@@ -21,8 +21,9 @@ use fl_network::round::relay::{Report, Settings};
 use fl_network::store::Store;
 use fl_shaders::Ring;
 use fl_sharing::Engine;
-use fl_trainer::node::{Ended, NodeEvent, Participant};
+use fl_trainer::node::{Ended, Participant};
 use fl_trainer::provision::{Agreement, NodeName};
+use fl_trainer::simulation::SimulationEvent;
 use fl_trainer::{Layout, LocalTrainer};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
@@ -120,21 +121,12 @@ pub struct Federation {
     pub settings: Settings,
 }
 
-/// What was seen of a federation.
-#[derive(Debug)]
-pub enum Seen {
-    /// The relay reports.
-    Relay(Report),
-    /// A node reports; nodes count from 0.
-    Node(usize, NodeEvent),
-}
-
 impl Federation {
     /// Runs all rounds. Gives how each node's part ended.
     ///
     /// # Errors
     /// Whatever stopped the relay or a node.
-    pub async fn run(mut self, observe: impl FnMut(Seen)) -> Result<Vec<Ended>> {
+    pub async fn run(mut self, observe: impl FnMut(SimulationEvent)) -> Result<Vec<Ended>> {
         let first = self.members.first_mut().context("no members")?;
         let initial = first.trainer.initial()?;
         let layout = first.trainer.layout().clone();
@@ -152,7 +144,7 @@ impl Federation {
         self,
         kits: &Kits,
         reached: impl FnOnce(SocketAddr),
-        mut observe: impl FnMut(Seen),
+        mut observe: impl FnMut(SimulationEvent),
     ) -> Result<Vec<Ended>> {
         let nodes = self.members.len();
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -166,7 +158,8 @@ impl Federation {
         let (kit, settings, reports) = (kits.relay.clone(), self.settings, events.clone());
         tasks.spawn(async move {
             // Whoever observes may have seen enough.
-            let report = |report: &Report| drop(reports.send(Seen::Relay(report.clone())));
+            let report =
+                |report: &Report| drop(reports.send(SimulationEvent::Relay(report.clone())));
             relay::serve(
                 &kit,
                 server,
@@ -190,12 +183,12 @@ impl Federation {
                 kit: kit.clone(),
                 trainer: member.trainer,
                 engine: member.engine,
-                relay: Some(address),
+                relay: Some(address.to_string()),
                 training: training.clone(),
             };
             let events = events.clone();
             tasks.spawn(async move {
-                let observe = |event| drop(events.send(Seen::Node(index, event)));
+                let observe = |event| drop(events.send(SimulationEvent::Node(index, event)));
                 let ended = participant.run(observe, std::future::pending()).await;
                 Ok(Some((
                     index,

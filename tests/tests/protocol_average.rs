@@ -16,7 +16,7 @@ use fl_sharing::{
     CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len,
 };
 use fl_tests::federation::{
-    Federation, Log, Member, Recorded, Seen, Step, Synthetic, learners, plain_mean,
+    Federation, Log, Member, Recorded, Step, Synthetic, learners, plain_mean,
 };
 use fl_trainer::LocalTrainer;
 use fl_trainer::node::NodeEvent;
@@ -372,13 +372,13 @@ async fn a_node_whose_update_is_not_finite_steps_back_and_the_others_complete() 
     let (mut at_node, mut at_relay, mut completed) = (Vec::new(), Vec::new(), Vec::new());
     let ended = federation
         .run(|seen| match seen {
-            Seen::Node(index, NodeEvent::Refused(Refusal::CannotContribute(reason))) => {
+            SimulationEvent::Node(index, NodeEvent::Refused(Refusal::CannotContribute(reason))) => {
                 at_node.push((index, reason));
             }
-            Seen::Relay(Report::Refused(_, Refusal::CannotContribute(reason))) => {
+            SimulationEvent::Relay(Report::Refused(_, Refusal::CannotContribute(reason))) => {
                 at_relay.push(reason);
             }
-            Seen::Relay(Report::Completed(report)) => completed.push(report),
+            SimulationEvent::Relay(Report::Completed(report)) => completed.push(report),
             _ => {}
         })
         .await?;

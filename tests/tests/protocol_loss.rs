@@ -11,9 +11,10 @@ use fl_network::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{
-    Federation, Log, Member, Recorded, Seen, Switch, Synthetic, Weather, plain_mean,
+    Federation, Log, Member, Recorded, Switch, Synthetic, Weather, plain_mean,
 };
 use fl_trainer::node::{Ended, NodeEvent};
+use fl_trainer::simulation::SimulationEvent;
 use tokio::time::{Instant, timeout};
 
 /// How long a run may take at most; none comes near it.
@@ -93,8 +94,8 @@ async fn five_percent_loss_and_reordering_cost_time_and_nothing_else() -> Result
     let mut disconnected = 0;
     let mut attempts = Vec::new();
     let observe = |seen| match seen {
-        Seen::Node(_, NodeEvent::Disconnected { .. }) => disconnected += 1,
-        Seen::Relay(Report::Completed(completed)) => attempts.push(completed.attempts),
+        SimulationEvent::Node(_, NodeEvent::Disconnected { .. }) => disconnected += 1,
+        SimulationEvent::Relay(Report::Completed(completed)) => attempts.push(completed.attempts),
         _ => {}
     };
     let ended = timeout(PATIENCE, federation.run(observe)).await??;
@@ -115,7 +116,7 @@ async fn a_short_silence_of_one_node_goes_unnoticed() -> Result<()> {
     let (mut disconnected, mut lost_before) = (0, 0);
     let begun = Instant::now();
     let observe = |seen| match seen {
-        Seen::Node(1, NodeEvent::Training { round: 2, .. }) => {
+        SimulationEvent::Node(1, NodeEvent::Training { round: 2, .. }) => {
             lost_before = switches[1].lost();
             switches[1].set_dark(true);
             let switch = switches[1].clone();
@@ -124,7 +125,7 @@ async fn a_short_silence_of_one_node_goes_unnoticed() -> Result<()> {
                 switch.set_dark(false);
             });
         }
-        Seen::Node(_, NodeEvent::Disconnected { .. }) => disconnected += 1,
+        SimulationEvent::Node(_, NodeEvent::Disconnected { .. }) => disconnected += 1,
         _ => {}
     };
     let ended = timeout(PATIENCE, federation.run(observe)).await??;
@@ -145,14 +146,14 @@ async fn a_node_that_is_gone_for_longer_comes_back_and_the_round_begins_again() 
     let mut attempts = BTreeMap::new();
     let observe = |seen| {
         match seen {
-            Seen::Node(2, NodeEvent::Training { round: 2, .. }) => {
+            SimulationEvent::Node(2, NodeEvent::Training { round: 2, .. }) => {
                 dark.set_dark(true);
                 since = Some(Instant::now());
             }
             // Both sides notice by themselves, and only then can it come back.
-            Seen::Node(2, NodeEvent::Disconnected { .. }) => sides.0 = true,
-            Seen::Relay(Report::Lost(_)) => sides.1 = true,
-            Seen::Relay(Report::Completed(completed)) => {
+            SimulationEvent::Node(2, NodeEvent::Disconnected { .. }) => sides.0 = true,
+            SimulationEvent::Relay(Report::Lost(_)) => sides.1 = true,
+            SimulationEvent::Relay(Report::Completed(completed)) => {
                 attempts.insert(completed.round, completed.attempts);
             }
             _ => {}
