@@ -1,6 +1,7 @@
 //! Nobody takes what was not sent: every message of a round, altered, cut short, lengthened or made up.
 //!
-//! The reference application deserialised its peers' bytes and believed them. Here each ends in a typed refusal.
+//! A program that believes whatever its peers' bytes decode to does what any of them wants. Here every message that was
+//! tampered with ends in a typed refusal.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -264,7 +265,7 @@ impl Rogue {
     /// Connects and follows the protocol until the masked sum is asked for.
     async fn asked_for_body(&mut self) -> Result<(Link, Digest, u32)> {
         let kit = &self.kits.nodes[Self::INDEX];
-        let mut link = Link::connect(kit, Some(self.relay)).await?;
+        let mut link = Link::connect(kit, Some(&self.relay.to_string())).await?;
         let mut call = NodeCall::Connected;
         loop {
             for outgoing in self.party.tell(&self.kits, call, &[], unix_s())? {
