@@ -1,4 +1,4 @@
-//! Certificates that TLS refuses, though everything else about the node is in order.
+//! Certificates that TLS refuses, though everything else about the node is in order; and memberships that have ended.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -9,12 +9,17 @@ use fl_network::identity::Identity;
 use fl_network::kit::KitFiles;
 use fl_network::manifest::{Manifest, ManifestFile};
 use fl_network::pki::{Authority, Validity};
-use fl_tests::deployed::Consortium;
+use fl_tests::deployed::{Consortium, Process, fl_relay};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A consortium of a, b and c with a new authority, in which the certificate of a has this validity.
 fn with_certificate_of_a(validity: Validity) -> Consortium {
+    with(validity, None)
+}
+
+/// The same, in which the membership of a ends then, if that is given.
+fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
     let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
     let today = Validity::days(SystemTime::now(), 1).unwrap();
     let authority = Authority::create("consortium", today).unwrap();
@@ -27,6 +32,12 @@ fn with_certificate_of_a(validity: Validity) -> Consortium {
         .collect();
     for (node, identity) in file.nodes.iter_mut().zip(&identities) {
         node.key = hex::encode(identity.public_key().as_bytes());
+        if let Some(ends) = membership_ends
+            && node.name == "a"
+        {
+            let since_epoch = ends.duration_since(SystemTime::UNIX_EPOCH);
+            node.expires_unix_s = since_epoch.unwrap().as_secs();
+        }
     }
     let manifest = Manifest::sign(&file, authority.identity()).unwrap();
     let initial = fs::read(consortium.kit("relay").join("initial.f32")).unwrap();
@@ -62,15 +73,25 @@ fn with_certificate_of_a(validity: Validity) -> Consortium {
     consortium
 }
 
-#[test]
-fn a_node_with_an_expired_certificate_is_refused_by_tls() {
-    let now = SystemTime::now();
-    let validity = Validity::between(now - 2 * DAY, now - DAY).unwrap();
-    let consortium = with_certificate_of_a(validity);
+/// That the node a is refused by TLS, which tells the two ends of a validity apart only in the words of the library.
+#[track_caller]
+fn assert_turned_away_for(consortium: &Consortium, reason: &str) {
     let (relay, address) = consortium.relay(&[]);
     let node = consortium.node("a", address, "breast-cancer").ended();
-    node.refused(&["expired"]);
-    relay.line("turned away in the handshake");
+    node.refused(&["its certificate has expired or is not valid yet"]);
+    let line = relay.line("turned away in the handshake");
+    assert!(line.contains(reason), "{line}");
+}
+
+fn last_week() -> Validity {
+    let now = SystemTime::now();
+    Validity::between(now - 7 * DAY, now - DAY).unwrap()
+}
+
+#[test]
+fn a_node_with_an_expired_certificate_is_refused_by_tls() {
+    let consortium = with_certificate_of_a(last_week());
+    assert_turned_away_for(&consortium, "certificate expired");
 }
 
 #[test]
@@ -78,10 +99,26 @@ fn a_node_whose_certificate_is_not_valid_yet_is_refused_by_tls() {
     let now = SystemTime::now();
     let validity = Validity::between(now + DAY, now + 2 * DAY).unwrap();
     let consortium = with_certificate_of_a(validity);
-    let (relay, address) = consortium.relay(&[]);
-    let node = consortium.node("a", address, "breast-cancer").ended();
-    node.refused(&["certificate"]);
-    relay.line("turned away in the handshake");
+    assert_turned_away_for(&consortium, "certificate not valid yet");
+}
+
+#[test]
+fn a_membership_that_has_ended_is_refused() {
+    let today = Validity::days(SystemTime::now(), 1).unwrap();
+    let consortium = with(today, Some(SystemTime::now() - DAY));
+    let nowhere = "127.0.0.1:9".parse().unwrap();
+    let node = consortium.node("a", nowhere, "breast-cancer").ended();
+    node.refused(&["node a expired in the manifest"]);
+}
+
+#[test]
+fn the_kit_of_a_node_that_has_expired_is_no_relays_either() {
+    let consortium = with(last_week(), Some(SystemTime::now() - DAY));
+    let mut serve = fl_relay();
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--kit"]);
+    serve.arg(consortium.kit("a"));
+    let relay = Process::start("relay", serve).ended();
+    relay.refused(&["this is a node's kit"]);
 }
 
 #[test]

@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use fl_tests::deployed::{Consortium, Ended, Process, Proxy, Signal, data, wait_until};
 use tempfile::TempDir;
@@ -131,7 +130,6 @@ fn signals_end_everything_cleanly_and_a_restart_finishes_the_run() {
     for node in &nodes {
         node.line("round 3: training");
     }
-    let begun = Instant::now();
     let signals = [Signal::INT, Signal::TERM, Signal::INT];
     for (node, signal) in nodes.iter().zip(signals) {
         node.signal(signal);
@@ -158,11 +156,6 @@ fn signals_end_everything_cleanly_and_a_restart_finishes_the_run() {
             .contains("stopped after round 2 of 5"),
         "{}",
         relay.text()
-    );
-    assert!(
-        begun.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        begun.elapsed()
     );
     consortium.assert_one_model(&NODES, 2);
 
@@ -270,8 +263,9 @@ fn a_node_that_lost_its_outbox_begins_the_round_again_with_the_same_participants
 #[test]
 fn a_node_that_does_not_reach_its_relay_says_so_and_ends_cleanly() {
     let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
-    // A port that nobody listens on, since it was the system's choice a moment ago.
-    let address = Proxy::to("127.0.0.1:9".parse().unwrap()).address;
+    // Nobody else can take this port meanwhile, and nobody reads what arrives at it.
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = silent.local_addr().unwrap();
     let node = consortium.node("a", address, "breast-cancer");
     let line = node.line("no connection to the relay: ");
     assert!(

@@ -1,9 +1,11 @@
 //! A consortium in a temporary folder, and its processes.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fl_network::digest::model_hash;
 use fl_trainer::Checkpoint;
@@ -12,13 +14,30 @@ use tempfile::TempDir;
 
 use super::{Process, fl_node, fl_relay};
 
+/// A loopback address that nothing else takes while a relay that will come back to it is away.
+///
+/// The system's own choices, for sockets bound to port 0, begin higher: at 32768 on Linux.
+fn own_address() -> SocketAddr {
+    const PORTS: Range<u32> = 20_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Tests that run at the same time are threads of one process, or processes with different ids.
+    let first = std::process::id().wrapping_mul(61);
+    let mut addresses = PORTS.map(|_| {
+        let given = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + given % (PORTS.end - PORTS.start);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap()))
+    });
+    let free = addresses.find(|address| UdpSocket::bind(address).is_ok());
+    free.expect("a free port")
+}
+
 /// A consortium that `fl-node provision` founded.
 pub struct Consortium {
     folder: TempDir,
 }
 
 impl Consortium {
-    /// Founds one of these nodes, joined by commas, with further flags for `provision`.
+    /// Founds one of these nodes, joined by commas, with further flags for `provision`; for digits, if they do not say.
     pub fn found(nodes: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = fl_node();
@@ -27,6 +46,9 @@ impl Consortium {
             .args(["provision", "--nodes", nodes, "--relay", "localhost:4433"])
             .args(["--out", "consortium"])
             .args(flags);
+        if !flags.contains(&"--data") {
+            command.args(["--data", "digits"]);
+        }
         Process::start("provision", command).ended().succeeded();
         Self { folder }
     }
@@ -62,9 +84,9 @@ impl Consortium {
         command
     }
 
-    /// Starts the relay on a port that the system chooses. Gives its address too.
+    /// Starts the relay on an address that stays its own. Gives that too.
     pub fn relay(&self, flags: &[&str]) -> (Process, SocketAddr) {
-        self.relay_at("127.0.0.1:0".parse().unwrap(), flags)
+        self.relay_at(own_address(), flags)
     }
 
     /// Starts the relay on an address, and waits until it listens.
