@@ -79,6 +79,14 @@ pub enum ManifestError {
         /// Greatest number that the fixed-point plan and the scheme allow.
         nodes_max: u32,
     },
+    /// Too few organisations: those that collude could be all the others.
+    #[error("the nodes belong to {found} organisations; at least {needed} are needed")]
+    Organisations {
+        /// Organisations listed.
+        found: usize,
+        /// The least number.
+        needed: u32,
+    },
     /// The same name or key twice, or an unusable name.
     #[error("node {name:?}: {reason}")]
     Node {

@@ -147,15 +147,31 @@ pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
     words.map(|word| f32::from_le_bytes(*word)).collect()
 }
 
-/// Writes the concatenation of `parts`, for its owner only, replacing the file whole, without waiting for the disk:
-/// the file survives the process, but not a loss of power.
+/// What a written file survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process, not necessarily a loss of power: nothing waits for the disk.
+    Process,
+    /// A loss of power.
+    Disk,
+}
+
+/// Writes the concatenation of `parts`, for its owner only, replacing the file whole.
 ///
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
-pub fn write_volatile(path: &Path, parts: &[&[u8]]) -> Result<(), FileError> {
+pub fn write_parts(path: &Path, parts: &[&[u8]], durability: Durability) -> Result<(), FileError> {
     replace(path, 0o600, |file| {
-        parts.iter().try_for_each(|part| file.write_all(part))
-    })
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        match durability {
+            Durability::Process => Ok(()),
+            Durability::Disk => file.sync_data(),
+        }
+    })?;
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Disk => sync_folder(path),
+    }
 }
 
 /// Removes a file that may be missing.
@@ -206,8 +222,13 @@ fn sync_folder(_path: &Path) -> Result<(), FileError> {
 
 #[cfg_attr(not(unix), expect(unused_variables))]
 fn create(path: &Path, mode: u32) -> io::Result<File> {
+    // What an interrupted run left may have another mode, or lead elsewhere.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     options.open(path)
@@ -222,7 +243,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         write_private(&path, b"one").unwrap();
-        write_volatile(&path, &[b"t", b"wo"]).unwrap();
+        write_parts(&path, &[b"t", b"wo"], Durability::Process).unwrap();
         assert_eq!(read_limited(&path, 3).unwrap(), b"two");
         assert!(matches!(
             read_limited(&path, 2),

@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::files::{
-    self, FileError, read_limited, read_parameters, write_parameters, write_private, write_volatile,
+    self, Durability, FileError, read_limited, read_parameters, write_parameters, write_parts,
+    write_private,
 };
 use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
@@ -176,11 +177,17 @@ impl Store {
             model: chain.model.to_hex(),
         };
         self.write_json("state.json", &state)?;
-        for round in (0..chain.round).rev().map_while(|round| {
-            let path = self.model_path(round);
-            path.exists().then_some(path)
-        }) {
-            files::remove(&round)?;
+        self.forget_models_but(&self.model_path(chain.round))
+    }
+
+    fn forget_models_but(&self, current: &Path) -> Result<(), StoreError> {
+        let failed = |source| FileError::read(&self.folder, source);
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with("model-") && name.ends_with(".f32") && path != current {
+                files::remove(&path)?;
+            }
         }
         Ok(())
     }
@@ -214,7 +221,7 @@ impl Store {
             bundle: pending.participants.bundle().to_vec(),
             sum: pending.sum.clone(),
         };
-        write_headed(&self.outbox_path(), &header, body)
+        write_headed(&self.outbox_path(), &header, body, Durability::Process)
     }
 
     /// Takes up the masked sum in the outbox, if there is one that belongs to `chain`.
@@ -262,14 +269,12 @@ impl Store {
         }))
     }
 
-    /// Keeps a result and its bytes, replacing the former one.
-    ///
-    /// It survives the process, not necessarily a loss of power.
+    /// Makes a result and its bytes durable, replacing the former one.
     ///
     /// # Errors
     /// [`StoreError::File`], on a full disk for instance.
     pub fn keep_result(&self, last: &LastResult, body: &[u8]) -> Result<(), StoreError> {
-        write_headed(&self.result_path(), last, body)
+        write_headed(&self.result_path(), last, body, Durability::Disk)
     }
 
     /// The last result and its bytes, if they were kept.
@@ -329,10 +334,15 @@ impl Store {
 }
 
 /// Writes the length of the header (LE64), the header and the body.
-fn write_headed<T: Serialize>(path: &Path, header: &T, body: &[u8]) -> Result<(), StoreError> {
+fn write_headed<T: Serialize>(
+    path: &Path,
+    header: &T,
+    body: &[u8],
+    durability: Durability,
+) -> Result<(), StoreError> {
     let header = wire::encode(header).map_err(|error| StoreError::Encode(error.to_string()))?;
     let length = (header.len() as u64).to_le_bytes();
-    Ok(write_volatile(path, &[&length, &header, body])?)
+    Ok(write_parts(path, &[&length, &header, body], durability)?)
 }
 
 /// Reads what [`write_headed`] wrote, with a body of at most an input vector's length.

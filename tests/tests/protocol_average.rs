@@ -373,10 +373,10 @@ async fn a_node_whose_update_is_not_finite_steps_back_and_the_others_complete() 
     let ended = federation
         .run(|seen| match seen {
             SimulationEvent::Node(index, NodeEvent::Refused(Refusal::CannotContribute(reason))) => {
-                at_node.push((index, reason));
+                at_node.push((index, reason.to_string()));
             }
             SimulationEvent::Relay(Report::Refused(_, Refusal::CannotContribute(reason))) => {
-                at_relay.push(reason);
+                at_relay.push(reason.to_string());
             }
             SimulationEvent::Relay(Report::Completed(report)) => completed.push(report),
             _ => {}

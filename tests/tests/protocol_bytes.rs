@@ -100,7 +100,7 @@ fn a_node_takes_no_frame_but_the_one_that_was_sent() -> Result<()> {
 
 /// Position of the call with which the round was complete.
 fn end_of(party: &Party) -> usize {
-    let averaged = |call: &NodeCall| matches!(call, NodeCall::Averaged(_));
+    let averaged = |call: &NodeCall| matches!(call, NodeCall::Averaged(..));
     party.calls.iter().position(averaged).unwrap_or_default()
 }
 

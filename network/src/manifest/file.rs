@@ -368,6 +368,12 @@ impl ManifestFile {
                 return Err(refuse("this key is used by another node"));
             }
         }
+        let organisations: BTreeSet<_> = self.nodes.iter().map(|node| &node.organisation).collect();
+        let needed = self.collusion.saturating_add(2).max(3);
+        if organisations.len() < needed as usize {
+            let found = organisations.len();
+            return Err(ManifestError::Organisations { found, needed });
+        }
         Ok(roster)
     }
 }
@@ -447,6 +453,17 @@ mod tests {
         assert!(matches!(
             signed(|m| m.nodes[1] = m.nodes[0].clone()),
             Err(E::Node { .. })
+        ));
+        let one_house = |m: &mut ManifestFile| {
+            let organisation = m.nodes[0].organisation.clone();
+            m.nodes[1].organisation = organisation;
+        };
+        assert!(matches!(
+            signed(one_house),
+            Err(E::Organisations {
+                found: 2,
+                needed: 3
+            })
         ));
         assert!(matches!(
             signed(|m| m.nodes[0].key = "zz".into()),

@@ -131,6 +131,12 @@ impl Manifest {
         self.file.min_nodes as usize
     }
 
+    /// Least number of organisations behind the participants of a round: with fewer, those that collude could be all
+    /// the others.
+    pub fn min_organisations(&self) -> usize {
+        self.collusion().saturating_add(2).max(3)
+    }
+
     /// The fixed-point plan.
     pub fn fixed_point(&self) -> &FixedPoint {
         &self.fixed_point

@@ -120,6 +120,17 @@ impl Incoming {
         handshake(self.0.accept()?, address).await
     }
 
+    /// Whether the node has shown that it receives at its address (RFC 9000 section 8.1).
+    pub fn is_validated(&self) -> bool {
+        self.0.remote_address_validated()
+    }
+
+    /// Asks the node to show that it receives at its address, which costs it a round trip.
+    pub fn retry(self) {
+        // It fails only for an address that was shown to be right.
+        let _ = self.0.retry();
+    }
+
     /// Turns the node away without a handshake.
     pub fn refuse(self) {
         self.0.refuse();

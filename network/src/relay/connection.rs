@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::accumulator::{Accumulator, BodyError};
@@ -91,8 +92,8 @@ impl Link {
         );
     }
 
-    /// Sends a body in the background.
-    pub(super) fn send_body(&self, kind: BulkKind, subject: Digest, body: Bytes) {
+    /// Sends a body in the background. A node that has not taken it within `limit` is cut off.
+    pub(super) fn send_body(&self, kind: BulkKind, subject: Digest, body: Bytes, limit: Duration) {
         let connection = self.connection.clone();
         let header = BulkHeader {
             kind,
@@ -100,12 +101,13 @@ impl Link {
             first_chunk: 0,
         };
         tokio::spawn(async move {
-            let sent = match wire::encode(&header) {
-                Ok(header) => send_bulk(&connection, &header, [body]).await,
-                Err(_) => return,
+            let Ok(header) = wire::encode(&header) else {
+                return;
             };
-            if let Err(error) = sent {
-                debug!(%error, "a body was not sent");
+            match timeout(limit, send_bulk(&connection, &header, [body])).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "a body was not sent"),
+                Err(_) => quic::close(&connection, CODE_SLOW, "does not take what it is sent"),
             }
         });
     }
@@ -137,7 +139,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
             return quic::close(&connection, CODE_REFUSED, &refusal);
         }
     };
-    let control = tokio::time::timeout(GREETING, quic::control::accept(&connection)).await;
+    let control = timeout(GREETING, quic::control::accept(&connection)).await;
     let Ok(Ok((sender, receiver))) = control else {
         return quic::close(&connection, CODE_SLOW, "no control stream");
     };
@@ -204,8 +206,12 @@ async fn write(
         if let Some(refusal) = last {
             // The node closes when it has read the reason; the reason travels with the close as well.
             let _ = sender.finish().await;
-            let _ = tokio::time::timeout(Duration::from_secs(2), connection.closed()).await;
-            return quic::close(&connection, CODE_REFUSED, &refusal.to_string());
+            let _ = timeout(Duration::from_secs(2), connection.closed()).await;
+            let code = match refusal.is_final() {
+                true => CODE_REFUSED,
+                false => CODE_BROKEN,
+            };
+            return quic::close(&connection, code, &refusal.to_string());
         }
     }
     // The relay is done with this node: let it read what was sent.
@@ -272,6 +278,10 @@ async fn bodies(
                     return TransportError::ClosedHere;
                 }
             }
+            // The node has stopped to begin again.
+            Err(BodyFailure::Transport(
+                error @ (TransportError::Truncated { .. } | TransportError::StreamReset { .. }),
+            )) => debug!(node = %shared.manifest.name_of(node), %error, "a body is cut short"),
             Err(BodyFailure::Transport(error)) => return error,
             // The attempt was given up while the body was under way: no fault of the node's.
             Err(error @ (BodyFailure::Stale | BodyFailure::Body(BodyError::Unasked))) => {

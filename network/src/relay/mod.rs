@@ -110,6 +110,11 @@ pub async fn serve(
                     incoming.refuse();
                     continue;
                 }
+                // When it gets crowded, only addresses that answer get a place.
+                if connections.len() > most_connections / 2 && !incoming.is_validated() {
+                    incoming.retry();
+                    continue;
+                }
                 serial += 1;
                 connections.spawn(connection::serve(shared.clone(), incoming, serial));
                 continue;
@@ -259,7 +264,10 @@ impl Driver {
 
     fn send_body(&self, node: NodeId, kind: BulkKind, subject: Digest, body: Bytes) {
         if let Some(link) = self.links.get(&node) {
-            link.send_body(kind, subject, body);
+            let manifest = &self.shared.manifest;
+            let limit = Duration::from_secs(manifest.timeouts().result_s);
+            let limit = limit.saturating_add(manifest.transfer_timeout());
+            link.send_body(kind, subject, body, limit);
         }
     }
 

@@ -97,6 +97,13 @@ pub fn average(
     })
 }
 
+/// The most that a coordinate can be: every participant's part is at most B · n_i / n_max, rounded up.
+fn coordinate_limit(plan: &FixedPoint, nodes: u32, examples: u64) -> u64 {
+    let weighted = u128::from(plan.bound()) * u128::from(examples);
+    let most = weighted.div_ceil(u128::from(plan.examples_max())) + u128::from(nodes);
+    u64::try_from(most).unwrap_or(u64::MAX)
+}
+
 fn next_model<W: Word>(
     body: &[u8],
     base: &[f32],
@@ -116,7 +123,7 @@ fn next_model<W: Word>(
         .map_err(|error| Refusal::Counters(error.to_string()))?;
     let scale = MeanScale::new(plan, totals.examples)
         .map_err(|error| Refusal::Counters(error.to_string()))?;
-    let limit = u64::from(nodes) * plan.bound();
+    let limit = coordinate_limit(plan, nodes, totals.examples);
 
     let mut model = Vec::with_capacity(base.len());
     let mut sums = [W::default(); PIECE];

@@ -62,4 +62,4 @@ pub use chain::Chain;
 pub use difference::SentSums;
 pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome};
 pub use participants::Participants;
-pub use refusal::{Kind, Refusal};
+pub use refusal::{Hindrance, Kind, Refusal};

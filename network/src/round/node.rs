@@ -123,8 +123,8 @@ enum Phase {
     Opening(Opening),
     Summing(Participants),
     Holding(Pending),
-    /// With the sum that is held until the result is accepted.
-    Averaging(Option<Pending>),
+    /// The context of the result, with the sum that is held until it is accepted.
+    Averaging(Digest, Option<Pending>),
     Adopting(CheckedCheckpoint),
 }
 
@@ -176,6 +176,11 @@ impl Node {
         matches!(self.phase, Phase::Training(_))
     }
 
+    /// Whether the machine waits for [`Node::summed`] in this context.
+    pub fn is_summing(&self, ctx: Digest) -> bool {
+        matches!(&self.phase, Phase::Summing(participants) if participants.ctx() == ctx)
+    }
+
     /// The connection is up: says where the node stands, and what it had to say before.
     ///
     /// # Errors
@@ -211,7 +216,7 @@ impl Node {
     /// Leaves what was going on, but not a masked sum that is held: it may still be asked for.
     fn step_back(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Holding(pending) | Phase::Averaging(Some(pending)) => Phase::Holding(pending),
+            Phase::Holding(pending) | Phase::Averaging(_, Some(pending)) => Phase::Holding(pending),
             _ => Phase::Idle,
         };
     }
@@ -248,7 +253,7 @@ impl Node {
         model: Digest,
         deadline_ms: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        if matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_)) {
+        if matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_)) {
             return Err(Refusal::Unexpected { what: Kind::Open });
         }
         if round != self.chain.next_round() || attempt <= self.joined {
@@ -321,8 +326,7 @@ impl Node {
         if participants.attempt() != attempt || !participants.bundle().contains(&keys) {
             return Err(Refusal::OwnKeys);
         }
-        self.sent
-            .check(&self.manifest, self.chain.model, &participants.set())?;
+        self.sent.check(self.chain.model, &participants.set())?;
         let ctx = participants.ctx();
         let peers = participants.peers_of(self.identity.node_id());
         self.phase = Phase::Sealing(participants);
@@ -455,14 +459,10 @@ impl Node {
         }
         let participants = pending.participants.set();
         // Checked again: the outbox may be older than a sum on the same model.
-        self.sent
-            .check(&self.manifest, self.chain.model, &participants)?;
-        let mut actions = Vec::with_capacity(2);
-        if self.sent.record(self.chain.model, participants) {
-            actions.push(Action::Record(self.sent.clone()));
-        }
-        actions.push(Action::Upload { ctx, first_chunk });
-        Ok(actions)
+        self.sent.check(self.chain.model, &participants)?;
+        self.sent.record(self.chain.model, participants);
+        let record = Action::Record(self.sent.clone());
+        Ok(vec![record, Action::Upload { ctx, first_chunk }])
     }
 
     fn outcome(
@@ -470,7 +470,7 @@ impl Node {
         outcome: super::outcome::Outcome,
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        if matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_)) {
+        if matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_)) {
             return Err(Refusal::Unexpected {
                 what: Kind::Outcome,
             });
@@ -484,19 +484,19 @@ impl Node {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
-        self.phase = Phase::Averaging(pending);
+        self.phase = Phase::Averaging(outcome.participants().ctx(), pending);
         Ok(vec![Action::Average(outcome)])
     }
 
-    /// The result was checked and averaged.
+    /// The result of this context was checked and averaged. Returns nothing if it is not the one that is waited for.
     ///
     /// # Errors
     /// [`WireError`] if the acknowledgement cannot be encoded.
-    pub fn averaged(&mut self, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
-        if !matches!(self.phase, Phase::Averaging(_)) {
-            return Ok(Vec::new());
+    pub fn averaged(&mut self, ctx: Digest, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
+        match self.phase {
+            Phase::Averaging(expected, _) if expected == ctx => self.advance(averaged.chain),
+            _ => Ok(Vec::new()),
         }
-        self.advance(averaged.chain)
     }
 
     fn checkpoint(
@@ -504,7 +504,7 @@ impl Node {
         checkpoint: super::outcome::Checkpoint,
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        let busy = matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_));
+        let busy = matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_));
         if busy || checkpoint.chain.round <= self.chain.round {
             return Err(Refusal::Unexpected {
                 what: Kind::Checkpoint,
@@ -515,18 +515,21 @@ impl Node {
         Ok(vec![Action::Adopt(checkpoint)])
     }
 
-    /// The certified model has arrived and holds.
+    /// The certified model of this state has arrived and holds. Returns nothing if it is not the one that is waited for.
     ///
     /// # Errors
     /// [`WireError`] if the acknowledgement cannot be encoded.
-    pub fn adopted(&mut self) -> Result<Vec<Action>, WireError> {
+    pub fn adopted(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
         match &self.phase {
-            Phase::Adopting(checkpoint) => self.advance(checkpoint.chain()),
+            Phase::Adopting(checkpoint) if checkpoint.chain() == chain => self.advance(chain),
             _ => Ok(Vec::new()),
         }
     }
 
     fn advance(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
+        if chain.round <= self.chain.round {
+            return Ok(Vec::new());
+        }
         self.chain = chain;
         self.joined = 0;
         self.phase = Phase::Idle;

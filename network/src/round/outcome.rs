@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
+use super::difference::organisations;
 use super::message::{Keys, ResultAck, Signed, Sum};
 use super::node::Pending;
 use super::participants::{Participants, count};
@@ -122,7 +123,8 @@ impl Checkpoint {
                 signers.insert(ack.node);
             }
         }
-        if signers.len() < manifest.min_nodes() {
+        let enough = organisations(manifest, signers.iter()) >= manifest.min_organisations();
+        if signers.len() < manifest.min_nodes() || !enough {
             return Err(Refusal::Checkpoint {
                 round: self.chain.round,
                 valid: count(signers.len()),

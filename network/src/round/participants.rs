@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::Chain;
+use super::difference::organisations;
 use super::message::{Keys, Signed};
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
@@ -68,6 +69,12 @@ impl Participants {
         if checked.len() < manifest.min_nodes() {
             let (found, min_nodes) = (count(checked.len()), count(manifest.min_nodes()));
             return Err(Refusal::TooFew { found, min_nodes });
+        }
+        let needed = manifest.min_organisations();
+        let found = organisations(manifest, checked.keys());
+        if found < needed {
+            let (found, needed) = (count(found), count(needed));
+            return Err(Refusal::Organisations { found, needed });
         }
         let mut attempt = None;
         for (signer, (keys, _)) in &checked {

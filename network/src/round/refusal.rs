@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::quic::Reason;
 
 /// A reason not to go on with an attempt. The process that refuses keeps running.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
@@ -105,19 +106,22 @@ pub enum Refusal {
         /// Last attempt joined in the round after it.
         joined: u32,
     },
-    /// The difference rule: subtracting two sums on one model could single out too few organisations.
+    /// Too few organisations: those who collude with the relay could be all the others.
+    #[error("participants of {found} organisations; at least {needed} are needed")]
+    Organisations {
+        /// Organisations found.
+        found: u32,
+        /// The least number.
+        needed: u32,
+    },
+    /// The difference rule: sums over different participants on one model could be subtracted.
     #[error(
-        "this node has already sent a sum on this model with {}; a rerun must have the same participants or \
-         differ by {needed} organisations, and this one differs by {differ}",
+        "this node has already sent a sum on this model with {}; a rerun must have the very same participants",
         list(sent_with)
     )]
     Difference {
         /// Participants of the earlier sum.
         sent_with: Vec<NodeId>,
-        /// Organisations by which the two sets differ.
-        differ: u32,
-        /// collusion + 2.
-        needed: u32,
     },
 
     // A share or an update is unusable.
@@ -133,9 +137,9 @@ pub enum Refusal {
         /// Whose key.
         of: NodeId,
     },
-    /// The node's own update cannot be encoded, or its outbox cannot be written.
+    /// The node has no masked sum to give.
     #[error("the node cannot contribute: {0}")]
-    CannotContribute(String),
+    CannotContribute(Hindrance),
 
     // The result is wrong.
     /// The root over the result's bytes differs from the announced one.
@@ -163,7 +167,7 @@ pub enum Refusal {
         limit: u64,
     },
     /// Counters that no honest participants can add up to.
-    #[error("the result's counters are impossible: {0}")]
+    #[error("the result's counters are impossible: {}", Reason::new(.0.as_bytes()))]
     Counters(String),
     /// The relay announces another model than the average.
     #[error("the relay announces model {announced}, but the average is {computed}")]
@@ -173,7 +177,7 @@ pub enum Refusal {
         /// Hash of the node's own average.
         computed: Digest,
     },
-    /// A checkpoint without enough valid acknowledgements, or with other bytes.
+    /// A checkpoint without enough valid acknowledgements.
     #[error(
         "the checkpoint of round {round} has {valid} valid acknowledgements; {needed} are needed"
     )]
@@ -193,6 +197,46 @@ pub enum Refusal {
         /// Rounds that the node has completed.
         node: u64,
     },
+}
+
+impl Refusal {
+    /// Whether there is no use in coming back: the two sides do not belong together.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Manifest { .. }
+                | Self::Stranger(_)
+                | Self::Expired(_)
+                | Self::Model { .. }
+                | Self::Previous { .. }
+        )
+    }
+}
+
+/// What keeps a node from contributing. It travels, so it says no more than others may know: no counts, no paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Hindrance {
+    /// A NaN or an infinity in the update.
+    #[error("the update of {} is not finite", Reason::new(.tensor.as_bytes()))]
+    NotFinite {
+        /// Name of the first such tensor.
+        tensor: String,
+    },
+    /// Local training failed.
+    #[error("local training failed; its own output says why")]
+    Training,
+    /// The node has no training examples, or more than the consortium agreed on.
+    #[error("it has no training examples, or more than the consortium's examples_max")]
+    Examples,
+    /// The outbox or the record of sent sums cannot be written.
+    #[error("its disk cannot be written; its own output says why")]
+    Disk,
+    /// The operating system gives no random bytes.
+    #[error("its operating system's random generator failed")]
+    Randomness,
+    /// The device or the program that computes failed.
+    #[error("its computation failed; its own output says why")]
+    Computation,
 }
 
 /// Kind of message, for refusals.

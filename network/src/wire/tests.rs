@@ -149,8 +149,6 @@ fn frames() -> Vec<Vec<u8>> {
     let identity = Identity::generate().unwrap();
     let refusal = Refusal::Difference {
         sent_with: vec![node(1), node(2)],
-        differ: 1,
-        needed: 3,
     };
     let frames = [
         NodeFrame::Hello(hello()),
@@ -208,7 +206,7 @@ fn a_huge_claimed_length_fails_without_being_allocated() {
 
 #[test]
 fn a_message_beyond_the_limit_is_neither_encoded_nor_decoded() {
-    let long = Refusal::CannotContribute("x".repeat(MAX_MESSAGE_BYTES));
+    let long = Refusal::Counters("x".repeat(MAX_MESSAGE_BYTES));
     assert!(matches!(
         encode(&RelayFrame::Refused(long)),
         Err(WireError::Encode(_))

@@ -39,7 +39,7 @@ pub enum NodeCall {
     /// Its masked sum is computed.
     Summed(Digest, Digest),
     /// The result is averaged.
-    Averaged(Box<Averaged>),
+    Averaged(Digest, Box<Averaged>),
 }
 
 /// Something that the relay's machine was told.
@@ -363,10 +363,11 @@ impl Party {
                     }
                     node::Action::Average(outcome) => {
                         let plan = kits.relay.manifest.fixed_point();
+                        let ctx = outcome.participants().ctx();
                         let averaged = outcome.average(result, &kits.relay.initial()?, plan)?;
                         self.outcome = Some(outcome);
                         self.model.clone_from(&averaged.model);
-                        calls.push_back(NodeCall::Averaged(Box::new(averaged)));
+                        calls.push_back(NodeCall::Averaged(ctx, Box::new(averaged)));
                     }
                     _ => {}
                 }
@@ -443,7 +444,7 @@ fn call_node(machine: &mut Node, call: &NodeCall, unix_s: u64) -> Result<Vec<nod
         NodeCall::Trained(round, key) => machine.trained(*round, *key, unix_s)?,
         NodeCall::Sealed(ctx, sealed) => machine.sealed(*ctx, sealed.clone())?,
         NodeCall::Summed(ctx, root) => machine.summed(*ctx, *root)?,
-        NodeCall::Averaged(averaged) => machine.averaged(averaged)?,
+        NodeCall::Averaged(ctx, averaged) => machine.averaged(*ctx, averaged)?,
     })
 }
 

@@ -58,6 +58,11 @@ pub enum NodeEvent {
         /// For how long.
         since: Duration,
     },
+    /// Something failed here; others are told no more than a [`Hindrance`](fl_network::round::Hindrance).
+    Failed {
+        /// What happened.
+        reason: String,
+    },
     /// This node, or the relay, does not go on for this reason.
     Refused(Refusal),
     /// The node has taken over a certified model, having missed results.

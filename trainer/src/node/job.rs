@@ -10,7 +10,7 @@ use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::files::from_le_bytes;
 use fl_network::identity::NodeId;
 use fl_network::manifest::Manifest;
-use fl_network::round::{Averaged, CheckedCheckpoint, CheckedOutcome, Refusal};
+use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Hindrance, Refusal};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
@@ -31,11 +31,13 @@ pub(super) enum Done {
     },
     Uploaded,
     Averaged {
+        ctx: Digest,
         averaged: Result<Averaged, BodyError>,
         took_part: bool,
         took: Duration,
     },
     Adopted {
+        chain: Chain,
         adopted: Result<Vec<f32>, BodyError>,
     },
     Evaluated {
@@ -164,54 +166,40 @@ pub(super) async fn average(
     manifest: Arc<Manifest>,
     own: NodeId,
 ) -> Done {
+    let ctx = outcome.participants().ctx();
     let took_part = outcome.participants().contains(own);
-    let body = match bodies.result(outcome.participants().ctx()).await {
-        Ok(body) => body,
-        Err(error) => {
-            let averaged = Err(BodyError::Link(error));
-            return Done::Averaged {
-                averaged,
-                took_part,
-                took: Duration::ZERO,
-            };
+    let (averaged, took) = match bodies.result(ctx).await {
+        Ok(body) => {
+            let averaging = tokio::task::spawn_blocking(move || {
+                let begun = Instant::now();
+                let averaged = outcome.average(&body, &base, manifest.fixed_point());
+                (averaged.map_err(BodyError::Refused), begun.elapsed())
+            });
+            averaging.await.unwrap_or_else(|_| {
+                let refusal = Refusal::CannotContribute(Hindrance::Computation);
+                (Err(BodyError::Refused(refusal)), Duration::ZERO)
+            })
         }
+        Err(error) => (Err(BodyError::Link(error)), Duration::ZERO),
     };
-    let averaged = tokio::task::spawn_blocking(move || {
-        let begun = Instant::now();
-        (
-            outcome.average(&body, &base, manifest.fixed_point()),
-            begun.elapsed(),
-        )
-    });
-    match averaged.await {
-        Ok((averaged, took)) => Done::Averaged {
-            averaged: averaged.map_err(BodyError::Refused),
-            took_part,
-            took,
-        },
-        Err(error) => {
-            let refusal = Refusal::CannotContribute(error.to_string());
-            let averaged = Err(BodyError::Refused(refusal));
-            Done::Averaged {
-                averaged,
-                took_part,
-                took: Duration::ZERO,
-            }
-        }
+    Done::Averaged {
+        ctx,
+        averaged,
+        took_part,
+        took,
     }
 }
 
 /// Downloads a certified model and checks it.
 pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> Done {
-    let adopted = match bodies.model(checkpoint.chain().model).await {
+    let chain = checkpoint.chain();
+    let adopted = match bodies.model(chain.model).await {
         Ok(bytes) => {
             let model = from_le_bytes(&bytes);
-            checkpoint
-                .check_model(&model)
-                .map(|()| model)
-                .map_err(BodyError::Refused)
+            let checked = checkpoint.check_model(&model);
+            checked.map(|()| model).map_err(BodyError::Refused)
         }
         Err(error) => Err(BodyError::Link(error)),
     };
-    Done::Adopted { adopted }
+    Done::Adopted { chain, adopted }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::NodeId;
-use fl_network::round::Refusal;
+use fl_network::round::{Hindrance, Refusal};
 use fl_shaders::{Counters, FixedPoint};
 use fl_sharing::{
     Engine, EngineError, Input, Mask, RoundKey, RoundingKey, SealError, Seed, Sign, masked_len,
@@ -33,7 +33,7 @@ impl OwnSeeds {
         let mut sealed = Vec::with_capacity(peers.len());
         for (peer, round_key) in peers {
             let seed =
-                Seed::generate().map_err(|error| Refusal::CannotContribute(error.to_string()))?;
+                Seed::generate().map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
             let share = seal(
                 round_key,
                 ctx.as_bytes(),
@@ -42,7 +42,7 @@ impl OwnSeeds {
                 &seed,
             )
             .map_err(|error| match error {
-                SealError::Randomness(error) => Refusal::CannotContribute(error.to_string()),
+                SealError::Randomness(_) => Refusal::CannotContribute(Hindrance::Randomness),
                 _ => Refusal::RoundKey { of: *peer },
             })?;
             seeds.push(seed);
@@ -90,7 +90,7 @@ impl MaskedSum<'_> {
             });
         }
         let rounding = RoundingKey::generate()
-            .map_err(|error| Refusal::CannotContribute(error.to_string()))?;
+            .map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
         let counters = Counters {
             examples: self.examples.into(),
             test_examples: self.before.examples,
@@ -106,22 +106,24 @@ impl MaskedSum<'_> {
         let mut masked = vec![0; masked_len(self.format, self.update.len())];
         self.engine
             .mask(&input, &rounding, &masks, &mut masked)
-            .map_err(|error| Refusal::CannotContribute(explain(error, self.layout)))?;
+            .map_err(|error| Refusal::CannotContribute(hindrance(&error, self.layout)))?;
         let hashes = ChunkHashes::of(&masked);
         Ok((masked, hashes))
     }
 }
 
-/// The engine's error in the user's terms: tensors have names, coordinates do not.
-fn explain(error: EngineError, layout: &Layout) -> String {
-    let EngineError::NonFinite { coordinate } = error else {
-        return error.to_string();
-    };
-    let tensor = usize::try_from(coordinate)
-        .ok()
-        .and_then(|index| layout.tensor_at(index));
-    match tensor {
-        Some(tensor) => format!("the update of {} is not finite", tensor.name),
-        None => error.to_string(),
+/// The engine's error as others may know it: tensors have names, coordinates do not.
+fn hindrance(error: &EngineError, layout: &Layout) -> Hindrance {
+    match error {
+        EngineError::NonFinite { coordinate } => {
+            let index = usize::try_from(*coordinate).ok();
+            let tensor = index.and_then(|index| layout.tensor_at(index));
+            let tensor = tensor.map(|tensor| tensor.name.clone());
+            Hindrance::NotFinite {
+                tensor: tensor.unwrap_or_default(),
+            }
+        }
+        EngineError::Examples(_) => Hindrance::Examples,
+        _ => Hindrance::Computation,
     }
 }

@@ -1,21 +1,24 @@
 //! Collecting the masked sums themselves, and averaging them. From here on the participants are fixed: those that
-//! have sent a sum do not join a rerun that differs by too few (the difference rule).
+//! have sent a sum join a rerun with the very same participants only (the difference rule).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::acks::Acks;
+use super::gathering::Gathering;
 use super::session::Session;
 use super::waiting::Waiting;
 use super::{Action, Completed, Phase, Report};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::average::Averaged;
-use crate::round::difference::organisations;
 use crate::round::message::{Signed, Sum};
 use crate::round::outcome::Outcome;
 use crate::round::participants::Participants;
 use crate::round::refusal::Refusal;
+
+/// How long to wait after a sum that was impossible.
+const PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) struct Bodies {
     participants: Participants,
@@ -107,12 +110,16 @@ impl Bodies {
             .ids()
             .filter(|id| !self.added.contains(id))
             .collect();
-        let differ = organisations(&session.manifest, missing.iter());
-        if differ >= session.manifest.collusion() + 2 && session.suffices_without(&missing) {
-            missing.iter().for_each(|node| session.exclude(*node));
-            return session.abandon(&missing);
+        if self.waiting.tell(session, missing.clone(), true) {
+            // Asked again: the request, or what came of it, may have been lost with a former connection.
+            let ctx = self.participants.ctx();
+            for (node, (_, sum)) in &self.sums {
+                if missing.contains(node) && session.is_here(*node) {
+                    let (node, root) = (*node, sum.root);
+                    session.actions.push(Action::Collect { node, ctx, root });
+                }
+            }
         }
-        self.waiting.tell(session, missing, true);
         Phase::Bodies(self)
     }
 }
@@ -146,6 +153,8 @@ impl AveragingSum {
             session.report(Report::Refused(*node, refusal.clone()));
         }
         session.require(self.participants.set());
-        session.abandon(&all)
+        session.give_up(&all);
+        // The same again at once would end the same way; whoever is at fault gets time to be found.
+        Phase::Gathering(Gathering::after(session.now, PAUSE))
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Gathering {
     waiting: Waiting,
     /// Whether all nodes of the manifest should get a chance to connect.
     grace: bool,
+    /// When an attempt may be opened at the earliest.
+    not_before: Duration,
 }
 
 impl Gathering {
@@ -23,14 +25,20 @@ impl Gathering {
         Self {
             waiting,
             grace: true,
+            not_before: now,
         }
     }
 
     pub(super) fn now(now: Duration) -> Self {
-        let waiting = Waiting::since(now);
+        Self::after(now, Duration::ZERO)
+    }
+
+    /// Waits at least for `pause`.
+    pub(super) fn after(now: Duration, pause: Duration) -> Self {
         Self {
-            waiting,
+            waiting: Waiting::since(now),
             grace: false,
+            not_before: now.saturating_add(pause),
         }
     }
 
@@ -40,7 +48,8 @@ impl Gathering {
             session.forgive();
         }
         let grace = Duration::from_secs(session.manifest.timeouts().keys_s);
-        let complete = session.missing().is_empty() || !self.grace || waited >= grace;
+        let complete = (session.missing().is_empty() || !self.grace || waited >= grace)
+            && session.now >= self.not_before;
         if session.finished() || (session.can_open() && complete) {
             return session.open_or_gather();
         }

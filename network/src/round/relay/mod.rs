@@ -345,8 +345,13 @@ impl Phase {
             return self;
         }
         session.exclude(node);
-        if let Refusal::Difference { sent_with, .. } = &refusal {
-            session.claimed(node, sent_with);
+        match &refusal {
+            Refusal::Difference { sent_with } => session.claimed(node, sent_with),
+            // Who of the two is at fault cannot be told from here, so the rest goes on without either.
+            Refusal::Share { from: accused } | Refusal::RoundKey { of: accused } => {
+                session.exclude(*accused);
+            }
+            _ => {}
         }
         match self {
             Self::Bodies(bodies) => bodies.withdrawn(session, node),

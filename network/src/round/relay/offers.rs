@@ -88,7 +88,7 @@ impl Offers {
             return Phase::Offers(self);
         }
         self.keys.remove(&node);
-        if self.exact || self.asked.len() < session.min_nodes() {
+        if self.exact || !session.are_enough(self.asked.iter()) {
             return session.abandon(&[node]);
         }
         Phase::Offers(self)
@@ -102,7 +102,7 @@ impl Offers {
             .filter(|node| !self.keys.contains_key(node))
             .copied()
             .collect();
-        let enough = self.keys.len() >= session.min_nodes() && !self.exact;
+        let enough = !self.exact && session.are_enough(self.keys.keys());
         if missing.is_empty() || (late && enough) {
             return self.fix(session);
         }

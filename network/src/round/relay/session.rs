@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::chain::Chain;
+use crate::round::difference::organisations;
 use crate::round::message::{ResultAck, Signed};
 use crate::round::outcome::{Checkpoint, Outcome};
 use crate::round::refusal::{Kind, Refusal};
@@ -95,6 +96,12 @@ impl Session {
     /// The time at which `wait` will be over.
     pub(super) fn after(&self, wait: Duration) -> Duration {
         self.now.saturating_add(wait)
+    }
+
+    /// Whether these nodes are enough for an attempt, in number and in organisations.
+    pub(super) fn are_enough<'a>(&self, nodes: impl Iterator<Item = &'a NodeId> + Clone) -> bool {
+        nodes.clone().count() >= self.min_nodes()
+            && organisations(&self.manifest, nodes) >= self.manifest.min_organisations()
     }
 
     /// Least number of participants.
@@ -211,7 +218,7 @@ impl Session {
     /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of acknowledgements,
     /// the node waits. One that is not behind after the last round is told that it was the last.
     fn catch_up(&mut self, node: NodeId) {
-        let finished = self.finished();
+        let (finished, certified) = (self.finished(), self.is_certified());
         let Some(peer) = self.here.get_mut(&node) else {
             return;
         };
@@ -229,7 +236,7 @@ impl Session {
             peer.catching_up = true;
             let outcome = last.outcome.clone();
             self.actions.push(Action::Deliver(node, outcome));
-        } else if self.acks.len() >= self.manifest.min_nodes() {
+        } else if certified {
             peer.catching_up = true;
             let checkpoint = Checkpoint {
                 chain: self.chain,
@@ -237,6 +244,12 @@ impl Session {
             };
             self.actions.push(Action::Restore(node, checkpoint));
         }
+    }
+
+    /// Whether enough nodes have acknowledged the last result for a checkpoint.
+    fn is_certified(&self) -> bool {
+        self.acks.len() >= self.manifest.min_nodes()
+            && organisations(&self.manifest, self.acks.keys()) >= self.manifest.min_organisations()
     }
 
     /// A node acknowledges a result.
@@ -336,7 +349,7 @@ impl Session {
         if self.required.is_some() {
             return self.required.as_ref();
         }
-        if self.claims.is_empty() || self.free().len() >= self.min_nodes() {
+        if self.claims.is_empty() || self.are_enough(self.free().iter()) {
             return None;
         }
         let supporters = |set: &&BTreeSet<NodeId>| {
@@ -350,7 +363,7 @@ impl Session {
     pub(super) fn can_open(&self) -> bool {
         match self.bound() {
             Some(bound) => bound.iter().all(|id| self.is_ready(*id)),
-            None => self.free().len() >= self.min_nodes(),
+            None => self.are_enough(self.free().iter()),
         }
     }
 
@@ -360,7 +373,7 @@ impl Session {
         missing.iter().for_each(|node| {
             free.remove(node);
         });
-        free.len() >= self.min_nodes()
+        self.are_enough(free.iter())
     }
 
     /// Only these participants can try again on this model.
@@ -445,14 +458,23 @@ impl Session {
         )]
         let wanted = share.ceil() as usize;
         let wanted = wanted.max(self.min_nodes());
-        free.into_iter()
-            .sample(&mut self.rng, wanted)
-            .into_iter()
-            .collect()
+        let sampled = free.iter().copied().sample(&mut self.rng, wanted);
+        let sampled: BTreeSet<_> = sampled.into_iter().collect();
+        match self.are_enough(sampled.iter()) {
+            true => sampled,
+            // Too many of one organisation.
+            false => free,
+        }
     }
 
     /// Ends the attempt on account of `nodes`, and opens another with the rest.
     pub(super) fn abandon(&mut self, nodes: &[NodeId]) -> Phase {
+        self.give_up(nodes);
+        self.open_or_gather()
+    }
+
+    /// Ends the attempt on account of `nodes`.
+    pub(super) fn give_up(&mut self, nodes: &[NodeId]) {
         let (round, attempt) = (self.chain.next_round(), self.attempt);
         self.report(Report::Abandoned {
             round,
@@ -460,7 +482,6 @@ impl Session {
             nodes: nodes.to_vec(),
         });
         self.actions.push(Action::Discard);
-        self.open_or_gather()
     }
 
     /// A round is complete: the chain goes on, and everyone is told.

@@ -27,16 +27,16 @@ impl Waiting {
         session.now.saturating_sub(self.since)
     }
 
-    /// Says who is missing, unless that was said a moment ago.
+    /// Says who is missing, unless that was said a moment ago. Gives whether it was said.
     pub(super) fn tell(
         &mut self,
         session: &mut Session,
         missing: Vec<NodeId>,
         same_participants: bool,
-    ) {
+    ) -> bool {
         let recent = |told| session.now.saturating_sub(told) < REMIND_EVERY;
         if self.told.is_some_and(recent) {
-            return;
+            return false;
         }
         self.told = Some(session.now);
         let since = self.waited(session);
@@ -52,5 +52,6 @@ impl Waiting {
             since,
             same_participants,
         });
+        true
     }
 }

@@ -402,7 +402,7 @@ impl Federation {
                 self.effects(node, effects);
             }
             Happening::Done { node, life, work } if self.members[node].life == life => {
-                if matches!(work, Work::Average(_)) && self.killed(node, Moment::BeforeCommit) {
+                if matches!(work, Work::Average(..)) && self.killed(node, Moment::BeforeCommit) {
                     return;
                 }
                 let unix_s = self.unix_s();

@@ -413,11 +413,7 @@ fn what_one_node_claims_to_have_sent_does_not_stop_the_others() {
     let mut target = Target::open(5);
     target.all_offer(&[0, 1, 2, 3, 4], 1);
     let sent_with = vec![target.all.id(4), target.all.id(0), target.all.id(1)];
-    let refusal = Refusal::Difference {
-        sent_with,
-        differ: 1,
-        needed: 3,
-    };
+    let refusal = Refusal::Difference { sent_with };
     target.frame(
         4,
         NodeFrame::Refused {

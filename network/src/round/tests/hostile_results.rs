@@ -127,7 +127,8 @@ fn with_word(index: usize, word: i32) -> Refusal {
 
 #[test]
 fn an_impossible_sum_is_refused_whatever_root_and_model_are_announced() {
-    let limit = 4 * (1u64 << 23);
+    // ⌈2^23 · Σn / n_max⌉ + |V| with Σn = 400 and n_max = 1000.
+    let limit = 3_355_448;
     let beyond = i32::try_from(limit + 1).unwrap();
     for (value, index) in [(beyond, 0), (-beyond, 5)] {
         let refusal = with_word(5 + index, value);
@@ -239,7 +240,7 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
         adopt.check_model(&[0.5; 6]),
         Err(Refusal::Averaged { .. })
     ));
-    victim.node.adopted().unwrap();
+    victim.node.adopted(chain).unwrap();
     assert_eq!(victim.node.chain(), chain);
     let r = victim.send(RelayFrame::Checkpoint(checkpoint)).unwrap_err();
     assert_eq!(
@@ -263,7 +264,7 @@ fn a_checkpoint_of_the_last_round_there_can_be_overflows_nothing() {
     victim
         .send(RelayFrame::Checkpoint(Checkpoint { chain, acks }))
         .unwrap();
-    victim.node.adopted().unwrap();
+    victim.node.adopted(chain).unwrap();
     victim.node.connected().unwrap();
     let open = victim.open(1, 1);
     assert!(victim.send(open).is_err());

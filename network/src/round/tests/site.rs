@@ -39,7 +39,7 @@ pub(super) enum Work {
         ctx: Digest,
         body: Vec<u8>,
     },
-    Average(Box<Averaged>),
+    Average(Digest, Box<Averaged>),
     Adopt(Chain, Vec<f32>),
 }
 
@@ -164,13 +164,13 @@ impl Site {
                 self.body = Some((ctx, body));
                 self.node.summed(ctx, root)
             }
-            Work::Average(averaged) => {
+            Work::Average(ctx, averaged) => {
                 self.next = Some((averaged.chain, averaged.model.to_vec()));
-                self.node.averaged(&averaged)
+                self.node.averaged(ctx, &averaged)
             }
             Work::Adopt(chain, model) => {
                 self.next = Some((chain, model));
-                self.node.adopted()
+                self.node.adopted(chain)
             }
         };
         self.act(actions.unwrap())
@@ -196,7 +196,10 @@ impl Site {
         if let Some(outcome) = self.outcome.take() {
             let plan = self.manifest.fixed_point();
             return match outcome.average(body, &self.disk.model, plan) {
-                Ok(averaged) => vec![Effect::Work(Work::Average(Box::new(averaged)))],
+                Ok(averaged) => {
+                    let ctx = outcome.participants().ctx();
+                    vec![Effect::Work(Work::Average(ctx, Box::new(averaged)))]
+                }
                 Err(refusal) => self.refuse(refusal),
             };
         }

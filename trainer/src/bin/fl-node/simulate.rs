@@ -171,7 +171,7 @@ impl Rounds {
                 console.note(&format!("node {}: {refusal}", index + 1));
                 return None;
             }
-            NodeEvent::Disconnected { reason, .. } => {
+            NodeEvent::Disconnected { reason, .. } | NodeEvent::Failed { reason } => {
                 console.note(&format!("node {}: {reason}", index + 1));
                 return None;
             }

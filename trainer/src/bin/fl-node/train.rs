@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use fl_network::kit::Kit;
 use fl_network::manifest::Manifest;
 use fl_network::store::Store;
@@ -30,6 +30,12 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     kit.node_identity()?;
     let task = Task::from_table(kit.manifest.task())?;
     let split = task.load(&source, args.label)?;
+    let examples_max = kit.manifest.fixed_point().examples_max();
+    ensure!(
+        (1..=u64::from(examples_max)).contains(&(split.train.len() as u64)),
+        "there are {} training examples; the consortium agreed on 1 to {examples_max} a node",
+        split.train.len()
+    );
     let output = Output::open(args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out")))?;
     let state = args.state.unwrap_or_else(|| folder.join("state"));
     let store = Store::open(&state, &kit.manifest)?;
@@ -113,6 +119,7 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
             manifest.names_of(&missing),
             since.as_secs()
         )),
+        NodeEvent::Failed { reason } => console.note(&reason),
         NodeEvent::Refused(refusal) => console.note(&format!("refused: {refusal}")),
         NodeEvent::CaughtUp { round } => {
             console.note(&format!("took over the certified model of round {round}"));

@@ -8,16 +8,16 @@ use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
 use fl_network::round::node::{Action, CompleteShares};
-use fl_network::round::{Averaged, Chain, Refusal};
+use fl_network::round::{Averaged, Chain, Hindrance};
 use fl_network::store::Outgoing;
 use fl_shaders::Counters;
 use fl_sharing::RoundKey;
 
 use super::{Driver, End, Secrets};
-use crate::Evaluation;
 use crate::node::job::{self, Done, StopFlag};
 use crate::node::masking::{MaskedSum, OwnSeeds};
 use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
+use crate::{Evaluation, TrainError};
 
 impl<F: FnMut(NodeEvent)> Driver<F> {
     /// Begins training, or offers the update that was kept for this model.
@@ -83,6 +83,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             }
             Err(refusal) => {
                 (self.observe)(NodeEvent::Refused(refusal.clone()));
+                self.secrets = Secrets::default();
                 self.machine.abandon(refusal)
             }
         };
@@ -133,11 +134,14 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             outgoing.hashes.clone(),
             outgoing.body.clone(),
         );
-        self.linked.spawn(async move {
+        let upload = self.linked.spawn(async move {
             // A failed upload shows on the connection as well, and the relay asks again.
             let _ = bodies.upload(ctx, first_chunk, &hashes, body).await;
             Done::Uploaded
         });
+        if let Some(former) = self.upload.replace(upload) {
+            former.abort();
+        }
     }
 
     /// Tells the machine what a job brought back.
@@ -173,34 +177,42 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     }
                     // The data or the model made this round impossible: the others go on without.
                     Err(error) => {
-                        let refusal = Refusal::CannotContribute(error.to_string());
-                        self.refuse(link, refusal).await
+                        let hindrance = match &error {
+                            TrainError::NotFinite { tensor, .. } => Hindrance::NotFinite {
+                                tensor: tensor.clone(),
+                            },
+                            TrainError::NoExamples => Hindrance::Examples,
+                            _ => Hindrance::Training,
+                        };
+                        self.hinder(link, hindrance, error.to_string()).await
                     }
                 }
             }
             Done::Summed { ctx, masked, took } => {
                 self.clock.sharing += took;
                 match masked {
+                    _ if !self.machine.is_summing(ctx) => Ok(None),
                     Ok((body, hashes)) => self.summed(link, ctx, body, hashes).await,
                     Err(refusal) => self.refuse(link, refusal).await,
                 }
             }
             Done::Uploaded => Ok(None),
             Done::Averaged {
+                ctx,
                 averaged,
                 took_part,
                 took,
             } => {
                 self.clock.sharing += took;
                 match averaged {
-                    Ok(averaged) => self.averaged(link, averaged, took_part).await,
+                    Ok(averaged) => self.averaged(link, ctx, averaged, took_part).await,
                     Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
                     Err(job::BodyError::Link(error)) => Ok(Some(End::Lost(error))),
                 }
             }
-            Done::Adopted { adopted } => match adopted {
+            Done::Adopted { chain, adopted } => match adopted {
                 Ok(model) => {
-                    let actions = self.machine.adopted()?;
+                    let actions = self.machine.adopted(chain)?;
                     if actions.is_empty() {
                         return Ok(None);
                     }
@@ -254,10 +266,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     async fn averaged(
         &mut self,
         link: &mut Link,
+        ctx: Digest,
         averaged: Averaged,
         took_part: bool,
     ) -> Result<Option<End>, NodeError> {
-        let actions = self.machine.averaged(&averaged)?;
+        let actions = self.machine.averaged(ctx, &averaged)?;
         if actions.is_empty() {
             return Ok(None);
         }

@@ -10,13 +10,13 @@ use fl_network::client::{Link, LinkError};
 use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
 use fl_network::kit::{Kit, unix_s};
-use fl_network::quic::ConnectionBytes;
-use fl_network::round::Refusal;
+use fl_network::quic::{ConnectionBytes, TransportError};
 use fl_network::round::node::{Action, Node};
+use fl_network::round::{Hindrance, Refusal};
 use fl_network::store::{Outgoing, Store, StoreError};
 use fl_sharing::{Engine, RoundKey};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::job::{self, Done, SharedTrainer, StopFlag, Update};
 use super::masking::OwnSeeds;
@@ -25,6 +25,8 @@ use crate::{Evaluation, Layout};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(10);
+/// How long the relay may take to accept a frame.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Progress reports that may wait to be shown.
 const EVENTS: usize = 64;
 
@@ -66,6 +68,9 @@ pub(super) struct Driver<F> {
     local: JoinSet<Done>,
     /// Masking and transfers, which do not.
     linked: JoinSet<Done>,
+    /// One of `linked` at a time: a later one takes its place.
+    upload: Option<AbortHandle>,
+    download: Option<AbortHandle>,
     stop_training: StopFlag,
     /// Model that is being trained from.
     training: Option<Digest>,
@@ -128,6 +133,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             outgoing,
             local: JoinSet::new(),
             linked: JoinSet::new(),
+            upload: None,
+            download: None,
             stop_training: StopFlag::default(),
             training: None,
             clock: RoundClock::default(),
@@ -172,7 +179,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             let reason = match session {
                 End::Finished => return Ok(self.end(true).await),
                 End::Stopped => return Ok(self.end(false).await),
-                End::TurnedAway(refusal) if is_final(&refusal) => {
+                End::TurnedAway(refusal) if refusal.is_final() => {
                     return Err(NodeError::TurnedAway(refusal));
                 }
                 End::Lost(error) if error.is_final() => return Err(NodeError::Link(error)),
@@ -235,9 +242,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Some(done) = self.local.join_next(), if !self.local.is_empty() => {
                     self.done(link, done?).await?
                 }
-                Some(done) = self.linked.join_next(), if !self.linked.is_empty() => {
-                    self.done(link, done?).await?
-                }
+                Some(done) = self.linked.join_next(), if !self.linked.is_empty() => match done {
+                    Err(error) if error.is_cancelled() => None,
+                    done => self.done(link, done?).await?,
+                },
                 frame = link.recv() => match frame {
                     Err(error) => Some(End::Lost(error)),
                     Ok(frame) => {
@@ -270,8 +278,25 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         refusal: Refusal,
     ) -> Result<Option<End>, NodeError> {
         (self.observe)(NodeEvent::Refused(refusal.clone()));
+        // What belongs to the attempt ends with it.
+        self.secrets = Secrets::default();
+        if let Some(download) = self.download.take() {
+            download.abort();
+        }
         let actions = self.machine.abandon(refusal);
         self.perform(link, actions).await
+    }
+
+    /// Something failed here: the user learns what, the others that it did.
+    async fn hinder(
+        &mut self,
+        link: &mut Link,
+        hindrance: Hindrance,
+        reason: String,
+    ) -> Result<Option<End>, NodeError> {
+        (self.observe)(NodeEvent::Failed { reason });
+        self.refuse(link, Refusal::CannotContribute(hindrance))
+            .await
     }
 
     /// Carries out what the machine decided, in order.
@@ -284,7 +309,9 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         while let Some(action) = queue.pop_front() {
             match action {
                 Action::Send(frame) => {
-                    if let Err(error) = link.send(&frame).await {
+                    // A relay that does not read is as good as none.
+                    let sent = tokio::time::timeout(SEND_TIMEOUT, link.send(&frame)).await;
+                    if let Err(error) = sent.unwrap_or(Err(TransportError::TimedOut.into())) {
                         return Ok(Some(End::Lost(error)));
                     }
                 }
@@ -308,21 +335,31 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     let keep = move || store.keep(&kept.pending, &kept.body);
                     if let Err(error) = tokio::task::spawn_blocking(keep).await? {
                         self.outgoing = None;
-                        let refusal = Refusal::CannotContribute(error.to_string());
-                        (self.observe)(NodeEvent::Refused(refusal.clone()));
+                        let reason = error.to_string();
+                        (self.observe)(NodeEvent::Failed { reason });
+                        let refusal = Refusal::CannotContribute(Hindrance::Disk);
                         queue = self.machine.not_kept(refusal).into();
                     }
                 }
-                Action::Record(sent) => self.store.record(&sent)?,
+                Action::Record(sent) => {
+                    let store = self.store.clone();
+                    let record = move || store.record(&sent);
+                    if let Err(error) = tokio::task::spawn_blocking(record).await? {
+                        // Nothing is sent without the record; the relay asks again.
+                        let reason = error.to_string();
+                        (self.observe)(NodeEvent::Failed { reason });
+                        queue.clear();
+                    }
+                }
                 Action::Upload { ctx, first_chunk } => self.upload(link, ctx, first_chunk),
                 Action::Average(outcome) => {
                     let (bodies, model) = (link.bodies(), self.model.clone());
                     let manifest = self.kit.manifest.clone();
-                    self.linked
-                        .spawn(job::average(bodies, outcome, model, manifest, self.own));
+                    let job = job::average(bodies, outcome, model, manifest, self.own);
+                    self.download(job);
                 }
                 Action::Adopt(checkpoint) => {
-                    self.linked.spawn(job::adopt(link.bodies(), checkpoint));
+                    self.download(job::adopt(link.bodies(), checkpoint));
                 }
                 Action::Commit(chain) => {
                     let (store, model) = (self.store.clone(), self.model.clone());
@@ -344,18 +381,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         }
         Ok(None)
     }
-}
 
-/// Whether there is no use in coming back.
-fn is_final(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::Manifest { .. }
-            | Refusal::Stranger(_)
-            | Refusal::Expired(_)
-            | Refusal::Model { .. }
-            | Refusal::Previous { .. }
-    )
+    fn download(&mut self, job: impl Future<Output = Done> + Send + 'static) {
+        let former = self.download.replace(self.linked.spawn(job));
+        if let Some(former) = former {
+            former.abort();
+        }
+    }
 }
 
 fn check_layout(kit: &Kit, layout: &Layout) -> Result<(), NodeError> {
