@@ -232,7 +232,7 @@ mod tests {
             written.write(&path).unwrap();
             assert_eq!(Checkpoint::read(&path).unwrap(), written);
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

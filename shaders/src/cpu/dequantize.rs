@@ -1,8 +1,8 @@
 //! Turns a sum of encoded updates into the mean update.
 //!
 //! `mean = X · S · 2^−k` with the 32-bit mantissa S and shift k of a [`MeanScale`]. The product is exact and rounded
-//! once, to the nearest `f32`, ties to even; a result below the smallest normal `f32` is 0. The protocol's "f64 in a
-//! fixed order" is thereby replaced by integers, so that CPUs and GPUs agree on every bit of the next model.
+//! once, to the nearest `f32`, ties to even; a result below the smallest normal `f32` is 0. All of it is on integers, so that CPUs and GPUs
+//! agree on every bit of the next model.
 
 use crate::{MeanScale, Word};
 
