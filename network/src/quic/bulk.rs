@@ -13,7 +13,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, RecvStream};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::time::{Instant, timeout};
 
 use super::TransportError;
@@ -22,8 +22,7 @@ use super::control::{LENGTH_BYTES, checked_length, length_field};
 /// Sends `header`, then the body: the concatenation of `parts`, none of which is copied.
 ///
 /// Returns when QUIC has taken the last byte, which is before the peer has it: the protocol's answer tells.
-/// A call that is cancelled ends the stream early, which the receiver sees as
-/// [`TransportError::Truncated`].
+/// A call that is cancelled gives the stream up, which the receiver sees as [`TransportError::StreamReset`].
 ///
 /// # Errors
 /// [`TransportError::StreamStopped`] if the peer does not want the rest, and those of a lost connection.
@@ -35,7 +34,11 @@ pub async fn send_bulk(
     let length = length_field(header)?;
     let mut chunks = vec![Bytes::from([&length, header].concat())];
     chunks.extend(parts);
-    let mut stream = connection.open_uni().await?;
+    let mut upload = Upload {
+        stream: connection.open_uni().await?,
+        complete: false,
+    };
+    let stream = &mut upload.stream;
     // quinn 0.11 does not wake a writer that waits for the peer's credit when the peer stops the stream.
     let stopped = stream.stopped();
     tokio::select! {
@@ -45,7 +48,25 @@ pub async fn send_bulk(
             None => TransportError::StreamClosed,
         }),
     }
-    Ok(stream.finish()?)
+    stream.finish()?;
+    upload.complete = true;
+    Ok(())
+}
+
+/// A stream that is reset if it is dropped before it is finished: quinn would finish it, and the peer would take what
+/// was given up for what is short.
+struct Upload {
+    stream: SendStream,
+    complete: bool,
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.complete {
+            // It fails where the peer has stopped the stream, or the connection is gone.
+            let _ = self.stream.reset(VarInt::from_u32(0));
+        }
+    }
 }
 
 /// How slow a peer may be: the guard against one that holds a stream open by trickling bytes.

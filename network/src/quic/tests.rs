@@ -516,6 +516,23 @@ fn a_pace_allows_its_grace_and_the_time_that_the_bytes_take() {
 }
 
 #[tokio::test]
+async fn a_sender_that_gives_up_resets_its_body() {
+    let pair = Pair::new().await;
+    let node = pair.node.clone();
+    let sending = tokio::spawn(async move { send_bulk(&node, b"", [body(40 << 20)]).await });
+    let bulk = BulkReceiver::accept(&pair.relay, pace()).await.unwrap();
+    let (_, mut received) = bulk.header(0).await.unwrap();
+    received.next_piece(&mut [0; 1000]).await.unwrap();
+    sending.abort();
+    let mut rest = vec![0; (40 << 20) - 1000];
+    let error = received.next_piece(&mut rest).await.unwrap_err();
+    assert!(
+        matches!(error, TransportError::StreamReset { code: 0 }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_receiver_that_gives_up_stops_the_sender() {
     let pair = Pair::new().await;
     let refuse = async { drop(BulkReceiver::accept(&pair.relay, pace()).await.unwrap()) };

@@ -279,9 +279,9 @@ async fn bodies(
                 }
             }
             // The node has stopped to begin again.
-            Err(BodyFailure::Transport(
-                error @ (TransportError::Truncated { .. } | TransportError::StreamReset { .. }),
-            )) => debug!(node = %shared.manifest.name_of(node), %error, "a body is cut short"),
+            Err(BodyFailure::Transport(error @ TransportError::StreamReset { .. })) => {
+                debug!(node = %shared.manifest.name_of(node), %error, "a body is given up");
+            }
             Err(BodyFailure::Transport(error)) => return error,
             // The attempt was given up while the body was under way: no fault of the node's.
             Err(error @ (BodyFailure::Stale | BodyFailure::Body(BodyError::Unasked))) => {
