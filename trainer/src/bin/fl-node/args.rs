@@ -56,6 +56,10 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "HOW")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) partition: Option<Partition>,
+    /// digits, breast-cancer, a CSV file, or a folder of IDX files as MNIST's [default: digits]
+    #[arg(long, value_name = "SOURCE")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) data: Option<Source>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) task: TaskArgs,
@@ -75,10 +79,6 @@ pub(crate) struct Simulate {
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(default)]
 pub(crate) struct TaskArgs {
-    /// digits, breast-cancer, a CSV file, or a folder of IDX files as MNIST's [default: digits]
-    #[arg(long, value_name = "SOURCE")]
-    #[serde(deserialize_with = "parsed")]
-    pub(crate) data: Option<Source>,
     /// Column of a CSV file that holds the label [default: the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
@@ -146,8 +146,10 @@ pub(crate) struct Provision {
     /// For how many days the certificates are valid, and so the consortium
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) valid_days: u32,
-    /// The data here is a sample that shows shape, classes and scale; none of it goes into the kits but the columns'
-    /// names, means and deviations
+    /// A sample that shows what the nodes' data looks like: digits, breast-cancer, a CSV file, or a folder of IDX files;
+    /// only names, classes, means and deviations of its columns go into the kits
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) data: Source,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
 }
@@ -244,6 +246,7 @@ impl Simulate {
             fraction_fit: self.fraction_fit.or(file.fraction_fit),
             min_nodes: self.min_nodes.or(file.min_nodes),
             partition: self.partition.or(file.partition),
+            data: self.data.or(file.data),
             task: self.task.or(file.task),
             out: self.out.or(file.out),
             json: self.json || file.json,
@@ -255,7 +258,6 @@ impl Simulate {
 impl TaskArgs {
     fn or(self, file: Self) -> Self {
         Self {
-            data: self.data.or(file.data),
             label: self.label.or(file.label),
             model: self.model.or(file.model),
             optimizer: self.optimizer.or(file.optimizer),

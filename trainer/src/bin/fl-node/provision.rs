@@ -10,14 +10,10 @@ use super::task::Task;
 
 pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     ensure!(
-        args.task.data.is_some(),
-        "--data SOURCE is missing: a sample that shows what the nodes' data looks like"
-    );
-    ensure!(
         !args.relay.ends_with(":0"),
         "--relay needs the UDP port at which nodes reach the relay, such as 4433, not 0"
     );
-    let (task, split) = Task::of(&args.task)?;
+    let (task, split) = Task::of(&args.data, &args.task)?;
     // The initial model comes from the seed; the data is only needed for its shape.
     let none = || split.train.select(&[]);
     let device = fl_trainer::cpu();

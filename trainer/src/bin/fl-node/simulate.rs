@@ -25,12 +25,13 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let nodes = args.nodes.unwrap_or(3);
     let settings = settings(&args, nodes)?;
     let partition = args.partition.unwrap_or(Partition::Iid);
+    let source = args.data.clone().unwrap_or(Source::Digits);
     let output = Output::open(
         args.out
             .clone()
             .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
     )?;
-    let (task, split) = Task::of(&args.task)?;
+    let (task, split) = Task::of(&source, &args.task)?;
     let trainers = trainers(&task, &split.train, &split.test, partition, nodes)?;
     let examples_max = u32::try_from(split.train.len()).context("too many examples")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -47,7 +48,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         "{nodes} nodes, {} rounds, {} on {}: {} training examples ({partition}), {} test examples",
         settings.rounds,
         task.model.kind(),
-        args.task.data.unwrap_or(Source::Digits),
+        source,
         split.train.len(),
         split.test.len()
     ));

@@ -16,15 +16,14 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// The task of the flags, with the data that they name.
-    pub(crate) fn of(args: &TaskArgs) -> anyhow::Result<(Self, Split)> {
+    /// The task of the flags, with this data.
+    pub(crate) fn of(source: &Source, args: &TaskArgs) -> anyhow::Result<(Self, Split)> {
         let training = training(args)?;
-        let source = args.data.clone().unwrap_or(Source::Digits);
         let options = LoadOptions {
             label: args.label.clone(),
             schema: None,
         };
-        let split = load(&source, &options)?.split(DEFAULT_TEST_FRACTION, training.seed)?;
+        let split = load(source, &options)?.split(DEFAULT_TEST_FRACTION, training.seed)?;
         let schema = split.train.schema().clone();
         let scaling = match schema.shape() {
             Shape::Table { .. } => Some(Scaling::fit(&split.train)?),
