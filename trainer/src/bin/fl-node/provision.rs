@@ -36,22 +36,21 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     };
     let consortium = agreement.found()?;
     consortium.write(&args.out)?;
-    let out = args.out.display();
+    let folder = |name: &str| args.out.join(name).display().to_string();
     println!("{}", consortium.plan());
     println!(
         "manifest {} is signed",
         consortium.manifest().sid().to_hex()
     );
     println!("give each party its folder, over a channel that you trust:");
-    println!("  {out}/relay: to whoever runs `fl-relay serve`");
+    println!("  {}: to whoever runs `fl-relay serve`", folder("relay"));
     for node in &agreement.nodes {
-        println!(
-            "  {out}/{}: to {}, who runs `fl-node train`",
-            node.name, node.organisation
-        );
+        let (folder, organisation) = (folder(&node.name), &node.organisation);
+        println!("  {folder}: to {organisation}, who runs `fl-node train`");
     }
     println!(
-        "no program needs {out}/authority; whoever has its key can found a consortium in your name"
+        "no program needs {}; whoever has its key can found a consortium in your name",
+        folder("authority")
     );
     Ok(())
 }
