@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use fl_shaders::{Counters, Ring};
+use fl_shaders::{Counters, HEADER_WORDS, Ring};
 use fl_sharing::{
-    CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign,
+    masked_len,
 };
 use rayon::ThreadPoolBuilder;
 
@@ -122,8 +123,16 @@ impl Rates {
             .collect();
         let mut masked = vec![0; masked_len(&format, coordinates)];
         let bytes = masked.len();
+        let tag_key = EpochKey::generate()
+            .unwrap()
+            .tag_key(&[0; 32], HEADER_WORDS + coordinates);
         let mut mask = |masks: &[Mask]| {
-            engine.mask(&input, &rounding, masks, &mut masked).unwrap();
+            let blinding = Blinding {
+                rounding: &rounding,
+                masks,
+                coefficients: tag_key.coefficients(),
+            };
+            engine.mask(&input, &blinding, &mut masked).unwrap();
         };
 
         let mut best = [f64::INFINITY; 3];

@@ -4,14 +4,17 @@
 
 use std::fmt;
 
+use fl_shaders::{Tag, cpu};
 use hkdf::Hkdf;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// HKDF label of the key that makes the words of a vector share (the protocol, section 4).
 const VECTOR_LABEL: &[u8] = b"smpcfl/1 prg vec";
+/// HKDF label of the key that masks a tag (the protocol, section 4).
+const TAG_LABEL: &[u8] = b"smpcfl/1 prg tag";
 
 /// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
@@ -48,13 +51,29 @@ impl Seed {
     /// The key of this seed's vector share under `ctx`: HKDF-SHA256 (RFC 5869) with `ctx` as salt, the seed as input key
     /// and the label "smpcfl/1 prg vec" (the protocol, section 4).
     pub fn expand(&self, ctx: &[u8; 32]) -> MaskKey {
+        self.key(ctx, VECTOR_LABEL)
+    }
+
+    /// What masks a tag where this seed masks the vector: the first keystream bytes of the key with the label
+    /// "smpcfl/1 prg tag" (the protocol, section 4).
+    pub fn tag_mask(&self, ctx: &[u8; 32]) -> Tag {
+        let key = self.key(ctx, TAG_LABEL);
+        let mut stream = Zeroizing::new([0; Tag::KEYSTREAM_BYTES]);
+        let words = cpu::chacha20::words(key.expose(), 0);
+        for (bytes, word) in stream.chunks_exact_mut(size_of::<u32>()).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        Tag::from_keystream(*stream)
+    }
+
+    fn key(&self, ctx: &[u8; 32], label: &[u8]) -> MaskKey {
         let mut key = MaskKey([0; 32]);
         #[expect(
             clippy::expect_used,
             reason = "HKDF-SHA256 expands to anything up to 8,160 bytes"
         )]
         Hkdf::<Sha256>::new(Some(ctx), &self.0)
-            .expand(VECTOR_LABEL, &mut key.0)
+            .expand(label, &mut key.0)
             .expect("32 bytes");
         key
     }

@@ -15,6 +15,7 @@ use chacha20::cipher::{
 use chacha20::variants::Ietf;
 use chacha20::{ChaChaCore, R20};
 use fl_shaders::Word;
+use zeroize::Zeroizing;
 
 use crate::engine::Sign;
 use crate::words::{read_word, write_word};
@@ -86,6 +87,22 @@ impl<C: Consumer> StreamCipherClosure for Feed<'_, C> {
         }
         self.consumer
             .consume(&Array::slice_as_flattened(&blocks)[..self.len]);
+    }
+}
+
+/// The first `len` bytes of the keystream of `key`.
+pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+    feed(key, 0, len, Collector(&mut bytes));
+    bytes
+}
+
+struct Collector<'a>(&'a mut Vec<u8>);
+
+impl Consumer for Collector<'_> {
+    #[inline(always)]
+    fn consume(&mut self, stream: &[u8]) {
+        self.0.extend_from_slice(stream);
     }
 }
 
