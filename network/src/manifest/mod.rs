@@ -17,6 +17,7 @@ use crate::identity::{Identity, Label, NodeId, PublicKey};
 
 pub use file::{
     ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable, TimeoutTable,
+    epoch_key_check,
 };
 
 /// Longest manifest that is read, in bytes.
@@ -31,6 +32,7 @@ pub struct Manifest {
     file: ManifestFile,
     fixed_point: FixedPoint,
     roster: BTreeMap<NodeId, Member>,
+    epoch_key: Digest,
     initial_model: Digest,
 }
 
@@ -83,6 +85,7 @@ impl Manifest {
             toml::from_slice(&bytes).map_err(|error| ManifestError::Toml(Box::new(error)))?;
         let fixed_point = file.check()?;
         let roster = file.roster()?;
+        let epoch_key = file::digest("epoch_key", &file.epoch_key)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
         let sid = Digest::sha256(&[&bytes]);
         Ok(Self {
@@ -92,6 +95,7 @@ impl Manifest {
             file,
             fixed_point,
             roster,
+            epoch_key,
             initial_model,
         })
     }
@@ -109,6 +113,11 @@ impl Manifest {
     /// The authority's signature over [`Manifest::bytes`].
     pub fn signature(&self) -> &[u8; 64] {
         &self.signature
+    }
+
+    /// Check value of the nodes' epoch key: see [`epoch_key_check`].
+    pub fn epoch_key(&self) -> Digest {
+        self.epoch_key
     }
 
     /// Name of the consortium.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fl_shaders::Tag;
 use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
@@ -34,6 +35,8 @@ pub struct CheckedOutcome {
     pub(super) participants: Participants,
     pub(super) chain: Chain,
     pub(super) root: Digest,
+    /// Sum of the participants' tag shares.
+    pub(super) tag: Tag,
     pub(super) announced: Digest,
 }
 
@@ -59,8 +62,9 @@ impl CheckedOutcome {
     ) -> Result<Self, Refusal> {
         let participants = Participants::of_result(outcome.bundle, manifest, chain, unix_s)?;
         let mut sums = BTreeMap::new();
+        let mut tag = Tag::default();
         for signed in &outcome.sums {
-            let sum = signed.verify(manifest, unix_s)?;
+            let (sum, share) = Sum::verify(signed, manifest, unix_s)?;
             let signer = sum.node;
             if sum.ctx != participants.ctx() || sum.ctx != outcome.ctx {
                 return Err(Refusal::Stale {
@@ -77,6 +81,7 @@ impl CheckedOutcome {
                     signer,
                 });
             }
+            tag += share;
         }
         if let Some(missing) = participants.ids().find(|id| !sums.contains_key(id)) {
             return Err(Refusal::MissingSum(missing));
@@ -90,6 +95,7 @@ impl CheckedOutcome {
             participants,
             chain: *chain,
             root,
+            tag,
             announced,
         })
     }

@@ -197,6 +197,11 @@ pub enum Refusal {
         /// Rounds that the node has completed.
         node: u64,
     },
+    /// The sum does not fit the tags.
+    #[error(
+        "the result is not the sum of what its participants sent, or one of them lied about its part"
+    )]
+    Tag,
 }
 
 impl Refusal {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fl_network::client::Link;
-use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
 use fl_network::round::node::{Action, CompleteShares};
@@ -15,7 +15,7 @@ use fl_sharing::RoundKey;
 
 use super::{Driver, End, Secrets};
 use crate::node::job::{self, Done, StopFlag};
-use crate::node::masking::{MaskedSum, OwnSeeds};
+use crate::node::masking::{Masked, MaskedSum, OwnSeeds};
 use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
 use crate::{Evaluation, TrainError};
 
@@ -102,10 +102,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         };
         let (engine, layout) = (self.engine.clone(), self.layout.clone());
         let (manifest, own) = (self.kit.manifest.clone(), self.own);
+        let epoch_key = self.epoch_key.clone();
         self.linked.spawn_blocking(move || {
             let begun = Instant::now();
             let masked = MaskedSum {
                 engine: &*engine,
+                epoch_key: &epoch_key,
                 format: manifest.fixed_point(),
                 layout: &layout,
                 own,
@@ -192,7 +194,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 self.clock.sharing += took;
                 match masked {
                     _ if !self.machine.is_summing(ctx) => Ok(None),
-                    Ok((body, hashes)) => self.summed(link, ctx, body, hashes).await,
+                    Ok(masked) => self.summed(link, ctx, masked).await,
                     Err(refusal) => self.refuse(link, refusal).await,
                 }
             }
@@ -241,10 +243,9 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         &mut self,
         link: &mut Link,
         ctx: Digest,
-        body: Vec<u8>,
-        hashes: ChunkHashes,
+        Masked { body, hashes, tag }: Masked,
     ) -> Result<Option<End>, NodeError> {
-        let mut actions = self.machine.summed(ctx, hashes.root())?;
+        let mut actions = self.machine.summed(ctx, hashes.root(), tag)?;
         let keep = actions.iter().find_map(|action| match action {
             Action::Keep(pending) => Some(pending.clone()),
             _ => None,
