@@ -1,4 +1,4 @@
-//! Tags, by which a sum that was opened is known to be the sum that was agreed on (the protocol, section 7).
+//! Tags, by which a sum that was opened is known to be the sum that was agreed on (the protocol, section 8).
 //!
 //! A tag is an element of the field Z_p with p = 2^61 − 1, twice, with independent randomness. It is linear in the
 //! vector that it belongs to: the tags of several vectors add up to the tag of their sum, as long as the sum does not

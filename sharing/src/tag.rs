@@ -1,4 +1,4 @@
-//! The keys of tags, and the check of an opened sum (the protocol, section 7).
+//! The keys of tags, and the check of an opened sum (the protocol, section 8).
 //!
 //! Every node of a consortium holds the epoch key, and the relay never does. The tag of node i's input x is
 //! `Σ_e r_e · x_e + s_i`, where r and s_i are drawn from the epoch key anew in every context. Tags are shared additively,

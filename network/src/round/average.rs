@@ -44,7 +44,7 @@ pub struct Opened<'a> {
     pub tag: Tag,
 }
 
-/// Tells a sum that fits its tags from any other (the protocol, section 7). That takes a key that only nodes have, which
+/// Tells a sum that fits its tags from any other (the protocol, section 8). That takes a key that only nodes have, which
 /// is none of this crate's business.
 pub trait Verifier {
     /// Whether the sum fits the tags.
