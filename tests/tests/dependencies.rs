@@ -8,14 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use fl_tests::workspace::{root, sources};
 use serde_json::Value;
 
 /// Lines of a source file beyond which it is two.
 const LONGEST_FILE: usize = 600;
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
 
 fn cargo(arguments: &[&str]) -> Result<String> {
     let output = Command::new(env!("CARGO"))
@@ -123,22 +120,6 @@ fn the_search_finds_what_is_there() -> Result<()> {
 
 fn assert_found(package: &str, names: &[&str]) -> bool {
     std::panic::catch_unwind(|| assert_free_of(package, names).unwrap()).is_err()
-}
-
-/// All Rust sources of a folder, build outputs left out.
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.context("a file name")?;
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
-            found.extend(sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }
 
 /// Sources in which `needle` occurs outside comments.
