@@ -1,6 +1,7 @@
 //! The uniform buffers of the kernels, laid out as their WGSL structs. They hold keys: whoever writes them erases them.
 
 use crate::cpu::chacha20::BLOCK_WORDS;
+use crate::kernel::WORKGROUP_SIZE;
 use crate::{InputScale, MeanScale, TAG_BLOCK};
 
 /// Words of a ChaCha20 key.
@@ -103,6 +104,11 @@ impl Tagging {
     /// Number of runs, of one workgroup each.
     pub fn runs(&self) -> u32 {
         (self.first() % Self::RUN + self.elements).div_ceil(Self::RUN)
+    }
+
+    /// Number of threads of all runs.
+    pub fn threads(&self) -> u32 {
+        self.runs() * WORKGROUP_SIZE
     }
 
     /// The block of [`TAG_BLOCK`] elements in which a run lies.
