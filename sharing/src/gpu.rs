@@ -83,7 +83,8 @@ impl GpuEngine {
         Ok(Self::from_device(device, queue)?)
     }
 
-    /// An engine on a device that is open already, and may be shared with another library.
+    /// An engine on a device that is open already, and may be shared with another library. It must bind 1 MiB of
+    /// storage at once, as every device does unless it was asked for less.
     ///
     /// # Errors
     ///

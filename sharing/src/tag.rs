@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     const NODES: [[u8; 32]; 3] = [[1; 32], [2; 32], [3; 32]];
-    const ELEMENTS: usize = 70_000;
+    const ELEMENTS: usize = 70_001;
 
     fn vector(salt: i64) -> Vec<i64> {
         (0..ELEMENTS as i64)

@@ -166,3 +166,63 @@ fn low_signed(pair: u64) -> i64 {
 fn high_signed(pair: u64) -> i64 {
     pair.cast_signed() >> 32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2^61 − 2, the largest coefficient, and others whose limbs are all ones or all zeros.
+    const VALUES: [i128; 7] = [-1, 0, 1, (1 << 31) - 1, 1 << 31, 1 << 60, -1 << 31];
+
+    fn assert_equals_the_twin<W: Word>(words: &[i64], beta: &Beta) {
+        let words: Vec<W> = words.iter().map(|word| W::from_signed(*word)).collect();
+        let bytes: Vec<u8> = words
+            .iter()
+            .flat_map(|word| word.to_le_bytes().as_ref().to_vec())
+            .collect();
+        let alpha = [Tag::from_integers([3, -5]), Tag::from_integers([-1, 7])];
+        let alpha = &alpha;
+        let coefficients = Coefficients { alpha, beta };
+        let expected = cpu::tag(&words, 0, coefficients);
+        assert_eq!(tag::<W>(&bytes, coefficients), expected);
+
+        let first = TAG_BLOCK + 128;
+        let expected = cpu::tag(&words[..300], first as u64, coefficients);
+        let part = &bytes[..300 * W::BYTES];
+        assert_eq!(tag_in_block::<W>(part, first, coefficients), expected);
+        // Negative control.
+        assert_ne!(tag_in_block::<W>(part, first + 2, coefficients), expected);
+    }
+
+    #[test]
+    fn equals_the_twin_for_every_pair_of_extremes_and_every_length() {
+        let pair = |i: usize| Tag::from_integers([VALUES[i % 7], VALUES[i / 7 % 7]]);
+        let beta = Beta::new((0..TAG_BLOCK).map(pair));
+        let narrow = [i32::MIN, i32::MAX, -1, 0, 1].map(i64::from);
+        let wide = [i64::MIN, i64::MAX, -1, 0, 1 << 32, u32::MAX.into()];
+        for len in (300..310).chain(TAG_BLOCK - 2..TAG_BLOCK + 3) {
+            let narrow: Vec<_> = narrow.iter().copied().cycle().take(len).collect();
+            let wide: Vec<_> = wide.iter().copied().cycle().take(len).collect();
+            assert_equals_the_twin::<u32>(&narrow, &beta);
+            assert_equals_the_twin::<u64>(&wide, &beta);
+        }
+    }
+
+    #[test]
+    fn sums_of_the_largest_products_do_not_overflow() {
+        let alpha = &[Tag::from_integers([1, 1])];
+        for value in VALUES.map(|value| Tag::from_integers([value; 2])) {
+            let beta = &Beta::new((0..TAG_BLOCK).map(|_| value));
+            let coefficients = Coefficients { alpha, beta };
+            let expected = |word: i64| value * Tag::from_integers([i128::from(word) << 16; 2]);
+            for word in [i32::MIN, i32::MAX, -1] {
+                let bytes = word.to_le_bytes().repeat(TAG_BLOCK);
+                assert_eq!(tag::<u32>(&bytes, coefficients), expected(word.into()));
+            }
+            for word in [i64::MIN, i64::MAX, -1] {
+                let bytes = word.to_le_bytes().repeat(TAG_BLOCK);
+                assert_eq!(tag::<u64>(&bytes, coefficients), expected(word));
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::engine::DeviceError;
 /// Pieces under way at once.
 const SLOTS: usize = 3;
 /// Length of what the kernel that encodes reports.
-const MET_BYTES: u64 = 8;
+const MET_BYTES: usize = 8;
 
 /// A part of the work, small enough for one binding.
 #[derive(Clone, Debug)]
@@ -143,13 +143,13 @@ impl Stream {
 
 impl Sizes {
     fn of(pieces: &[Piece]) -> Self {
-        let largest = |len: fn(&Piece) -> usize| pieces.iter().map(len).max().unwrap_or(0) as u64;
+        let largest = |len: fn(&Piece) -> usize| pieces.iter().map(len).max().unwrap_or(0);
         Self {
             // No buffer is empty.
-            input: largest(|piece| piece.input.len()).max(MET_BYTES),
+            input: largest(|piece| piece.input.len()).max(MET_BYTES) as u64,
             // Kernels work on whole blocks of ChaCha20.
-            output: largest(|piece| piece.output.len()).next_multiple_of(64),
-            partials: largest(|piece| piece.partials).max(MET_BYTES),
+            output: largest(|piece| piece.output.len()).next_multiple_of(64) as u64,
+            partials: largest(|piece| piece.partials).max(MET_BYTES) as u64,
             slots: pieces.len().min(SLOTS),
         }
     }
@@ -170,13 +170,13 @@ impl Slot {
             buffers: Buffers {
                 input: buffer("input", sizes.input, BufferUsages::empty()),
                 output: buffer("output", sizes.output, BufferUsages::COPY_SRC),
-                met: buffer("met", MET_BYTES, BufferUsages::COPY_SRC),
+                met: buffer("met", MET_BYTES as u64, BufferUsages::COPY_SRC),
                 partials: buffer("partials", sizes.partials, BufferUsages::COPY_SRC),
             },
             download: Download::new(
                 device,
                 "output, download",
-                sizes.output + MET_BYTES + sizes.partials,
+                sizes.output + MET_BYTES as u64 + sizes.partials,
             ),
             under_way: None,
         }
@@ -208,10 +208,11 @@ impl Slot {
         let download = self.download.buffer();
         let mut end = 0;
         for (source, len) in [
-            (output, piece.output.len() as u64),
+            (output, piece.output.len()),
             (met, MET_BYTES),
-            (partials, piece.partials as u64),
+            (partials, piece.partials),
         ] {
+            let len = len as u64;
             encoder.copy_buffer_to_buffer(source, 0, download, end, len);
             end += len;
         }
@@ -231,7 +232,7 @@ impl Slot {
             return Ok(());
         };
         fault::wait(device, submission)?;
-        let partials = piece.output.len() + MET_BYTES as usize;
+        let partials = piece.output.len() + MET_BYTES;
         let end = (partials + piece.partials) as u64;
         self.download.read(0..end, |bytes| {
             let (bytes, partials) = bytes.split_at(partials);
