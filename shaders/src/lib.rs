@@ -16,7 +16,7 @@ mod vector;
 pub use fixed_point::{FixedPoint, Parameters, PlanError};
 pub use ring::{Defaults, Ring, Word};
 pub use scale::{InputScale, MeanScale, ScaleError};
-pub use tag::{Coefficients, TAG_BLOCK, Tag};
+pub use tag::{Beta, Coefficients, TAG_BLOCK, Tag};
 pub use vector::{Counters, HEADER_WORDS, TotalsError};
 
 /// Length of a chunk, in 32-bit keystream words: 256 KiB, or 4,096 ChaCha20 blocks (the protocol, section 4).

@@ -4,10 +4,14 @@
 //! vector that it belongs to: the tags of several vectors add up to the tag of their sum, as long as the sum does not
 //! wrap in the ring.
 
+mod beta;
+
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
 
 use zeroize::DefaultIsZeroes;
+
+pub use beta::Beta;
 
 /// The prime p = 2^61 − 1.
 const MODULUS: u64 = (1 << MODULUS_BITS) - 1;
@@ -30,7 +34,7 @@ pub struct Coefficients<'a> {
     /// One for each block of [`TAG_BLOCK`] elements.
     pub alpha: &'a [Tag],
     /// One for each element of a block, as many as the longest block has.
-    pub beta: &'a [Tag],
+    pub beta: &'a Beta,
 }
 
 impl Tag {

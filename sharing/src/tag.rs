@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use fl_shaders::{Coefficients, Ring, TAG_BLOCK, Tag};
+use fl_shaders::{Beta, Coefficients, Ring, TAG_BLOCK, Tag};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -26,7 +26,7 @@ pub struct EpochKey([u8; 32]);
 #[derive(ZeroizeOnDrop)]
 pub struct TagKey {
     alpha: Vec<Tag>,
-    beta: Vec<Tag>,
+    beta: Beta,
     /// What HKDF extracts of the epoch key in this context.
     extracted: [u8; 32],
 }
@@ -55,15 +55,15 @@ impl EpochKey {
     pub fn tag_key(&self, ctx: &[u8; 32], elements: usize) -> TagKey {
         let (extracted, _) = Hkdf::<Sha256>::extract(Some(ctx), &self.0);
         let extracted = extracted.into();
-        let tags = |label: &[u8], count: usize| {
+        let stream = |label: &[u8], count: usize| {
             let key = expand(&extracted, &[label]);
-            let stream = cpu::keystream_bytes(&key, count * Tag::KEYSTREAM_BYTES);
-            let (tags, _) = stream.as_chunks();
-            tags.iter().copied().map(Tag::from_keystream).collect()
+            cpu::keystream_bytes(&key, count * Tag::KEYSTREAM_BYTES)
         };
+        let alpha = stream(ALPHA_LABEL, elements.div_ceil(TAG_BLOCK));
+        let beta = stream(BETA_LABEL, elements.min(TAG_BLOCK));
         TagKey {
-            alpha: tags(ALPHA_LABEL, elements.div_ceil(TAG_BLOCK)),
-            beta: tags(BETA_LABEL, elements.min(TAG_BLOCK)),
+            alpha: tags(&alpha).collect(),
+            beta: Beta::new(tags(&beta)),
             extracted,
         }
     }
@@ -101,6 +101,12 @@ impl TagKey {
     }
 }
 
+/// The tags of a keystream.
+fn tags(stream: &[u8]) -> impl ExactSizeIterator<Item = Tag> {
+    let (tags, _) = stream.as_chunks();
+    tags.iter().copied().map(Tag::from_keystream)
+}
+
 /// HKDF-Expand (RFC 5869) with the parts of a label one after the other.
 fn expand(extracted: &[u8; 32], label: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut bytes = Zeroizing::new([0; 32]);
@@ -134,7 +140,7 @@ mod tests {
     use super::*;
 
     const NODES: [[u8; 32]; 3] = [[1; 32], [2; 32], [3; 32]];
-    const ELEMENTS: usize = 70_000;
+    const ELEMENTS: usize = 70_001;
 
     fn vector(salt: i64) -> Vec<i64> {
         (0..ELEMENTS as i64)

@@ -20,7 +20,9 @@ pub fn tag<W: Word>(vector: &[W], first_element: u64, coefficients: Coefficients
             )]
             let (k, l) = ((element / block) as usize, (element % block) as usize);
             let value = i128::from(word.to_signed());
-            coefficients.alpha[k] * coefficients.beta[l] * Tag::from_integers([value; 2])
+            coefficients.alpha[k]
+                * coefficients.beta.coefficient(l)
+                * Tag::from_integers([value; 2])
         })
         .sum()
 }
@@ -28,6 +30,11 @@ pub fn tag<W: Word>(vector: &[W], first_element: u64, coefficients: Coefficients
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Beta;
+
+    fn beta() -> Beta {
+        Beta::new(coefficients(TAG_BLOCK as i128, 5).into_iter())
+    }
 
     fn coefficients(count: i128, salt: i128) -> Vec<Tag> {
         let value = |i: i128| (i + salt) * 0x0123_4567_89ab_cdef;
@@ -38,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_tag_of_a_sum_is_the_sum_of_the_tags() {
-        let (alpha, beta) = (coefficients(2, 1), coefficients(TAG_BLOCK as i128, 5));
+        let (alpha, beta) = (coefficients(2, 1), beta());
         let coefficients = Coefficients {
             alpha: &alpha,
             beta: &beta,
@@ -63,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_vector_is_tagged_alone() {
-        let (alpha, beta) = (coefficients(2, 1), coefficients(TAG_BLOCK as i128, 5));
+        let (alpha, beta) = (coefficients(2, 1), beta());
         let coefficients = Coefficients {
             alpha: &alpha,
             beta: &beta,

@@ -90,6 +90,33 @@ impl<C: Consumer> StreamCipherClosure for Feed<'_, C> {
     }
 }
 
+/// Work to be compiled for the instructions that the cipher's backend uses.
+///
+/// Implementations are `#[inline(always)]`, or they would not be.
+pub(super) trait Work {
+    fn work(&mut self);
+}
+
+/// Does `work` with the best instructions that the CPU has.
+pub(super) fn accelerate(work: &mut impl Work) {
+    // The backend is chosen whatever the key, and no keystream is asked for.
+    let mut core = ChaChaCore::<R20, Ietf>::new(&[0; 32].into(), &[0; 12].into());
+    core.process_with_backend(Accelerated(work));
+}
+
+struct Accelerated<'a, W>(&'a mut W);
+
+impl<W> BlockSizeUser for Accelerated<'_, W> {
+    type BlockSize = U64;
+}
+
+impl<W: Work> StreamCipherClosure for Accelerated<'_, W> {
+    #[inline(always)]
+    fn call<B: StreamCipherBackend<BlockSize = U64>>(self, _backend: &mut B) {
+        self.0.work();
+    }
+}
+
 /// The first `len` bytes of the keystream of `key`.
 pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(len));
