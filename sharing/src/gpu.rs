@@ -23,7 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fl_shaders::uniform::Shares;
 use fl_shaders::{Counters, FixedPoint, MeanScale, Ring, Word};
-use wgpu::DeviceType;
+use wgpu::{CommandEncoderDescriptor, DeviceType};
 
 use crate::engine::{self, DeviceError, Engine, EngineError, Input, Mask, Masked};
 use crate::seed::RoundingKey;
@@ -35,6 +35,7 @@ use decoding::Averaging;
 use masking::{Masking, Met, Program};
 use pipelines::Pipelines;
 use stream::{Job, Piece, Stream};
+use transfer::Download;
 use uniforms::{Layout, Uniforms};
 use update::Update;
 /// The version of wgpu whose devices and buffers this engine takes.
@@ -174,6 +175,24 @@ impl GpuEngine {
         };
         self.run(&pieces, &layout, &mut averaging)
             .inspect_err(|_| mean.fill(0.0))
+    }
+
+    /// Fetches a few bytes from the device, to see whether it still answers.
+    ///
+    /// # Errors
+    ///
+    /// A [`DeviceError`] if it does not.
+    pub fn probe(&self) -> Result<(), DeviceError> {
+        let (device, queue) = (&self.device, &self.queue);
+        fault::guarded(device, || {
+            let mut download = Download::new(device, "probe", PIECE_UNIT);
+            let mut encoder = device.create_command_encoder(&CommandEncoderDescriptor::default());
+            encoder.clear_buffer(download.buffer(), 0, None);
+            let submission = queue.submit([encoder.finish()]);
+            download.map(0..PIECE_UNIT);
+            fault::wait(device, submission)?;
+            download.read(0..PIECE_UNIT, |_| ())
+        })
     }
 
     fn mask_update(

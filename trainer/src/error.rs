@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::TensorReadError;
 use fl_network::files::FileError;
+use fl_sharing::DeviceError;
 use thiserror::Error;
 
 use crate::Part;
@@ -130,13 +131,17 @@ pub enum TrainError {
     #[error("local training panicked; this is a bug in the model or in the learning framework")]
     Panicked,
     /// The device failed to hand a tensor back.
-    #[error("the device failed while computing or reading {tensor}")]
+    #[error("the device failed while computing or reading {what}")]
     Device {
         /// What was read.
-        tensor: String,
+        what: &'static str,
         /// The framework's reason.
         source: TensorReadError,
     },
+
+    /// The GPU failed.
+    #[error(transparent)]
+    Gpu(#[from] DeviceError),
 
     // The checkpoint file.
     /// A checkpoint could not be read from or written to disk.

@@ -14,6 +14,7 @@ use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Hind
 use tokio::sync::{Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
+use super::masking::MaskingError;
 use crate::{Evaluation, LocalTrainer, TrainError};
 
 /// What a job brings back.
@@ -26,7 +27,7 @@ pub(super) enum Done {
     },
     Summed {
         ctx: Digest,
-        masked: Result<(Vec<u8>, ChunkHashes), Refusal>,
+        masked: Result<(Vec<u8>, ChunkHashes), MaskingError>,
         took: Duration,
     },
     Uploaded,
@@ -55,7 +56,7 @@ pub(super) enum BodyError {
 
 /// A trained update, with the global model's evaluation before training.
 pub(super) struct Update {
-    pub(super) update: Vec<f32>,
+    pub(super) update: crate::Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
 }

@@ -7,11 +7,11 @@ use fl_network::identity::NodeId;
 use fl_network::round::{Hindrance, Refusal};
 use fl_shaders::{Counters, FixedPoint};
 use fl_sharing::{
-    Engine, EngineError, Input, Mask, RoundKey, RoundingKey, SealError, Seed, Sign, masked_len,
-    seal,
+    DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,
+    masked_len, seal,
 };
 
-use crate::{Evaluation, Layout};
+use crate::{Evaluation, Layout, Update};
 
 /// Shares by addressee, each sealed to its round key.
 type SealedShares = Vec<(NodeId, Vec<u8>)>;
@@ -52,6 +52,20 @@ impl OwnSeeds {
     }
 }
 
+/// Why there is no masked sum.
+pub(super) enum MaskingError {
+    /// As others may know it.
+    Refused(Refusal),
+    /// The engine's device failed.
+    Device(DeviceError),
+}
+
+impl From<Refusal> for MaskingError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// What a masked sum is made of.
 pub(super) struct MaskedSum<'a> {
     pub(super) engine: &'a dyn Engine,
@@ -61,7 +75,7 @@ pub(super) struct MaskedSum<'a> {
     pub(super) round_key: RoundKey,
     pub(super) seeds: OwnSeeds,
     pub(super) sealed: &'a BTreeMap<NodeId, Vec<u8>>,
-    pub(super) update: &'a [f32],
+    pub(super) update: &'a Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
 }
@@ -70,7 +84,7 @@ impl MaskedSum<'_> {
     /// Opens the received shares and computes `x − Σ PRG(own seeds) + Σ PRG(received seeds)`.
     ///
     /// The keys and seeds are erased when this returns, whatever the outcome.
-    pub(super) fn compute(self) -> Result<(Vec<u8>, ChunkHashes), Refusal> {
+    pub(super) fn compute(self) -> Result<(Vec<u8>, ChunkHashes), MaskingError> {
         let ctx = self.seeds.ctx;
         let mut masks = Vec::with_capacity(2 * self.sealed.len());
         for seed in &self.seeds.seeds {
@@ -98,15 +112,14 @@ impl MaskedSum<'_> {
             loss: self.before.loss_sum,
             clipped: 0,
         };
-        let input = Input {
-            format: self.format,
-            counters,
-            update: self.update,
-        };
         let mut masked = vec![0; masked_len(self.format, self.update.len())];
-        self.engine
-            .mask(&input, &rounding, &masks, &mut masked)
-            .map_err(|error| Refusal::CannotContribute(hindrance(&error, self.layout)))?;
+        let contribution = (self.format, counters);
+        self.update
+            .mask(self.engine, contribution, &rounding, &masks, &mut masked)
+            .map_err(|error| match error {
+                EngineError::Device(error) => MaskingError::Device(error),
+                _ => Refusal::CannotContribute(hindrance(&error, self.layout)).into(),
+            })?;
         let hashes = ChunkHashes::of(&masked);
         Ok((masked, hashes))
     }
