@@ -181,7 +181,7 @@ impl GpuEngine {
     ///
     /// # Errors
     ///
-    /// A [`DeviceError`] if it does not.
+    /// [`DeviceError::Lost`] if it does not, [`DeviceError::OutOfMemory`] if it cannot for now.
     pub fn probe(&self) -> Result<(), DeviceError> {
         let (device, queue) = (&self.device, &self.queue);
         fault::guarded(device, || {
@@ -192,6 +192,11 @@ impl GpuEngine {
             download.map(0..PIECE_UNIT);
             fault::wait(device, submission)?;
             download.read(0..PIECE_UNIT, |_| ())
+        })
+        .map_err(|error| match error {
+            DeviceError::OutOfMemory => error,
+            // There is nothing here that a device could refuse, if it is there.
+            DeviceError::Lost | DeviceError::Refused { .. } => DeviceError::Lost,
         })
     }
 
@@ -301,7 +306,9 @@ impl GpuEngine {
                 stream: Some(stream),
                 uniforms: Some(uniforms),
             })
-        })?;
+        });
+        // What a lost device reports may read like a refusal.
+        let reserve = reserve.or_else(|error| self.probe().and(Err(error)))?;
         *self.reserve() = reserve;
         Ok(())
     }

@@ -172,9 +172,9 @@ fn a_lost_gpu_is_an_error_that_says_so_wherever_it_shows() {
         ControlFlow::Continue(())
     });
     let is_lost = |error: TrainError| matches!(error, TrainError::Gpu(DeviceError::Lost));
-    let lost = lost.unwrap_err();
-    eprintln!("{lost:?} {steps}");
-    assert!(steps >= 5 && is_lost(lost));
+    assert!(is_lost(lost.unwrap_err()));
+    // Training looks after the device every few steps.
+    assert!((5..=32).contains(&steps), "{steps}");
     assert!(is_lost(train(&mut *trainer, &global).unwrap_err()));
     assert!(is_lost(trainer.evaluate(&global).unwrap_err()));
     assert!(is_lost(resident.to_vec().unwrap_err()));

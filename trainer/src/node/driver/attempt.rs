@@ -7,6 +7,7 @@ use fl_network::client::Link;
 use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
+use fl_network::logging::explain;
 use fl_network::round::node::{Action, CompleteShares};
 use fl_network::round::{Averaged, Chain, Hindrance};
 use fl_network::store::Outgoing;
@@ -249,7 +250,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         hindrance: Hindrance,
         error: TrainError,
     ) -> Result<Option<End>, NodeError> {
-        let end = self.hinder(link, hindrance, error.to_string()).await?;
+        let end = self.hinder(link, hindrance, explain(&error)).await?;
         match error {
             TrainError::Gpu(DeviceError::Lost) => Err(error.into()),
             _ => Ok(end),
