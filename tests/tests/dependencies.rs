@@ -87,9 +87,18 @@ fn nothing_that_opens_a_share_is_in_the_relay() -> Result<()> {
 fn only_a_build_without_default_features_knows_no_gpu() -> Result<()> {
     let without = closure("fl-trainer", &["--no-default-features"])?;
     assert!(without.contains("burn"), "{without:?}");
-    assert_eq!(found(&without, &GPU), [""; 0]);
+    // Burn shares a few small crates with its GPU backends, which call no graphics library.
+    let graphics = [
+        "wgpu*",
+        "naga",
+        "ash",
+        "cubecl-wgpu",
+        "cubecl-runtime",
+        "libloading",
+    ];
+    assert_eq!(found(&without, &graphics), [""; 0]);
     let with = closure("fl-trainer", &[])?;
-    assert!(found(&with, &["wgpu"]) == ["wgpu"], "{with:?}");
+    assert!(found(&with, &graphics).len() >= 5, "{with:?}");
     // One version, for Burn and the engine share a device.
     let versions = [
         "tree",
