@@ -60,6 +60,7 @@ impl<T: Task> BurnTrainer<T> {
             task.model(&cpu()).valid()
         };
         let layout = Layout::of(&drawn)?;
+        compute.check_reach("model", layout.len())?;
         let initial = compute.run(|| Ok(drawn.to_device(compute.device())))?;
         Ok(Self {
             task,

@@ -1,5 +1,6 @@
 //! Where a node computes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -36,6 +37,26 @@ impl Compute {
             Self::Host(_) => Arc::new(CpuEngine),
             #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => gpu.engine().clone(),
+        }
+    }
+
+    /// Fails if the device cannot reach so many values at once: a tensor of them would be refused.
+    pub(crate) fn check_reach(
+        &self,
+        what: impl fmt::Display,
+        values: usize,
+    ) -> Result<(), TrainError> {
+        let bytes = (values * size_of::<f32>()) as u64;
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) if bytes > gpu.adapter().max_binding_bytes => {
+                Err(TrainError::OutOfReach {
+                    what: what.to_string(),
+                    bytes,
+                    limit: gpu.adapter().max_binding_bytes,
+                })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -139,6 +139,20 @@ pub enum TrainError {
         source: TensorReadError,
     },
 
+    /// More values than a GPU reaches at once.
+    #[error(
+        "the {what} takes {} MiB, and this GPU reaches {} MiB at once; train without it, or on another one",
+        bytes.div_ceil(1 << 20),
+        limit >> 20
+    )]
+    OutOfReach {
+        /// What does not fit.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// What fits.
+        limit: u64,
+    },
     /// The GPU failed.
     #[error(transparent)]
     Gpu(#[from] DeviceError),

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use fl_datasets::{LoadOptions, Source, Split, load};
+use fl_datasets::{Dataset, LoadOptions, Schema, Shape, Source, Split, load};
 use fl_shaders::{Counters, FixedPoint, Ring};
 use fl_sharing::gpu::{REQUIRE_GPU, Selector, is_required};
 use fl_sharing::{
@@ -149,6 +149,27 @@ fn training_that_diverges_on_a_gpu_names_the_tensor() {
     assert!(
         matches!(&diverged, Err(TrainError::NotFinite { tensor, .. }) if !tensor.is_empty()),
         "{diverged:?}"
+    );
+}
+
+#[test]
+fn data_beyond_the_reach_of_a_gpu_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    let columns = usize::try_from(gpu.adapter().max_binding_bytes / 4 / 1_000).unwrap() + 1;
+    if columns > 100_000 {
+        return; // That much memory is not for a test.
+    }
+    let shape = Shape::Table { columns };
+    let schema = Schema::new(shape, vec![], vec!["no".into(), "yes".into()]).unwrap();
+    let data = Dataset::new(schema.clone(), vec![0.0; 1_000 * columns], vec![0; 1_000]).unwrap();
+    let spec = ModelSpec::new(ModelKind::Mlp, schema, None).unwrap();
+    let test = data.select(&[0]);
+    let trainer = spec.trainer(data, test, Training::default(), gpu);
+    let error = trainer.err().unwrap();
+    assert!(matches!(error, TrainError::OutOfReach { .. }), "{error}");
+    assert!(
+        error.to_string().starts_with("the training set takes "),
+        "{error}"
     );
 }
 

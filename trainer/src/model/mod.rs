@@ -214,6 +214,9 @@ fn boxed<M: Classifier + 'static>(
     settings: Training,
     compute: Compute,
 ) -> Result<Box<dyn LocalTrainer>, TrainError> {
+    for (part, data) in [(Part::Training, &training), (Part::Test, &test)] {
+        compute.check_reach(format_args!("{part} set"), data.features().len())?;
+    }
     let task = compute.run(|| Classification::new(init, &training, &test, compute.device()))?;
     Ok(Box::new(BurnTrainer::new(task, settings, compute)?))
 }
