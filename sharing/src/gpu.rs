@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fl_shaders::uniform::Shares;
 use fl_shaders::{Counters, FixedPoint, MeanScale, Ring, Word};
-use wgpu::DeviceType;
+use wgpu::{CommandEncoderDescriptor, DeviceType};
 
 use crate::engine::{self, Blinding, DeviceError, Engine, EngineError, Input, Masked};
 use crate::seed::MaskKey;
@@ -39,6 +39,7 @@ use masking::{Masking, Met, Program};
 use pipelines::Pipelines;
 use stream::{Job, Piece, Stream};
 use summing::Summing;
+use transfer::Download;
 use uniforms::{Layout, Uniforms};
 use update::Update;
 /// The version of wgpu whose devices and buffers this engine takes.
@@ -172,6 +173,29 @@ impl GpuEngine {
             .inspect_err(|_| mean.fill(0.0))
     }
 
+    /// Fetches a few bytes from the device, to see whether it still answers.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Lost`] if it does not, [`DeviceError::OutOfMemory`] if it cannot for now.
+    pub fn probe(&self) -> Result<(), DeviceError> {
+        let (device, queue) = (&self.device, &self.queue);
+        fault::guarded(device, || {
+            let mut download = Download::new(device, "probe", PIECE_UNIT);
+            let mut encoder = device.create_command_encoder(&CommandEncoderDescriptor::default());
+            encoder.clear_buffer(download.buffer(), 0, None);
+            let submission = queue.submit([encoder.finish()]);
+            download.map(0..PIECE_UNIT);
+            fault::wait(device, submission)?;
+            download.read(0..PIECE_UNIT, |_| ())
+        })
+        .map_err(|error| match error {
+            DeviceError::OutOfMemory => error,
+            // There is nothing here that a device could refuse, if it is there.
+            DeviceError::Lost | DeviceError::Refused { .. } => DeviceError::Lost,
+        })
+    }
+
     fn mask_update(
         &self,
         format: &FixedPoint,
@@ -280,7 +304,9 @@ impl GpuEngine {
                 stream: Some(stream),
                 uniforms: Some(uniforms),
             })
-        })?;
+        });
+        // What a lost device reports may read like a refusal.
+        let reserve = reserve.or_else(|error| self.probe().and(Err(error)))?;
         *self.reserve() = reserve;
         Ok(())
     }

@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 pub use engine::{Masking, RecordingEngine, masked};
-pub use trainers::{Log, Recorded, Step, Synthetic, layout, learners, plain_mean};
+pub use trainers::{Log, Recorded, Step, Synthetic, layout, learners, learners_on, plain_mean};
 pub use weather::{Switch, Weather};
 
 /// The kits of a consortium, made and written as for a deployment.

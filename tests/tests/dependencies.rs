@@ -25,7 +25,7 @@ fn cargo(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The packages that `package` alone is built from, itself included, with its default features or all of them.
+/// The packages that `package` alone is built from, itself included, with the features that `features` sets.
 fn closure(package: &str, features: &[&str]) -> Result<BTreeSet<String>> {
     let tree = ["tree", "--package", package, "--edges", "normal,build"];
     let format = ["--prefix", "none", "--format", "{p}"];
@@ -78,6 +78,44 @@ fn nothing_that_opens_a_share_is_in_the_relay() -> Result<()> {
     assert_free_of("fl-network", &["fl-sharing", "hpke", "x25519*", "hkdf"])?;
     assert_free_of("fl-network", &LEARNING)?;
     assert_free_of("fl-network", &GPU)
+}
+
+#[test]
+fn only_a_build_without_default_features_knows_no_gpu() -> Result<()> {
+    let without = closure("fl-trainer", &["--no-default-features"])?;
+    assert!(without.contains("burn"), "{without:?}");
+    // Burn shares a few small crates with its GPU backends, which call no graphics library.
+    let graphics = [
+        "wgpu*",
+        "naga",
+        "ash",
+        "cubecl-wgpu",
+        "cubecl-runtime",
+        "libloading",
+    ];
+    assert_eq!(found(&without, &graphics), [""; 0]);
+    let with = closure("fl-trainer", &[])?;
+    assert!(found(&with, &graphics).len() >= 5, "{with:?}");
+    // One version, for Burn and the engine share a device.
+    let versions = [
+        "tree",
+        "--package",
+        "fl-trainer",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    let versions = cargo(&versions)?;
+    let versions: BTreeSet<_> = versions
+        .lines()
+        .filter(|line| line.starts_with("wgpu v"))
+        .collect();
+    let versions = versions
+        .into_iter()
+        .map(|line| line.trim_end_matches(" (*)"));
+    assert_eq!(versions.collect::<BTreeSet<_>>().len(), 1);
+    Ok(())
 }
 
 #[test]

@@ -14,7 +14,7 @@ use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Hind
 use tokio::sync::{Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
-use super::masking::Masked;
+use super::masking::{Masked, MaskingError};
 use super::verifying::TagVerifier;
 use crate::{Evaluation, LocalTrainer, TrainError};
 
@@ -28,7 +28,7 @@ pub(super) enum Done {
     },
     Summed {
         ctx: Digest,
-        masked: Result<Masked, Refusal>,
+        masked: Result<Masked, MaskingError>,
         took: Duration,
     },
     Uploaded,
@@ -57,7 +57,7 @@ pub(super) enum BodyError {
 
 /// A trained update, with the global model's evaluation before training.
 pub(super) struct Update {
-    pub(super) update: Vec<f32>,
+    pub(super) update: crate::Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
 }

@@ -7,11 +7,11 @@ use fl_network::identity::NodeId;
 use fl_network::round::{Hindrance, Refusal};
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Tag};
 use fl_sharing::{
-    Blinding, Engine, EngineError, EpochKey, Input, Mask, RoundKey, RoundingKey, SealError, Seed,
-    Sign, masked_len, seal,
+    Blinding, DeviceError, Engine, EngineError, EpochKey, Mask, RoundKey, RoundingKey, SealError,
+    Seed, Sign, masked_len, seal,
 };
 
-use crate::{Evaluation, Layout};
+use crate::{Evaluation, Layout, Update};
 
 /// Shares by addressee, each sealed to its round key.
 type SealedShares = Vec<(NodeId, Vec<u8>)>;
@@ -60,6 +60,20 @@ pub(super) struct Masked {
     pub(super) tag: Tag,
 }
 
+/// Why there is no masked sum.
+pub(super) enum MaskingError {
+    /// As others may know it.
+    Refused(Refusal),
+    /// The engine's device failed.
+    Device(DeviceError),
+}
+
+impl From<Refusal> for MaskingError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// What a masked sum is made of.
 pub(super) struct MaskedSum<'a> {
     pub(super) engine: &'a dyn Engine,
@@ -70,7 +84,7 @@ pub(super) struct MaskedSum<'a> {
     pub(super) round_key: RoundKey,
     pub(super) seeds: OwnSeeds,
     pub(super) sealed: &'a BTreeMap<NodeId, Vec<u8>>,
-    pub(super) update: &'a [f32],
+    pub(super) update: &'a Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
 }
@@ -79,7 +93,7 @@ impl MaskedSum<'_> {
     /// Opens the received shares and computes `x − Σ PRG(own seeds) + Σ PRG(received seeds)`, and the same of the tags.
     ///
     /// The keys and seeds are erased when this returns, whatever the outcome.
-    pub(super) fn compute(self) -> Result<Masked, Refusal> {
+    pub(super) fn compute(self) -> Result<Masked, MaskingError> {
         let ctx = self.seeds.ctx;
         let elements = HEADER_WORDS + self.update.len();
         let tag_key = self.epoch_key.tag_key(ctx.as_bytes(), elements);
@@ -112,11 +126,6 @@ impl MaskedSum<'_> {
             loss: self.before.loss_sum,
             clipped: 0,
         };
-        let input = Input {
-            format: self.format,
-            counters,
-            update: self.update,
-        };
         let blinding = Blinding {
             rounding: &rounding,
             masks: &masks,
@@ -124,9 +133,12 @@ impl MaskedSum<'_> {
         };
         let mut body = vec![0; masked_len(self.format, self.update.len())];
         let met = self
-            .engine
-            .mask(&input, &blinding, &mut body)
-            .map_err(|error| Refusal::CannotContribute(hindrance(&error, self.layout)))?;
+            .update
+            .mask(self.engine, (self.format, counters), &blinding, &mut body)
+            .map_err(|error| match error {
+                EngineError::Device(error) => MaskingError::Device(error),
+                _ => Refusal::CannotContribute(hindrance(&error, self.layout)).into(),
+            })?;
         let hashes = ChunkHashes::of(&body);
         let tag = tag + met.tag;
         Ok(Masked { body, hashes, tag })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fl_shaders::cpu::{chacha20, quantize};
-use fl_shaders::{Coefficients, Counters, HEADER_WORDS, InputScale, Tag};
+use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Tag};
 
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::identity::{Identity, NodeId};
@@ -329,7 +329,7 @@ fn tag_of(vector: &[u32], ctx: Digest) -> Tag {
         let draw = Digest::sha256(&[b"tag", ctx.as_bytes(), &i.to_le_bytes()]);
         Tag::from_keystream(draw.0)
     };
-    let beta: Vec<_> = (1..=vector.len()).map(tag).collect();
+    let beta = Beta::new((0..vector.len()).map(|i| tag(i + 1)));
     let coefficients = Coefficients {
         alpha: &[tag(0)],
         beta: &beta,

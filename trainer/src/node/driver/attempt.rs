@@ -7,15 +7,16 @@ use fl_network::client::Link;
 use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
+use fl_network::logging::explain;
 use fl_network::round::node::{Action, CompleteShares};
 use fl_network::round::{Averaged, Chain, Hindrance};
 use fl_network::store::Outgoing;
 use fl_shaders::Counters;
-use fl_sharing::RoundKey;
+use fl_sharing::{DeviceError, RoundKey};
 
 use super::{Driver, End, Secrets};
 use crate::node::job::{self, Done, StopFlag};
-use crate::node::masking::{Masked, MaskedSum, OwnSeeds};
+use crate::node::masking::{Masked, MaskedSum, MaskingError, OwnSeeds};
 use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
 use crate::{Evaluation, TrainError};
 
@@ -184,9 +185,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                                 tensor: tensor.clone(),
                             },
                             TrainError::NoExamples => Hindrance::Examples,
+                            TrainError::Gpu(_) => Hindrance::Computation,
                             _ => Hindrance::Training,
                         };
-                        self.hinder(link, hindrance, error.to_string()).await
+                        self.failed(link, hindrance, error).await
                     }
                 }
             }
@@ -195,7 +197,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 match masked {
                     _ if !self.machine.is_summing(ctx) => Ok(None),
                     Ok(masked) => self.summed(link, ctx, masked).await,
-                    Err(refusal) => self.refuse(link, refusal).await,
+                    Err(MaskingError::Refused(refusal)) => self.refuse(link, refusal).await,
+                    Err(MaskingError::Device(error)) => {
+                        self.failed(link, Hindrance::Computation, error.into())
+                            .await
+                    }
                 }
             }
             Done::Uploaded => Ok(None),
@@ -236,6 +242,20 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
                 Ok(None)
             }
+        }
+    }
+
+    /// Training or masking failed. The node steps back from the round, and ends if no later one can go better.
+    async fn failed(
+        &mut self,
+        link: &mut Link,
+        hindrance: Hindrance,
+        error: TrainError,
+    ) -> Result<Option<End>, NodeError> {
+        let end = self.hinder(link, hindrance, explain(&error)).await?;
+        match error {
+            TrainError::Gpu(DeviceError::Lost) => Err(error.into()),
+            _ => Ok(end),
         }
     }
 
