@@ -407,3 +407,27 @@ pub(crate) fn hostile_relays() -> Vec<Seed> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rounds that each honest node has completed, and whether any took a checkpoint, after the seed.
+    fn after(name: &str) -> ([u64; OWN], bool) {
+        let seeds = hostile_relays();
+        let seed = seeds.iter().find(|(seed, _)| seed == name);
+        let mut relay = Relay::new();
+        let (_, data) = seed.expect("a seed of this name");
+        steps(data).for_each(|step| relay.step(*step));
+        let rounds = std::array::from_fn(|node| relay.sites[node].chain().round);
+        let mut commits = relay.sites.iter().flat_map(|site| &site.ledger.commits);
+        (rounds, commits.any(|(_, adopted)| *adopted))
+    }
+
+    #[test]
+    fn what_looks_right_to_the_nodes_gets_far() {
+        assert_eq!(after("round"), ([1; OWN], false));
+        assert_eq!(after("two-rounds"), ([2; OWN], false));
+        assert_eq!(after("checkpoint"), ([1; OWN], true));
+    }
+}

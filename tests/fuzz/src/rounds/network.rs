@@ -567,3 +567,24 @@ pub(crate) fn networks() -> Vec<Seed> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rounds that are complete after the seed, without the peace that follows.
+    fn after(name: &str) -> u64 {
+        let seeds = networks();
+        let seed = seeds.iter().find(|(seed, _)| seed == name);
+        let mut network = Network::new();
+        let (_, data) = seed.expect("a seed of this name");
+        steps(data).for_each(|step| network.step(*step));
+        network.chain.round
+    }
+
+    #[test]
+    fn trouble_comes_in_the_middle_of_rounds() {
+        assert_eq!(after("peace"), ROUNDS);
+        assert_eq!(after("cut"), 1);
+    }
+}
