@@ -332,3 +332,80 @@ impl RelayJournal {
         self.journal.log.sync()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::audit::verify;
+    use crate::round::Kind;
+    use crate::round::relay::{Action, Settings};
+    use crate::testing::Consortium;
+
+    #[test]
+    fn what_the_relay_cannot_log_it_logs_later_and_of_refusals_no_more_than_enough() {
+        let consortium = Consortium::new(3);
+        let manifest = &consortium.manifest;
+        let chain = Chain::start(manifest);
+        let settings = Settings {
+            rounds: 1,
+            fraction_fit: 1.0,
+            min_nodes: 3,
+        };
+        let machine = Relay::new(manifest.clone(), settings, chain, 0, [0; 32]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut journal = RelayJournal::open(&path, manifest.clone(), chain, 9).unwrap();
+        let node = consortium.identities[0].node_id();
+        let refuse = |journal: &mut RelayJournal, round: u64| {
+            let (attempt, done, joined) = (1, 0, 0);
+            let refusal = Refusal::NotNext {
+                round,
+                attempt,
+                done,
+                joined,
+            };
+            let actions = [Action::Report(Report::Refused(node, refusal))];
+            journal.acts(journal.hears(&Event::Tick), &actions, &machine, 9);
+        };
+        let logged = || {
+            let verdict = verify(manifest, File::open(&path).unwrap()).unwrap();
+            assert!(verdict.flaw.is_none());
+            let refusals = verdict
+                .summary
+                .rounds
+                .into_iter()
+                .flat_map(|round| round.refusals);
+            let rounds = refusals.map(|(by, to, refusal)| match refusal {
+                Refusal::NotNext { round, .. } => {
+                    assert_eq!((by, to), (Party::Relay, Party::Node(node)));
+                    round
+                }
+                other => panic!("{other}"),
+            });
+            rounds.collect::<Vec<_>>()
+        };
+        refuse(&mut journal, 1);
+        let full = Arc::new(File::open(&path).unwrap());
+        let writable = journal.journal.log.exchange(full);
+        refuse(&mut journal, 2);
+        refuse(&mut journal, 3);
+        assert_eq!(logged(), [1]);
+        journal.journal.log.exchange(writable);
+        refuse(&mut journal, 4);
+        refuse(&mut journal, 4);
+        assert_eq!(logged(), [1, 2, 3, 4], "in order, and once");
+
+        (5..1000).for_each(|round| refuse(&mut journal, round));
+        assert_eq!(logged().len(), MAX_REFUSALS);
+        // A frame that is late is refused, and does not enter.
+        let late = Action::Report(Report::Refused(
+            node,
+            Refusal::Unexpected { what: Kind::Share },
+        ));
+        let event = Event::Frame(node, NodeFrame::Shares(Vec::new()));
+        journal.acts(journal.hears(&event), &[late], &machine, 9);
+        assert_eq!(logged().len(), MAX_REFUSALS);
+    }
+}

@@ -137,6 +137,14 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+impl Log {
+    /// Takes another file handle, one that fails for instance. Gives the former.
+    pub(super) fn exchange(&mut self, file: Arc<File>) -> Arc<File> {
+        std::mem::replace(&mut self.file, file)
+    }
+}
+
 fn start(sid: Digest) -> Digest {
     Digest::sha256(&[b"smpcfl/1 log of", sid.as_bytes()])
 }
@@ -341,14 +349,14 @@ mod tests {
         let path = folder.path().join("log");
         let (mut log, _) = Log::open(&path, Digest([1; 32])).unwrap();
         log.append(&record(1)).unwrap();
-        let writable = std::mem::replace(&mut log.file, Arc::new(File::open(&path).unwrap()));
+        let writable = log.exchange(Arc::new(File::open(&path).unwrap()));
         let one = std::fs::read(&path).unwrap();
         assert!(matches!(log.append(&record(2)), Err(LogError::File(_))));
         assert_eq!(std::fs::read(&path).unwrap(), one);
         // A part of it may be there all the same.
         let left = [&one[..], &[7; 500]].concat();
         std::fs::write(&path, left).unwrap();
-        log.file = writable;
+        log.exchange(writable);
         log.append(&record(2)).unwrap();
         assert_eq!(std::fs::read(&path).unwrap().len(), 2 * one.len());
         assert!(Log::open(&path, Digest([1; 32])).is_ok());
