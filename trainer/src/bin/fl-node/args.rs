@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Train(Train),
     /// Measure a model file on data
     Evaluate(Evaluate),
+    /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds followed the protocol
+    VerifyLog(VerifyLog),
     /// Time rounds without training: a relay and several nodes in this process, random updates
     BenchRound(BenchRound),
 }
@@ -198,6 +200,24 @@ pub(crate) struct Evaluate {
     /// Column of a CSV file that holds the label [default: the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `verify-log`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyLog {
+    /// The log: audit.log in the state folder of a node or of the relay
+    #[arg(value_name = "FILE")]
+    pub(crate) log: PathBuf,
+    /// Folder of any party's kit, whose signed manifest the log is checked against [default: the folder above the
+    /// log's, where `train` and `serve` put it]
+    #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
+    pub(crate) kit: Option<PathBuf>,
+    /// The manifest alone; that it is the consortium's is then for you to know
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

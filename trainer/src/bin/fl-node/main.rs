@@ -9,6 +9,7 @@ mod provision;
 mod simulate;
 mod task;
 mod train;
+mod verify_log;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Provision(args) => provision::run(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::VerifyLog(args) => return verify_log::run(args),
         Command::BenchRound(args) => bench_round::run(args),
     };
     match done {
