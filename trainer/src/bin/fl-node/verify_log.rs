@@ -190,6 +190,8 @@ impl Telling<'_> {
     }
 
     fn list(&self, nodes: &BTreeSet<NodeId>) -> Vec<String> {
-        nodes.iter().map(|id| self.0.name_of(*id)).collect()
+        let mut names: Vec<_> = nodes.iter().map(|id| self.0.name_of(*id)).collect();
+        names.sort();
+        names
     }
 }
