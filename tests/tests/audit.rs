@@ -1,6 +1,6 @@
 //! The logs that real programs leave, and `fl-node verify-log` on them.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::Path;
