@@ -107,6 +107,21 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     sync_folder(path)
 }
 
+/// Opens a file that only its owner may read, to be read and written in place. It is made if need be.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn open_private(path: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let opened = options.open(path);
+    let file = opened.map_err(|source| FileError::write(path, source))?;
+    sync_folder(path)?;
+    Ok(file)
+}
+
 /// Writes parameters as little-endian `f32`, for the owner only, replacing the file whole.
 ///
 /// # Errors

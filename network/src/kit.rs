@@ -149,9 +149,7 @@ impl Kit {
     /// # Errors
     /// A [`KitError`] that names the file and says what to do.
     pub fn load(folder: &Path) -> Result<Self, KitError> {
-        let authority_pem = text(folder.join(AUTHORITY))?;
-        let authority = pki::certificate_from_pem(&authority_pem)?;
-        let manifest = load_manifest(folder, &authority)?;
+        let (manifest, authority) = load_manifest(folder)?;
         let key_path = folder.join(KEY);
         let key_pem = Zeroizing::new(text(key_path.clone())?);
         let identity = Identity::from_pem(&key_pem).map_err(|source| KitError::Key {
@@ -241,17 +239,21 @@ impl Kit {
     }
 }
 
-fn load_manifest(folder: &Path, authority: &CertificateDer<'static>) -> Result<Manifest, KitError> {
+/// Reads the manifest of the kit in `folder`, and checks it against the authority's signature. Nothing else of the kit
+/// need be there but the authority's certificate, which is given too.
+///
+/// # Errors
+/// A [`KitError`] that names the file and says what to do.
+pub fn load_manifest(folder: &Path) -> Result<(Manifest, CertificateDer<'static>), KitError> {
+    let authority_pem = text(folder.join(AUTHORITY))?;
+    let authority = pki::certificate_from_pem(&authority_pem)?;
     let path = folder.join(SIGNATURE);
     let mut signature = [0; 64];
     hex::decode_to_slice(text(path.clone())?.trim(), &mut signature)
         .map_err(|_| KitError::SignatureFile(path))?;
     let bytes = read_limited(&folder.join(MANIFEST), MAX_MANIFEST_BYTES)?;
-    Ok(Manifest::verify(
-        bytes,
-        signature,
-        &pki::public_key(authority)?,
-    )?)
+    let manifest = Manifest::verify(bytes, signature, &pki::public_key(&authority)?)?;
+    Ok((manifest, authority))
 }
 
 fn text(path: PathBuf) -> Result<String, KitError> {

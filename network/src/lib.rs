@@ -2,9 +2,11 @@
 //!
 //! [`round`] is the protocol as pure state machines, [`manifest`] what a consortium agreed on, [`identity`] who
 //! speaks, [`wire`] how messages are encoded. [`quic`] and [`tls`] carry them between a [`client`] and the
-//! [`relay`]; [`pki`] issues certificates, [`kit`] holds what a party starts with and [`store`] what it remembers.
+//! [`relay`]; [`pki`] issues certificates, [`kit`] holds what a party starts with and [`store`] what it remembers,
+//! [`audit`] what it can show later.
 //! Nothing in this crate can open a share.
 
+pub mod audit;
 pub mod client;
 pub mod digest;
 pub mod error;

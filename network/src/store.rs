@@ -7,6 +7,7 @@
 //! sent.json       sums that were sent, for the difference rule (nodes)
 //! outbox.bin      a masked sum, with what is needed to go on with it (nodes)
 //! result.bin      the last result, for nodes that did not get it (relay)
+//! audit.log       the transcript, which only grows; see [`crate::audit`]
 //! ```
 //!
 //! Nothing here is secret: a masked sum is uniformly random to whoever lacks the seeds.
@@ -299,6 +300,11 @@ impl Store {
     /// [`StoreError::File`].
     pub fn forget(&self) -> Result<(), StoreError> {
         Ok(files::remove(&self.outbox_path())?)
+    }
+
+    /// Where the log is.
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join("audit.log")
     }
 
     fn model_path(&self, round: u64) -> PathBuf {

@@ -81,6 +81,19 @@ impl Manifest {
         authority
             .verify(Label::Manifest, &bytes, &signature)
             .map_err(ManifestError::Signature)?;
+        Self::parse(bytes, signature)
+    }
+
+    /// Reads a manifest without the authority's signature, for whoever knows from elsewhere that it is the
+    /// consortium's. [`Manifest::signature`] is then none.
+    ///
+    /// # Errors
+    /// As [`Manifest::verify`], but for the signature.
+    pub fn unsigned(bytes: Vec<u8>) -> Result<Self, ManifestError> {
+        Self::parse(bytes, [0; 64])
+    }
+
+    fn parse(bytes: Vec<u8>, signature: [u8; 64]) -> Result<Self, ManifestError> {
         let file: ManifestFile =
             toml::from_slice(&bytes).map_err(|error| ManifestError::Toml(Box::new(error)))?;
         let fixed_point = file.check()?;

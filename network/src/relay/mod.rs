@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
+use crate::audit::{LogError, RelayJournal};
 use crate::digest::{ChunkHashes, Digest};
 use crate::files::to_le_bytes;
 use crate::identity::NodeId;
@@ -45,6 +46,9 @@ pub enum RelayError {
     /// The state folder is unusable.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log cannot be gone on with.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The operating system gives no random bytes.
     #[error("the operating system's random generator failed")]
     Entropy,
@@ -65,6 +69,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<Chain, RelayError> {
     let (chain, model, last) = load(kit, &store)?;
+    let manifest = kit.manifest.clone();
+    let journal = RelayJournal::open(&store.log_path(), manifest, chain, unix_s())?;
     let mut seed = [0; 32];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
         .map_err(|_| RelayError::Entropy)?;
@@ -84,6 +90,7 @@ pub async fn serve(
     });
     let mut driver = Driver {
         machine,
+        journal,
         begun: Instant::now(),
         links: BTreeMap::new(),
         accumulators,
@@ -141,6 +148,7 @@ pub async fn serve(
 
 struct Driver {
     machine: Relay,
+    journal: RelayJournal,
     begun: Instant,
     links: BTreeMap<NodeId, Link>,
     accumulators: watch::Sender<Option<Arc<Accumulator>>>,
@@ -222,7 +230,10 @@ impl Driver {
     /// Lets the machine decide, and does what it says. True when all rounds are done.
     async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
         let mut finished = false;
-        for action in self.machine.handle(self.begun.elapsed(), event) {
+        let heard = self.journal.hears(&event);
+        let actions = self.machine.handle(self.begun.elapsed(), event);
+        self.journal.acts(heard, &actions, &self.machine, unix_s());
+        for action in actions {
             match action {
                 Action::Send(node, frame) => self.send(node, frame),
                 Action::TurnAway(node, refusal) => {
@@ -309,8 +320,13 @@ impl Driver {
         let (store, model) = (self.store.clone(), self.model.clone());
         if let Some(last) = self.machine.last_result().cloned() {
             let (store, body) = (store.clone(), self.result.clone());
-            let kept = tokio::task::spawn_blocking(move || store.keep_result(&last, &body)).await;
-            log("the result", kept);
+            let sync = self.journal.sync();
+            let keep = move || {
+                let synced = sync();
+                store.keep_result(&last, &body)?;
+                Ok(synced?)
+            };
+            log("the result", tokio::task::spawn_blocking(keep).await);
         }
         let former = self.committing.take();
         self.committing = Some(tokio::spawn(async move {

@@ -93,7 +93,7 @@ impl Share {
     ///
     /// # Errors
     /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] if it is longer.
-    pub(super) fn verify(
+    pub(crate) fn verify(
         signed: &Signed<Self>,
         manifest: &Manifest,
         unix_s: u64,

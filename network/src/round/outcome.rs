@@ -165,7 +165,7 @@ impl CheckedCheckpoint {
 
 impl Chain {
     /// The state that an acknowledgement speaks of.
-    pub(super) fn from_ack(ack: &ResultAck) -> Self {
+    pub(crate) fn from_ack(ack: &ResultAck) -> Self {
         Self {
             round: ack.round,
             previous: ack.result,

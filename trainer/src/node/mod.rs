@@ -13,6 +13,7 @@ mod verifying;
 use std::future::Future;
 use std::sync::Arc;
 
+use fl_network::audit::LogError;
 use fl_network::client::LinkError;
 use fl_network::error::WireError;
 use fl_network::kit::{Kit, KitError};
@@ -36,6 +37,9 @@ pub enum NodeError {
     /// The state folder is unusable, or full.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log cannot be written, or gone on with.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The relay cannot be used at all.
     #[error(transparent)]
     Link(LinkError),

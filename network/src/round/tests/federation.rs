@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::site::{Effect, PIECE_BYTES, Site, Work};
+use crate::audit::{RelayJournal, verify};
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::relay::{Completed, Event, LastResult, Relay, Report, Settings};
@@ -119,6 +120,9 @@ pub(super) struct Federation {
     pub(super) settings: Settings,
     pub(super) members: Vec<Member>,
     pub(super) relay: Option<Relay>,
+    relay_journal: Option<RelayJournal>,
+    /// Every party's log: `relay`, and the nodes' by number.
+    pub(super) logs: tempfile::TempDir,
     relay_life: u64,
     pub(super) relay_chain: Chain,
     pub(super) relay_model: Vec<f32>,
@@ -164,14 +168,22 @@ impl Federation {
             waiting_for: None,
         });
         let chain = Chain::start(&manifest);
+        let logs = tempfile::tempdir().unwrap();
+        let mut members: Vec<_> = members.collect();
+        for (node, member) in members.iter_mut().enumerate() {
+            let path = logs.path().join(node.to_string());
+            member.site.keep_log(&path, EPOCH);
+        }
         let mut federation = Self {
-            members: members.collect(),
+            members,
             settings: Settings {
                 rounds,
                 fraction_fit: 1.0,
                 min_nodes: 3,
             },
             relay: None,
+            relay_journal: None,
+            logs,
             relay_life: 0,
             relay_chain: chain,
             relay_model: vec![0.0; manifest.parameters()],
@@ -246,6 +258,23 @@ impl Federation {
             assert_eq!(member.site.disk.chain, self.relay_chain);
             let bits = |model: &[f32]| model.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&member.site.disk.model), bits(&self.relay_model));
+        }
+        self.assert_audited();
+    }
+
+    /// Asserts that every party's log is sound and leads to where the party stands.
+    pub(super) fn assert_audited(&self) {
+        let nodes = self.members.iter().enumerate();
+        let stands = nodes.map(|(node, member)| (node.to_string(), member.site.disk.chain));
+        let relay = ("relay".to_owned(), self.relay_chain);
+        for (name, chain) in stands.chain([relay]) {
+            let log = std::fs::read(self.logs.path().join(&name)).unwrap();
+            let verdict = verify(&self.consortium.manifest, &log[..]).unwrap();
+            if let Some(flaw) = verdict.flaw {
+                panic!("the log of {name}: {flaw}");
+            }
+            assert_eq!(verdict.summary.incomplete, 0, "{name}");
+            assert_eq!(verdict.summary.stands, Some(chain), "{name}");
         }
     }
 
@@ -457,6 +486,10 @@ impl Federation {
             relay.resume(last.clone());
             self.result.clone_from(body);
         }
+        let path = self.logs.path().join("relay");
+        let (manifest, chain) = (self.consortium.manifest.clone(), relay.chain());
+        let journal = RelayJournal::open(&path, manifest, chain, self.unix_s()).unwrap();
+        self.relay_journal = Some(journal);
         self.relay = Some(relay);
     }
 

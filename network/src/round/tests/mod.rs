@@ -1,5 +1,6 @@
 //! Whole rounds under virtual time, and attacks on each side.
 
+mod audit;
 mod chaos;
 mod failures;
 mod federation;

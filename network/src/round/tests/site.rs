@@ -1,11 +1,13 @@
 //! A node's driver as the tests have it: real ring arithmetic, a disk that survives crashes, seeds that travel open.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fl_shaders::cpu::{chacha20, quantize};
 use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Tag};
 
+use crate::audit::{NodeJournal, heard};
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
@@ -74,6 +76,9 @@ pub(super) struct Site {
     /// Inputs that went into masked sums, by context: what the tests check X against.
     pub(super) inputs: BTreeMap<Digest, Vec<u32>>,
     counter: u64,
+    /// The log with its file, if one is kept.
+    journal: Option<(NodeJournal, PathBuf)>,
+    unix_s: u64,
 }
 
 impl Site {
@@ -98,7 +103,16 @@ impl Site {
             checkpoint: None,
             inputs: BTreeMap::new(),
             counter: 0,
+            journal: None,
+            unix_s: 0,
         }
+    }
+
+    /// Keeps a log from now on.
+    pub(super) fn keep_log(&mut self, path: &Path, unix_s: u64) {
+        let (own, chain) = (self.id(), self.disk.chain);
+        let journal = NodeJournal::open(path, &self.manifest, own, chain, unix_s).unwrap();
+        self.journal = Some((journal, path.to_owned()));
     }
 
     pub(super) fn id(&self) -> NodeId {
@@ -110,6 +124,9 @@ impl Site {
         self.node = boot(&self.identity, &self.manifest, &self.disk);
         self.input = None;
         self.disconnected();
+        if let Some((_, path)) = self.journal.take() {
+            self.keep_log(&path, self.unix_s);
+        }
     }
 
     pub(super) fn disconnected(&mut self) {
@@ -155,6 +172,7 @@ impl Site {
 
     /// Work is done.
     pub(super) fn done(&mut self, work: Work, unix_s: u64) -> Vec<Effect> {
+        self.unix_s = unix_s;
         let actions = match work {
             Work::Train { round } => {
                 self.train();
@@ -181,8 +199,15 @@ impl Site {
 
     /// A frame has arrived.
     pub(super) fn frame(&mut self, frame: RelayFrame, unix_s: u64) -> Vec<Effect> {
+        self.unix_s = unix_s;
+        let heard = heard(&frame);
         match self.node.handle(frame, unix_s) {
-            Ok(actions) => self.act(actions),
+            Ok(actions) => {
+                if let Some((journal, _)) = &mut self.journal {
+                    journal.accepts(heard, unix_s).unwrap();
+                }
+                self.act(actions)
+            }
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -228,6 +253,9 @@ impl Site {
     }
 
     fn do_one(&mut self, action: Action) -> Option<Effect> {
+        if let Some((journal, _)) = &mut self.journal {
+            journal.acts(&action, self.unix_s).unwrap();
+        }
         Some(match action {
             Action::Send(frame) => Effect::Send(frame),
             Action::Train { round, .. } => Effect::Work(Work::Train { round }),

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Evaluate(Evaluate),
     /// List the GPUs of this machine, and say which of them `--gpu` takes
     Devices,
+    /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds followed the protocol
+    VerifyLog(VerifyLog),
     /// Time rounds without training: a relay and several nodes in this process, random updates
     BenchRound(BenchRound),
 }
@@ -229,6 +231,24 @@ pub(crate) struct Evaluate {
     /// Evaluate on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub(crate) gpu: Option<GpuChoice>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `verify-log`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyLog {
+    /// The log: audit.log in the state folder of a node or of the relay
+    #[arg(value_name = "FILE")]
+    pub(crate) log: PathBuf,
+    /// Folder of any party's kit, whose signed manifest the log is checked against [default: the folder above the
+    /// log's, where `train` and `serve` put it]
+    #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
+    pub(crate) kit: Option<PathBuf>,
+    /// The manifest alone; that it is the consortium's is then for you to know
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -10,6 +10,7 @@ mod provision;
 mod simulate;
 mod task;
 mod train;
+mod verify_log;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Devices => devices::run(),
+        Command::VerifyLog(args) => return verify_log::run(args),
         Command::BenchRound(args) => bench_round::run(args),
     };
     match done {

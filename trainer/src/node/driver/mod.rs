@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fl_network::audit::{LogError, NodeJournal, heard};
 use fl_network::client::{Link, LinkError};
 use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
@@ -14,6 +15,7 @@ use fl_network::quic::{ConnectionBytes, TransportError};
 use fl_network::round::node::{Action, Node};
 use fl_network::round::{Hindrance, Refusal};
 use fl_network::store::{Outgoing, Store, StoreError};
+use fl_network::wire::{NodeFrame, RelayFrame};
 use fl_sharing::{Engine, EpochKey, RoundKey};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -52,6 +54,7 @@ pub(super) struct Driver<F> {
     own: NodeId,
     kit: Kit,
     machine: Node,
+    journal: NodeJournal,
     store: Arc<Store>,
     engine: Arc<dyn Engine>,
     epoch_key: Arc<EpochKey>,
@@ -100,6 +103,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         check_layout(&kit, participant.trainer.layout())?;
         let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
         let (chain, model) = participant.store.load(&kit)?;
+        let (path, own) = (participant.store.log_path(), kit.id());
+        let journal = NodeJournal::open(&path, &kit.manifest, own, chain, unix_s())?;
         let sent = participant.store.sent()?;
         let outgoing = match participant.store.outgoing(&kit.manifest, &chain) {
             Ok(outgoing) => outgoing,
@@ -121,9 +126,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let layout = participant.trainer.layout().clone();
         let (events, progress) = mpsc::channel(EVENTS);
         let driver = Driver {
-            own: kit.id(),
+            own,
             kit,
             machine,
+            journal,
             store: Arc::new(participant.store),
             engine: participant.engine,
             epoch_key: Arc::new(epoch_key),
@@ -257,10 +263,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                             greeted = true;
                             (self.observe)(NodeEvent::Connected);
                         }
-                        match self.machine.handle(frame, unix_s()) {
-                            Ok(actions) => self.perform(link, actions).await?,
-                            Err(refusal) => self.refuse(link, refusal).await?,
-                        }
+                        self.hear(link, frame).await?
                     }
                 },
             };
@@ -273,6 +276,47 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 return Ok(end);
             }
         }
+    }
+
+    /// Lets the machine decide on a frame, notes it, and does what the machine says.
+    async fn hear(&mut self, link: &mut Link, frame: RelayFrame) -> Result<Option<End>, NodeError> {
+        let (now, heard) = (unix_s(), heard(&frame));
+        match self.machine.handle(frame, now) {
+            Ok(actions) => match self.journal.accepts(heard, now) {
+                Ok(()) => self.perform(link, actions).await,
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.hinder(link, Hindrance::Disk, reason).await
+                }
+            },
+            Err(refusal) => self.refuse(link, refusal).await,
+        }
+    }
+
+    /// What cannot be logged is not done: the node steps back before others rely on it. Gives what is to be done
+    /// instead, or nothing if the action leads out of the attempt anyway.
+    fn unlogged(
+        &mut self,
+        action: &Action,
+        error: LogError,
+    ) -> Result<Option<Vec<Action>>, NodeError> {
+        // Nothing is lost without the new state: the relay has it.
+        if matches!(action, Action::Commit(_)) {
+            return Err(error.into());
+        }
+        let reason = error.to_string();
+        (self.observe)(NodeEvent::Failed { reason });
+        let refusal = Refusal::CannotContribute(Hindrance::Disk);
+        Ok(match action {
+            Action::Send(NodeFrame::Refused { .. }) | Action::TurnedAway(_) => None,
+            // The relay asks again.
+            Action::Upload { .. } => Some(Vec::new()),
+            Action::Keep(_) => {
+                self.outgoing = None;
+                Some(self.machine.not_kept(refusal))
+            }
+            _ => Some(self.machine.abandon(refusal)),
+        })
     }
 
     /// The machine does not accept what the relay sent: both sides show why.
@@ -311,6 +355,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     ) -> Result<Option<End>, NodeError> {
         let mut queue = std::collections::VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
+            if let Err(error) = self.journal.acts(&action, unix_s())
+                && let Some(instead) = self.unlogged(&action, error)?
+            {
+                queue = instead.into();
+                continue;
+            }
             match action {
                 Action::Send(frame) => {
                     // A relay that does not read is as good as none.
@@ -336,7 +386,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     outgoing.pending = pending;
                     // On a full disk the node steps back before anything is announced.
                     let (store, kept) = (self.store.clone(), outgoing.clone());
-                    let keep = move || store.keep(&kept.pending, &kept.body);
+                    let sync = self.journal.sync();
+                    // The log is on disk before the sum: a node that goes on with it can show how it came about.
+                    let keep = move || {
+                        sync()?;
+                        store.keep(&kept.pending, &kept.body)
+                    };
                     if let Err(error) = tokio::task::spawn_blocking(keep).await? {
                         self.outgoing = None;
                         let reason = error.to_string();
@@ -368,7 +423,9 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 }
                 Action::Commit(chain) => {
                     let (store, model) = (self.store.clone(), self.model.clone());
+                    let sync = self.journal.sync();
                     let commit = move || {
+                        sync()?;
                         store.commit(&chain, &model)?;
                         store.forget()
                     };

@@ -62,8 +62,14 @@ impl Federation {
     }
 
     pub(in super::super) fn tell_relay(&mut self, event: Event) {
-        let Some(relay) = &mut self.relay else { return };
-        for action in relay.handle(self.now, event) {
+        let unix_s = self.unix_s();
+        let (Some(relay), Some(journal)) = (&mut self.relay, &mut self.relay_journal) else {
+            return;
+        };
+        let heard = journal.hears(&event);
+        let actions = relay.handle(self.now, event);
+        journal.acts(heard, &actions, relay, unix_s);
+        for action in actions {
             self.relay_acts(action);
         }
     }

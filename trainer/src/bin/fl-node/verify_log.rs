@@ -1,0 +1,197 @@
+//! `fl-node verify-log`.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use fl_network::audit::{Party, Round, Summary, Taken, Verdict, verify};
+use fl_network::files::read_limited;
+use fl_network::identity::NodeId;
+use fl_network::kit::load_manifest;
+use fl_network::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use fl_network::round::Chain;
+use serde_json::{Value, json};
+
+use super::args::VerifyLog;
+
+/// What scripts go by, beside 0 for a log that is sound.
+const NOT_SOUND: u8 = 1;
+const UNREADABLE: u8 = 2;
+
+pub(crate) fn run(args: VerifyLog) -> ExitCode {
+    match check(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(NOT_SOUND),
+        Err(error) => {
+            eprintln!("error: {}", fl_network::logging::explain(error.as_ref()));
+            ExitCode::from(UNREADABLE)
+        }
+    }
+}
+
+/// Whether the log is sound.
+fn check(args: &VerifyLog) -> anyhow::Result<bool> {
+    let manifest = manifest(args)?;
+    let cannot = || format!("cannot read {}", args.log.display());
+    let log = File::open(&args.log).with_context(cannot)?;
+    let verdict = verify(&manifest, BufReader::new(log)).with_context(cannot)?;
+    let telling = Telling(&manifest);
+    match args.json {
+        true => println!("{}", telling.json(&verdict)),
+        false => telling.text(&verdict),
+    }
+    Ok(verdict.flaw.is_none())
+}
+
+fn manifest(args: &VerifyLog) -> anyhow::Result<Manifest> {
+    if let Some(path) = &args.manifest {
+        let bytes = read_limited(path, MAX_MANIFEST_BYTES)?;
+        return Manifest::unsigned(bytes).with_context(|| format!("in {}", path.display()));
+    }
+    let folder = match &args.kit {
+        Some(folder) => folder.clone(),
+        None => {
+            let log = std::path::absolute(&args.log)?;
+            let above = log.parent().and_then(Path::parent);
+            above.unwrap_or(Path::new(".")).to_owned()
+        }
+    };
+    let loaded = load_manifest(&folder);
+    let (manifest, _) = loaded.with_context(|| {
+        let folder = folder.display();
+        format!("no manifest of the log's consortium in {folder}; name it with --kit or --manifest")
+    })?;
+    Ok(manifest)
+}
+
+/// Tells a verdict, with the names of the manifest.
+struct Telling<'a>(&'a Manifest);
+
+impl Telling<'_> {
+    fn text(&self, verdict: &Verdict) {
+        let Verdict { summary, flaw } = verdict;
+        if let Some(party) = summary.party {
+            println!("log of {} of {}", self.name(party), self.0.name());
+        }
+        if let Some(begins) = summary.begins.filter(|begins| begins.round > 0) {
+            println!("it begins after round {}", begins.round);
+        }
+        for round in &summary.rounds {
+            println!("{}", self.round(round));
+            for (by, to, refusal) in &round.refusals {
+                println!("  {} refuses {}: {refusal}", self.name(*by), self.name(*to));
+            }
+        }
+        if summary.incomplete > 0 {
+            println!(
+                "the last {} bytes are the beginning of a record that a crash cut short",
+                summary.incomplete
+            );
+        }
+        let Summary {
+            records,
+            bytes,
+            head,
+            ..
+        } = summary;
+        match flaw {
+            None => println!(
+                "sound: {records} records, {bytes} bytes, up to digest {}",
+                head.to_hex()
+            ),
+            Some(flaw) => println!("NOT SOUND: {flaw}\nthe {records} records before it hold"),
+        }
+    }
+
+    fn round(&self, round: &Round) -> String {
+        let number = round.round;
+        let names = self.0.names_of(&round.participants);
+        let attempts = match round.attempts {
+            1 => "1 attempt".to_owned(),
+            some => format!("{some} attempts"),
+        };
+        match round.taken {
+            Some(Taken::Result(Chain {
+                previous, model, ..
+            })) => format!(
+                "round {number}: {names}; {attempts}; result {previous}, model {model}; acknowledged by {}",
+                self.names(&round.acknowledged)
+            ),
+            Some(Taken::Checkpoint(Chain { model, .. })) => {
+                format!("round {number}: certified model {model} taken")
+            }
+            None if round.participants.is_empty() => {
+                format!("round {number}: {attempts}, no participants yet")
+            }
+            None => format!("round {number}: {names}; {attempts}; no result yet"),
+        }
+    }
+
+    fn json(&self, verdict: &Verdict) -> Value {
+        let Verdict { summary, flaw } = verdict;
+        let flaw = flaw.as_ref().map(|flaw| {
+            json!({
+                "record": flaw.record,
+                "offset": flaw.offset,
+                "reason": flaw.what.to_string(),
+            })
+        });
+        let rounds = summary.rounds.iter().map(|round| self.round_json(round));
+        json!({
+            "sound": flaw.is_none(),
+            "flaw": flaw,
+            "sid": self.0.sid().to_hex(),
+            "party": summary.party.map(|party| self.name(party)),
+            "begins_after_round": summary.begins.map(|chain| chain.round),
+            "records": summary.records,
+            "bytes": summary.bytes,
+            "incomplete_bytes": summary.incomplete,
+            "digest": summary.head.to_hex(),
+            "rounds": rounds.collect::<Vec<_>>(),
+        })
+    }
+
+    fn round_json(&self, round: &Round) -> Value {
+        let (taken, chain) = match round.taken {
+            None => (None, None),
+            Some(Taken::Result(chain)) => (Some("result"), Some(chain)),
+            Some(Taken::Checkpoint(chain)) => (Some("checkpoint"), Some(chain)),
+        };
+        let refusals = round.refusals.iter().map(|(by, to, refusal)| {
+            json!({"by": self.name(*by), "to": self.name(*to), "reason": refusal.to_string()})
+        });
+        json!({
+            "round": round.round,
+            "attempts": round.attempts,
+            "participants": self.list(&round.participants),
+            "taken": taken,
+            "result": chain.map(|chain| chain.previous.to_hex()),
+            "model": chain.map(|chain| chain.model.to_hex()),
+            "acknowledged": self.list(&round.acknowledged),
+            "refusals": refusals.collect::<Vec<_>>(),
+        })
+    }
+
+    fn name(&self, party: Party) -> String {
+        match party {
+            Party::Relay => "the relay".to_owned(),
+            Party::Node(id) => self.0.name_of(id),
+        }
+    }
+
+    fn names(&self, nodes: &BTreeSet<NodeId>) -> String {
+        match nodes.is_empty() {
+            true => "nobody".to_owned(),
+            false => self.0.names_of(nodes),
+        }
+    }
+
+    fn list(&self, nodes: &BTreeSet<NodeId>) -> Vec<String> {
+        let mut names: Vec<_> = nodes.iter().map(|id| self.0.name_of(*id)).collect();
+        names.sort();
+        names
+    }
+}
