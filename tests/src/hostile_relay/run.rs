@@ -6,7 +6,7 @@ use fl_network::identity::NodeId;
 use fl_network::round::Refusal;
 
 use super::{Attack, HostileRelay, Parcel, Record};
-use crate::deployed::{Consortium, Process};
+use crate::deployed::{Consortium, Process, wait_until};
 
 /// Who is lied to.
 pub const VICTIM: &str = "a";
@@ -95,7 +95,7 @@ type Tell = Box<dyn FnMut(&Record, &mut Vec<Parcel>) -> bool + Send>;
 enum Met {
     /// It refuses, for such a reason.
     Refused(fn(&Refusal) -> bool),
-    /// It gives the connection up, with these words.
+    /// It gives the connection up, for a reason that begins with these words.
     GivenUp(&'static str),
 }
 
@@ -115,7 +115,7 @@ impl Lie {
         Self { tell, met }
     }
 
-    /// One over which the victim gives the connection up, saying so with these words.
+    /// One over which the victim gives the connection up, for a reason that begins with these words.
     pub fn given_up(
         words: &'static str,
         tell: impl FnMut(&Record, &mut Vec<Parcel>) -> bool + Send + 'static,
@@ -148,6 +148,7 @@ pub fn lie(consortium: &Consortium, nodes: &str, rounds: u64, lies: Vec<Lie>) {
     let (tell, met): (VecDeque<_>, Vec<_>) =
         lies.into_iter().map(|lie| (lie.tell, lie.met)).unzip();
     let run = Run::start(consortium, nodes, rounds, Liar(tell));
+    let mut given_up = Vec::new();
     for (index, met) in met.into_iter().enumerate() {
         match met {
             Met::Refused(fits) => {
@@ -156,8 +157,11 @@ pub fn lie(consortium: &Consortium, nodes: &str, rounds: u64, lies: Vec<Lie>) {
                 run.node(VICTIM).line(&format!("refused: {refusal}"));
             }
             Met::GivenUp(words) => {
-                let line = run.node(VICTIM).line(words);
-                assert!(line.starts_with("no connection to the relay: "), "{line}");
+                let line = format!("no connection to the relay: {words}");
+                given_up.push(line.clone());
+                let times = given_up.iter().filter(|other| **other == line).count();
+                let said = || run.node(VICTIM).so_far().matches(&line).count();
+                wait_until(&line, || said() >= times);
             }
         }
     }
