@@ -8,11 +8,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fl_network::digest::model_hash;
+use fl_network::identity::Identity;
+use fl_network::manifest::{Manifest, ManifestFile};
 use fl_trainer::Checkpoint;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Process, fl_node, fl_relay};
+use super::{Process, files_under, fl_node, fl_relay};
 
 /// A loopback address that nothing else takes while a relay that will come back to it is away.
 ///
@@ -51,6 +53,24 @@ impl Consortium {
         }
         Process::start("provision", command).ended().succeeded();
         Self { folder }
+    }
+
+    /// Changes the manifest in all kits, and signs it again.
+    pub fn amend(&self, change: impl FnOnce(&mut ManifestFile)) {
+        let text = fs::read_to_string(self.kit("relay").join("manifest.toml")).unwrap();
+        let mut file = toml::from_str(&text).unwrap();
+        change(&mut file);
+        let key = self.kit("authority").join("authority-key.pem");
+        let authority = Identity::from_pem(&fs::read_to_string(key).unwrap()).unwrap();
+        let manifest = Manifest::sign(&file, &authority).unwrap();
+        let signature = hex::encode(manifest.signature());
+        for path in files_under(&self.path().join("consortium")) {
+            match path.file_name().and_then(|name| name.to_str()) {
+                Some("manifest.toml") => fs::write(path, manifest.bytes()).unwrap(),
+                Some("manifest.sig") => fs::write(path, &signature).unwrap(),
+                _ => {}
+            }
+        }
     }
 
     /// The temporary folder.

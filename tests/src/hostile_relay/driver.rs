@@ -1,0 +1,299 @@
+//! The loop: the honest machine decides, the attack has the last word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::files::to_le_bytes;
+use fl_network::identity::NodeId;
+use fl_network::kit::{Kit, unix_s};
+use fl_network::quic::Server;
+use fl_network::round::relay::{Action, Event, Relay, Settings};
+use fl_network::round::{Chain, Refusal, average};
+use fl_network::wire::{BulkKind, NodeFrame, RelayFrame};
+use fl_network::words;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::connection::{self, Input, What};
+use super::{Attack, Command, Flow, Parcel, Record, header, result};
+
+const TICK: Duration = Duration::from_millis(100);
+/// How long nodes have to read the last frames.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+pub(super) struct Driver {
+    kit: Kit,
+    server: Server,
+    rounds: u64,
+    attack: Box<dyn Attack>,
+    refused: Sender<(NodeId, Refusal)>,
+    machine: Relay,
+    begun: Instant,
+    links: BTreeMap<NodeId, (u64, mpsc::UnboundedSender<Parcel>)>,
+    /// Nodes that are cut off whenever they come.
+    absent: BTreeSet<NodeId>,
+    sum: Accumulated,
+    model: Arc<Vec<f32>>,
+    record: Record,
+}
+
+/// The bodies of one attempt.
+#[derive(Default)]
+struct Accumulated {
+    ctx: Option<Digest>,
+    roots: BTreeMap<NodeId, Digest>,
+    sum: Vec<u8>,
+}
+
+impl Driver {
+    /// A relay that listens on loopback.
+    pub(super) fn new(
+        kit: Kit,
+        rounds: u64,
+        attack: Box<dyn Attack>,
+        refused: Sender<(NodeId, Refusal)>,
+    ) -> Self {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::bind(loopback, kit.server_tls().unwrap()).unwrap();
+        let model = Arc::new(kit.initial().unwrap());
+        let record = Record {
+            manifest: kit.manifest.clone(),
+            heard: Vec::new(),
+            bundles: Vec::new(),
+            results: Vec::new(),
+            base: Chain::start(&kit.manifest),
+            base_model: model.clone(),
+        };
+        Self {
+            machine: machine(&kit, rounds, 0),
+            kit,
+            server,
+            rounds,
+            attack,
+            refused,
+            begun: Instant::now(),
+            links: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            sum: Accumulated::default(),
+            model,
+            record,
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.server.local_address().unwrap()
+    }
+
+    /// Runs until all rounds are done, and gives where it stands then; or until nobody is left to command it.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Option<Chain> {
+        let (inputs, mut queue) = mpsc::unbounded_channel();
+        let mut connections = JoinSet::new();
+        let mut serial = 0;
+        let mut tick = tokio::time::interval(TICK);
+        let mut finished = false;
+        while !finished {
+            finished = tokio::select! {
+                command = commands.recv() => {
+                    let Command::Rerun { without } = command?;
+                    self.rerun(without);
+                    false
+                }
+                Some(incoming) = self.server.accept() => {
+                    serial += 1;
+                    let (manifest, inputs) = (self.kit.manifest.clone(), inputs.clone());
+                    connections.spawn(async move {
+                        connection::serve(incoming, &manifest, serial, inputs).await;
+                    });
+                    false
+                }
+                Some(input) = queue.recv() => self.input(input),
+                _ = tick.tick() => self.handle(Event::Tick),
+            };
+        }
+        self.links.clear();
+        let leave = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(FAREWELL, leave).await;
+        self.server.shutdown(0, "all rounds are done").await;
+        Some(self.machine.chain())
+    }
+
+    /// Forgets all rounds: what a relay can always claim to have done.
+    fn rerun(&mut self, without: Vec<NodeId>) {
+        self.absent = without.into_iter().collect();
+        for node in self.links.keys().copied().collect::<Vec<_>>() {
+            self.cut_off(node);
+        }
+        self.machine = machine(&self.kit, self.rounds, self.absent.len());
+        self.begun = Instant::now();
+        self.sum = Accumulated::default();
+        self.model = Arc::new(self.kit.initial().unwrap());
+    }
+
+    /// Takes in what a connection tells. True when all rounds are done.
+    fn input(&mut self, Input { node, serial, what }: Input) -> bool {
+        let current = self.links.get(&node).is_some_and(|link| link.0 == serial);
+        match what {
+            What::Connected(parcels) if self.absent.contains(&node) => {
+                // It may be gone already.
+                let _ = parcels.send(Parcel::Close);
+                false
+            }
+            What::Connected(parcels) => {
+                let former = self.links.insert(node, (serial, parcels));
+                former.is_some() && self.handle(Event::Lost(node))
+            }
+            _ if !current => false,
+            What::Gone => {
+                self.links.remove(&node);
+                self.handle(Event::Lost(node))
+            }
+            What::Body { ctx, body } => {
+                self.sum.ctx == Some(ctx) && {
+                    self.add(node, &body);
+                    self.handle(Event::BodyAdded(node))
+                }
+            }
+            What::Frame(frame) => self.frame(node, frame),
+        }
+    }
+
+    fn frame(&mut self, node: NodeId, frame: NodeFrame) -> bool {
+        self.record.heard.push((node, frame.clone()));
+        if let NodeFrame::Refused { refusal, .. } = frame {
+            // The test may have seen enough.
+            let _ = self.refused.send((node, refusal));
+            self.cut_off(node);
+            return self.handle(Event::Lost(node));
+        }
+        match self.attack.receive(&self.record, node, &frame) {
+            Some(answers) => {
+                for (to, parcel) in answers {
+                    self.post(to, parcel);
+                }
+                false
+            }
+            None => self.handle(Event::Frame(node, frame)),
+        }
+    }
+
+    /// Lets the machine decide, and does what it says, unless the attack says otherwise. True when all rounds are done.
+    fn handle(&mut self, event: Event) -> bool {
+        let mut finished = false;
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for action in self.machine.handle(self.begun.elapsed(), event) {
+                match action {
+                    Action::Send(node, frame) => {
+                        if let RelayFrame::Keys(bundle) = &frame
+                            && self.record.bundles.last() != Some(bundle)
+                        {
+                            self.record.bundles.push(bundle.clone());
+                        }
+                        self.send(node, vec![Parcel::Frame(frame)]);
+                    }
+                    Action::TurnAway(node, refusal) => {
+                        panic!("{} is turned away: {refusal}", self.record.name(node))
+                    }
+                    Action::Accumulate { ctx } => {
+                        self.sum = Accumulated {
+                            ctx: Some(ctx),
+                            roots: BTreeMap::new(),
+                            sum: vec![0; self.kit.manifest.body_bytes()],
+                        };
+                    }
+                    Action::Collect { node, ctx, root } => {
+                        self.sum.roots.insert(node, root);
+                        let collect = RelayFrame::Collect {
+                            ctx,
+                            first_chunk: 0,
+                        };
+                        self.send(node, vec![Parcel::Frame(collect)]);
+                    }
+                    Action::Average { chain, ctx, nodes } => {
+                        events.push(self.average(chain, ctx, nodes));
+                    }
+                    Action::Discard => self.sum = Accumulated::default(),
+                    Action::Commit(_) => {
+                        let last = self.machine.last_result().unwrap();
+                        let body = std::mem::take(&mut self.sum.sum);
+                        let last = (last.outcome.clone(), Bytes::from(body));
+                        self.record.results.push(last);
+                    }
+                    Action::Deliver(node, outcome) => {
+                        let (_, body) = self.record.results.last().unwrap();
+                        self.send(node, result(outcome, body.clone()));
+                    }
+                    Action::Restore(node, checkpoint) => {
+                        let header = header(BulkKind::Model, checkpoint.chain.model);
+                        let body = to_le_bytes(&self.model).into();
+                        let frame = RelayFrame::Checkpoint(checkpoint);
+                        let body = Parcel::Body(header, body, Flow::Whole);
+                        self.send(node, vec![Parcel::Frame(frame), body]);
+                    }
+                    Action::Report(_) => {}
+                    Action::Finish => finished = true,
+                }
+            }
+        }
+        finished
+    }
+
+    /// Adds a masked sum. Nodes are honest: it is the one that they signed.
+    fn add(&mut self, node: NodeId, body: &[u8]) {
+        assert_eq!(ChunkHashes::of(body).root(), self.sum.roots[&node]);
+        let ring = self.kit.manifest.fixed_point().ring();
+        words::add(ring, &mut self.sum.sum, body);
+    }
+
+    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) -> Event {
+        let plan = self.kit.manifest.fixed_point();
+        let root = ChunkHashes::of(&self.sum.sum).root();
+        let averaged = average(&self.sum.sum, &self.model, plan, nodes, chain, ctx, root).unwrap();
+        self.record.base = chain;
+        self.record.base_model = std::mem::replace(&mut self.model, averaged.model.clone());
+        Event::Averaged { averaged, root }
+    }
+
+    /// Sends what the attack makes of these parcels.
+    fn send(&mut self, node: NodeId, mut parcels: Vec<Parcel>) {
+        self.attack.send(&self.record, node, &mut parcels);
+        for parcel in parcels {
+            self.post(node, parcel);
+        }
+    }
+
+    /// Nothing that a node still says on this connection is heard.
+    fn cut_off(&mut self, node: NodeId) {
+        if let Some((_, link)) = self.links.remove(&node) {
+            // It may be gone already.
+            let _ = link.send(Parcel::Close);
+        }
+    }
+
+    fn post(&self, node: NodeId, parcel: Parcel) {
+        if let Some((_, link)) = self.links.get(&node) {
+            // A connection that is gone says so itself.
+            let _ = link.send(parcel);
+        }
+    }
+}
+
+/// The honest machine, at its beginning. It waits for everyone but those `absent`.
+fn machine(kit: &Kit, rounds: u64, absent: usize) -> Relay {
+    let settings = Settings {
+        rounds,
+        fraction_fit: 1.0,
+        min_nodes: kit.manifest.roster().len() - absent,
+    };
+    let manifest = kit.manifest.clone();
+    let chain = Chain::start(&manifest);
+    Relay::new(manifest, settings, chain, unix_s(), [7; 32])
+}
