@@ -14,9 +14,11 @@ use fl_shaders::{FixedPoint, HEADER_WORDS};
 use crate::digest::Digest;
 use crate::error::ManifestError;
 use crate::identity::{Identity, Label, NodeId, PublicKey};
+use crate::round::committee::Committee;
 
 pub use file::{
-    ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable, TimeoutTable,
+    CommitteeTable, ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable,
+    Scheme, TimeoutTable,
 };
 
 /// Longest manifest that is read, in bytes.
@@ -31,6 +33,7 @@ pub struct Manifest {
     file: ManifestFile,
     fixed_point: FixedPoint,
     roster: BTreeMap<NodeId, Member>,
+    committee: Option<Committee>,
     initial_model: Digest,
 }
 
@@ -83,6 +86,7 @@ impl Manifest {
             toml::from_slice(&bytes).map_err(|error| ManifestError::Toml(Box::new(error)))?;
         let fixed_point = file.check()?;
         let roster = file.roster()?;
+        let committee = file.committee(&roster)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
         let sid = Digest::sha256(&[&bytes]);
         Ok(Self {
@@ -92,6 +96,7 @@ impl Manifest {
             file,
             fixed_point,
             roster,
+            committee,
             initial_model,
         })
     }
@@ -175,6 +180,11 @@ impl Manifest {
     /// What is learned and how: read by nodes only.
     pub fn task(&self) -> &toml::Table {
         &self.file.task
+    }
+
+    /// Who holds the seeds; nobody in particular in the peer scheme.
+    pub fn committee(&self) -> Option<&Committee> {
+        self.committee.as_ref()
     }
 
     /// The nodes, by id.

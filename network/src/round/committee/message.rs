@@ -1,0 +1,93 @@
+//! The signed messages of the committee scheme.
+
+use serde::{Deserialize, Serialize};
+
+use super::classes::ClassSet;
+use crate::digest::Digest;
+use crate::identity::{Label, NodeId};
+use crate::round::message::Message;
+use crate::round::refusal::{Fault, Kind};
+
+/// A residue of the tag, one for each of its copies; see section 7 of the protocol.
+pub type Residue = [u64; 2];
+
+/// A contributor's word for what it has uploaded. Small, for the result lists that of every contributor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contribution {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who contributes.
+    pub node: NodeId,
+    /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the masked update.
+    pub root: Digest,
+    /// What is left of the tag without its shares.
+    pub tag: Residue,
+    /// [`Envelope::digest`](super::envelope::Envelope::digest).
+    pub envelope: Digest,
+}
+
+/// A holder's word on a contribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who has looked at it.
+    pub holder: NodeId,
+    /// Which contribution.
+    pub entry: Entry,
+    /// What is wrong with it, if anything is.
+    pub fault: Option<Fault>,
+}
+
+/// A contribution in a list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Entry {
+    /// Who contributes.
+    pub node: NodeId,
+    /// SHA-256 of the encoded [`Contribution`], without its signature.
+    pub contribution: Digest,
+}
+
+/// A holder's vote: it will take part in the sum of these contributors, and of no others in this attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who votes.
+    pub holder: NodeId,
+    /// [`Contributors::digest`](super::contributors::Contributors::digest).
+    pub contributors: Digest,
+}
+
+/// A holder has summed up the masks of some classes, over the contributors that were voted for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reveal {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who reveals.
+    pub holder: NodeId,
+    /// [`Contributors::digest`](super::contributors::Contributors::digest).
+    pub contributors: Digest,
+    /// Of which classes.
+    pub classes: ClassSet,
+    /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
+    pub root: Digest,
+    /// Sum of the tag's shares of these classes.
+    pub tag: Residue,
+}
+
+macro_rules! message {
+    ($type:ident, $signer:ident) => {
+        impl Message for $type {
+            const LABEL: Label = Label::$type;
+            const KIND: Kind = Kind::$type;
+            fn signer(&self) -> NodeId {
+                self.$signer
+            }
+        }
+    };
+}
+message!(Contribution, node);
+message!(Receipt, holder);
+message!(Vote, holder);
+message!(Reveal, holder);
