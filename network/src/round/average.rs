@@ -47,16 +47,8 @@ impl CheckedOutcome {
                 found,
             });
         }
-        let ctx = self.participants.ctx();
-        let averaged = average(
-            body,
-            base,
-            plan,
-            self.participants.len(),
-            self.chain,
-            ctx,
-            found,
-        )?;
+        let nodes = self.nodes.len();
+        let averaged = average(body, base, plan, nodes, self.chain, self.ctx, found)?;
         let computed = averaged.chain.model;
         if computed != self.announced {
             return Err(Refusal::Averaged {

@@ -61,6 +61,6 @@ mod tests;
 pub use average::{Averaged, average};
 pub use chain::Chain;
 pub use difference::SentSums;
-pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome};
+pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome, Parts};
 pub use participants::Participants;
 pub use refusal::{Fault, Hindrance, Kind, Refusal};

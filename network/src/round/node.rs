@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::average::Averaged;
 use super::chain::Chain;
+use super::committee::{CheckedSlip, Contributor, Holder, Holders, Prepared, RevealOrder};
 use super::difference::SentSums;
 use super::message::{Keys, ResultAck, Share, Signed, Sum};
 use super::outcome::{CheckedCheckpoint, CheckedOutcome};
@@ -43,11 +44,38 @@ pub enum Action {
     },
     /// Open the shares, compute the masked sum, and call [`Node::summed`].
     Sum(CompleteShares),
-    /// Write the masked sum to the outbox, with what is needed to go on after a restart.
+    /// Draw a round key as a holder, and call [`Node::convened`]. The former one is worth nothing any more.
+    Convene {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// Draw a seed for each class, seal to each holder those of its classes, mask the update with all of them, and
+    /// call [`Node::contributed`].
+    Contribute(Holders),
+    /// Open the box with the round key, compare the seeds with what they are committed to as, and call
+    /// [`Node::opened`].
+    Open(CheckedSlip),
+    /// Sum up the masks, and call [`Node::revealed`].
+    Reveal(RevealOrder),
+    /// Upload the sum of masks that has this root.
+    UploadReveal {
+        /// Root.
+        root: Digest,
+        /// First chunk to send.
+        first_chunk: u32,
+    },
+    /// The relay has the whole contribution: this node is not needed any more in this round.
+    Received {
+        /// Context.
+        ctx: Digest,
+    },
+    /// Write the masked vector to the outbox, with what is needed to go on after a restart.
     Keep(Pending),
     /// Make the record of sent sums durable before anything is sent.
     Record(SentSums),
-    /// Upload the masked sum of this context.
+    /// Upload the masked vector of this context.
     Upload {
         /// Context.
         ctx: Digest,
@@ -95,50 +123,99 @@ impl CompleteShares {
     }
 }
 
+/// A masked vector that was computed and not yet accounted for by a result.
+#[derive(Clone, Debug)]
+pub enum Pending {
+    /// A masked sum of the peer scheme.
+    Sum(PendingSum),
+    /// A contribution of the committee scheme.
+    Contribution(Prepared),
+}
+
 /// A masked sum that was computed and not yet accounted for by a result.
 #[derive(Clone, Debug)]
-pub struct Pending {
+pub struct PendingSum {
     /// Who takes part.
     pub participants: Participants,
     /// The signed root of the sum.
     pub sum: Signed<Sum>,
 }
 
-/// The node's state machine.
-pub struct Node {
-    manifest: Arc<Manifest>,
-    identity: Identity,
-    chain: Chain,
-    sent: SentSums,
-    /// Last attempt of the next round for which keys were signed.
-    joined: u32,
-    phase: Phase,
+impl Pending {
+    /// Context of the attempt.
+    pub fn ctx(&self) -> Digest {
+        match self {
+            Self::Sum(pending) => pending.participants.ctx(),
+            Self::Contribution(prepared) => prepared.holders.ctx(),
+        }
+    }
+
+    /// Round, from 1.
+    pub fn round(&self) -> u64 {
+        match self {
+            Self::Sum(pending) => pending.participants.round(),
+            Self::Contribution(prepared) => prepared.holders.round(),
+        }
+    }
+
+    /// Attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        match self {
+            Self::Sum(pending) => pending.participants.attempt(),
+            Self::Contribution(prepared) => prepared.holders.attempt(),
+        }
+    }
+
+    /// What announces it to the relay.
+    pub(super) fn frame(&self) -> NodeFrame {
+        match self {
+            Self::Sum(pending) => NodeFrame::Sum(pending.sum.clone()),
+            Self::Contribution(prepared) => {
+                NodeFrame::Contribution(prepared.contribution.clone(), prepared.envelope.clone())
+            }
+        }
+    }
 }
 
-enum Phase {
+/// The node's state machine.
+pub struct Node {
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) identity: Identity,
+    pub(super) chain: Chain,
+    pub(super) sent: SentSums,
+    /// Last attempt of the next round for which keys or a contribution were signed.
+    pub(super) joined: u32,
+    /// Last attempt of the next round for which keys were signed as a holder.
+    pub(super) convened: u32,
+    pub(super) holder: Holder,
+    pub(super) phase: Phase,
+}
+
+pub(super) enum Phase {
     Idle,
     Training(Training),
     Offered(Offered),
     Sealing(Participants),
     Opening(Opening),
     Summing(Participants),
+    Contributing(Contributor),
     Holding(Pending),
     /// The context of the result, with the sum that is held until it is accepted.
     Averaging(Digest, Option<Pending>),
     Adopting(CheckedCheckpoint),
 }
 
-struct Training {
+pub(super) struct Training {
     round: u64,
     attempt: u32,
 }
 
-struct Offered {
+pub(super) struct Offered {
     keys: Signed<Keys>,
     attempt: u32,
 }
 
-struct Opening {
+pub(super) struct Opening {
     participants: Participants,
     sealed: BTreeMap<NodeId, Vec<u8>>,
 }
@@ -154,7 +231,7 @@ impl Node {
         pending: Option<Pending>,
     ) -> Self {
         let phase = pending
-            .filter(|pending| pending.participants.round() == chain.next_round())
+            .filter(|pending| pending.round() == chain.next_round())
             .map_or(Phase::Idle, Phase::Holding);
         Self {
             manifest,
@@ -162,6 +239,8 @@ impl Node {
             chain,
             sent,
             joined: 0,
+            convened: 0,
+            holder: Holder::Idle,
             phase,
         }
     }
@@ -173,7 +252,16 @@ impl Node {
 
     /// Whether the machine waits for [`Node::trained`].
     pub fn is_training(&self) -> bool {
-        matches!(self.phase, Phase::Training(_))
+        match &self.phase {
+            Phase::Training(_) => true,
+            Phase::Contributing(contributor) => contributor.is_training(),
+            _ => false,
+        }
+    }
+
+    /// Whether the machine has been given a result or a model, and waits for its bytes.
+    pub(super) fn is_catching_up(&self) -> bool {
+        matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_))
     }
 
     /// Whether the machine waits for [`Node::summed`] in this context.
@@ -195,11 +283,12 @@ impl Node {
             round: self.chain.round,
             previous: self.chain.previous,
             model: self.chain.model,
-            pending: pending.map(|pending| pending.participants.ctx()),
+            pending: pending.map(Pending::ctx),
+            holding: self.holder.ctx(),
         };
         let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
         if let Some(pending) = pending {
-            actions.push(Action::Send(NodeFrame::Sum(pending.sum.clone())));
+            actions.push(Action::Send(pending.frame()));
         }
         if self.chain.round > 0 {
             actions.push(self.ack()?);
@@ -210,6 +299,8 @@ impl Node {
     /// The connection is lost. A round key is worth nothing without it, a masked sum stays.
     pub fn disconnected(&mut self) {
         self.joined = 0;
+        self.convened = 0;
+        self.holder.disconnected();
         self.step_back();
     }
 
@@ -234,6 +325,9 @@ impl Node {
                 model,
                 deadline_ms,
             } => self.open(round, attempt, previous, model, deadline_ms),
+            RelayFrame::Keys(bundle) if self.manifest.committee().is_some() => {
+                self.holder_keys(bundle, unix_s)
+            }
             RelayFrame::Keys(bundle) => self.keys(bundle, unix_s),
             RelayFrame::Shares(shares) => self.shares(shares, unix_s),
             RelayFrame::Collect { ctx, first_chunk } => self.collect(ctx, first_chunk),
@@ -242,6 +336,24 @@ impl Node {
             RelayFrame::Waiting { missing, for_s } => Ok(vec![Action::Waiting { missing, for_s }]),
             RelayFrame::Refused(refusal) => Ok(vec![Action::TurnedAway(refusal)]),
             RelayFrame::Finished { rounds } => Ok(vec![Action::Finish { rounds }]),
+            RelayFrame::Convene {
+                round,
+                attempt,
+                previous,
+                model,
+            } => self.convene(round, attempt, previous, model),
+            RelayFrame::Slip(slip) => self.slip(slip, unix_s),
+            RelayFrame::Received { ctx } => Ok(vec![Action::Received { ctx }]),
+            RelayFrame::Ballot { ctx, entries } => self.ballot(ctx, entries),
+            RelayFrame::Reveal {
+                ctx,
+                entries,
+                votes,
+                classes,
+            } => self.certified(ctx, entries, &votes, classes, unix_s),
+            RelayFrame::CollectReveal { root, first_chunk } => {
+                self.collect_reveal(root, first_chunk)
+            }
         }
     }
 
@@ -253,7 +365,7 @@ impl Node {
         model: Digest,
         deadline_ms: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        if matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_)) {
+        if self.is_catching_up() {
             return Err(Refusal::Unexpected { what: Kind::Open });
         }
         if round != self.chain.next_round() || attempt <= self.joined {
@@ -266,7 +378,10 @@ impl Node {
             });
         }
         self.chain.check_base(round, previous, model)?;
-        self.phase = Phase::Training(Training { round, attempt });
+        self.phase = match self.manifest.committee() {
+            None => Phase::Training(Training { round, attempt }),
+            Some(_) => Phase::Contributing(Contributor::new(round, attempt)),
+        };
         Ok(vec![Action::Train {
             round,
             attempt,
@@ -291,6 +406,22 @@ impl Node {
             return Ok(Vec::new());
         }
         let attempt = training.attempt;
+        let keys = self.offer(attempt, round_key, unix_s)?;
+        self.joined = attempt;
+        self.phase = Phase::Offered(Offered {
+            keys: keys.clone(),
+            attempt,
+        });
+        Ok(vec![Action::Send(NodeFrame::Keys(keys))])
+    }
+
+    /// Keys for an attempt of the next round, good for all timeouts that lie ahead at `unix_s`.
+    pub(super) fn offer(
+        &self,
+        attempt: u32,
+        round_key: [u8; 32],
+        unix_s: u64,
+    ) -> Result<Signed<Keys>, WireError> {
         let timeouts = self.manifest.timeouts();
         let lifetime_s = timeouts
             .training_s
@@ -300,20 +431,14 @@ impl Node {
         let keys = Keys {
             sid: self.manifest.sid(),
             node: self.identity.node_id(),
-            round,
+            round: self.chain.next_round(),
             attempt,
             previous: self.chain.previous,
             model: self.chain.model,
             round_key,
             expires_unix_s: unix_s.saturating_add(lifetime_s),
         };
-        let keys = Signed::new(&keys, &self.identity)?;
-        self.joined = attempt;
-        self.phase = Phase::Offered(Offered {
-            keys: keys.clone(),
-            attempt,
-        });
-        Ok(vec![Action::Send(NodeFrame::Keys(keys))])
+        Signed::new(&keys, &self.identity)
     }
 
     fn keys(&mut self, bundle: Vec<Signed<Keys>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
@@ -433,15 +558,10 @@ impl Node {
             root,
         };
         let sum = Signed::new(&sum, &self.identity)?;
-        let pending = Pending {
-            participants,
-            sum: sum.clone(),
-        };
+        let pending = Pending::Sum(PendingSum { participants, sum });
+        let announce = Action::Send(pending.frame());
         self.phase = Phase::Holding(pending.clone());
-        Ok(vec![
-            Action::Keep(pending),
-            Action::Send(NodeFrame::Sum(sum)),
-        ])
+        Ok(vec![Action::Keep(pending), announce])
     }
 
     fn collect(&mut self, ctx: Digest, first_chunk: u32) -> Result<Vec<Action>, Refusal> {
@@ -450,19 +570,23 @@ impl Node {
                 what: Kind::Collect,
             });
         };
-        if pending.participants.ctx() != ctx {
+        if pending.ctx() != ctx {
             let signer = self.identity.node_id();
             return Err(Refusal::Stale {
                 what: Kind::Collect,
                 signer,
             });
         }
+        let upload = Action::Upload { ctx, first_chunk };
+        // A contribution opens only in a sum that holders vote for, and the record is theirs to make.
+        let Pending::Sum(pending) = pending else {
+            return Ok(vec![upload]);
+        };
         let participants = pending.participants.set();
         // Checked again: the outbox may be older than a sum on the same model.
         self.sent.check(self.chain.model, &participants)?;
         self.sent.record(self.chain.model, participants);
-        let record = Action::Record(self.sent.clone());
-        Ok(vec![record, Action::Upload { ctx, first_chunk }])
+        Ok(vec![Action::Record(self.sent.clone()), upload])
     }
 
     fn outcome(
@@ -470,7 +594,7 @@ impl Node {
         outcome: super::outcome::Outcome,
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        if matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_)) {
+        if self.is_catching_up() {
             return Err(Refusal::Unexpected {
                 what: Kind::Outcome,
             });
@@ -479,12 +603,13 @@ impl Node {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
+        let own = own.map(|own| (self.identity.node_id(), own));
         let outcome = CheckedOutcome::verify(outcome, own, &self.manifest, &self.chain, unix_s)?;
         let pending = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
-        self.phase = Phase::Averaging(outcome.participants().ctx(), pending);
+        self.phase = Phase::Averaging(outcome.ctx(), pending);
         Ok(vec![Action::Average(outcome)])
     }
 
@@ -504,8 +629,7 @@ impl Node {
         checkpoint: super::outcome::Checkpoint,
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        let busy = matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_));
-        if busy || checkpoint.chain.round <= self.chain.round {
+        if self.is_catching_up() || checkpoint.chain.round <= self.chain.round {
             return Err(Refusal::Unexpected {
                 what: Kind::Checkpoint,
             });
@@ -532,6 +656,8 @@ impl Node {
         }
         self.chain = chain;
         self.joined = 0;
+        self.convened = 0;
+        self.holder = Holder::Idle;
         self.phase = Phase::Idle;
         Ok(vec![Action::Commit(chain), self.ack()?])
     }
@@ -563,9 +689,8 @@ impl Node {
     pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {
         let (round, attempt) = match &self.phase {
             Phase::Training(training) => (training.round, training.attempt),
-            Phase::Holding(pending) => {
-                (pending.participants.round(), pending.participants.attempt())
-            }
+            Phase::Contributing(contributor) => (contributor.round, contributor.attempt),
+            Phase::Holding(pending) => (pending.round(), pending.attempt()),
             _ => (self.chain.next_round(), self.joined),
         };
         self.step_back();

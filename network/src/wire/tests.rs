@@ -67,6 +67,7 @@ fn hello() -> Hello {
         previous,
         model,
         pending: Some(digest(5)),
+        holding: Some(digest(6)),
     }
 }
 
@@ -125,6 +126,8 @@ fn frames_and_headers_have_their_fixed_bytes() {
         (4, 32),
         (1, 1),
         (5, 32),
+        (1, 1),
+        (6, 32),
     ];
     assert_eq!(
         encode(&NodeFrame::Hello(hello())).unwrap(),
@@ -218,7 +221,7 @@ fn a_message_beyond_the_limit_is_neither_encoded_nor_decoded() {
 
 #[test]
 fn unknown_tags_fail() {
-    for tag in [6u32, 255, u32::MAX] {
+    for tag in [10u32, 255, u32::MAX] {
         let frame = [&tag.to_le_bytes()[..], &[0; 200]].concat();
         assert!(decode::<NodeFrame>(&frame).is_err());
     }

@@ -1,7 +1,7 @@
 //! A holder's one decision in an attempt.
 //!
-//! A [`Ballot`] exists once for each context in which the holder's round key does, and is spent by value: on a vote,
-//! or on a certificate of others. What is left of it, [`Voted`], is what a reveal demands.
+//! A [`Ballot`] is made with the [`Stance`] of a new attempt, once for each round key, and is spent by value: when the
+//! holder votes, or follows the votes of others. What is left of it, [`Voted`], is what a reveal demands.
 
 use std::collections::BTreeMap;
 
@@ -16,47 +16,52 @@ use crate::round::refusal::Refusal;
 /// A holder's unspent vote in one attempt.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
-pub struct Ballot(());
+pub(super) struct Ballot(());
+
+/// What a holder has decided in one attempt.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
+pub(super) enum Stance {
+    /// Nothing yet.
+    Open(Ballot),
+    /// This, for good.
+    Decided(Voted),
+}
 
 /// A ballot that was spent on these contributors.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
-pub struct Voted(Contributors);
+pub(super) struct Voted(Contributors);
 
 /// Contributors that this holder may sum up: enough of them, each accepted, and with no other sum on the model.
 #[derive(Debug)]
-pub struct Endorsed(Contributors);
+pub(super) struct Endorsed(Contributors);
 
 impl Ballot {
-    /// The ballot of a new attempt. There must be one for a context, as there is one round key.
-    pub fn new() -> Self {
-        Self(())
-    }
-
-    /// Spends it on a vote for these contributors.
-    pub fn vote(self, endorsed: Endorsed) -> Voted {
+    /// Spends it on these contributors.
+    pub(super) fn vote(self, endorsed: Endorsed) -> Voted {
         Voted(endorsed.0)
     }
+}
 
-    /// Spends it on what others have decided.
-    ///
-    /// # Errors
-    /// [`Refusal::Voted`] if they have decided on others; the ballot comes back with it.
-    pub fn follow(
-        self,
-        certificate: &Certificate,
-        endorsed: Endorsed,
-    ) -> Result<Voted, (Self, Refusal)> {
-        match certificate.contributors() == endorsed.0.digest() {
-            true => Ok(Voted(endorsed.0)),
-            false => Err((self, Refusal::Voted)),
+impl Stance {
+    /// Undecided.
+    pub(super) fn new() -> Self {
+        Self::Open(Ballot(()))
+    }
+
+    /// For whom it was decided, if it was.
+    pub(super) fn voted(&self) -> Option<&Voted> {
+        match self {
+            Self::Open(_) => None,
+            Self::Decided(voted) => Some(voted),
         }
     }
 }
 
 impl Voted {
     /// For whom.
-    pub fn contributors(&self) -> &Contributors {
+    pub(super) fn contributors(&self) -> &Contributors {
         &self.0
     }
 
@@ -64,7 +69,7 @@ impl Voted {
     ///
     /// # Errors
     /// [`Refusal::Voted`] if not.
-    pub fn check(&self, certificate: &Certificate) -> Result<(), Refusal> {
+    pub(super) fn check(&self, certificate: &Certificate) -> Result<(), Refusal> {
         match certificate.contributors() == self.0.digest() {
             true => Ok(()),
             false => Err(Refusal::Voted),
@@ -78,7 +83,7 @@ impl Endorsed {
     ///
     /// # Errors
     /// What [`Contributors::check_minima`] refuses; [`Refusal::NotAccepted`], [`Refusal::Difference`].
-    pub fn check(
+    pub(super) fn check(
         contributors: Contributors,
         accepted: &BTreeMap<NodeId, Digest>,
         sent: &SentSums,

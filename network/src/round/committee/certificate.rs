@@ -15,7 +15,7 @@ use crate::round::refusal::{Kind, Refusal};
 
 /// Votes that were counted for the same contributors of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tally {
+pub(super) struct Tally {
     ctx: Digest,
     contributors: Digest,
     voters: BTreeSet<NodeId>,
@@ -23,13 +23,13 @@ pub struct Tally {
 
 /// Proof that the holders of an attempt have decided on these contributors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
+pub(super) struct Certificate {
     contributors: Digest,
 }
 
 impl Tally {
     /// No votes yet for the contributors of this digest.
-    pub fn new(ctx: Digest, contributors: Digest) -> Self {
+    pub(super) fn new(ctx: Digest, contributors: Digest) -> Self {
         let voters = BTreeSet::new();
         Self {
             ctx,
@@ -43,7 +43,7 @@ impl Tally {
     /// # Errors
     /// [`Refusal::Stale`] for another context, [`Refusal::Stranger`] for a voter that is not a holder of it,
     /// [`Refusal::OtherContributors`], [`Refusal::Duplicate`].
-    pub fn count(
+    pub(super) fn count(
         &mut self,
         vote: &Vote,
         is_holder: impl Fn(NodeId) -> bool,
@@ -65,7 +65,7 @@ impl Tally {
     }
 
     /// Who has voted.
-    pub fn voters(&self) -> &BTreeSet<NodeId> {
+    pub(super) fn voters(&self) -> &BTreeSet<NodeId> {
         &self.voters
     }
 
@@ -73,7 +73,7 @@ impl Tally {
     ///
     /// # Errors
     /// [`Refusal::Votes`] if they are fewer than the committee's quorum.
-    pub fn certify(&self, committee: &Committee) -> Result<Certificate, Refusal> {
+    pub(super) fn certify(&self, committee: &Committee) -> Result<Certificate, Refusal> {
         self.certify_with(committee.quorum())
     }
 
@@ -93,7 +93,7 @@ impl Certificate {
     ///
     /// # Errors
     /// What [`Signed::verify`], [`Tally::count`] and [`Tally::certify`] refuse.
-    pub fn verify(
+    pub(super) fn verify(
         votes: &[Signed<Vote>],
         contributors: &Contributors,
         holders: &Holders,
@@ -109,7 +109,7 @@ impl Certificate {
     }
 
     /// Digest of the contributors that were decided on.
-    pub fn contributors(&self) -> Digest {
+    pub(super) fn contributors(&self) -> Digest {
         self.contributors
     }
 }

@@ -11,7 +11,7 @@ const SILENT: Duration = Duration::from_secs(2);
 /// After such a pause those who were late or refused are asked again: nothing goes on without them.
 const FORGIVE_AFTER: Duration = Duration::from_secs(10);
 
-pub(super) struct Gathering {
+pub(in crate::round) struct Gathering {
     waiting: Waiting,
     /// Whether all nodes of the manifest should get a chance to connect.
     grace: bool,

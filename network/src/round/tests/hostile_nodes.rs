@@ -56,6 +56,7 @@ impl Target {
             previous,
             model,
             pending: None,
+            holding: None,
         }
     }
 

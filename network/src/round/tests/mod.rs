@@ -2,10 +2,10 @@
 
 mod chaos;
 mod failures;
-mod federation;
+pub(in crate::round) mod federation;
 mod hostile_nodes;
 mod hostile_relay;
 mod hostile_results;
 mod rounds;
-mod site;
+pub(in crate::round) mod site;
 mod victim;
