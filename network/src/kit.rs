@@ -6,6 +6,7 @@
 //! authority.pem   the authority's certificate
 //! cert.pem        this party's certificate
 //! key.pem         this party's private key, mode 0600
+//! epoch.key       the secret that the nodes share, in hexadecimal, mode 0600; not in the relay's kit
 //! initial.f32     the initial model: little-endian f32 in the order of the layout
 //! ```
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::CertificateDer;
+use zeroize::Zeroizing;
 
 use crate::digest::{Digest, model_hash};
 use crate::error::{IdentityError, ManifestError};
@@ -22,7 +24,7 @@ use crate::files::{
     FileError, read_limited, read_parameters, write_parameters, write_private, write_public,
 };
 use crate::identity::{Identity, NodeId};
-use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, epoch_key_check};
 use crate::pki::{self, PkiError};
 use crate::tls::{self, Credentials, TlsError};
 
@@ -31,6 +33,7 @@ const SIGNATURE: &str = "manifest.sig";
 const AUTHORITY: &str = "authority.pem";
 const CERTIFICATE: &str = "cert.pem";
 const KEY: &str = "key.pem";
+const EPOCH_KEY: &str = "epoch.key";
 const INITIAL: &str = "initial.f32";
 const MAX_PEM_BYTES: usize = 64 << 10;
 
@@ -74,6 +77,9 @@ pub enum KitError {
         /// Name.
         name: String,
     },
+    /// The epoch key is not the manifest's.
+    #[error("{0} is not the epoch key of this kit's manifest; get a fresh kit")]
+    EpochKey(PathBuf),
     /// The initial model is not the manifest's.
     #[error("{path} hashes to {found}, but the manifest says {expected}; get a fresh kit")]
     InitialModel {
@@ -109,6 +115,8 @@ pub struct KitFiles<'a> {
     pub certificate_pem: &'a str,
     /// This party's private key in PEM.
     pub key_pem: &'a str,
+    /// The nodes' epoch key; `None` for the relay.
+    pub epoch_key: Option<&'a [u8; 32]>,
     /// The initial model, in the order of the layout.
     pub initial: &'a [f32],
 }
@@ -126,6 +134,10 @@ impl KitFiles<'_> {
         write_public(&folder.join(AUTHORITY), self.authority_pem.as_bytes())?;
         write_public(&folder.join(CERTIFICATE), self.certificate_pem.as_bytes())?;
         write_parameters(&folder.join(INITIAL), self.initial)?;
+        if let Some(key) = self.epoch_key {
+            let text = Zeroizing::new(hex::encode(key));
+            write_private(&folder.join(EPOCH_KEY), text.as_bytes())?;
+        }
         write_private(&folder.join(KEY), self.key_pem.as_bytes())
     }
 }
@@ -141,7 +153,7 @@ impl Kit {
         let authority = pki::certificate_from_pem(&authority_pem)?;
         let manifest = load_manifest(folder, &authority)?;
         let key_path = folder.join(KEY);
-        let key_pem = zeroize::Zeroizing::new(text(key_path.clone())?);
+        let key_pem = Zeroizing::new(text(key_path.clone())?);
         let identity = Identity::from_pem(&key_pem).map_err(|source| KitError::Key {
             path: key_path,
             source,
@@ -173,6 +185,21 @@ impl Kit {
             });
         }
         Ok(initial)
+    }
+
+    /// Reads the epoch key of a node's kit.
+    ///
+    /// # Errors
+    /// [`KitError::File`], [`KitError::EpochKey`] if it is not the one that the manifest speaks of.
+    pub fn epoch_key(&self) -> Result<Zeroizing<[u8; 32]>, KitError> {
+        let path = self.folder.join(EPOCH_KEY);
+        let text = Zeroizing::new(read_limited(&path, MAX_PEM_BYTES)?);
+        let mut key = Zeroizing::new([0; 32]);
+        let decoded = hex::decode_to_slice(text.trim_ascii(), &mut *key);
+        match decoded.is_ok() && epoch_key_check(&key) == self.manifest.epoch_key() {
+            true => Ok(key),
+            false => Err(KitError::EpochKey(path)),
+        }
     }
 
     /// The identity of a node's kit.

@@ -6,7 +6,9 @@ use fl_shaders::{FixedPoint, Parameters, Ring};
 
 use crate::digest::model_hash;
 use crate::identity::Identity;
-use crate::manifest::{Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable};
+use crate::manifest::{
+    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, epoch_key_check,
+};
 
 /// Number of parameters of the test model.
 pub(crate) const PARAMETERS: usize = 6;
@@ -69,6 +71,7 @@ pub(crate) fn manifest_file(identities: &[Identity]) -> ManifestFile {
     ManifestFile::new(
         "test".to_owned(),
         "localhost:4433".to_owned(),
+        epoch_key_check(&[0; 32]),
         &plan.unwrap(),
         toml::Table::new(),
         model,

@@ -9,9 +9,11 @@ mod mask;
 mod quantize;
 mod split;
 mod sum;
+mod tag;
 
 pub use dequantize::dequantize;
 pub use mask::mask;
 pub use quantize::{Quantized, quantize};
 pub use split::split;
 pub use sum::sum;
+pub use tag::tag;

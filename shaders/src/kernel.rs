@@ -3,7 +3,7 @@
 //! Each kernel is `wgsl/<name>.wgsl` behind the files of `wgsl/shared` that it needs, has one entry point of its own
 //! name, and a twin of that name in [`cpu`](crate::cpu) that defines its result. All bindings are in group 0.
 
-use crate::uniform::{Decoding, Encoding, Shares, Span};
+use crate::uniform::{Decoding, Encoding, Shares, Span, Tagging};
 
 /// Threads in a workgroup of every kernel.
 pub const WORKGROUP_SIZE: u32 = 64;
@@ -122,8 +122,24 @@ pub const DEQUANTIZE: Kernel = Kernel {
     ],
 };
 
+/// Makes the linear part of a tag, but for the coefficients of the blocks: [`Tagging`], the vector, the coefficients of a
+/// block's elements as two numbers of two words each, and two such numbers for each of [`Tagging::runs`], one workgroup a
+/// run.
+pub const TAG: Kernel = Kernel {
+    name: "tag",
+    source: module!("shared/grid", "shared/ring", "tag"),
+    bindings: &[
+        Binding::Uniform {
+            bytes: Tagging::BYTES,
+        },
+        Binding::Read,
+        Binding::Read,
+        Binding::ReadWrite,
+    ],
+};
+
 /// Every kernel.
-pub const ALL: [Kernel; 5] = [QUANTIZE, SPLIT, SUM, MASK, DEQUANTIZE];
+pub const ALL: [Kernel; 6] = [QUANTIZE, TAG, SPLIT, SUM, MASK, DEQUANTIZE];
 
 /// Workgroups in x and y for at least `threads` threads. The kernels ignore those in excess.
 pub const fn grid(threads: u32) -> [u32; 2] {

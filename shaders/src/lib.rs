@@ -9,12 +9,14 @@ mod fixed_point;
 pub mod kernel;
 mod ring;
 mod scale;
+mod tag;
 pub mod uniform;
 mod vector;
 
 pub use fixed_point::{FixedPoint, Parameters, PlanError};
 pub use ring::{Defaults, Ring, Word};
 pub use scale::{InputScale, MeanScale, ScaleError};
+pub use tag::{Beta, Coefficients, TAG_BLOCK, Tag};
 pub use vector::{Counters, HEADER_WORDS, TotalsError};
 
 /// Length of a chunk, in 32-bit keystream words: 256 KiB, or 4,096 ChaCha20 blocks (the protocol, section 4).

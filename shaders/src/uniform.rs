@@ -1,7 +1,8 @@
 //! The uniform buffers of the kernels, laid out as their WGSL structs. They hold keys: whoever writes them erases them.
 
 use crate::cpu::chacha20::BLOCK_WORDS;
-use crate::{InputScale, MeanScale};
+use crate::kernel::WORKGROUP_SIZE;
+use crate::{InputScale, MeanScale, TAG_BLOCK};
 
 /// Words of a ChaCha20 key.
 const KEY_WORDS: usize = 8;
@@ -21,6 +22,15 @@ pub struct Encoding<'a> {
     pub vector_start: u32,
     /// Weight, resolution and clip.
     pub scale: InputScale,
+}
+
+/// Uniform of [`TAG`](crate::kernel::TAG): a part of a vector.
+#[derive(Clone, Copy, Debug)]
+pub struct Tagging {
+    /// Number, in the whole vector, of the first element.
+    pub first_element: u64,
+    /// Number of elements.
+    pub elements: u32,
 }
 
 /// Uniform of the kernels that combine shares: a run of blocks.
@@ -82,6 +92,46 @@ impl Encoding<'_> {
             self.scale.shift.cast_unsigned(),
             self.scale.clip_bits,
         ]);
+    }
+}
+
+impl Tagging {
+    /// Size in bytes.
+    pub const BYTES: u64 = 8;
+    /// Elements in a run, which never lies in two blocks of [`TAG_BLOCK`]. The first and the last run may be shorter.
+    pub const RUN: u32 = 1_024;
+
+    /// Number of runs, of one workgroup each.
+    pub fn runs(&self) -> u32 {
+        (self.first() % Self::RUN + self.elements).div_ceil(Self::RUN)
+    }
+
+    /// Number of threads of all runs.
+    pub fn threads(&self) -> u32 {
+        self.runs() * WORKGROUP_SIZE
+    }
+
+    /// The block of [`TAG_BLOCK`] elements in which a run lies.
+    pub fn block(&self, run: usize) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "it is in memory")]
+        let first = (self.first_element / u64::from(Self::RUN)) as usize;
+        (first + run) / (TAG_BLOCK / Self::RUN as usize)
+    }
+
+    /// Writes the struct to `words`.
+    ///
+    /// # Panics
+    ///
+    /// If `words` is shorter than the struct.
+    pub fn write(&self, words: &mut [u32]) {
+        words[..2].copy_from_slice(&[self.first(), self.elements]);
+    }
+
+    /// Index of the first element in its block.
+    fn first(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^16")]
+        let first = (self.first_element % TAG_BLOCK as u64) as u32;
+        first
     }
 }
 
@@ -160,4 +210,26 @@ fn write_key(key: &[u8; 32], words: &mut [u32]) {
 fn halves(number: u64) -> [u32; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "the halves")]
     [number as u32, (number >> 32) as u32]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_lie_in_one_block() {
+        let tagging = |first_element, elements| Tagging {
+            first_element,
+            elements,
+        };
+        assert_eq!(tagging(0, 0).runs(), 0);
+        assert_eq!(tagging(0, 1_024).runs(), 1);
+        assert_eq!(tagging(0, 1_025).runs(), 2);
+        assert_eq!(tagging(1_023, 2).runs(), 2);
+        let part = tagging(3 * 65_536 - 64, 65_536 + 128);
+        assert_eq!(part.runs(), 66);
+        let blocks: Vec<_> = (0..66).map(|run| part.block(run)).collect();
+        assert_eq!(blocks[..2], [2, 3]);
+        assert_eq!(blocks[64..], [3, 4]);
+    }
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fl_shaders::TAG_BLOCK;
 use fl_shaders::kernel::{self, Binding, Kernel};
-use fl_shaders::uniform::Shares;
+use fl_shaders::uniform::{Shares, Tagging};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
 
@@ -116,8 +117,8 @@ fn every_shared_file_is_used() {
 
 #[test]
 fn constants_are_those_of_rust() {
-    let module = parse(kernel::MASK.source);
-    let constant = |name: &str| {
+    let constant = |kernel: &Kernel, name: &str| {
+        let module = parse(kernel.source);
         let constants = module.constants.iter();
         let init = constants
             .filter(|(_, constant)| constant.name.as_deref() == Some(name))
@@ -128,8 +129,12 @@ fn constants_are_those_of_rust() {
             other => panic!("{name} is {other:?}"),
         }
     };
-    assert_eq!(constant("WORKGROUP_SIZE"), kernel::WORKGROUP_SIZE);
-    assert_eq!(constant("SHARES_MAX") as usize, Shares::MAX);
+    let mask = |name| constant(&kernel::MASK, name);
+    assert_eq!(mask("WORKGROUP_SIZE"), kernel::WORKGROUP_SIZE);
+    assert_eq!(mask("SHARES_MAX") as usize, Shares::MAX);
+    let tag = |name| constant(&kernel::TAG, name);
+    assert_eq!(tag("RUN"), Tagging::RUN);
+    assert_eq!(tag("BLOCK_ELEMENTS") as usize, TAG_BLOCK);
 }
 
 /// Negative control: text that is no WGSL, a type error, and a store to a read-only buffer are all refused.

@@ -6,19 +6,25 @@
 //! * `plain`: the `chacha20` crate writes keystream into a buffer that stays in the first-level cache, on as many threads
 //!   as the engine may use;
 //! * `masks`: what each further mask costs, the time with the masks minus the time without them;
-//! * `whole`: the whole pass, with encoding, the keystream that rounds, and on a GPU the way there and back.
+//! * `whole`: the whole pass, with encoding, the tag, the keystream that rounds, and on a GPU the way there and back;
+//!
+//! and, on the CPU whichever the engine, GB/s of words:
+//!
+//! * `tag`: the tag alone, of words that are in the second-level cache, and its share of the time of the whole pass.
 //!
 //! The measurements take turns, and the best of several counts.
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::hint::black_box;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use fl_shaders::{Counters, Ring};
+use fl_shaders::{Counters, HEADER_WORDS, Ring, TAG_BLOCK, Tag};
 use fl_sharing::{
-    CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign,
+    TagKey, masked_len,
 };
 use rayon::ThreadPoolBuilder;
 
@@ -47,22 +53,27 @@ fn main() {
     engines.extend(gpu().map(|(name, engine)| (name, engine, all)));
     for (name, engine, threads) in engines {
         println!("\n{name}");
-        println!("coordinates  masks     plain     masks (ratio)     whole (ratio)   GB/s");
+        println!(
+            "coordinates  masks     plain     masks (ratio)     whole (ratio)      tag (share)   GB/s"
+        );
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
         for &coordinates in &coordinates {
-            for masks in [2, 8, 32] {
+            for masks in [2, 4, 8, 32] {
                 let Rates {
                     plain,
                     masks: marginal,
                     whole,
+                    tag,
+                    tag_share,
                 } = pool.install(|| Rates::measure(&*engine, threads, coordinates, masks));
                 println!(
-                    "{coordinates:11}  {masks:5}  {plain:8.2}  {marginal:8.2} ({:.2})  {whole:8.2} ({:.2})",
+                    "{coordinates:11}  {masks:5}  {plain:8.2}  {marginal:8.2} ({:.2})  {whole:8.2} ({:.2})  {tag:8.2} ({:4.1} %)",
                     marginal / plain,
                     whole / plain,
+                    100.0 * tag_share,
                 );
             }
         }
@@ -93,11 +104,14 @@ fn gpu() -> Option<(String, Box<dyn Engine>)> {
     None
 }
 
-/// GB/s of keystream.
+/// GB/s of keystream, and of words.
 struct Rates {
     plain: f64,
     masks: f64,
     whole: f64,
+    tag: f64,
+    /// Time of the tag, of the time of the whole pass.
+    tag_share: f64,
 }
 
 impl Rates {
@@ -122,11 +136,20 @@ impl Rates {
             .collect();
         let mut masked = vec![0; masked_len(&format, coordinates)];
         let bytes = masked.len();
+        let tag_key = EpochKey::generate()
+            .unwrap()
+            .tag_key(&[0; 32], HEADER_WORDS + coordinates);
         let mut mask = |masks: &[Mask]| {
-            engine.mask(&input, &rounding, masks, &mut masked).unwrap();
+            let blinding = Blinding {
+                rounding: &rounding,
+                masks,
+                coefficients: tag_key.coefficients(),
+            };
+            engine.mask(&input, &blinding, &mut masked).unwrap();
         };
 
-        let mut best = [f64::INFINITY; 3];
+        let cached = vec![0x5a; bytes.min(4 * TAG_BLOCK * threads)];
+        let mut best = [f64::INFINITY; 4];
         let (start, mut turn) = (Instant::now(), 0);
         while turn < TURNS || start.elapsed() < DURATION {
             turn += 1;
@@ -134,15 +157,18 @@ impl Rates {
                 seconds(|| plain(bytes * masks, threads)),
                 seconds(|| mask(&[])),
                 seconds(|| mask(&keys)),
+                tag(&tag_key, &cached) * (bytes as f64 / cached.len() as f64),
             ];
             best = std::array::from_fn(|i| best[i].min(turns[i]));
         }
-        let [plain, encode, whole] = best;
+        let [plain, encode, whole, tagged] = best;
         let rate = |masks: usize, seconds: f64| (bytes * masks) as f64 / seconds / 1e9;
         Self {
             plain: rate(masks, plain),
             masks: rate(masks, whole - encode),
             whole: rate(masks + 1, whole),
+            tag: rate(1, tagged),
+            tag_share: tagged / whole,
         }
     }
 }
@@ -151,6 +177,16 @@ fn seconds(run: impl FnOnce()) -> f64 {
     let start = Instant::now();
     run();
     start.elapsed().as_secs_f64()
+}
+
+/// Seconds for the tag of a vector, once it and the coefficients are in the cache.
+fn tag(tag_key: &TagKey, vector: &[u8]) -> f64 {
+    let verify = || {
+        let verified = tag_key.verifies(Ring::U32, vector, iter::empty(), Tag::default());
+        black_box(verified);
+    };
+    verify();
+    seconds(verify).min(seconds(verify))
 }
 
 /// Writes `bytes` of keystream, shared among the threads of the pool.

@@ -3,7 +3,10 @@
 //! Engines differ in speed only. For the same input and keys all of them write the same bytes, which the kernels of
 //! [`fl_shaders::cpu`] define.
 
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, InputScale, ScaleError, Word};
+use fl_shaders::{
+    Coefficients, Counters, FixedPoint, HEADER_WORDS, InputScale, Ring, ScaleError, TAG_BLOCK, Tag,
+    Word, cpu,
+};
 
 use crate::seed::{MaskKey, RoundingKey};
 use crate::words::{read_word, write_word};
@@ -17,6 +20,17 @@ pub struct Input<'a> {
     pub counters: Counters,
     /// Local model minus global model, flattened in the manifest's order.
     pub update: &'a [f32],
+}
+
+/// The secrets with which an input is masked.
+#[derive(Clone, Copy)]
+pub struct Blinding<'a> {
+    /// Rounds the update. Of this node alone, and used once.
+    pub rounding: &'a RoundingKey,
+    /// Shares that this node gave away or was given.
+    pub masks: &'a [Mask],
+    /// What the input's tag is made with: see [`TagKey::coefficients`](crate::TagKey::coefficients).
+    pub coefficients: Coefficients<'a>,
 }
 
 /// An expanded share and what to do with it.
@@ -42,6 +56,9 @@ pub enum Sign {
 pub struct Masked {
     /// Number of coordinates that were clipped to ±C.
     pub clipped: u64,
+    /// The linear part of the tag of the vector *before* it was masked, header included. It tells something about the
+    /// input, so it is masked itself before it leaves.
+    pub tag: Tag,
 }
 
 /// Why a vector could not be masked. The output is then all zeros.
@@ -64,6 +81,9 @@ pub enum EngineError {
         /// Index of the first such coordinate.
         coordinate: u64,
     },
+    /// The coefficients of the tag were made for a shorter vector.
+    #[error("the coefficients of the tag do not reach to the end of the vector")]
+    Coefficients,
     /// The device that computes failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -88,10 +108,10 @@ pub enum DeviceError {
 
 /// Masks input vectors. Implementations must agree byte for byte.
 pub trait Engine: Send + Sync {
-    /// Writes `P = x ± Σ PRG(key)` over `masks`, as little-endian words: the header, then the coordinates.
+    /// Writes `P = x ± Σ PRG(key)` over the masks, as little-endian words: the header, then the coordinates.
     ///
     /// Element e of the vector, header included, takes element e of each share; coordinate e is rounded with keystream
-    /// word e of `rounding`.
+    /// word e of the rounding key.
     ///
     /// # Errors
     ///
@@ -99,10 +119,20 @@ pub trait Engine: Send + Sync {
     fn mask(
         &self,
         input: &Input<'_>,
-        rounding: &RoundingKey,
-        masks: &[Mask],
+        blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError>;
+
+    /// Writes `Σ PRG(key)` over `keys`, as little-endian words of `ring`.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Device`]; `sum` is then all zeros.
+    ///
+    /// # Panics
+    ///
+    /// If `sum` is not made of whole words.
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError>;
 }
 
 /// The scale of an input, once every length and count is found to fit.
@@ -110,24 +140,31 @@ pub(crate) fn checked(
     format: &FixedPoint,
     counters: &Counters,
     coordinates: usize,
+    coefficients: Coefficients<'_>,
     given: usize,
 ) -> Result<InputScale, EngineError> {
     let expected = masked_len(format, coordinates);
     if given != expected {
         return Err(EngineError::Length { expected, given });
     }
+    let elements = HEADER_WORDS + coordinates;
+    let Coefficients { alpha, beta } = coefficients;
+    if alpha.len() < elements.div_ceil(TAG_BLOCK) || beta.len() < elements.min(TAG_BLOCK) {
+        return Err(EngineError::Coefficients);
+    }
     Ok(InputScale::new(format, counters.examples)?)
 }
 
-/// Adds the header to a vector that was masked as if its header were zeros.
+/// Adds the header to a vector that was masked as if its header were zeros. Gives what it adds to the vector's tag.
 ///
 /// Masking is addition, so the header can come last, when the number of clipped coordinates is known.
 pub(crate) fn add_header<W: Word>(
     format: &FixedPoint,
     counters: Counters,
     clipped: u64,
+    coefficients: Coefficients<'_>,
     masked: &mut [u8],
-) {
+) -> Tag {
     let header = Counters {
         clipped,
         ..counters
@@ -136,6 +173,7 @@ pub(crate) fn add_header<W: Word>(
     for (bytes, counter) in masked.chunks_exact_mut(W::BYTES).zip(header) {
         write_word(bytes, read_word::<W>(bytes).wrapping_add(counter));
     }
+    cpu::tag(&header, 0, coefficients)
 }
 
 /// Length in bytes of a masked vector with `coordinates` coordinates.

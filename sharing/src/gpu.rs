@@ -2,14 +2,17 @@
 //!
 //! The vector goes through the device in pieces. Of each, only the finished words come back; an update that is on the
 //! device already ([`GpuEngine::mask_on_device`]) never leaves it. Uploads and downloads of some pieces overlap with the
-//! work on others. The keys of a call lie in one buffer that is erased, on the device and on the host, when the call ends.
+//! work on others. The keys of a call, and the coefficients of its tag, lie in one buffer that is erased, on the device
+//! and on the host, when the call ends.
 
 mod adapter;
+mod combining;
 mod decoding;
 mod fault;
 mod masking;
 mod pipelines;
 mod stream;
+mod summing;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -23,10 +26,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fl_shaders::uniform::Shares;
 use fl_shaders::{Counters, FixedPoint, MeanScale, Ring, Word};
-use wgpu::DeviceType;
+use wgpu::{CommandEncoderDescriptor, DeviceType};
 
-use crate::engine::{self, DeviceError, Engine, EngineError, Input, Mask, Masked};
-use crate::seed::RoundingKey;
+use crate::engine::{self, Blinding, DeviceError, Engine, EngineError, Input, Masked};
+use crate::seed::MaskKey;
 pub use adapter::{
     AdapterError, AdapterSummary, OpenAdapter, REQUIRE_GPU, Selector, adapters, choose,
     is_required, open,
@@ -35,6 +38,8 @@ use decoding::Averaging;
 use masking::{Masking, Met, Program};
 use pipelines::Pipelines;
 use stream::{Job, Piece, Stream};
+use summing::Summing;
+use transfer::Download;
 use uniforms::{Layout, Uniforms};
 use update::Update;
 /// The version of wgpu whose devices and buffers this engine takes.
@@ -79,7 +84,8 @@ impl GpuEngine {
         Ok(Self::from_device(device, queue)?)
     }
 
-    /// An engine on a device that is open already, and may be shared with another library.
+    /// An engine on a device that is open already, and may be shared with another library. It must bind 1 MiB of
+    /// storage at once, as every device does unless it was asked for less.
     ///
     /// # Errors
     ///
@@ -128,18 +134,10 @@ impl GpuEngine {
         format: &FixedPoint,
         counters: Counters,
         update: wgpu::BufferSlice<'_>,
-        rounding: &RoundingKey,
-        masks: &[Mask],
+        blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
-        self.mask_update(
-            format,
-            counters,
-            Update::Device(update),
-            rounding,
-            masks,
-            masked,
-        )
+        self.mask_update(format, counters, Update::Device(update), blinding, masked)
     }
 
     /// Decodes a sum of encoded updates, in little-endian words without header, to the mean update.
@@ -166,7 +164,6 @@ impl GpuEngine {
         let pieces = decoding::pieces(ring, sum.len(), self.piece_bytes);
         let (layout, places) = decoding::layout(&self.device, &pieces, scale);
         let mut averaging = Averaging {
-            device: &self.device,
             pipelines: self.pipelines(ring),
             places: &places,
             sum,
@@ -176,18 +173,40 @@ impl GpuEngine {
             .inspect_err(|_| mean.fill(0.0))
     }
 
+    /// Fetches a few bytes from the device, to see whether it still answers.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Lost`] if it does not, [`DeviceError::OutOfMemory`] if it cannot for now.
+    pub fn probe(&self) -> Result<(), DeviceError> {
+        let (device, queue) = (&self.device, &self.queue);
+        fault::guarded(device, || {
+            let mut download = Download::new(device, "probe", PIECE_UNIT);
+            let mut encoder = device.create_command_encoder(&CommandEncoderDescriptor::default());
+            encoder.clear_buffer(download.buffer(), 0, None);
+            let submission = queue.submit([encoder.finish()]);
+            download.map(0..PIECE_UNIT);
+            fault::wait(device, submission)?;
+            download.read(0..PIECE_UNIT, |_| ())
+        })
+        .map_err(|error| match error {
+            DeviceError::OutOfMemory => error,
+            // There is nothing here that a device could refuse, if it is there.
+            DeviceError::Lost | DeviceError::Refused { .. } => DeviceError::Lost,
+        })
+    }
+
     fn mask_update(
         &self,
         format: &FixedPoint,
         counters: Counters,
         update: Update<'_>,
-        rounding: &RoundingKey,
-        masks: &[Mask],
+        blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
         let outcome = match format.ring() {
-            Ring::U32 => self.mask_words::<u32>(format, counters, update, rounding, masks, masked),
-            Ring::U64 => self.mask_words::<u64>(format, counters, update, rounding, masks, masked),
+            Ring::U32 => self.mask_words::<u32>(format, counters, update, blinding, masked),
+            Ring::U64 => self.mask_words::<u64>(format, counters, update, blinding, masked),
         };
         outcome.inspect_err(|_| masked.fill(0))
     }
@@ -197,28 +216,27 @@ impl GpuEngine {
         format: &FixedPoint,
         counters: Counters,
         update: Update<'_>,
-        rounding: &RoundingKey,
-        masks: &[Mask],
+        blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
-        let scale = engine::checked(format, &counters, update.coordinates(), masked.len())?;
+        let coefficients = blinding.coefficients;
+        let scale = engine::checked(
+            format,
+            &counters,
+            update.coordinates(),
+            coefficients,
+            masked.len(),
+        )?;
         update.check()?;
         let pieces = update.pieces::<W>(self.piece_bytes);
         let batch = self.shares_at_once(&pieces);
-        let program = Program::new::<W>(
-            &self.device,
-            &update,
-            &pieces,
-            scale,
-            rounding,
-            masks,
-            batch,
-        );
+        let program = Program::new::<W>(&self.device, &update, &pieces, scale, blinding, batch);
         let mut masking = Masking::<W> {
             device: &self.device,
             pipelines: self.pipelines(W::RING),
             program: &program,
             update,
+            coefficients,
             masked,
             met: Met::default(),
             word: PhantomData,
@@ -227,12 +245,16 @@ impl GpuEngine {
         let Met {
             clipped,
             non_finite,
+            tag,
         } = masking.met;
         if let Some(coordinate) = non_finite {
             return Err(EngineError::NonFinite { coordinate });
         }
-        engine::add_header::<W>(format, counters, clipped, masked);
-        Ok(Masked { clipped })
+        let header = engine::add_header::<W>(format, counters, clipped, coefficients, masked);
+        Ok(Masked {
+            clipped,
+            tag: tag + header,
+        })
     }
 
     /// Number of shares in a dispatch, so that none runs longer than about 100 ms.
@@ -282,7 +304,9 @@ impl GpuEngine {
                 stream: Some(stream),
                 uniforms: Some(uniforms),
             })
-        })?;
+        });
+        // What a lost device reports may read like a refusal.
+        let reserve = reserve.or_else(|error| self.probe().and(Err(error)))?;
         *self.reserve() = reserve;
         Ok(())
     }
@@ -297,19 +321,25 @@ impl Engine for GpuEngine {
     fn mask(
         &self,
         input: &Input<'_>,
-        rounding: &RoundingKey,
-        masks: &[Mask],
+        blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
         let update = Update::Host(input.update);
-        self.mask_update(
-            input.format,
-            input.counters,
-            update,
-            rounding,
-            masks,
-            masked,
-        )
+        self.mask_update(input.format, input.counters, update, blinding, masked)
+    }
+
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
+        assert!(sum.len().is_multiple_of(ring.word_bytes()), "whole words");
+        let pieces = summing::pieces(sum.len(), self.piece_bytes);
+        let batch = self.shares_at_once(&pieces);
+        let (layout, combination) = summing::program(&self.device, &pieces, keys, batch);
+        let mut summing = Summing {
+            pipelines: self.pipelines(ring),
+            combination: &combination,
+            sum,
+        };
+        let outcome = self.run(&pieces, &layout, &mut summing);
+        Ok(outcome.inspect_err(|_| sum.fill(0))?)
     }
 }
 

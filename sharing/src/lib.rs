@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use fl_shaders::{Counters, Ring};
-//! use fl_sharing::{CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len};
+//! use fl_sharing::{Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len};
 //!
 //! let format = Plan::new(&Needs::new(Ring::U32, 3, 1_000))?.format;
 //! let update = vec![0.25; 1_000];
@@ -19,8 +19,11 @@
 //!     Mask { key: to_peer.expand(&ctx), sign: Sign::Minus },
 //!     Mask { key: from_peer.expand(&ctx), sign: Sign::Plus },
 //! ];
+//! let tag_key = EpochKey::generate()?.tag_key(&ctx, 5 + update.len());
+//! let rounding = RoundingKey::generate()?;
+//! let blinding = Blinding { rounding: &rounding, masks: &masks, coefficients: tag_key.coefficients() };
 //! let mut masked = vec![0; masked_len(&format, update.len())];
-//! CpuEngine.mask(&input, &RoundingKey::generate()?, &masks, &mut masked)?;
+//! CpuEngine.mask(&input, &blinding, &mut masked)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -31,12 +34,16 @@ pub mod gpu;
 mod planner;
 mod seal;
 mod seed;
+mod tag;
 mod words;
 
 pub use cpu::CpuEngine;
-pub use engine::{DeviceError, Engine, EngineError, Input, Mask, Masked, Sign, masked_len};
+pub use engine::{
+    Blinding, DeviceError, Engine, EngineError, Input, Mask, Masked, Sign, masked_len,
+};
 #[cfg(feature = "gpu")]
 pub use gpu::GpuEngine;
 pub use planner::{Needs, Plan, PlannerError};
-pub use seal::{RoundKey, SEALED_BYTES, SealError, seal};
+pub use seal::{RoundKey, SEALED_BYTES, SealError, seal, seal_all, sealed_bytes};
 pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed};
+pub use tag::{EpochKey, TagKey};

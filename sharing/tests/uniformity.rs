@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use fl_shaders::{Counters, Ring};
+use fl_shaders::{Counters, HEADER_WORDS, Ring};
 use fl_sharing::{
-    CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign,
+    masked_len,
 };
 
 const COORDINATES: usize = 250_000;
@@ -54,14 +55,16 @@ fn masked(ring: Ring, update: f32, masks: usize) -> Vec<u8> {
     };
     let masks: Vec<_> = std::iter::repeat_with(mask).take(masks).collect();
     let mut bytes = vec![0; masked_len(&format, update.len())];
-    CpuEngine
-        .mask(
-            &input,
-            &RoundingKey::generate().unwrap(),
-            &masks,
-            &mut bytes,
-        )
-        .unwrap();
+    let rounding = RoundingKey::generate().unwrap();
+    let tag_key = EpochKey::generate()
+        .unwrap()
+        .tag_key(&[0; 32], HEADER_WORDS + COORDINATES);
+    let blinding = Blinding {
+        rounding: &rounding,
+        masks: &masks,
+        coefficients: tag_key.coefficients(),
+    };
+    CpuEngine.mask(&input, &blinding, &mut bytes).unwrap();
     bytes
 }
 

@@ -13,16 +13,14 @@ struct SeedExpansion {
     seed: String,
     ctx: String,
     key_vec: String,
-    #[serde(rename = "key_tag")]
-    _key_tag: String,
+    key_tag: String,
     words_0_8: Vec<String>,
     word_65535: String,
     word_65536: String,
     sha256_of_words_0_65536_le: String,
     last_block_of_stripe_0_words_0_4: Vec<String>,
     first_block_of_stripe_1_words_0_4: Vec<String>,
-    #[serde(rename = "tag_mask_mod_p61")]
-    _tag_mask_mod_p61: u64,
+    tag_mask_mod_p61: u64,
 }
 
 fn bytes(hex: &str) -> [u8; 32] {
@@ -62,6 +60,16 @@ fn seeds_expand_as_in_the_reference() {
         words(key, stripe, 4),
         known.first_block_of_stripe_1_words_0_4
     );
+
+    let mask = seed.tag_mask(&bytes(&known.ctx)).values();
+    assert_eq!(mask[0], known.tag_mask_mod_p61);
+    // The second value is the next 16 bytes of the same keystream.
+    let block = chacha20::block(&bytes(&known.key_tag), 0, [0; 3]);
+    let number = (4..8)
+        .rev()
+        .fold(0, |number, i| number << 32 | u128::from(block[i]));
+    assert_eq!(u128::from(mask[1]), number % ((1 << 61) - 1));
+    assert_ne!(seed.tag_mask(&[0; 32]).values(), mask);
 
     // Negative control: another attempt has other words.
     let other = seed.expand(&[0; 32]);

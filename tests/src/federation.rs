@@ -20,8 +20,8 @@ use fl_network::relay;
 use fl_network::round::relay::{Report, Settings};
 use fl_network::store::Store;
 use fl_shaders::Ring;
-use fl_sharing::Engine;
-use fl_trainer::node::{Ended, Participant};
+use fl_sharing::{Engine, EpochKey};
+use fl_trainer::node::{Ended, Participant, TagVerifier};
 use fl_trainer::provision::{Agreement, NodeName};
 use fl_trainer::simulation::SimulationEvent;
 use fl_trainer::{Layout, LocalTrainer};
@@ -29,8 +29,8 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-pub use engine::{Masking, RecordingEngine};
-pub use trainers::{Log, Recorded, Step, Synthetic, layout, learners, plain_mean};
+pub use engine::{Masking, RecordingEngine, masked};
+pub use trainers::{Log, Recorded, Step, Synthetic, layout, learners, learners_on, plain_mean};
 pub use weather::{Switch, Weather};
 
 /// The kits of a consortium, made and written as for a deployment.
@@ -44,6 +44,15 @@ pub struct Kits {
 }
 
 impl Kits {
+    /// What the nodes check sums with.
+    ///
+    /// # Errors
+    /// If the epoch key is not in the kits.
+    pub fn verifier(&self) -> Result<TagVerifier> {
+        let key = EpochKey::from_bytes(*self.nodes[0].epoch_key()?);
+        Ok(TagVerifier::new(Arc::new(key)))
+    }
+
     /// Founds a consortium of `nodes` nodes, each an organisation of its own.
     ///
     /// # Errors

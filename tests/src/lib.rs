@@ -1,9 +1,11 @@
 //! Tests of the whole: what only several crates together can show.
 //!
 //! [`deployed`] runs real processes, [`federation`] the same parties in one process, over a network that misbehaves.
+//! [`workspace`] is about the sources.
 
 // What goes wrong in a harness fails the test that uses it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod deployed;
 pub mod federation;
+pub mod workspace;

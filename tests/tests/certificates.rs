@@ -53,6 +53,7 @@ fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
             authority_pem: authority.certificate_pem(),
             certificate_pem,
             key_pem,
+            epoch_key: (party != "relay").then_some(&[0; 32]),
             initial: &initial,
         };
         kit.write(&consortium.kit(party)).unwrap();

@@ -8,14 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use fl_tests::workspace::{root, sources};
 use serde_json::Value;
 
 /// Lines of a source file beyond which it is two.
 const LONGEST_FILE: usize = 600;
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
 
 fn cargo(arguments: &[&str]) -> Result<String> {
     let output = Command::new(env!("CARGO"))
@@ -28,7 +25,7 @@ fn cargo(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The packages that `package` alone is built from, itself included, with its default features or all of them.
+/// The packages that `package` alone is built from, itself included, with the features that `features` sets.
 fn closure(package: &str, features: &[&str]) -> Result<BTreeSet<String>> {
     let tree = ["tree", "--package", package, "--edges", "normal,build"];
     let format = ["--prefix", "none", "--format", "{p}"];
@@ -84,6 +81,44 @@ fn nothing_that_opens_a_share_is_in_the_relay() -> Result<()> {
 }
 
 #[test]
+fn only_a_build_without_default_features_knows_no_gpu() -> Result<()> {
+    let without = closure("fl-trainer", &["--no-default-features"])?;
+    assert!(without.contains("burn"), "{without:?}");
+    // Burn shares a few small crates with its GPU backends, which call no graphics library.
+    let graphics = [
+        "wgpu*",
+        "naga",
+        "ash",
+        "cubecl-wgpu",
+        "cubecl-runtime",
+        "libloading",
+    ];
+    assert_eq!(found(&without, &graphics), [""; 0]);
+    let with = closure("fl-trainer", &[])?;
+    assert!(found(&with, &graphics).len() >= 5, "{with:?}");
+    // One version, for Burn and the engine share a device.
+    let versions = [
+        "tree",
+        "--package",
+        "fl-trainer",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    let versions = cargo(&versions)?;
+    let versions: BTreeSet<_> = versions
+        .lines()
+        .filter(|line| line.starts_with("wgpu v"))
+        .collect();
+    let versions = versions
+        .into_iter()
+        .map(|line| line.trim_end_matches(" (*)"));
+    assert_eq!(versions.collect::<BTreeSet<_>>().len(), 1);
+    Ok(())
+}
+
+#[test]
 fn shaders_are_text_and_arithmetic() -> Result<()> {
     let packages = closure("fl-shaders", &[])?;
     let known = [
@@ -123,22 +158,6 @@ fn the_search_finds_what_is_there() -> Result<()> {
 
 fn assert_found(package: &str, names: &[&str]) -> bool {
     std::panic::catch_unwind(|| assert_free_of(package, names).unwrap()).is_err()
-}
-
-/// All Rust sources of a folder, build outputs left out.
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.context("a file name")?;
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
-            found.extend(sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }
 
 /// Sources in which `needle` occurs outside comments.

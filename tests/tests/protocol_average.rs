@@ -12,11 +12,9 @@ use fl_network::round::relay::{Report, Settings};
 use fl_network::round::{Chain, Refusal, average};
 use fl_network::words;
 use fl_shaders::{Counters, FixedPoint, Ring};
-use fl_sharing::{
-    CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len,
-};
+use fl_sharing::{CpuEngine, Input, Mask, Needs, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{
-    Federation, Log, Member, Recorded, Step, Synthetic, learners, plain_mean,
+    Federation, Log, Member, Recorded, Step, Synthetic, learners, masked, plain_mean,
 };
 use fl_trainer::LocalTrainer;
 use fl_trainer::node::NodeEvent;
@@ -288,11 +286,7 @@ fn averaged(steps: &[Step], format: &FixedPoint, tamper: impl FnOnce(&mut [u8]))
             counters,
             update: &step.update,
         };
-        let mut masked = vec![0; sum.len()];
-        let rounding = RoundingKey::generate().unwrap();
-        CpuEngine
-            .mask(&input, &rounding, &masks, &mut masked)
-            .unwrap();
+        let masked = masked(&input, &masks).unwrap();
         words::add(format.ring(), &mut sum, &masked);
     }
     tamper(&mut sum);

@@ -81,7 +81,7 @@ fn a_node_takes_no_frame_but_the_one_that_was_sent() -> Result<()> {
                 }
                 Ok(actions) => {
                     for action in actions {
-                        assert_harmless(&round, action)?;
+                        assert_harmless(&kits, &round, action)?;
                     }
                     fate.hints += 1;
                 }
@@ -105,7 +105,7 @@ fn end_of(party: &Party) -> usize {
 }
 
 /// What a relay may say without proof, because nothing depends on it. All else must have been refused.
-fn assert_harmless(round: &Round, action: NodeAction) -> Result<()> {
+fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()> {
     match action {
         // When to train, and where to go on with an upload of bytes that are signed.
         NodeAction::Train { round: 1, .. } => {}
@@ -115,7 +115,7 @@ fn assert_harmless(round: &Round, action: NodeAction) -> Result<()> {
         // The announced root or hash was changed: the bytes show it.
         NodeAction::Average(outcome) => {
             let (base, plan) = (vec![0.0; 6], plan());
-            let refusal = outcome.average(&round.result, &base, &plan);
+            let refusal = outcome.average(&round.result, &base, &plan, &kits.verifier()?);
             assert!(
                 matches!(
                     refusal,
@@ -205,7 +205,7 @@ fn random_bytes_are_neither_frames_nor_a_reason_to_stop() -> Result<()> {
             let mut node = round.node_after(&kits, 0, 1)?;
             if let Ok(actions) = node.handle(frame, round.unix_s()) {
                 for action in actions {
-                    assert_harmless(&round, action)?;
+                    assert_harmless(&kits, &round, action)?;
                 }
             }
         }
@@ -228,21 +228,22 @@ fn a_result_with_any_other_bytes_is_refused() -> Result<()> {
     let outcome = round.parties[0].outcome.as_ref().context("an outcome")?;
     let plan = kits.relay.manifest.fixed_point();
     let base = vec![0.0; 600];
-    outcome.average(&round.result, &base, plan)?;
+    let verifier = kits.verifier()?;
+    outcome.average(&round.result, &base, plan, &verifier)?;
     for mutated in mutations(&round.result) {
-        let refusal = outcome.average(&mutated, &base, plan);
+        let refusal = outcome.average(&mutated, &base, plan, &verifier);
         assert!(
             matches!(refusal, Err(Refusal::ResultRoot { .. })),
             "{refusal:?}"
         );
     }
     for body in round.bodies.values() {
-        let refusal = outcome.average(body, &base, plan);
+        let refusal = outcome.average(body, &base, plan, &verifier);
         assert!(matches!(refusal, Err(Refusal::ResultRoot { .. })));
     }
     // Nor does it fit another model than the one that it was made for.
     let other = vec![1.0; 600];
-    let refusal = outcome.average(&round.result, &other, plan);
+    let refusal = outcome.average(&round.result, &other, plan, &verifier);
     assert!(matches!(refusal, Err(Refusal::Averaged { .. })));
     Ok(())
 }

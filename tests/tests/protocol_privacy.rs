@@ -14,9 +14,9 @@ use fl_network::round::relay::Settings;
 use fl_network::wire::{self, NodeFrame};
 use fl_network::words;
 use fl_shaders::Ring;
-use fl_sharing::{CpuEngine, Engine, Input, Mask, RoundKey, RoundingKey, Seed, Sign, masked_len};
+use fl_sharing::{Input, Mask, RoundKey, Seed, Sign};
 use fl_tests::federation::memory::{Contribution, RelayCall, Round, counters, drawn};
-use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, Synthetic};
+use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, Synthetic, masked};
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::inout::InOutBuf;
 use hpke::kdf::HkdfSha256;
@@ -77,12 +77,7 @@ fn encoded(kits: &Kits, (update, counters): &Contribution, keys: &[([u8; 32], Si
             sign: *sign,
         })
         .collect();
-    let mut bytes = vec![0; masked_len(format, update.len())];
-    let rounding = RoundingKey::generate().unwrap();
-    CpuEngine
-        .mask(&input, &rounding, &masks, &mut bytes)
-        .unwrap();
-    bytes
+    masked(&input, &masks).unwrap()
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -11,9 +11,8 @@ use fl_network::round::{Chain, Participants, Refusal};
 use fl_network::wire;
 use fl_shaders::cpu::chacha20;
 use fl_shaders::{Counters, HEADER_WORDS, Ring};
-use fl_sharing::{
-    CpuEngine, Engine, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len,
-};
+use fl_sharing::{Input, Mask, Needs, Plan, Seed, Sign};
+use fl_tests::federation::masked;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -144,9 +143,7 @@ fn the_engine_masks_with_the_known_words_in_both_rings() -> Result<()> {
                 key: seed.expand(&bytes(&expansion.ctx)?),
                 sign,
             };
-            let mut masked = vec![0; masked_len(&format, COORDINATES)];
-            let rounding = RoundingKey::generate()?;
-            CpuEngine.mask(&input, &rounding, &[mask], &mut masked)?;
+            let masked = masked(&input, &[mask])?;
             let mut compared = 0;
             for known in &expansion.blocks {
                 for (i, word) in known.words.iter().enumerate() {

@@ -5,17 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::ChaCha12Rng;
 use rand::seq::SliceRandom;
 
 use crate::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, Part, Progress, Task, TrainError, Training,
+    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, Part, Progress, Task, TrainError,
+    Training, cpu, state,
 };
 
 /// Examples scored at once in an evaluation: bounds the memory, not the result.
 const EVALUATION_BATCH: usize = 256;
+
+/// Steps after which training waits for the device, so that it neither runs far ahead of it nor is slow to stop.
+const STEPS_AHEAD: usize = 32;
 
 /// Burn keeps one random generator per device for the whole process. Held from seeding it to the
 /// last draw of an initialisation, so that trainers on other threads do not draw in between.
@@ -23,35 +27,45 @@ static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// Trains a [`Task`] on a device.
 ///
-/// The same task, settings, device, parameters and round give the same update to the bit.
+/// On the CPU the same task, settings, parameters and round give the same update to the bit. The initial model is drawn
+/// on the CPU wherever training runs, so it is the same everywhere.
 pub struct BurnTrainer<T: Task> {
     task: T,
     training: Training,
-    device: Device,
+    compute: Compute,
     layout: Layout,
     /// The initial model, in evaluation mode. Every other model is a copy of it with other values.
     initial: T::Model,
 }
 
 impl<T: Task> BurnTrainer<T> {
-    /// Initialises the model on `device`, which is where training runs.
+    /// Initialises the model. Training runs where `compute` says, a device of Burn's or a GPU, which must be where the
+    /// task has its data.
     ///
     /// # Errors
     ///
-    /// A setting is out of its range, or the model has no parameters or too many.
-    pub fn new(task: T, training: Training, device: Device) -> Result<Self, TrainError> {
+    /// A setting is out of its range, the model has no parameters or too many, or the GPU fails.
+    pub fn new(
+        task: T,
+        training: Training,
+        compute: impl Into<Compute>,
+    ) -> Result<Self, TrainError> {
         training.check()?;
-        let initial = {
+        let compute = compute.into();
+        let drawn = {
             let _drawing = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-            device.seed(training.seed);
+            compute.device().seed(training.seed);
+            cpu().seed(training.seed);
             // Parameters are drawn when first read; `valid` reads them all.
-            task.model(&device).valid()
+            task.model(&cpu()).valid()
         };
-        let layout = Layout::of(&initial)?;
+        let layout = Layout::of(&drawn)?;
+        compute.check_reach("model", layout.len())?;
+        let initial = compute.run(|| Ok(drawn.to_device(compute.device())))?;
         Ok(Self {
             task,
             training,
-            device,
+            compute,
             layout,
             initial,
         })
@@ -62,41 +76,22 @@ impl<T: Task> BurnTrainer<T> {
         examples.map_err(|_| TrainError::TooManyExamples { part })
     }
 
-    fn on_device(&self, positions: &[u32]) -> Tensor<1, Int> {
-        let data = TensorData::new(positions.to_vec(), [positions.len()]);
-        Tensor::from_data(data, &self.device)
+    /// Puts positions on the device, and gives them in batches.
+    fn batches(
+        &self,
+        positions: &[u32],
+        batch_size: usize,
+    ) -> impl Iterator<Item = Tensor<1, Int>> + use<T> {
+        let len = positions.len();
+        let data = TensorData::new(positions.to_vec(), [len]);
+        let positions = Tensor::from_data(data, self.compute.device());
+        (0..len)
+            .step_by(batch_size)
+            .map(move |start| positions.clone().slice(start..len.min(start + batch_size)))
     }
 
-    fn test(&self, model: &T::Model) -> Result<Evaluation, TrainError> {
-        let mut total = Evaluation::default();
-        let positions: Vec<u32> = (0..self.examples(Part::Test)?).collect();
-        for batch in positions.chunks(EVALUATION_BATCH) {
-            let score = self.task.score(model, Part::Test, self.on_device(batch));
-            let read = |source| TrainError::Device {
-                tensor: "the evaluation".into(),
-                source,
-            };
-            total += Evaluation {
-                examples: batch.len() as u64,
-                correct: score.correct.sum().try_into_scalar().map_err(read)?,
-                loss_sum: score.loss.sum().try_into_scalar().map_err(read)?,
-            };
-        }
-        Ok(total)
-    }
-}
-
-impl<T: Task> LocalTrainer for BurnTrainer<T> {
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
-        self.layout.flatten(&self.initial)
-    }
-
-    fn train(
-        &mut self,
+    fn fit(
+        &self,
         global: &[f32],
         round: u64,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -112,36 +107,81 @@ impl<T: Task> LocalTrainer for BurnTrainer<T> {
         if examples == 0 {
             return Err(TrainError::NoExamples);
         }
+        let device = self.compute.device();
         let mut order: Vec<u32> = (0..examples).collect();
-        let mut model = self.layout.unflatten(&self.initial, global)?.train();
+        let global = self.layout.upload(global, device)?;
+        let mut model = self.layout.part(&self.initial, &global)?.train();
         let mut optimizer = optimizer.init();
         let mut shuffle = shuffle(seed, round);
         let steps = order.len().div_ceil(batch_size).saturating_mul(epochs);
         let mut step = 0;
         for _ in 0..epochs {
             order.shuffle(&mut shuffle);
-            for batch in order.chunks(batch_size) {
-                let positions = self.on_device(batch);
+            for positions in self.batches(&order, batch_size) {
                 let loss = self.task.score(&model, Part::Training, positions).loss;
                 let gradients = GradientsParams::from_grads(loss.mean().backward(), &model);
                 model = optimizer.step(learning_rate, model, gradients);
                 step += 1;
+                if step % STEPS_AHEAD == 0 {
+                    let failed = state::failed("a training step");
+                    device.sync().map_err(|error| failed(error.into()))?;
+                }
                 if progress(Progress { step, steps }).is_break() {
                     return Err(TrainError::Stopped { step, steps });
                 }
             }
         }
-
-        let mut update = self.layout.flatten(&model)?;
-        for (local, global) in update.iter_mut().zip(global) {
-            *local -= global;
-        }
-        self.layout.check_finite(&update)?;
+        let update = self.layout.join(&model)? - global;
+        let update = self.compute.update(update, &self.layout)?;
         Ok(LocalUpdate { update, examples })
     }
 
+    fn test(&self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+        let parameters = self.layout.upload(parameters, self.compute.device())?;
+        let model = self.layout.part(&self.initial, &parameters)?;
+        let examples = self.examples(Part::Test)?;
+        let positions: Vec<u32> = (0..examples).collect();
+        // Read once all batches are on their way, for the device would wait at each.
+        let scores = self.batches(&positions, EVALUATION_BATCH).map(|batch| {
+            let score = self.task.score(&model, Part::Test, batch);
+            (score.correct.sum(), score.loss.sum())
+        });
+        let (correct, loss): (Vec<_>, Vec<_>) = scores.unzip();
+        let mut total = Evaluation {
+            examples: examples.into(),
+            ..Evaluation::default()
+        };
+        if examples > 0 {
+            let failed = state::failed("the evaluation");
+            let correct = Tensor::cat(correct, 0).try_into_vec_as::<u64>();
+            let loss = Tensor::cat(loss, 0).try_into_vec_as::<f64>();
+            total.correct = correct.map_err(&failed)?.iter().sum();
+            total.loss_sum = loss.map_err(&failed)?.iter().sum();
+        }
+        Ok(total)
+    }
+}
+
+impl<T: Task> LocalTrainer for BurnTrainer<T> {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
+        self.compute.run(|| self.layout.flatten(&self.initial))
+    }
+
+    fn train(
+        &mut self,
+        global: &[f32],
+        round: u64,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<LocalUpdate, TrainError> {
+        self.compute.run(|| self.fit(global, round, progress))
+    }
+
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
-        self.test(&self.layout.unflatten(&self.initial, parameters)?)
+        self.compute.run(|| self.test(parameters))
     }
 }
 
@@ -157,6 +197,7 @@ fn shuffle(seed: u64, round: u64) -> ChaCha12Rng {
 #[cfg(test)]
 mod tests {
     use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+    use burn::tensor::Device;
     use fl_datasets::{Dataset, LoadOptions, Source, load};
 
     use super::*;
@@ -176,10 +217,9 @@ mod tests {
         spec.trainer(train, test, training, Device::flex()).unwrap()
     }
 
-    fn run(trainer: &mut dyn LocalTrainer, global: &[f32], round: u64) -> LocalUpdate {
-        trainer
-            .train(global, round, &mut |_| ControlFlow::Continue(()))
-            .unwrap()
+    fn run(trainer: &mut dyn LocalTrainer, global: &[f32], round: u64) -> Vec<f32> {
+        let trained = trainer.train(global, round, &mut |_| ControlFlow::Continue(()));
+        trained.unwrap().update.to_vec().unwrap()
     }
 
     #[test]
@@ -191,14 +231,14 @@ mod tests {
         let update = run(&mut *first, &global, 3);
         assert_eq!(run(&mut *second, &global, 3), update);
         assert_eq!(run(&mut *first, &global, 3), update);
-        assert_ne!(run(&mut *first, &global, 4).update, update.update);
+        assert_ne!(run(&mut *first, &global, 4), update);
 
         let mut other = trainer(Training {
             seed: 1,
             ..Training::default()
         });
         assert_ne!(other.initial().unwrap(), global);
-        assert_ne!(run(&mut *other, &global, 3).update, update.update);
+        assert_ne!(run(&mut *other, &global, 3), update);
     }
 
     #[test]
@@ -223,10 +263,11 @@ mod tests {
         });
         let mut parameters = trainer.initial().unwrap();
         let before = trainer.evaluate(&parameters).unwrap();
-        let local = run(&mut *trainer, &parameters, 0);
+        let keep_on = &mut |_| ControlFlow::Continue(());
+        let local = trainer.train(&parameters, 0, keep_on).unwrap();
         assert_eq!(local.examples, 150);
         assert_eq!(before.examples, 50);
-        for (parameter, update) in parameters.iter_mut().zip(&local.update) {
+        for (parameter, update) in parameters.iter_mut().zip(local.update.to_vec().unwrap()) {
             *parameter += update;
         }
         let after = trainer.evaluate(&parameters).unwrap();
@@ -286,7 +327,7 @@ mod tests {
             let mut parameters = trainer.initial().unwrap();
             let before = trainer.evaluate(&parameters).unwrap();
             let local = run(&mut *trainer, &parameters, 0);
-            for (parameter, update) in parameters.iter_mut().zip(&local.update) {
+            for (parameter, update) in parameters.iter_mut().zip(&local) {
                 *parameter += update;
             }
             assert!(trainer.evaluate(&parameters).unwrap().loss() < before.loss());
@@ -380,18 +421,18 @@ mod tests {
         let before = trainer.evaluate(&parameters).unwrap();
         let local = run(&mut trainer, &parameters, 0);
         let moved = |name| {
-            let index = (0..local.update.len()).find(|&i| {
+            let index = (0..local.len()).find(|&i| {
                 trainer
                     .layout()
                     .tensor_at(i)
                     .is_some_and(|t| t.name == name)
             });
-            local.update[index.unwrap()]
+            local[index.unwrap()]
         };
         // Inputs are uniform on [0, 1): mean 1/2, from 0, and variance 1/12, from 1.
         assert!((moved("norm.running_mean") - 0.5).abs() < 0.1);
         assert!((moved("norm.running_var") + 11.0 / 12.0).abs() < 0.1);
-        for (parameter, update) in parameters.iter_mut().zip(&local.update) {
+        for (parameter, update) in parameters.iter_mut().zip(&local) {
             *parameter += update;
         }
         let after = trainer.evaluate(&parameters).unwrap();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::TensorReadError;
 use fl_network::files::FileError;
+use fl_sharing::DeviceError;
 use thiserror::Error;
 
 use crate::Part;
@@ -130,13 +131,31 @@ pub enum TrainError {
     #[error("local training panicked; this is a bug in the model or in the learning framework")]
     Panicked,
     /// The device failed to hand a tensor back.
-    #[error("the device failed while computing or reading {tensor}")]
+    #[error("the device failed while computing or reading {what}")]
     Device {
         /// What was read.
-        tensor: String,
+        what: &'static str,
         /// The framework's reason.
         source: TensorReadError,
     },
+
+    /// More values than a GPU reaches at once.
+    #[error(
+        "the {what} takes {} MiB, and this GPU reaches {} MiB at once; train without it, or on another one",
+        bytes.div_ceil(1 << 20),
+        limit >> 20
+    )]
+    OutOfReach {
+        /// What does not fit.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// What fits.
+        limit: u64,
+    },
+    /// The GPU failed.
+    #[error(transparent)]
+    Gpu(#[from] DeviceError),
 
     // The checkpoint file.
     /// A checkpoint could not be read from or written to disk.

@@ -69,19 +69,24 @@ impl Layout {
         &'a self,
         flat: &'a [f32],
     ) -> Result<impl Iterator<Item = (&'a TensorLayout, &'a [f32])>, TrainError> {
-        if flat.len() != self.len() {
-            return Err(TrainError::Length {
-                expected: self.len(),
-                found: flat.len(),
-            });
-        }
-        self.check_finite(flat)?;
+        self.check_values(flat)?;
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         Ok(self
             .tensors
             .iter()
             .zip(starts.zip(&self.ends))
             .map(move |(tensor, (start, &end))| (tensor, &flat[start..end])))
+    }
+
+    /// Fails if a flat vector is longer or shorter than the layout, or holds a value that is not finite.
+    pub(crate) fn check_values(&self, flat: &[f32]) -> Result<(), TrainError> {
+        if flat.len() != self.len() {
+            return Err(TrainError::Length {
+                expected: self.len(),
+                found: flat.len(),
+            });
+        }
+        self.check_finite(flat)
     }
 
     /// Fails on the first value that is not finite and names its tensor.

@@ -11,7 +11,10 @@
 mod burn_trainer;
 mod checkpoint;
 mod classification;
+mod compute;
 mod error;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod layout;
 mod local;
 mod model;
@@ -21,11 +24,15 @@ pub mod simulation;
 mod state;
 mod task;
 mod training;
+mod update;
 
 pub use burn_trainer::BurnTrainer;
 pub use checkpoint::Checkpoint;
 pub use classification::{Classification, Classifier};
+pub use compute::Compute;
 pub use error::TrainError;
+#[cfg(feature = "gpu")]
+pub use gpu::Gpu;
 pub use layout::{Layout, TensorLayout};
 pub use local::{Evaluation, LocalTrainer, LocalUpdate, Progress};
 pub use model::{Cnn, Mlp, ModelKind, ModelSpec};
@@ -33,6 +40,7 @@ pub use node::RoundReport;
 pub use provision::NodeName;
 pub use task::{Part, Score, Task};
 pub use training::{Optimizer, Training};
+pub use update::Update;
 
 /// The CPU as a device for training.
 pub fn cpu() -> burn::tensor::Device {

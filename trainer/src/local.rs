@@ -5,7 +5,7 @@
 
 use std::ops::{AddAssign, ControlFlow};
 
-use crate::{Layout, TrainError};
+use crate::{Layout, TrainError, Update};
 
 /// A model with one participant's data, trained a round at a time.
 ///
@@ -52,10 +52,10 @@ pub struct Progress {
 }
 
 /// The result of one round of local training.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct LocalUpdate {
-    /// Local parameters minus global parameters, in the order of the [`Layout`]; every value is finite.
-    pub update: Vec<f32>,
+    /// Local parameters minus global parameters; every value is finite.
+    pub update: Update,
     /// Examples in the local training set: the weight of this update in the federated average.
     pub examples: u32,
 }

@@ -13,11 +13,11 @@ use fl_network::files::{FileError, write_private, write_public};
 use fl_network::identity::Identity;
 use fl_network::kit::{KitFiles, unix_s};
 use fl_network::manifest::{
-    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, TimeoutTable,
+    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, TimeoutTable, epoch_key_check,
 };
 use fl_network::pki::{Authority, PkiError, Validity};
 use fl_shaders::Ring;
-use fl_sharing::{Needs, Plan, PlannerError};
+use fl_sharing::{EpochKey, Needs, Plan, PlannerError, RandomnessError};
 use zeroize::Zeroizing;
 
 use crate::Layout;
@@ -54,6 +54,9 @@ pub enum ProvisionError {
     /// A key cannot be made.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The system gives no random bytes.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -117,6 +120,7 @@ pub struct Consortium {
     manifest: Manifest,
     plan: Plan,
     initial: Vec<f32>,
+    epoch_key: EpochKey,
     relay: Party,
     nodes: Vec<Party>,
 }
@@ -167,6 +171,7 @@ impl Agreement {
             certificate_pem,
             key_pem,
         };
+        let epoch_key = EpochKey::generate()?;
         let tensors = self.layout.tensors().iter();
         let layout = tensors.map(|tensor| ParameterTable {
             name: tensor.name.clone(),
@@ -180,6 +185,7 @@ impl Agreement {
         let mut file = ManifestFile::new(
             self.name.clone(),
             self.relay.clone(),
+            epoch_key_check(epoch_key.expose()),
             &plan.format,
             task,
             model,
@@ -194,6 +200,7 @@ impl Agreement {
             manifest,
             plan,
             initial,
+            epoch_key,
             relay,
             nodes: parties,
         })
@@ -226,18 +233,26 @@ impl Consortium {
         write_public(&authority.join("authority.pem"), certificate.as_bytes())?;
         let key = self.authority.identity().to_pem()?;
         write_private(&authority.join("authority-key.pem"), key.as_bytes())?;
-        for party in self.nodes.iter().chain([&self.relay]) {
-            self.kit(party).write(&folder.join(&party.name))?;
+        for node in &self.nodes {
+            let kit = KitFiles {
+                epoch_key: Some(self.epoch_key.expose()),
+                ..self.kit(node)
+            };
+            kit.write(&folder.join(&node.name))?;
         }
+        self.kit(&self.relay)
+            .write(&folder.join(&self.relay.name))?;
         Ok(())
     }
 
+    /// A kit with all but the nodes' secret.
     fn kit<'a>(&'a self, party: &'a Party) -> KitFiles<'a> {
         KitFiles {
             manifest: &self.manifest,
             authority_pem: self.authority.certificate_pem(),
             certificate_pem: &party.certificate_pem,
             key_pem: &party.key_pem,
+            epoch_key: None,
             initial: &self.initial,
         }
     }

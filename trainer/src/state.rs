@@ -6,7 +6,7 @@
 //! its peers. Integer and boolean tensors, and tensors held outside a parameter, are constants.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData, TensorReadError};
 
 use crate::{Layout, TensorLayout, TrainError};
 
@@ -33,15 +33,21 @@ impl Layout {
     ///
     /// The module has another layout, or the device fails.
     pub fn flatten<M: Module>(&self, module: &M) -> Result<Vec<f32>, TrainError> {
+        read(self.join(module)?)
+    }
+
+    /// The state of a module as one flat vector on its device.
+    ///
+    /// # Errors
+    ///
+    /// The module has another layout.
+    pub(crate) fn join<M: Module>(&self, module: &M) -> Result<Tensor<1>, TrainError> {
         self.check(module)?;
-        let mut flatten = Flatten {
-            path: Path::default(),
-            flat: Ok(Vec::with_capacity(self.len())),
-        };
+        let mut join = Join::default();
         // A training module still holds back the last update of its running statistics; `valid`
         // takes it in.
-        module.valid().visit(&mut flatten);
-        flatten.flat
+        module.valid().visit(&mut join);
+        Ok(Tensor::cat(join.parts, 0))
     }
 
     /// A copy of `module`, in evaluation mode, whose state is the flat vector.
@@ -51,13 +57,32 @@ impl Layout {
     /// The module has another layout, or the vector has another length or holds a value that is
     /// not finite.
     pub fn unflatten<M: Module>(&self, module: &M, flat: &[f32]) -> Result<M, TrainError> {
+        let device = module.devices().into_iter().next().unwrap_or_default();
+        self.part(module, &self.upload(flat, &device)?)
+    }
+
+    /// A flat vector on `device`.
+    ///
+    /// # Errors
+    ///
+    /// The vector has another length or holds a value that is not finite.
+    pub(crate) fn upload(&self, flat: &[f32], device: &Device) -> Result<Tensor<1>, TrainError> {
+        self.check_values(flat)?;
+        let data = TensorData::new(flat.to_vec(), [flat.len()]);
+        Ok(Tensor::from_data(data, device))
+    }
+
+    /// A copy of `module`, in evaluation mode, whose state is a flat vector that was uploaded.
+    ///
+    /// # Errors
+    ///
+    /// The module has another layout.
+    pub(crate) fn part<M: Module>(&self, module: &M, flat: &Tensor<1>) -> Result<M, TrainError> {
         self.check(module)?;
-        let mut unflatten = Unflatten {
-            tensors: self.split(flat)?,
-        };
+        let mut part = Part { flat, next: 0 };
         // Clones of a module share their running statistics, so mapping a clone would write into
         // `module`; `valid` makes a copy of its own.
-        Ok(module.valid().map(&mut unflatten))
+        Ok(module.valid().map(&mut part))
     }
 
     fn check<M: Module>(&self, module: &M) -> Result<(), TrainError> {
@@ -102,46 +127,54 @@ impl ModuleVisitor for Survey {
     }
 }
 
-/// Appends the values of each tensor.
-struct Flatten {
-    path: Path,
-    flat: Result<Vec<f32>, TrainError>,
+/// Collects each tensor as a row of values.
+#[derive(Default)]
+struct Join {
+    parts: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for Flatten {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.0.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.0.pop();
-    }
-
+impl ModuleVisitor for Join {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Ok(flat) = &mut self.flat else { return };
-        match param.val().try_into_vec_as::<f32>() {
-            Ok(values) => flat.extend(values),
-            Err(source) => {
-                let tensor = self.path.name();
-                self.flat = Err(TrainError::Device { tensor, source });
-            }
+        let values = param.val();
+        if values.shape().num_elements() > 0 {
+            let row: Tensor<1> = values.reshape([-1]);
+            self.parts.push(row.cast(FloatDType::F32));
         }
     }
 }
 
-/// Replaces each tensor by the next one of a flat vector that was checked against the module.
-struct Unflatten<I> {
-    tensors: I,
+/// Replaces each tensor by the next part of a flat vector, for a module that was checked.
+struct Part<'a> {
+    flat: &'a Tensor<1>,
+    next: usize,
 }
 
-impl<'a, I: Iterator<Item = (&'a TensorLayout, &'a [f32])>> ModuleMapper for Unflatten<I> {
+impl ModuleMapper for Part<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some((layout, values)) = self.tensors.next() else {
+        let shape = param.lazy_shape();
+        let start = self.next;
+        self.next += shape.num_elements();
+        if start == self.next {
             return param;
-        };
-        let data = TensorData::new(values.to_vec(), layout.shape.clone());
-        param.map(|old| Tensor::from_data(data, (&old.device(), old.dtype())))
+        }
+        let values = self.flat.clone().slice(start..self.next);
+        param.map(|old| {
+            values
+                .reshape(shape)
+                .to_device(&old.device())
+                .cast(old.dtype())
+        })
     }
+}
+
+/// Reads the values of a vector off its device.
+pub(crate) fn read(flat: Tensor<1>) -> Result<Vec<f32>, TrainError> {
+    flat.try_into_vec_as().map_err(failed("the parameters"))
+}
+
+/// The error of a device that does not hand over `what`.
+pub(crate) fn failed(what: &'static str) -> impl Fn(TensorReadError) -> TrainError {
+    move |source| TrainError::Device { what, source }
 }
 
 #[cfg(test)]

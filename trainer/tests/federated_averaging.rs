@@ -54,8 +54,8 @@ fn accuracy(source: &Source, partition: &str, nodes: usize) -> Result<f64> {
             let local = node.train(&global, round, &mut |_| ControlFlow::Continue(()))?;
             let weight = f64::from(local.examples);
             examples += weight;
-            for (sum, update) in sum.iter_mut().zip(&local.update) {
-                *sum += weight * f64::from(*update);
+            for (sum, update) in sum.iter_mut().zip(local.update.to_vec()?) {
+                *sum += weight * f64::from(update);
             }
         }
         for (parameter, sum) in global.iter_mut().zip(&sum) {

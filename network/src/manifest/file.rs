@@ -38,6 +38,8 @@ pub struct ManifestFile {
     /// SHA-256 of the previous epoch's manifest, in hexadecimal; absent in the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_epoch: Option<String>,
+    /// Check value of the epoch key that every node's kit holds: [`epoch_key_check`], in hexadecimal.
+    pub epoch_key: String,
     /// How updates are shared.
     pub scheme: Scheme,
     /// How updates are averaged.
@@ -244,12 +246,18 @@ pub struct NodeTable {
     pub expires_unix_s: u64,
 }
 
+/// The check value of an epoch key: SHA-256 of `"smpcfl/1 epoch key"` and the key.
+pub fn epoch_key_check(key: &[u8; 32]) -> Digest {
+    Digest::sha256(&[b"smpcfl/1 epoch key", key])
+}
+
 impl ManifestFile {
     /// A first-epoch manifest of the peer scheme, with `collusion` 1, the least `min_nodes` and the default
     /// timeouts.
     pub fn new(
         name: String,
         relay_address: String,
+        epoch_key: Digest,
         plan: &FixedPoint,
         task: toml::Table,
         model: ModelTable,
@@ -261,6 +269,7 @@ impl ManifestFile {
             name,
             epoch: 1,
             previous_epoch: None,
+            epoch_key: epoch_key.to_hex(),
             scheme: Scheme::Peer,
             averaging: Averaging::Fedavg,
             collusion: 1,

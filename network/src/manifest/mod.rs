@@ -18,7 +18,7 @@ use crate::round::committee::Committee;
 
 pub use file::{
     CommitteeTable, ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable,
-    Scheme, TimeoutTable,
+    Scheme, TimeoutTable, epoch_key_check,
 };
 
 /// Longest manifest that is read, in bytes.
@@ -34,6 +34,7 @@ pub struct Manifest {
     fixed_point: FixedPoint,
     roster: BTreeMap<NodeId, Member>,
     committee: Option<Committee>,
+    epoch_key: Digest,
     initial_model: Digest,
 }
 
@@ -87,6 +88,7 @@ impl Manifest {
         let fixed_point = file.check()?;
         let roster = file.roster()?;
         let committee = file.committee(&roster)?;
+        let epoch_key = file::digest("epoch_key", &file.epoch_key)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
         let sid = Digest::sha256(&[&bytes]);
         Ok(Self {
@@ -97,6 +99,7 @@ impl Manifest {
             fixed_point,
             roster,
             committee,
+            epoch_key,
             initial_model,
         })
     }
@@ -114,6 +117,11 @@ impl Manifest {
     /// The authority's signature over [`Manifest::bytes`].
     pub fn signature(&self) -> &[u8; 64] {
         &self.signature
+    }
+
+    /// Check value of the nodes' epoch key: see [`epoch_key_check`].
+    pub fn epoch_key(&self) -> Digest {
+        self.epoch_key
     }
 
     /// Name of the consortium.

@@ -1,15 +1,17 @@
 //! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on every bit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fl_shaders::cpu::dequantize;
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, MeanScale, Ring, Word};
+use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, MeanScale, Ring, Tag, Word};
 
 use super::chain::Chain;
 use super::outcome::CheckedOutcome;
 use super::participants::count;
 use super::refusal::Refusal;
 use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::identity::NodeId;
 use crate::words;
 
 /// Coordinates that are decoded at a time: what fits into the innermost cache.
@@ -28,17 +30,39 @@ pub struct Averaged {
     pub nodes: u32,
 }
 
+/// A sum that was opened, with all that it takes to tell whether it is the right one.
+pub struct Opened<'a> {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Ring of the words.
+    pub ring: Ring,
+    /// Little-endian ring words, header first, each in the range of honest sums.
+    pub sum: &'a [u8],
+    /// Whose inputs it adds up.
+    pub nodes: BTreeSet<NodeId>,
+    /// Sum of the tag shares that they signed.
+    pub tag: Tag,
+}
+
+/// Tells a sum that fits its tags from any other (the protocol, section 8). That takes a key that only nodes have, which
+/// is none of this crate's business.
+pub trait Verifier {
+    /// Whether the sum fits the tags.
+    fn verifies(&self, opened: &Opened<'_>) -> bool;
+}
+
 impl CheckedOutcome {
-    /// Checks the bytes of X against the outcome and averages them onto `base`, the model of the chain.
+    /// Checks the bytes of X against the outcome and its tags, and averages them onto `base`, the model of the chain.
     ///
     /// # Errors
-    /// [`Refusal::ResultRoot`] for other bytes than announced, whatever [`average`] refuses, and
-    /// [`Refusal::Averaged`] if the relay announced another model than comes out.
+    /// [`Refusal::ResultRoot`] for other bytes than announced, whatever [`average`] refuses, [`Refusal::Tag`] for a
+    /// sum that does not fit the tags, and [`Refusal::Averaged`] if the relay announced another model than comes out.
     pub fn average(
         &self,
         body: &[u8],
         base: &[f32],
         plan: &FixedPoint,
+        verifier: &impl Verifier,
     ) -> Result<Averaged, Refusal> {
         let found = ChunkHashes::of(body).root();
         if found != self.root {
@@ -49,6 +73,17 @@ impl CheckedOutcome {
         }
         let nodes = self.nodes.len();
         let averaged = average(body, base, plan, nodes, self.chain, self.ctx, found)?;
+        // Tags are of integers: they mean something only now that every word is known to be in its range.
+        let opened = Opened {
+            ctx: self.ctx,
+            ring: plan.ring(),
+            sum: body,
+            nodes: self.nodes.clone(),
+            tag: self.tag,
+        };
+        if !verifier.verifies(&opened) {
+            return Err(Refusal::Tag);
+        }
         let computed = averaged.chain.model;
         if computed != self.announced {
             return Err(Refusal::Averaged {

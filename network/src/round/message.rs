@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use fl_shaders::Tag;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::refusal::{Kind, Refusal};
@@ -65,6 +66,8 @@ pub struct Sum {
     pub node: NodeId,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
     pub root: Digest,
+    /// The node's share of the tags' sum: both values of a [`Tag`].
+    pub tag: [u64; 2],
 }
 
 /// A node has checked a result and averaged it.
@@ -103,6 +106,25 @@ impl Share {
             });
         }
         Ok(share)
+    }
+}
+
+impl Sum {
+    /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
+    ///
+    /// # Errors
+    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
+    pub(super) fn verify(
+        signed: &Signed<Self>,
+        manifest: &Manifest,
+        unix_s: u64,
+    ) -> Result<(Self, Tag), Refusal> {
+        let sum = signed.verify(manifest, unix_s)?;
+        let tag = Tag::new(sum.tag).ok_or(Refusal::Invalid {
+            what: Kind::Sum,
+            signer: sum.node,
+        })?;
+        Ok((sum, tag))
     }
 }
 

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fl_shaders::Tag;
+
 use super::average::Averaged;
 use super::chain::Chain;
 use super::committee::{CheckedSlip, Contributor, Holder, Holders, Prepared, RevealOrder};
@@ -539,11 +541,17 @@ impl Node {
         Ok(vec![Action::Sum(complete)])
     }
 
-    /// The masked sum is computed; `root` is its chunk root. Returns nothing if the attempt is over.
+    /// The masked sum is computed; `root` is its chunk root, `tag` the node's share of the tags' sum. Returns nothing if
+    /// the attempt is over.
     ///
     /// # Errors
     /// [`WireError`] if the message cannot be encoded.
-    pub fn summed(&mut self, ctx: Digest, root: Digest) -> Result<Vec<Action>, WireError> {
+    pub fn summed(
+        &mut self,
+        ctx: Digest,
+        root: Digest,
+        tag: Tag,
+    ) -> Result<Vec<Action>, WireError> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         let participants = match phase {
             Phase::Summing(participants) if participants.ctx() == ctx => participants,
@@ -556,6 +564,7 @@ impl Node {
             ctx,
             node: self.identity.node_id(),
             root,
+            tag: tag.values(),
         };
         let sum = Signed::new(&sum, &self.identity)?;
         let pending = Pending::Sum(PendingSum { participants, sum });
@@ -693,6 +702,8 @@ impl Node {
             Phase::Holding(pending) => (pending.round(), pending.attempt()),
             _ => (self.chain.next_round(), self.joined),
         };
+        // A holder may refuse in an attempt to which it does not contribute.
+        let attempt = attempt.max(self.convened);
         self.step_back();
         vec![Action::Send(NodeFrame::Refused {
             round,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fl_shaders::Tag;
 use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
@@ -76,6 +77,8 @@ pub struct CheckedOutcome {
     pub(super) nodes: BTreeSet<NodeId>,
     pub(super) chain: Chain,
     pub(super) root: Digest,
+    /// Sum of the tag shares that were signed.
+    pub(super) tag: Tag,
     pub(super) announced: Digest,
 }
 
@@ -107,15 +110,15 @@ impl CheckedOutcome {
         unix_s: u64,
     ) -> Result<Self, Refusal> {
         let (bundle, what) = (outcome.bundle, Kind::Outcome);
-        let (ctx, nodes) = match (manifest.committee(), &outcome.parts) {
+        let (ctx, nodes, tag) = match (manifest.committee(), &outcome.parts) {
             (None, Parts::Sums(sums)) => {
                 let participants = Participants::of_result(bundle, manifest, chain, unix_s)?;
                 let own = own.and_then(|(_, own)| match own {
                     Pending::Sum(own) => Some(own),
                     Pending::Contribution(_) => None,
                 });
-                check_sums(sums, outcome.ctx, &participants, own, manifest, unix_s)?;
-                (participants.ctx(), participants.set())
+                let tag = check_sums(sums, outcome.ctx, &participants, own, manifest, unix_s)?;
+                (participants.ctx(), participants.set(), tag)
             }
             (Some(_), Parts::Decision(decision)) => {
                 let holders = Holders::of_result(bundle, manifest, chain, unix_s)?;
@@ -123,8 +126,8 @@ impl CheckedOutcome {
                     Pending::Sum(_) => None,
                     Pending::Contribution(own) => Some((node, own)),
                 });
-                let nodes = decision.verify(outcome.ctx, &holders, own, manifest, unix_s)?;
-                (holders.ctx(), nodes)
+                let (nodes, tag) = decision.verify(outcome.ctx, &holders, own, manifest, unix_s)?;
+                (holders.ctx(), nodes, tag)
             }
             _ => return Err(Refusal::Unexpected { what }),
         };
@@ -134,12 +137,13 @@ impl CheckedOutcome {
             nodes,
             chain: *chain,
             root,
+            tag,
             announced,
         })
     }
 }
 
-/// Checks that there is one sum of each participant, and of nobody else.
+/// Checks that there is one sum of each participant, and of nobody else. Gives the sum of their tag shares.
 fn check_sums(
     signed: &[Signed<Sum>],
     announced: Digest,
@@ -147,10 +151,11 @@ fn check_sums(
     own: Option<&PendingSum>,
     manifest: &Manifest,
     unix_s: u64,
-) -> Result<(), Refusal> {
+) -> Result<Tag, Refusal> {
     let mut sums = BTreeMap::new();
+    let mut tag = Tag::default();
     for signed in signed {
-        let sum = signed.verify(manifest, unix_s)?;
+        let (sum, share) = Sum::verify(signed, manifest, unix_s)?;
         let signer = sum.node;
         if sum.ctx != participants.ctx() || sum.ctx != announced {
             return Err(Refusal::Stale {
@@ -167,6 +172,7 @@ fn check_sums(
                 signer,
             });
         }
+        tag += share;
     }
     if let Some(missing) = participants.ids().find(|id| !sums.contains_key(id)) {
         return Err(Refusal::MissingSum(missing));
@@ -174,7 +180,7 @@ fn check_sums(
     let own = own.filter(|own| own.participants.ctx() == participants.ctx());
     match own.is_some_and(|own| !signed.contains(&own.sum)) {
         true => Err(Refusal::OwnSum),
-        false => Ok(()),
+        false => Ok(tag),
     }
 }
 

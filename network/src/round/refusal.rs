@@ -197,6 +197,11 @@ pub enum Refusal {
         /// Rounds that the node has completed.
         node: u64,
     },
+    /// The sum does not fit the tags.
+    #[error(
+        "the result is not the sum of what its participants sent, or one of them lied about its part"
+    )]
+    Tag,
 
     // The committee.
     /// Keys of too few holders: they could not decide, or some seed would have nobody to hold it.

@@ -46,6 +46,7 @@ fn sum() -> Sum {
         ctx: digest(1),
         node: node(2),
         root: digest(3),
+        tag: [4, 5],
     }
 }
 
@@ -96,7 +97,8 @@ fn each_signed_message_has_its_fixed_bytes() {
     assert_eq!(encode(&keys()).unwrap(), bytes(&expected));
     let expected = [(1, 32), (2, 32), (3, 32), (5, 1), (0, 7), (4, 5)];
     assert_eq!(encode(&share()).unwrap(), bytes(&expected));
-    assert_eq!(encode(&sum()).unwrap(), bytes(&[(1, 32), (2, 32), (3, 32)]));
+    let expected = [(1, 32), (2, 32), (3, 32), (4, 1), (0, 7), (5, 1), (0, 7)];
+    assert_eq!(encode(&sum()).unwrap(), bytes(&expected));
     let expected = [(1, 32), (2, 32), (3, 1), (0, 7), (4, 32), (5, 32)];
     assert_eq!(encode(&ack()).unwrap(), bytes(&expected));
 }
@@ -106,9 +108,9 @@ fn a_signed_message_is_its_bytes_with_a_length_and_64_bytes_of_signature() {
     let identity = Identity::generate().unwrap();
     let signed = Signed::new(&sum(), &identity).unwrap();
     let encoded = encode(&signed).unwrap();
-    assert_eq!(encoded[..8], 96u64.to_le_bytes());
-    assert_eq!(encoded[8..104], encode(&sum()).unwrap());
-    assert_eq!(encoded[104..], identity.sign(Sum::LABEL, signed.bytes()));
+    assert_eq!(encoded[..8], 112u64.to_le_bytes());
+    assert_eq!(encoded[8..120], encode(&sum()).unwrap());
+    assert_eq!(encoded[120..], identity.sign(Sum::LABEL, signed.bytes()));
     assert_eq!(
         encode(&NodeFrame::Sum(signed)).unwrap().len(),
         4 + encoded.len()

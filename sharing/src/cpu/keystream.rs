@@ -15,6 +15,7 @@ use chacha20::cipher::{
 use chacha20::variants::Ietf;
 use chacha20::{ChaChaCore, R20};
 use fl_shaders::Word;
+use zeroize::Zeroizing;
 
 use crate::engine::Sign;
 use crate::words::{read_word, write_word};
@@ -86,6 +87,49 @@ impl<C: Consumer> StreamCipherClosure for Feed<'_, C> {
         }
         self.consumer
             .consume(&Array::slice_as_flattened(&blocks)[..self.len]);
+    }
+}
+
+/// Work to be compiled for the instructions that the cipher's backend uses.
+///
+/// Implementations are `#[inline(always)]`, or they would not be.
+pub(super) trait Work {
+    fn work(&mut self);
+}
+
+/// Does `work` with the best instructions that the CPU has.
+pub(super) fn accelerate(work: &mut impl Work) {
+    // The backend is chosen whatever the key, and no keystream is asked for.
+    let mut core = ChaChaCore::<R20, Ietf>::new(&[0; 32].into(), &[0; 12].into());
+    core.process_with_backend(Accelerated(work));
+}
+
+struct Accelerated<'a, W>(&'a mut W);
+
+impl<W> BlockSizeUser for Accelerated<'_, W> {
+    type BlockSize = U64;
+}
+
+impl<W: Work> StreamCipherClosure for Accelerated<'_, W> {
+    #[inline(always)]
+    fn call<B: StreamCipherBackend<BlockSize = U64>>(self, _backend: &mut B) {
+        self.0.work();
+    }
+}
+
+/// The first `len` bytes of the keystream of `key`.
+pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+    feed(key, 0, len, Collector(&mut bytes));
+    bytes
+}
+
+struct Collector<'a>(&'a mut Vec<u8>);
+
+impl Consumer for Collector<'_> {
+    #[inline(always)]
+    fn consume(&mut self, stream: &[u8]) {
+        self.0.extend_from_slice(stream);
     }
 }
 

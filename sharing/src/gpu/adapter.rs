@@ -79,6 +79,8 @@ pub enum AdapterError {
 /// An adapter that is ready for work: all that another library needs in order to work on the same device.
 #[derive(Clone, Debug)]
 pub struct OpenAdapter {
+    /// What is known of the adapter.
+    pub summary: AdapterSummary,
     /// The graphics library.
     pub instance: wgpu::Instance,
     /// The adapter.
@@ -169,9 +171,9 @@ pub fn choose<'a>(
 /// Those of [`choose`], and [`AdapterError::Open`].
 pub fn open(selector: &Selector) -> Result<OpenAdapter, AdapterError> {
     let instance = instance();
-    let (summaries, mut found): (Vec<_>, Vec<_>) = listed(&instance).into_iter().unzip();
+    let (mut summaries, mut found): (Vec<_>, Vec<_>) = listed(&instance).into_iter().unzip();
     let index = position(&summaries, selector, is_required())?;
-    let adapter = found.swap_remove(index);
+    let (summary, adapter) = (summaries.swap_remove(index), found.swap_remove(index));
     let excluded =
         wgpu::Features::all_experimental_mask() | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
     let descriptor = wgpu::DeviceDescriptor {
@@ -183,11 +185,12 @@ pub fn open(selector: &Selector) -> Result<OpenAdapter, AdapterError> {
     let (device, queue) =
         pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
             AdapterError::Open {
-                name: summaries[index].name.clone(),
+                name: summary.name.clone(),
                 reason: error.to_string(),
             }
         })?;
     Ok(OpenAdapter {
+        summary,
         instance,
         adapter,
         device,

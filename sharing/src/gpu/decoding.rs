@@ -5,7 +5,7 @@ use fl_shaders::{MeanScale, Ring};
 use wgpu::CommandEncoder;
 
 use super::pipelines::Pipelines;
-use super::stream::{Buffers, Job, Piece};
+use super::stream::{Buffers, Job, Made, Piece, count};
 use super::transfer::copy_to;
 use super::uniforms::{Layout, Place, Uniforms};
 
@@ -20,6 +20,7 @@ pub(super) fn pieces(ring: Ring, len: usize, piece_bytes: usize) -> Vec<Piece> {
             index,
             input: start..end,
             output: mean(start)..mean(end),
+            partials: 0,
         }
     };
     (0..len)
@@ -49,7 +50,6 @@ pub(super) fn layout(
 
 /// A sum being decoded.
 pub(super) struct Averaging<'a> {
-    pub(super) device: &'a wgpu::Device,
     pub(super) pipelines: &'a Pipelines,
     pub(super) places: &'a [Place],
     pub(super) sum: &'a [u8],
@@ -75,17 +75,15 @@ impl Job for Averaging<'_> {
             buffers.output.as_entire_buffer_binding(),
         ];
         let dequantize = &self.pipelines.dequantize;
-        dequantize.dispatch(self.device, &mut pass, &bindings, coordinates(piece));
+        dequantize.dispatch(&mut pass, &bindings, coordinates(piece));
     }
 
-    fn take(&mut self, piece: &Piece, output: &[u8], _met: [u32; 2]) {
-        copy_to(output, &mut self.mean[piece.output.clone()]);
+    fn take(&mut self, piece: &Piece, made: &Made<'_>) {
+        copy_to(made.output, &mut self.mean[piece.output.clone()]);
     }
 }
 
 /// Number of coordinates in a piece.
 fn coordinates(piece: &Piece) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "within a piece")]
-    let count = (piece.output.len() / MEAN_BYTES) as u32;
-    count
+    count(piece.output.len() / MEAN_BYTES)
 }

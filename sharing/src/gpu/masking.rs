@@ -1,42 +1,36 @@
-//! The pass over an input vector: encode, subtract shares, add shares.
+//! The pass over an input vector: encode, make the tag, subtract shares, add shares.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
-use fl_shaders::cpu::chacha20::BLOCK_WORDS;
-use fl_shaders::uniform::{Encoding, Shares, Span};
-use fl_shaders::{InputScale, Word};
+use fl_shaders::uniform::{Encoding, Tagging};
+use fl_shaders::{Beta, Coefficients, InputScale, TAG_BLOCK, Tag, Word};
 use wgpu::CommandEncoder;
 
-use super::pipelines::{Pipeline, Pipelines};
-use super::stream::{Buffers, Job, Piece};
+use super::combining::Combination;
+use super::pipelines::Pipelines;
+use super::stream::{Buffers, Job, Made, Piece, count};
 use super::transfer::copy_to;
 use super::uniforms::{Layout, Place, Uniforms};
 use super::update::{Run, Update};
-use crate::engine::{Mask, Sign};
-use crate::seed::RoundingKey;
+use crate::engine::{Blinding, Mask, Sign};
 
-const BLOCK_BYTES: usize = 4 * BLOCK_WORDS;
+/// Bytes of a coefficient, and of a partial tag: two numbers, little-endian.
+pub(super) const TAG_BYTES: usize = 2 * size_of::<u64>();
 
 /// Where the uniforms of a piece are.
 #[derive(Clone, Copy)]
 struct Places {
     encoding: Place,
-    span: Place,
+    tagging: Place,
 }
 
 /// The uniforms that mask a vector, and the dispatches that read them.
 pub(super) struct Program {
     pub(super) layout: Layout,
     pieces: Vec<Places>,
-    batches: Vec<(Place, Kernel)>,
-}
-
-/// What a batch of shares needs.
-#[derive(Clone, Copy)]
-enum Kernel {
-    Split,
-    Sum,
-    Mask,
+    beta: Place,
+    combination: Combination,
 }
 
 impl Program {
@@ -46,61 +40,54 @@ impl Program {
         update: &Update<'_>,
         pieces: &[Piece],
         scale: InputScale,
-        rounding: &RoundingKey,
-        masks: &[Mask],
+        blinding: &Blinding<'_>,
         batch: usize,
     ) -> Self {
-        let keys = |sign| masks.iter().filter(move |mask| mask.sign == sign);
-        let ordered: Vec<_> = keys(Sign::Minus)
-            .chain(keys(Sign::Plus))
-            .map(|mask| mask.key.expose())
-            .collect();
-        let minus = keys(Sign::Minus).count();
+        let keys = |sign| -> Vec<_> {
+            let masks = blinding.masks.iter().filter(|mask| mask.sign == sign);
+            masks.map(|Mask { key, .. }| key.expose()).collect()
+        };
+        let (minus, plus) = (keys(Sign::Minus), keys(Sign::Plus));
+        let elements = pieces.last().map_or(0, |piece| piece.output.end / W::BYTES);
+        let coefficients = elements.min(TAG_BLOCK);
+        let beta_bytes = (coefficients * TAG_BYTES) as u64;
 
-        let sizes = pieces.iter().flat_map(|_| [Encoding::BYTES, Span::BYTES]);
-        let batches = ordered.chunks(batch).map(|_| Shares::BYTES);
-        let mut layout = Layout::new(device, sizes.chain(batches));
-        let pieces = pieces.iter().map(|piece| {
+        let sizes = pieces
+            .iter()
+            .flat_map(|_| [Encoding::BYTES, Tagging::BYTES])
+            .chain([beta_bytes])
+            .chain(Combination::sizes(
+                pieces.len(),
+                blinding.masks.len(),
+                batch,
+            ));
+        let mut layout = Layout::new(device, sizes);
+        let places = pieces.iter().map(|piece| {
             let run = Run::of::<W>(&piece.output);
             let encoding = Encoding {
-                rounding: rounding.expose(),
+                rounding: blinding.rounding.expose(),
                 first_coordinate: run.first as u64,
-                coordinates: word(run.count),
+                coordinates: count(run.count),
                 update_start: update.start(device, &run).1,
-                vector_start: word(run.header * W::KEYSTREAM_WORDS),
+                vector_start: count(run.header * W::KEYSTREAM_WORDS),
                 scale,
             };
-            let span = Span {
-                first_block: (piece.output.start / BLOCK_BYTES) as u64,
-                blocks: blocks(piece),
-            };
+            let tagging = tagging::<W>(&piece.output);
             Places {
                 encoding: layout.push(Encoding::BYTES, |words| encoding.write(words)),
-                span: layout.push(Span::BYTES, |words| span.write(words)),
+                tagging: layout.push(Tagging::BYTES, |words| tagging.write(words)),
             }
         });
-        let pieces = pieces.collect();
-        let batches = (0..)
-            .step_by(batch)
-            .zip(ordered.chunks(batch))
-            .map(|(first, keys)| {
-                let (minus, plus) = keys.split_at(minus.saturating_sub(first).min(keys.len()));
-                let kernel = match (minus, plus) {
-                    (_, []) => Kernel::Split,
-                    ([], _) => Kernel::Sum,
-                    _ => Kernel::Mask,
-                };
-                let shares = Shares { minus, plus };
-                (
-                    layout.push(Shares::BYTES, |words| shares.write(words)),
-                    kernel,
-                )
-            });
-        let batches = batches.collect();
+        let places = places.collect();
+        let beta = layout.push(beta_bytes, |words| {
+            write_beta(blinding.coefficients.beta, words);
+        });
+        let combination = Combination::new(&mut layout, pieces, &minus, &plus, batch);
         Self {
             layout,
-            pieces,
-            batches,
+            pieces: places,
+            beta,
+            combination,
         }
     }
 }
@@ -111,18 +98,21 @@ pub(super) struct Masking<'a, W> {
     pub(super) pipelines: &'a Pipelines,
     pub(super) program: &'a Program,
     pub(super) update: Update<'a>,
+    pub(super) coefficients: Coefficients<'a>,
     pub(super) masked: &'a mut [u8],
     pub(super) met: Met,
     pub(super) word: PhantomData<W>,
 }
 
-/// What was met while encoding.
+/// What was met while masking.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Met {
     /// Number of coordinates above C in magnitude.
     pub(super) clipped: u64,
     /// The first coordinate that is NaN or infinite, if any.
     pub(super) non_finite: Option<u64>,
+    /// The linear part of the tag, as if the header were zeros.
+    pub(super) tag: Tag,
 }
 
 impl<W: Word> Job for Masking<'_, W> {
@@ -151,23 +141,26 @@ impl<W: Word> Job for Masking<'_, W> {
                 buffers.output.as_entire_buffer_binding(),
                 buffers.met.as_entire_buffer_binding(),
             ];
-            let threads = Encoding::threads(run.first as u64, word(run.count));
-            let quantize = &self.pipelines.quantize;
-            quantize.dispatch(self.device, &mut pass, &bindings, threads);
+            let threads = Encoding::threads(run.first as u64, count(run.count));
+            self.pipelines
+                .quantize
+                .dispatch(&mut pass, &bindings, threads);
         }
-        for (shares, kernel) in &self.program.batches {
-            let bindings = [
-                uniforms.at(places.span),
-                uniforms.at(*shares),
-                buffers.output.as_entire_buffer_binding(),
-            ];
-            let pipeline = kernel.pipeline(self.pipelines);
-            pipeline.dispatch(self.device, &mut pass, &bindings, blocks(piece));
-        }
+        let bindings = [
+            uniforms.at(places.tagging),
+            buffers.output.as_entire_buffer_binding(),
+            uniforms.at(self.program.beta),
+            buffers.partials.as_entire_buffer_binding(),
+        ];
+        let threads = tagging::<W>(&piece.output).threads();
+        self.pipelines.tag.dispatch(&mut pass, &bindings, threads);
+        let combination = &self.program.combination;
+        combination.record(&mut pass, self.pipelines, piece, uniforms, buffers);
     }
 
-    fn take(&mut self, piece: &Piece, output: &[u8], [clipped, non_finite]: [u32; 2]) {
-        copy_to(output, &mut self.masked[piece.output.clone()]);
+    fn take(&mut self, piece: &Piece, made: &Made<'_>) {
+        copy_to(made.output, &mut self.masked[piece.output.clone()]);
+        let [clipped, non_finite] = made.met;
         self.met.clipped += u64::from(clipped);
         if non_finite > 0 {
             let first = Run::of::<W>(&piece.output).first as u64;
@@ -175,27 +168,41 @@ impl<W: Word> Job for Masking<'_, W> {
                 .non_finite
                 .get_or_insert(first + u64::from(!non_finite));
         }
+        let tagging = tagging::<W>(&piece.output);
+        self.met.tag += total(&tagging, made.partials, self.coefficients.alpha);
     }
 }
 
-impl Kernel {
-    fn pipeline(self, pipelines: &Pipelines) -> &Pipeline {
-        match self {
-            Self::Split => &pipelines.split,
-            Self::Sum => &pipelines.sum,
-            Self::Mask => &pipelines.mask,
-        }
+/// The elements that are the bytes `output` of the vector, as the kernel that makes tags takes them.
+pub(super) fn tagging<W: Word>(output: &Range<usize>) -> Tagging {
+    Tagging {
+        first_element: (output.start / W::BYTES) as u64,
+        elements: count(output.len() / W::BYTES),
     }
 }
 
-/// Number of blocks in a piece.
-fn blocks(piece: &Piece) -> u32 {
-    word(piece.output.len().div_ceil(BLOCK_BYTES))
+/// Writes as many coefficients as fit.
+pub(super) fn write_beta(beta: &Beta, words: &mut [u32]) {
+    let (slots, _) = words.as_chunks_mut::<{ TAG_BYTES / 4 }>();
+    for (element, slot) in slots.iter_mut().enumerate() {
+        let [a, b] = beta.coefficient(element).values().map(halves);
+        *slot = [a[0], a[1], b[0], b[1]];
+    }
 }
 
-/// A count within a piece, which is far smaller than 2^32 bytes.
-fn word(count: usize) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "within a piece")]
-    let count = count as u32;
-    count
+/// What a piece adds to the tag: the partial tags of its runs, each times the coefficient of its block.
+pub(super) fn total(tagging: &Tagging, partials: &[u8], alpha: &[Tag]) -> Tag {
+    let (partials, _) = partials.as_chunks::<TAG_BYTES>();
+    let terms = partials.iter().enumerate().map(|(run, partial)| {
+        let (values, _) = partial.as_chunks();
+        let values = [values[0], values[1]].map(|value| u64::from_le_bytes(value).into());
+        alpha[tagging.block(run)] * Tag::from_integers(values)
+    });
+    terms.sum()
+}
+
+/// The low and the high word.
+fn halves(value: u64) -> [u32; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "the halves")]
+    [value as u32, (value >> 32) as u32]
 }

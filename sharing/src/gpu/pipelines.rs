@@ -8,6 +8,7 @@ use wgpu::{BindGroupLayout, BufferBinding, ComputePipeline};
 #[derive(Debug)]
 pub(super) struct Pipelines {
     pub(super) quantize: Pipeline,
+    pub(super) tag: Pipeline,
     pub(super) split: Pipeline,
     pub(super) sum: Pipeline,
     pub(super) mask: Pipeline,
@@ -17,6 +18,7 @@ pub(super) struct Pipelines {
 /// A kernel, compiled.
 #[derive(Debug)]
 pub(super) struct Pipeline {
+    device: wgpu::Device,
     layout: BindGroupLayout,
     compiled: ComputePipeline,
 }
@@ -26,6 +28,7 @@ impl Pipelines {
         let pipeline = |kernel| Pipeline::new(device, ring, kernel);
         Self {
             quantize: pipeline(&kernel::QUANTIZE),
+            tag: pipeline(&kernel::TAG),
             split: pipeline(&kernel::SPLIT),
             sum: pipeline(&kernel::SUM),
             mask: pipeline(&kernel::MASK),
@@ -63,13 +66,16 @@ impl Pipeline {
             },
             cache: None,
         });
-        Self { layout, compiled }
+        Self {
+            device: device.clone(),
+            layout,
+            compiled,
+        }
     }
 
     /// Records a run of at least `threads` threads on `buffers`, one a binding.
     pub(super) fn dispatch(
         &self,
-        device: &wgpu::Device,
         pass: &mut wgpu::ComputePass<'_>,
         buffers: &[BufferBinding<'_>],
         threads: u32,
@@ -81,7 +87,7 @@ impl Pipeline {
                 resource: wgpu::BindingResource::Buffer(buffer.clone()),
             })
             .collect();
-        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &self.layout,
             entries: &entries,

@@ -12,8 +12,8 @@ use crate::engine::DeviceError;
 
 /// Pieces under way at once.
 const SLOTS: usize = 3;
-/// Length of what a kernel reports.
-const MET_BYTES: u64 = 8;
+/// Length of what the kernel that encodes reports.
+const MET_BYTES: usize = 8;
 
 /// A part of the work, small enough for one binding.
 #[derive(Clone, Debug)]
@@ -24,6 +24,18 @@ pub(super) struct Piece {
     pub(super) input: Range<usize>,
     /// The bytes that it makes of the output.
     pub(super) output: Range<usize>,
+    /// Number of bytes of partial tags that it gives.
+    pub(super) partials: usize,
+}
+
+/// What the device made of a piece.
+pub(super) struct Made<'a> {
+    /// The bytes of the output.
+    pub(super) output: &'a [u8],
+    /// The two words that the kernel that encodes reported.
+    pub(super) met: [u32; 2],
+    /// The partial tags.
+    pub(super) partials: &'a [u8],
 }
 
 /// What happens to each piece.
@@ -40,8 +52,8 @@ pub(super) trait Job {
         encoder: &mut CommandEncoder,
     );
 
-    /// Takes a piece that is made, in order, with the two words that the kernels reported.
-    fn take(&mut self, piece: &Piece, output: &[u8], met: [u32; 2]);
+    /// Takes a piece that is made, in order.
+    fn take(&mut self, piece: &Piece, made: &Made<'_>);
 }
 
 /// The device's buffers for one piece.
@@ -51,8 +63,10 @@ pub(super) struct Buffers {
     pub(super) input: Buffer,
     /// The piece of the output.
     pub(super) output: Buffer,
-    /// Two words for the kernels to report in.
+    /// Two words for the kernel that encodes to report in.
     pub(super) met: Buffer,
+    /// The partial tags of the piece, if any.
+    pub(super) partials: Buffer,
 }
 
 /// Buffers for the pieces under way. They are reused from call to call.
@@ -67,6 +81,7 @@ pub(super) struct Stream {
 struct Sizes {
     input: u64,
     output: u64,
+    partials: u64,
     slots: usize,
 }
 
@@ -89,7 +104,10 @@ impl Stream {
     /// Whether `pieces` fit.
     pub(super) fn holds(&self, pieces: &[Piece]) -> bool {
         let (own, needed) = (self.sizes, Sizes::of(pieces));
-        needed.input <= own.input && needed.output <= own.output && needed.slots <= own.slots
+        needed.input <= own.input
+            && needed.output <= own.output
+            && needed.partials <= own.partials
+            && needed.slots <= own.slots
     }
 
     /// Sends every piece to the device, and takes those that are in the way of the next.
@@ -125,12 +143,13 @@ impl Stream {
 
 impl Sizes {
     fn of(pieces: &[Piece]) -> Self {
-        let largest = |len: fn(&Piece) -> usize| pieces.iter().map(len).max().unwrap_or(0) as u64;
+        let largest = |len: fn(&Piece) -> usize| pieces.iter().map(len).max().unwrap_or(0);
         Self {
             // No buffer is empty.
-            input: largest(|piece| piece.input.len()).max(MET_BYTES),
+            input: largest(|piece| piece.input.len()).max(MET_BYTES) as u64,
             // Kernels work on whole blocks of ChaCha20.
-            output: largest(|piece| piece.output.len()).next_multiple_of(64),
+            output: largest(|piece| piece.output.len()).next_multiple_of(64) as u64,
+            partials: largest(|piece| piece.partials).max(MET_BYTES) as u64,
             slots: pieces.len().min(SLOTS),
         }
     }
@@ -151,9 +170,14 @@ impl Slot {
             buffers: Buffers {
                 input: buffer("input", sizes.input, BufferUsages::empty()),
                 output: buffer("output", sizes.output, BufferUsages::COPY_SRC),
-                met: buffer("met", MET_BYTES, BufferUsages::COPY_SRC),
+                met: buffer("met", MET_BYTES as u64, BufferUsages::COPY_SRC),
+                partials: buffer("partials", sizes.partials, BufferUsages::COPY_SRC),
             },
-            download: Download::new(device, "output, download", sizes.output + MET_BYTES),
+            download: Download::new(
+                device,
+                "output, download",
+                sizes.output + MET_BYTES as u64 + sizes.partials,
+            ),
             under_way: None,
         }
     }
@@ -168,7 +192,12 @@ impl Slot {
         job: &impl Job,
     ) -> Result<(), DeviceError> {
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let Buffers { input, output, met } = &self.buffers;
+        let Buffers {
+            input,
+            output,
+            met,
+            partials,
+        } = &self.buffers;
         let uploaded = &job.input()[piece.input.clone()];
         if !uploaded.is_empty() {
             let upload = self.upload.write(uploaded)?;
@@ -176,16 +205,23 @@ impl Slot {
         }
         encoder.clear_buffer(met, 0, None);
         job.record(piece, uniforms, &self.buffers, &mut encoder);
-        let bytes = piece.output.len() as u64;
         let download = self.download.buffer();
-        encoder.copy_buffer_to_buffer(output, 0, download, 0, bytes);
-        encoder.copy_buffer_to_buffer(met, 0, download, bytes, MET_BYTES);
+        let mut end = 0;
+        for (source, len) in [
+            (output, piece.output.len()),
+            (met, MET_BYTES),
+            (partials, piece.partials),
+        ] {
+            let len = len as u64;
+            encoder.copy_buffer_to_buffer(source, 0, download, end, len);
+            end += len;
+        }
 
         let submission = queue.submit([encoder.finish()]);
         if !uploaded.is_empty() {
             self.upload.map();
         }
-        self.download.map(0..bytes + MET_BYTES);
+        self.download.map(0..end);
         self.under_way = Some((piece.clone(), submission));
         Ok(())
     }
@@ -196,11 +232,25 @@ impl Slot {
             return Ok(());
         };
         fault::wait(device, submission)?;
-        let len = piece.output.len();
-        self.download.read(0..len as u64 + MET_BYTES, |bytes| {
-            let (output, met) = bytes.split_at(len);
+        let partials = piece.output.len() + MET_BYTES;
+        let end = (partials + piece.partials) as u64;
+        self.download.read(0..end, |bytes| {
+            let (bytes, partials) = bytes.split_at(partials);
+            let (output, met) = bytes.split_at(piece.output.len());
             let met = [0, 4].map(|i| u32::from_le_bytes(std::array::from_fn(|b| met[i + b])));
-            job.take(&piece, output, met);
+            let made = Made {
+                output,
+                met,
+                partials,
+            };
+            job.take(&piece, &made);
         })
     }
+}
+
+/// A count within a piece, which is far smaller than 2^32 bytes.
+pub(super) fn count(count: usize) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "within a piece")]
+    let count = count as u32;
+    count
 }

@@ -1,5 +1,7 @@
 //! The kernels that combine shares, at places that no vector reaches: known answers, and the ends of stripes.
 
+mod tagging;
+
 use fl_shaders::uniform::{Shares, Span};
 use fl_shaders::{Word, cpu};
 use serde_json::Value;
@@ -7,7 +9,7 @@ use wgpu::CommandEncoder;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 use super::pipelines::{Pipeline, Pipelines};
-use super::stream::{Buffers, Job, Piece};
+use super::stream::{Buffers, Job, Made, Piece};
 use super::uniforms::{Layout, Place, Uniforms};
 use super::{GpuEngine, REQUIRE_GPU, Selector, is_required};
 use crate::words::read_word;
@@ -26,7 +28,6 @@ fn engine() -> Option<GpuEngine> {
 
 /// One dispatch on one piece.
 struct Combination<'a> {
-    engine: &'a GpuEngine,
     pipeline: &'a Pipeline,
     places: [Place; 2],
     vector: wgpu::Buffer,
@@ -51,12 +52,11 @@ impl Job for Combination<'_> {
         let [span, shares] = self.places.map(|place| uniforms.at(place));
         let bindings = [span, shares, buffers.output.as_entire_buffer_binding()];
         let threads = u32::try_from(len.div_ceil(64)).unwrap();
-        self.pipeline
-            .dispatch(&self.engine.device, &mut pass, &bindings, threads);
+        self.pipeline.dispatch(&mut pass, &bindings, threads);
     }
 
-    fn take(&mut self, _piece: &Piece, output: &[u8], _met: [u32; 2]) {
-        self.combined = output.to_vec();
+    fn take(&mut self, _piece: &Piece, made: &Made<'_>) {
+        self.combined = made.output.to_vec();
     }
 }
 
@@ -68,10 +68,7 @@ fn combine<W: Word>(
     first: u64,
     shares: &Shares<'_>,
 ) -> Vec<W> {
-    let bytes: Vec<u8> = vector
-        .iter()
-        .flat_map(|word| word.to_le_bytes().as_ref().to_vec())
-        .collect();
+    let bytes = le_bytes(vector);
     let span = Span {
         first_block: first * W::KEYSTREAM_WORDS as u64 / 16,
         blocks: u32::try_from(bytes.len().div_ceil(64)).unwrap(),
@@ -85,9 +82,9 @@ fn combine<W: Word>(
         index: 0,
         input: 0..0,
         output: 0..bytes.len(),
+        partials: 0,
     }];
     let mut job = Combination {
-        engine,
         pipeline: kernel(engine.pipelines(W::RING)),
         places,
         vector: engine.device.create_buffer_init(&BufferInitDescriptor {
@@ -102,6 +99,11 @@ fn combine<W: Word>(
         .chunks_exact(W::BYTES)
         .map(read_word::<W>)
         .collect()
+}
+
+fn le_bytes<W: Word>(words: &[W]) -> Vec<u8> {
+    let bytes = words.iter().map(|word| word.to_le_bytes());
+    bytes.flat_map(|bytes| bytes.as_ref().to_vec()).collect()
 }
 
 /// `count` words of the keystream of `key`, from word `first`, the first of a block, on.

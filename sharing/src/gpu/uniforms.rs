@@ -1,4 +1,5 @@
-//! The uniforms of one call: keys, and where each dispatch works. Uploaded once, and erased when the call ends.
+//! The uniforms of one call: keys, and where each dispatch works; with them, because they are secret too, the
+//! coefficients of a tag. Uploaded once, and erased when the call ends.
 
 use wgpu::{Buffer, BufferBinding, BufferSize, BufferUsages, SubmissionIndex};
 use zeroize::Zeroizing;
@@ -12,7 +13,7 @@ const WORD_BYTES: usize = 4;
 /// Uniforms being put together, in memory that is erased on drop.
 pub(super) struct Layout {
     words: Zeroizing<Vec<u32>>,
-    /// Distance, in words, to which a device aligns uniforms.
+    /// Distance, in words, to which a device aligns what is bound.
     alignment: usize,
 }
 
@@ -33,7 +34,11 @@ pub(super) struct Uniforms {
 impl Layout {
     /// Room for uniforms of the given sizes in bytes. Fixed, because a vector that grows leaves keys behind.
     pub(super) fn new(device: &wgpu::Device, sizes: impl IntoIterator<Item = u64>) -> Self {
-        let alignment = device.limits().min_uniform_buffer_offset_alignment as usize / WORD_BYTES;
+        let limits = device.limits();
+        let alignment = limits
+            .min_uniform_buffer_offset_alignment
+            .max(limits.min_storage_buffer_offset_alignment);
+        let alignment = alignment as usize / WORD_BYTES;
         let words = sizes
             .into_iter()
             .map(|bytes| words(bytes).next_multiple_of(alignment))
@@ -69,7 +74,7 @@ impl Uniforms {
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("uniforms"),
             size,
-            usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+            usage: BufferUsages::UNIFORM | BufferUsages::STORAGE | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         Self {
@@ -129,7 +134,7 @@ impl Uniforms {
 
 /// Number of words in so many bytes.
 fn words(bytes: u64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "a few KiB")]
+    #[expect(clippy::cast_possible_truncation, reason = "little more than 1 MiB")]
     let bytes = bytes as usize;
     bytes.div_ceil(WORD_BYTES)
 }

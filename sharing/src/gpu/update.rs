@@ -5,6 +5,7 @@ use std::ops::Range;
 use fl_shaders::{HEADER_WORDS, Word};
 use wgpu::{BufferBinding, BufferSize};
 
+use super::masking::{TAG_BYTES, tagging};
 use super::stream::Piece;
 use crate::engine::DeviceError;
 
@@ -65,6 +66,7 @@ impl<'a> Update<'a> {
             Piece {
                 index,
                 input,
+                partials: tagging::<W>(&output).runs() as usize * TAG_BYTES,
                 output,
             }
         };

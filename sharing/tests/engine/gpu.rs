@@ -2,10 +2,10 @@
 
 use fl_shaders::{MeanScale, Ring, Word, cpu};
 use fl_sharing::gpu::{self, OpenAdapter, Selector, wgpu};
-use fl_sharing::{DeviceError, Engine, EngineError, GpuEngine, Input, RoundingKey, masked_len};
+use fl_sharing::{DeviceError, Engine, EngineError, GpuEngine, Input, masked_len};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
-use crate::inputs::{Mix, ROUNDING, counters, format};
+use crate::inputs::{Mix, blinding, counters, format};
 use crate::twin::{SENTINEL, assert_same, masked, twin};
 
 /// A fresh device. Without an adapter a test is skipped, loudly, or fails where a GPU is required.
@@ -19,6 +19,9 @@ pub(crate) fn open() -> Option<OpenAdapter> {
         }
     }
 }
+
+/// What the coefficients of a block take, and so the least that a device must bind at once.
+const BINDING_MIN: u64 = 1 << 20;
 
 /// A device of the same adapter that binds at most `bytes` at once, so that every vector takes many pieces.
 fn small_engine(bytes: u64) -> Option<GpuEngine> {
@@ -46,11 +49,11 @@ fn update_on_device(engine: &GpuEngine, update: &[f32]) -> wgpu::Buffer {
 
 #[test]
 fn a_vector_beyond_the_binding_limit_goes_in_pieces() {
-    for bytes in [4_096, 65_536 + 256] {
+    for bytes in [BINDING_MIN, 5 * BINDING_MIN / 4] {
         let Some(engine) = small_engine(bytes) else {
             return;
         };
-        for (ring, len) in [(Ring::U32, 100_003), (Ring::U64, 50_021)] {
+        for (ring, len) in [(Ring::U32, 600_003), (Ring::U64, 300_021)] {
             let mut mix = Mix(bytes);
             let (update, masks) = (mix.update(len), mix.masks(3));
             let format = format(ring);
@@ -59,25 +62,25 @@ fn a_vector_beyond_the_binding_limit_goes_in_pieces() {
                 counters: counters(500),
                 update: &update,
             };
-            let (expected, clipped) = match ring {
+            let (expected, met) = match ring {
                 Ring::U32 => twin::<u32>(&input, &masks),
                 Ring::U64 => twin::<u64>(&input, &masks),
             };
             let got = masked(&engine, &input, &masks);
             assert_same(&got.0, &expected, &format!("{ring}, {bytes} bytes at once"));
-            assert_eq!(got.1, clipped);
+            assert_eq!(got.1, met);
         }
     }
 }
 
 #[test]
 fn the_first_number_that_is_not_finite_is_found_in_any_piece() {
-    let Some(engine) = small_engine(4_096) else {
+    let Some(engine) = small_engine(BINDING_MIN) else {
         return;
     };
     let format = format(Ring::U32);
-    for coordinate in [0, 1_000, 9_999] {
-        let mut update = vec![0.5; 10_000];
+    for coordinate in [0, 1_000, 262_074, 262_075, 599_999] {
+        let mut update = vec![0.5; 600_000];
         update[coordinate..].fill(f32::NAN);
         let input = Input {
             format: &format,
@@ -85,8 +88,7 @@ fn the_first_number_that_is_not_finite_is_found_in_any_piece() {
             update: &update,
         };
         let mut bytes = vec![SENTINEL; masked_len(&format, update.len())];
-        let rounding = RoundingKey::from_bytes(ROUNDING);
-        let error = engine.mask(&input, &rounding, &[], &mut bytes).unwrap_err();
+        let error = engine.mask(&input, &blinding(&[]), &mut bytes).unwrap_err();
         let coordinate = coordinate as u64;
         assert_eq!(error, EngineError::NonFinite { coordinate });
     }
@@ -99,16 +101,16 @@ fn an_update_on_the_device_is_masked_where_it_is() {
     };
     let engines = [
         GpuEngine::from_device(device, queue).unwrap(),
-        small_engine(4_096).unwrap(),
+        small_engine(BINDING_MIN).unwrap(),
     ];
     for engine in &engines {
         let mut mix = Mix(3);
-        let (update, masks) = (mix.update(30_000), mix.masks(2));
+        let (update, masks) = (mix.update(300_000), mix.masks(2));
         let buffer = update_on_device(engine, &update);
         for (ring, range) in [
-            (Ring::U32, 0..30_000),
-            (Ring::U32, 77..29_999),
-            (Ring::U64, 1..20_000),
+            (Ring::U32, 0..300_000),
+            (Ring::U32, 77..299_999),
+            (Ring::U64, 1..200_000),
             (Ring::U64, 5..6),
         ] {
             let format = format(ring);
@@ -117,25 +119,23 @@ fn an_update_on_the_device_is_masked_where_it_is() {
                 counters: counters(7),
                 update: &update[range.clone()],
             };
-            let (expected, clipped) = match ring {
+            let (expected, met) = match ring {
                 Ring::U32 => twin::<u32>(&input, &masks),
                 Ring::U64 => twin::<u64>(&input, &masks),
             };
             let slice = buffer.slice(4 * range.start as u64..4 * range.end as u64);
-            let rounding = RoundingKey::from_bytes(ROUNDING);
             let mut bytes = vec![SENTINEL; expected.len()];
             let outcome = engine
                 .mask_on_device(
                     &format,
                     input.counters,
                     slice,
-                    &rounding,
-                    &masks,
+                    &blinding(&masks),
                     &mut bytes,
                 )
                 .unwrap();
             assert_same(&bytes, &expected, &format!("{ring}, {range:?}"));
-            assert_eq!(outcome.clipped, clipped);
+            assert_eq!(outcome, met);
         }
     }
 }
@@ -162,6 +162,7 @@ fn calls_may_run_at_once() {
                 for _ in 0..10 {
                     let got = masked(engine, &input, &masks);
                     assert_same(&got.0, &expected.0, "in a crowd");
+                    assert_eq!(got.1, expected.1);
                 }
             });
         }
@@ -175,7 +176,6 @@ fn a_slice_that_no_kernel_can_read_is_refused_and_the_engine_goes_on() {
     };
     let engine = GpuEngine::from_device(device, queue).unwrap();
     let format = format(Ring::U32);
-    let rounding = RoundingKey::from_bytes(ROUNDING);
     let buffer = update_on_device(&engine, &[0.5; 100]);
     let unreadable = engine.device().create_buffer(&wgpu::BufferDescriptor {
         label: None,
@@ -186,7 +186,7 @@ fn a_slice_that_no_kernel_can_read_is_refused_and_the_engine_goes_on() {
     for slice in [buffer.slice(2..42), unreadable.slice(0..40)] {
         let mut bytes = vec![SENTINEL; masked_len(&format, 10)];
         let error = engine
-            .mask_on_device(&format, counters(1), slice, &rounding, &[], &mut bytes)
+            .mask_on_device(&format, counters(1), slice, &blinding(&[]), &mut bytes)
             .unwrap_err();
         assert!(matches!(
             error,
@@ -197,7 +197,7 @@ fn a_slice_that_no_kernel_can_read_is_refused_and_the_engine_goes_on() {
     let mut bytes = vec![SENTINEL; masked_len(&format, 10)];
     let slice = buffer.slice(0..40);
     engine
-        .mask_on_device(&format, counters(1), slice, &rounding, &[], &mut bytes)
+        .mask_on_device(&format, counters(1), slice, &blinding(&[]), &mut bytes)
         .unwrap();
 }
 
@@ -218,9 +218,8 @@ fn a_lost_device_is_an_error_that_leaves_zeros() {
     engine.device().destroy();
     for _ in 0..2 {
         let mut bytes = vec![SENTINEL; masked_len(&format, update.len())];
-        let rounding = RoundingKey::from_bytes(ROUNDING);
         let error = engine
-            .mask(&input, &rounding, &masks, &mut bytes)
+            .mask(&input, &blinding(&masks), &mut bytes)
             .unwrap_err();
         assert_eq!(error, EngineError::Device(DeviceError::Lost));
         assert!(bytes.iter().all(|&byte| byte == 0));

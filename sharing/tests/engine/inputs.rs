@@ -1,9 +1,13 @@
 //! Inputs, the same in every run.
 
+use std::sync::LazyLock;
+
 use fl_shaders::{Counters, FixedPoint, Ring};
-use fl_sharing::{Mask, Needs, Plan, Seed, Sign};
+use fl_sharing::{Blinding, EpochKey, Mask, Needs, Plan, RoundingKey, Seed, Sign, TagKey};
 
 pub(crate) const CTX: [u8; 32] = [0x11; 32];
+/// Longest vector, header included, that [`tag_key`] reaches.
+const ELEMENTS_MAX: usize = 6_000_000;
 pub(crate) const ROUNDING: [u8; 32] = [0x77; 32];
 
 /// A generator for test inputs; SplitMix64.
@@ -64,6 +68,26 @@ pub(crate) fn counters(examples: u64) -> Counters {
         correct: 20,
         loss: 31.25,
         clipped: 0,
+    }
+}
+
+pub(crate) fn tag_key() -> &'static TagKey {
+    static KEY: LazyLock<TagKey> =
+        LazyLock::new(|| EpochKey::from_bytes([0x99; 32]).tag_key(&CTX, ELEMENTS_MAX));
+    &KEY
+}
+
+pub(crate) fn rounding() -> &'static RoundingKey {
+    static KEY: LazyLock<RoundingKey> = LazyLock::new(|| RoundingKey::from_bytes(ROUNDING));
+    &KEY
+}
+
+/// What the tests mask with.
+pub(crate) fn blinding(masks: &[Mask]) -> Blinding<'_> {
+    Blinding {
+        rounding: rounding(),
+        masks,
+        coefficients: tag_key().coefficients(),
     }
 }
 

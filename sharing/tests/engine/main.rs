@@ -14,12 +14,12 @@ mod inputs;
 mod round;
 mod twin;
 
-use fl_shaders::{FixedPoint, Parameters, Ring, ScaleError};
-use fl_sharing::{EngineError, Input, RoundingKey, Sign, masked_len};
+use fl_shaders::{FixedPoint, Parameters, Ring, ScaleError, Word, cpu};
+use fl_sharing::{Blinding, EngineError, EpochKey, Input, RoundingKey, Sign, masked_len};
 
 use engines::engines;
-use inputs::{Mix, ROUNDING, counters, format};
-use twin::{SENTINEL, assert_equals_twin, masked, twin};
+use inputs::{CTX, Mix, blinding, counters, format};
+use twin::{SENTINEL, assert_equals_twin, assert_same, masked, twin};
 
 #[test]
 fn equals_the_twin_at_every_kind_of_length() {
@@ -137,10 +137,12 @@ fn another_key_sign_or_rounding_gives_other_bytes() {
     for engine in engines() {
         assert_eq!(masked(engine, &input, &masks).0, expected);
         let mut rounded = vec![0; expected.len()];
-        let rounding = RoundingKey::from_bytes([0; 32]);
-        engine
-            .mask(&input, &rounding, &masks, &mut rounded)
-            .unwrap();
+        let other = RoundingKey::from_bytes([0; 32]);
+        let blinding = Blinding {
+            rounding: &other,
+            ..blinding(&masks)
+        };
+        engine.mask(&input, &blinding, &mut rounded).unwrap();
         assert_ne!(rounded, expected);
     }
 
@@ -159,7 +161,6 @@ fn another_key_sign_or_rounding_gives_other_bytes() {
 fn refusals_leave_zeros() {
     let format = format(Ring::U32);
     let masks = Mix(2).masks(2);
-    let rounding = RoundingKey::from_bytes(ROUNDING);
     let mut update = vec![0.5; 100_000];
     (update[70_001], update[99_999]) = (f32::NEG_INFINITY, f32::NAN);
     let refuse = |examples, update: &[f32], len| {
@@ -171,7 +172,7 @@ fn refusals_leave_zeros() {
         let mut errors = engines().map(|engine| {
             let mut bytes = vec![SENTINEL; len];
             let error = engine
-                .mask(&input, &rounding, &masks, &mut bytes)
+                .mask(&input, &blinding(&masks), &mut bytes)
                 .unwrap_err();
             assert!(bytes.iter().all(|&byte| byte == 0), "{engine:?}");
             error
@@ -199,5 +200,66 @@ fn refusals_leave_zeros() {
             examples_max: 1_000,
         };
         assert_eq!(refuse(examples, &[0.0; 7], expected), examples_error.into());
+    }
+}
+
+#[test]
+fn coefficients_of_a_shorter_vector_are_refused() {
+    let format = format(Ring::U32);
+    let update = vec![0.5; 70_000];
+    let input = Input {
+        format: &format,
+        counters: counters(1),
+        update: &update,
+    };
+    for (elements, fits) in [(70_005, true), (65_536, false), (65_537, true), (5, false)] {
+        let tag_key = EpochKey::from_bytes([1; 32]).tag_key(&CTX, elements);
+        let blinding = Blinding {
+            coefficients: tag_key.coefficients(),
+            ..blinding(&[])
+        };
+        for engine in engines() {
+            let mut bytes = vec![SENTINEL; masked_len(&format, update.len())];
+            let outcome = engine.mask(&input, &blinding, &mut bytes);
+            assert_eq!(outcome.is_ok(), fits, "{engine:?}, {elements}");
+            if !fits {
+                assert_eq!(outcome, Err(EngineError::Coefficients));
+                assert!(bytes.iter().all(|&byte| byte == 0), "{engine:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_shares_are_those_of_the_twin() {
+    fn twin<W: Word>(keys: &[[u8; 32]], len: usize) -> Vec<u8> {
+        let mut sum = vec![W::default(); len];
+        cpu::sum(&mut sum, 0, keys);
+        let bytes = sum
+            .iter()
+            .flat_map(|word| word.to_le_bytes().as_ref().to_vec());
+        bytes.collect()
+    }
+    for len in [0, 1, 15, 16, 17, 4_097, 65_535, 65_536, 65_537, 200_001] {
+        for count in [0, 1, 2, 41] {
+            let masks = Mix(len as u64).masks(count);
+            let raw: Vec<_> = masks.iter().map(|mask| *mask.key.expose()).collect();
+            let keys: Vec<_> = masks.into_iter().map(|mask| mask.key).collect();
+            for ring in [Ring::U32, Ring::U64] {
+                let expected = match ring {
+                    Ring::U32 => twin::<u32>(&raw, len),
+                    Ring::U64 => twin::<u64>(&raw, len),
+                };
+                for engine in engines() {
+                    let mut sum = vec![SENTINEL; expected.len()];
+                    engine.sum(ring, &keys, &mut sum).unwrap();
+                    assert_same(
+                        &sum,
+                        &expected,
+                        &format!("{engine:?}, {ring}, {len}, {count}"),
+                    );
+                }
+            }
+        }
     }
 }

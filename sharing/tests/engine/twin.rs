@@ -1,15 +1,15 @@
 //! What an engine must write: what the plain kernels do.
 
 use fl_shaders::{Counters, HEADER_WORDS, InputScale, Ring, Word, cpu};
-use fl_sharing::{Input, Mask, RoundingKey, Sign, masked_len};
+use fl_sharing::{Input, Mask, Masked, Sign, masked_len};
 
 use crate::engines::{TestEngine, engines};
-use crate::inputs::{Mix, ROUNDING, counters, format, keys};
+use crate::inputs::{Mix, ROUNDING, blinding, counters, format, keys, tag_key};
 
 pub(crate) const SENTINEL: u8 = 0xc3;
 
-/// The masked vector by the plain kernels, and the number of clipped coordinates.
-pub(crate) fn twin<W: Word>(input: &Input<'_>, masks: &[Mask]) -> (Vec<u8>, u64) {
+/// The masked vector by the plain kernels, with the number of clipped coordinates and the tag.
+pub(crate) fn twin<W: Word>(input: &Input<'_>, masks: &[Mask]) -> (Vec<u8>, Masked) {
     let scale = InputScale::new(input.format, input.counters.examples).unwrap();
     let mut vector = vec![W::default(); HEADER_WORDS + input.update.len()];
     let coordinates = &mut vector[HEADER_WORDS..];
@@ -20,21 +20,22 @@ pub(crate) fn twin<W: Word>(input: &Input<'_>, masks: &[Mask]) -> (Vec<u8>, u64)
         ..input.counters
     };
     vector[..HEADER_WORDS].copy_from_slice(&counters.to_header::<W>(input.format));
+    let tag = cpu::tag(&vector, 0, tag_key().coefficients());
     cpu::split(&mut vector, 0, &keys(masks, Sign::Minus));
     cpu::sum(&mut vector, 0, &keys(masks, Sign::Plus));
     let bytes = vector
         .iter()
         .flat_map(|word| word.to_le_bytes().as_ref().to_vec())
         .collect();
-    (bytes, quantized.clipped)
+    let clipped = quantized.clipped;
+    (bytes, Masked { clipped, tag })
 }
 
-/// The masked vector by an engine, over a sentinel, and the number of clipped coordinates.
-pub(crate) fn masked(engine: &TestEngine, input: &Input<'_>, masks: &[Mask]) -> (Vec<u8>, u64) {
+/// The masked vector by an engine, over a sentinel.
+pub(crate) fn masked(engine: &TestEngine, input: &Input<'_>, masks: &[Mask]) -> (Vec<u8>, Masked) {
     let mut bytes = vec![SENTINEL; masked_len(input.format, input.update.len())];
-    let rounding = RoundingKey::from_bytes(ROUNDING);
-    let outcome = engine.mask(input, &rounding, masks, &mut bytes).unwrap();
-    (bytes, outcome.clipped)
+    let met = engine.mask(input, &blinding(masks), &mut bytes).unwrap();
+    (bytes, met)
 }
 
 /// One random comparison, of every engine.
@@ -58,7 +59,7 @@ pub(crate) fn assert_equals_twin(ring: Ring, len: usize, masks: usize) {
         );
         let got = masked(engine, &input, &masks);
         assert_same(&got.0, &expected.0, &case);
-        assert_eq!(got.1, expected.1, "clipped: {case}");
+        assert_eq!(got.1, expected.1, "{case}");
     }
 }
 

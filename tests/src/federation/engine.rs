@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fl_sharing::{CpuEngine, Engine, EngineError, Input, Mask, Masked, RoundingKey, Sign};
+use fl_shaders::{HEADER_WORDS, Ring};
+use fl_sharing::{
+    Blinding, CpuEngine, Engine, EngineError, EpochKey, Input, Mask, MaskKey, Masked, RoundingKey,
+    Sign, masked_len,
+};
 
 /// One call of the engine by a node.
 #[derive(Clone, Debug)]
@@ -33,21 +37,42 @@ impl Engine for RecordingEngine {
     fn mask(
         &self,
         input: &Input<'_>,
-        rounding: &RoundingKey,
-        masks: &[Mask],
+        blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
-        let done = CpuEngine.mask(input, rounding, masks, masked)?;
+        let done = CpuEngine.mask(input, blinding, masked)?;
         let call = Masking {
-            masks: masks
+            masks: blinding
+                .masks
                 .iter()
                 .map(|mask| (*mask.key.expose(), mask.sign))
                 .collect(),
-            rounding: *rounding.expose(),
+            rounding: *blinding.rounding.expose(),
             masked: masked.to_vec(),
         };
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         calls.push(call);
         Ok(done)
     }
+
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
+        CpuEngine.sum(ring, keys, sum)
+    }
+}
+
+/// An input, masked by the CPU engine with fresh keys for all else.
+///
+/// # Errors
+/// The engine's, or if the system gives no random bytes.
+pub fn masked(input: &Input<'_>, masks: &[Mask]) -> anyhow::Result<Vec<u8>> {
+    let elements = HEADER_WORDS + input.update.len();
+    let tag_key = EpochKey::generate()?.tag_key(&[0; 32], elements);
+    let blinding = Blinding {
+        rounding: &RoundingKey::generate()?,
+        masks,
+        coefficients: tag_key.coefficients(),
+    };
+    let mut masked = vec![0; masked_len(input.format, input.update.len())];
+    CpuEngine.mask(input, &blinding, &mut masked)?;
+    Ok(masked)
 }

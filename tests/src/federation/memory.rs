@@ -15,9 +15,10 @@ use fl_network::round::relay::{self, Event, Relay, Settings};
 use fl_network::round::{Averaged, Chain, CheckedOutcome, SentSums, average};
 use fl_network::wire::{self, NodeFrame, RelayFrame};
 use fl_network::words;
-use fl_shaders::Counters;
+use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
-    CpuEngine, Engine, Input, Mask, RoundKey, RoundingKey, Seed, Sign, masked_len, seal,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, RoundKey, RoundingKey, Seed, Sign,
+    masked_len, seal,
 };
 
 use rand::rngs::StdRng;
@@ -37,7 +38,7 @@ pub enum NodeCall {
     /// Its seeds are sealed.
     Sealed(Digest, Vec<(NodeId, Vec<u8>)>),
     /// Its masked sum is computed.
-    Summed(Digest, Digest),
+    Summed(Digest, Digest, Tag),
     /// The result is averaged.
     Averaged(Digest, Box<Averaged>),
 }
@@ -354,17 +355,22 @@ impl Party {
                         calls.push_back(NodeCall::Sealed(ctx, self.seal(ctx, &peers)?));
                     }
                     node::Action::Sum(shares) => {
-                        self.masked = self.mask(kits, &shares)?;
+                        let tag = self.mask(kits, &shares)?;
                         let root = ChunkHashes::of(&self.masked).root();
-                        calls.push_back(NodeCall::Summed(shares.ctx(), root));
+                        calls.push_back(NodeCall::Summed(shares.ctx(), root, tag));
                     }
                     node::Action::Upload { ctx, first_chunk } => {
                         outgoing.push(Outgoing::Body { ctx, first_chunk });
                     }
                     node::Action::Average(outcome) => {
                         let plan = kits.relay.manifest.fixed_point();
-                        let ctx = outcome.participants().ctx();
-                        let averaged = outcome.average(result, &kits.relay.initial()?, plan)?;
+                        let ctx = outcome.ctx();
+                        let averaged = outcome.average(
+                            result,
+                            &kits.relay.initial()?,
+                            plan,
+                            &kits.verifier()?,
+                        )?;
                         self.outcome = Some(outcome);
                         self.model.clone_from(&averaged.model);
                         calls.push_back(NodeCall::Averaged(ctx, Box::new(averaged)));
@@ -398,12 +404,18 @@ impl Party {
         Ok(sealed)
     }
 
-    fn mask(&self, kits: &Kits, shares: &node::CompleteShares) -> Result<Vec<u8>> {
+    /// Computes its masked sum, and gives its share of the tags' sum.
+    fn mask(&mut self, kits: &Kits, shares: &node::CompleteShares) -> Result<Tag> {
         let ctx = shares.ctx();
         let ctx = ctx.as_bytes();
+        let epoch_key = EpochKey::from_bytes(*kits.nodes[0].epoch_key()?);
+        let tag_key = epoch_key.tag_key(ctx, HEADER_WORDS + self.update.len());
+        let mut tag = tag_key.blind(self.id.as_bytes());
         let mut masks = Vec::new();
         for seed in &self.seeds {
-            let key = Seed::from_bytes(*seed).expand(ctx);
+            let seed = Seed::from_bytes(*seed);
+            tag -= seed.tag_mask(ctx);
+            let key = seed.expand(ctx);
             masks.push(Mask {
                 key,
                 sign: Sign::Minus,
@@ -412,6 +424,7 @@ impl Party {
         for (from, sealed) in shares.sealed() {
             let to = self.id.as_bytes();
             let seed = self.round_key.open(ctx, from.as_bytes(), to, sealed)?;
+            tag += seed.tag_mask(ctx);
             masks.push(Mask {
                 key: seed.expand(ctx),
                 sign: Sign::Plus,
@@ -423,9 +436,14 @@ impl Party {
             counters: self.counters,
             update: &self.update,
         };
-        let mut masked = vec![0; masked_len(format, self.update.len())];
-        CpuEngine.mask(&input, &RoundingKey::generate()?, &masks, &mut masked)?;
-        Ok(masked)
+        let blinding = Blinding {
+            rounding: &RoundingKey::generate()?,
+            masks: &masks,
+            coefficients: tag_key.coefficients(),
+        };
+        self.masked = vec![0; masked_len(format, self.update.len())];
+        let met = CpuEngine.mask(&input, &blinding, &mut self.masked)?;
+        Ok(tag + met.tag)
     }
 }
 
@@ -443,7 +461,7 @@ fn call_node(machine: &mut Node, call: &NodeCall, unix_s: u64) -> Result<Vec<nod
         NodeCall::Frame(bytes) => machine.handle(wire::decode(bytes)?, unix_s)?,
         NodeCall::Trained(round, key) => machine.trained(*round, *key, unix_s)?,
         NodeCall::Sealed(ctx, sealed) => machine.sealed(*ctx, sealed.clone())?,
-        NodeCall::Summed(ctx, root) => machine.summed(*ctx, *root)?,
+        NodeCall::Summed(ctx, root, tag) => machine.summed(*ctx, *root, *tag)?,
         NodeCall::Averaged(ctx, averaged) => machine.averaged(*ctx, averaged)?,
     })
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use fl_datasets::{LoadOptions, Partition, Scaling, Shape, Source, load};
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, ModelKind, ModelSpec, Progress, TensorLayout,
-    TrainError, Training, cpu,
+    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelKind, ModelSpec, Progress,
+    TensorLayout, TrainError, Training, cpu,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -97,13 +97,15 @@ impl LocalTrainer for Recorded {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         let mut trained = self.trainer.train(global, round, progress)?;
+        let mut update = trained.update.to_vec()?;
         if let Some((index, value)) = self.poison.get(&round) {
-            trained.update[*index] = *value;
+            update[*index] = *value;
+            trained.update = update.clone().into();
         }
         self.log.lock().steps.push(Step {
             round,
             global: global.to_vec(),
-            update: trained.update.clone(),
+            update,
             examples: trained.examples,
         });
         Ok(trained)
@@ -120,6 +122,18 @@ impl LocalTrainer for Recorded {
 /// # Errors
 /// If the data cannot be parted like this.
 pub fn learners(source: &Source, shares: &[usize]) -> Result<Vec<Box<dyn LocalTrainer>>> {
+    learners_on(source, shares, &vec![cpu().into(); shares.len()])
+}
+
+/// [`learners`], each on a device of its own.
+///
+/// # Errors
+/// If the data cannot be parted like this, or a device fails.
+pub fn learners_on(
+    source: &Source,
+    shares: &[usize],
+    places: &[Compute],
+) -> Result<Vec<Box<dyn LocalTrainer>>> {
     let split = load(source, &LoadOptions::default())?.split(0.2, 1)?;
     let schema = split.train.schema().clone();
     let scaling = match schema.shape() {
@@ -135,12 +149,12 @@ pub fn learners(source: &Source, shares: &[usize]) -> Result<Vec<Box<dyn LocalTr
         ..Training::default()
     };
     let mut pieces = pieces.into_iter();
-    let trainer = |share: &usize| {
+    let trainer = |(share, compute): (&usize, &Compute)| {
         let part: Vec<_> = pieces.by_ref().take(*share).flatten().collect();
         let train = split.train.select(&part);
-        Ok(spec.trainer(train, split.test.clone(), settings, cpu())?)
+        Ok(spec.trainer(train, split.test.clone(), settings, compute.clone())?)
     };
-    shares.iter().map(trainer).collect()
+    shares.iter().zip(places).map(trainer).collect()
 }
 
 /// The mean update of a round, weighted by examples, in f64 and in the clear: what the federation must arrive at.
@@ -213,7 +227,7 @@ impl LocalTrainer for Synthetic {
         let mut random = StdRng::seed_from_u64(self.seed << 32 | round);
         let update = global.iter().map(|_| random.random_range(-0.5..0.5));
         Ok(LocalUpdate {
-            update: update.collect(),
+            update: update.collect::<Vec<_>>().into(),
             examples: self.examples,
         })
     }

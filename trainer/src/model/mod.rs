@@ -15,8 +15,8 @@ pub use mlp::Mlp;
 
 use crate::classification::check_schema;
 use crate::{
-    BurnTrainer, Classification, Classifier, Evaluation, Layout, LocalTrainer, Part, TrainError,
-    Training,
+    BurnTrainer, Classification, Classifier, Compute, Evaluation, Layout, LocalTrainer, Part,
+    TrainError, Training,
 };
 
 /// The architecture of a built-in model. Written `cnn` or `mlp`.
@@ -131,48 +131,54 @@ impl ModelSpec {
         }
     }
 
-    /// A trainer of this model on `device` with one participant's data, which is scaled here.
+    /// A trainer of this model, on a device of Burn's or a GPU, with one participant's data, which is scaled here.
     ///
     /// # Errors
     ///
-    /// The data has another schema or cannot be scaled, a training setting is out of its range, or
-    /// the model has too many parameters.
+    /// The data has another schema or cannot be scaled, a training setting is out of its range, the
+    /// model has too many parameters, or the GPU fails.
     pub fn trainer(
         &self,
         training: Dataset,
         test: Dataset,
         settings: Training,
-        device: Device,
+        compute: impl Into<Compute>,
     ) -> Result<Box<dyn LocalTrainer>, TrainError> {
+        let compute = compute.into();
         let data = [
             self.scale(Part::Training, training)?,
             self.scale(Part::Test, test)?,
         ];
         let (features, classes) = (self.schema.shape().size(), self.schema.classes().len());
         match self.image() {
-            Some(image) => boxed(move |d| Cnn::new(image, classes, d), data, settings, device),
+            Some(image) => boxed(
+                move |d| Cnn::new(image, classes, d),
+                data,
+                settings,
+                compute,
+            ),
             None => boxed(
                 move |d| Mlp::new(features, classes, d),
                 data,
                 settings,
-                device,
+                compute,
             ),
         }
     }
 
-    /// Evaluates `parameters` on `data`, on `device`.
+    /// Evaluates `parameters` on `data`, on a device of Burn's or a GPU.
     ///
     /// # Errors
     ///
-    /// The data has another schema or cannot be scaled, or the parameters do not fit the model or
-    /// are not finite.
+    /// The data has another schema or cannot be scaled, the parameters do not fit the model or are
+    /// not finite, or the GPU fails.
     pub fn evaluate(
         &self,
         parameters: &[f32],
         data: Dataset,
-        device: Device,
+        compute: impl Into<Compute>,
     ) -> Result<Evaluation, TrainError> {
-        self.trainer(data.select(&[]), data, Training::default(), device)?
+        self.trainer(data.select(&[]), data, Training::default(), compute)?
             .evaluate(parameters)
     }
 
@@ -206,10 +212,13 @@ fn boxed<M: Classifier + 'static>(
     init: impl Fn(&Device) -> M + Send + 'static,
     [training, test]: [Dataset; 2],
     settings: Training,
-    device: Device,
+    compute: Compute,
 ) -> Result<Box<dyn LocalTrainer>, TrainError> {
-    let task = Classification::new(init, &training, &test, &device)?;
-    Ok(Box::new(BurnTrainer::new(task, settings, device)?))
+    for (part, data) in [(Part::Training, &training), (Part::Test, &test)] {
+        compute.check_reach(format_args!("{part} set"), data.features().len())?;
+    }
+    let task = compute.run(|| Classification::new(init, &training, &test, compute.device()))?;
+    Ok(Box::new(BurnTrainer::new(task, settings, compute)?))
 }
 
 #[derive(Deserialize)]

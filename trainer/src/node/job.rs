@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fl_network::client::{Bodies, LinkError};
-use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::digest::Digest;
 use fl_network::files::from_le_bytes;
 use fl_network::identity::NodeId;
 use fl_network::manifest::Manifest;
@@ -14,6 +14,8 @@ use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Hind
 use tokio::sync::{Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
+use super::masking::{Masked, MaskingError};
+use super::verifying::TagVerifier;
 use crate::{Evaluation, LocalTrainer, TrainError};
 
 /// What a job brings back.
@@ -26,7 +28,7 @@ pub(super) enum Done {
     },
     Summed {
         ctx: Digest,
-        masked: Result<(Vec<u8>, ChunkHashes), Refusal>,
+        masked: Result<Masked, MaskingError>,
         took: Duration,
     },
     Uploaded,
@@ -55,7 +57,7 @@ pub(super) enum BodyError {
 
 /// A trained update, with the global model's evaluation before training.
 pub(super) struct Update {
-    pub(super) update: Vec<f32>,
+    pub(super) update: crate::Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
 }
@@ -164,15 +166,15 @@ pub(super) async fn average(
     outcome: CheckedOutcome,
     base: Arc<Vec<f32>>,
     manifest: Arc<Manifest>,
+    verifier: TagVerifier,
     own: NodeId,
 ) -> Done {
-    let ctx = outcome.participants().ctx();
-    let took_part = outcome.participants().contains(own);
+    let (ctx, took_part) = (outcome.ctx(), outcome.nodes().contains(&own));
     let (averaged, took) = match bodies.result(ctx).await {
         Ok(body) => {
             let averaging = tokio::task::spawn_blocking(move || {
                 let begun = Instant::now();
-                let averaged = outcome.average(&body, &base, manifest.fixed_point());
+                let averaged = outcome.average(&body, &base, manifest.fixed_point(), &verifier);
                 (averaged.map_err(BodyError::Refused), begun.elapsed())
             });
             averaging.await.unwrap_or_else(|_| {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::NodeId;
 use fl_network::round::{Hindrance, Refusal};
-use fl_shaders::{Counters, FixedPoint};
+use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Tag};
 use fl_sharing::{
-    Engine, EngineError, Input, Mask, RoundKey, RoundingKey, SealError, Seed, Sign, masked_len,
-    seal,
+    Blinding, DeviceError, Engine, EngineError, EpochKey, Mask, RoundKey, RoundingKey, SealError,
+    Seed, Sign, masked_len, seal,
 };
 
-use crate::{Evaluation, Layout};
+use crate::{Evaluation, Layout, Update};
 
 /// Shares by addressee, each sealed to its round key.
 type SealedShares = Vec<(NodeId, Vec<u8>)>;
@@ -52,28 +52,55 @@ impl OwnSeeds {
     }
 }
 
+/// A masked sum, ready to be announced.
+pub(super) struct Masked {
+    pub(super) body: Vec<u8>,
+    pub(super) hashes: ChunkHashes,
+    /// This node's share of the tags' sum.
+    pub(super) tag: Tag,
+}
+
+/// Why there is no masked sum.
+pub(super) enum MaskingError {
+    /// As others may know it.
+    Refused(Refusal),
+    /// The engine's device failed.
+    Device(DeviceError),
+}
+
+impl From<Refusal> for MaskingError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// What a masked sum is made of.
 pub(super) struct MaskedSum<'a> {
     pub(super) engine: &'a dyn Engine,
+    pub(super) epoch_key: &'a EpochKey,
     pub(super) format: &'a FixedPoint,
     pub(super) layout: &'a Layout,
     pub(super) own: NodeId,
     pub(super) round_key: RoundKey,
     pub(super) seeds: OwnSeeds,
     pub(super) sealed: &'a BTreeMap<NodeId, Vec<u8>>,
-    pub(super) update: &'a [f32],
+    pub(super) update: &'a Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
 }
 
 impl MaskedSum<'_> {
-    /// Opens the received shares and computes `x − Σ PRG(own seeds) + Σ PRG(received seeds)`.
+    /// Opens the received shares and computes `x − Σ PRG(own seeds) + Σ PRG(received seeds)`, and the same of the tags.
     ///
     /// The keys and seeds are erased when this returns, whatever the outcome.
-    pub(super) fn compute(self) -> Result<(Vec<u8>, ChunkHashes), Refusal> {
+    pub(super) fn compute(self) -> Result<Masked, MaskingError> {
         let ctx = self.seeds.ctx;
+        let elements = HEADER_WORDS + self.update.len();
+        let tag_key = self.epoch_key.tag_key(ctx.as_bytes(), elements);
+        let mut tag = tag_key.blind(self.own.as_bytes());
         let mut masks = Vec::with_capacity(2 * self.sealed.len());
         for seed in &self.seeds.seeds {
+            tag -= seed.tag_mask(ctx.as_bytes());
             masks.push(Mask {
                 key: seed.expand(ctx.as_bytes()),
                 sign: Sign::Minus,
@@ -84,6 +111,7 @@ impl MaskedSum<'_> {
                 .round_key
                 .open(ctx.as_bytes(), from.as_bytes(), self.own.as_bytes(), sealed)
                 .map_err(|_| Refusal::Share { from: *from })?;
+            tag += seed.tag_mask(ctx.as_bytes());
             masks.push(Mask {
                 key: seed.expand(ctx.as_bytes()),
                 sign: Sign::Plus,
@@ -98,17 +126,22 @@ impl MaskedSum<'_> {
             loss: self.before.loss_sum,
             clipped: 0,
         };
-        let input = Input {
-            format: self.format,
-            counters,
-            update: self.update,
+        let blinding = Blinding {
+            rounding: &rounding,
+            masks: &masks,
+            coefficients: tag_key.coefficients(),
         };
-        let mut masked = vec![0; masked_len(self.format, self.update.len())];
-        self.engine
-            .mask(&input, &rounding, &masks, &mut masked)
-            .map_err(|error| Refusal::CannotContribute(hindrance(&error, self.layout)))?;
-        let hashes = ChunkHashes::of(&masked);
-        Ok((masked, hashes))
+        let mut body = vec![0; masked_len(self.format, self.update.len())];
+        let met = self
+            .update
+            .mask(self.engine, (self.format, counters), &blinding, &mut body)
+            .map_err(|error| match error {
+                EngineError::Device(error) => MaskingError::Device(error),
+                _ => Refusal::CannotContribute(hindrance(&error, self.layout)).into(),
+            })?;
+        let hashes = ChunkHashes::of(&body);
+        let tag = tag + met.tag;
+        Ok(Masked { body, hashes, tag })
     }
 }
 

@@ -8,6 +8,7 @@ mod driver;
 mod event;
 mod job;
 mod masking;
+mod verifying;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::{LocalTrainer, TrainError};
 
 use driver::Driver;
 pub use event::{NodeEvent, RoundReport, RoundTimes};
+pub use verifying::TagVerifier;
 
 /// Why a node stops before all rounds are done.
 #[derive(Debug, thiserror::Error)]

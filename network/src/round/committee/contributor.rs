@@ -1,8 +1,10 @@
 //! The contributor's side of an attempt: train, mask, seal, upload. Then it may go.
 
+use fl_shaders::Tag;
+
 use super::envelope::Envelope;
 use super::holders::Holders;
-use super::message::{Contribution, Residue};
+use super::message::Contribution;
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::round::message::{Keys, Signed};
@@ -113,7 +115,7 @@ impl Node {
         &mut self,
         ctx: Digest,
         root: Digest,
-        tag: Residue,
+        tag: Tag,
         envelope: Envelope,
     ) -> Result<Vec<Action>, WireError> {
         if !self.is_masking(ctx) {
@@ -131,7 +133,7 @@ impl Node {
             ctx,
             node: self.identity.node_id(),
             root,
-            tag,
+            tag: tag.values(),
             envelope: envelope.digest(),
         };
         let contribution = Signed::new(&contribution, &self.identity)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fl_shaders::Tag;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::Certificate;
@@ -29,7 +30,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Checks it, as what was announced under `announced`, and gives the contributors.
+    /// Checks it, as what was announced under `announced`, and gives the contributors, and the
+    /// sum of the tag's shares.
     ///
     /// `own` is the checker, with the contribution that it holds, if any. That it is not among the others' is no fault:
     /// it may have come too late.
@@ -46,11 +48,12 @@ impl Decision {
         own: Option<(NodeId, &Prepared)>,
         manifest: &Manifest,
         unix_s: u64,
-    ) -> Result<BTreeSet<NodeId>, Refusal> {
+    ) -> Result<(BTreeSet<NodeId>, Tag), Refusal> {
         let ctx = holders.ctx();
         let mut entries = Vec::with_capacity(self.contributions.len());
+        let mut tag = Tag::default();
         for signed in &self.contributions {
-            let contribution = signed.verify(manifest, unix_s)?;
+            let (contribution, residue) = Contribution::verify(signed, manifest, unix_s)?;
             let (what, signer) = (Kind::Contribution, contribution.node);
             if contribution.ctx != ctx || ctx != announced {
                 return Err(Refusal::Stale { what, signer });
@@ -60,34 +63,38 @@ impl Decision {
                 return Err(Refusal::OwnContribution);
             }
             entries.push(signed.entry(signer));
+            tag += residue;
         }
         let contributors = Contributors::new(ctx, entries, Kind::Contribution)?;
         contributors.check_minima(manifest)?;
         Certificate::verify(&self.votes, &contributors, holders, manifest, unix_s)?;
-        self.check_reveals(&contributors, holders, manifest, unix_s)?;
-        Ok(contributors.nodes())
+        tag += self.check_reveals(&contributors, holders, manifest, unix_s)?;
+        Ok((contributors.nodes(), tag))
     }
 
+    /// Checks that each class was revealed once. Gives the sum of the tags' masks.
     fn check_reveals(
         &self,
         contributors: &Contributors,
         holders: &Holders,
         manifest: &Manifest,
         unix_s: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Tag, Refusal> {
         let mut covered = ClassSet::default();
+        let mut tag = Tag::default();
         for signed in &self.reveals {
-            let reveal = signed.verify(manifest, unix_s)?;
+            let (reveal, masks) = Reveal::verify(signed, manifest, unix_s)?;
             reveal.check(contributors, holders)?;
             if !reveal.classes.intersection(covered).is_empty() {
                 let (what, signer) = (Kind::Reveal, reveal.holder);
                 return Err(Refusal::Duplicate { what, signer });
             }
             covered = covered.union(reveal.classes);
+            tag += masks;
         }
         let missing = holders.committee().classes().all().without(covered);
         match missing.is_empty() {
-            true => Ok(()),
+            true => Ok(tag),
             false => Err(Refusal::NotRevealed {
                 missing: count(missing.len()),
             }),

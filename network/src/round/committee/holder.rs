@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use fl_shaders::Tag;
+
 use super::ballot::{Endorsed, Stance, Voted};
 use super::certificate::Certificate;
 use super::classes::{ClassSet, Seats};
 use super::contributors::Contributors;
 use super::envelope::Slip;
 use super::holders::Holders;
-use super::message::{Entry, Receipt, Residue, Reveal, Vote};
+use super::message::{Entry, Receipt, Reveal, Vote};
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::NodeId;
@@ -391,7 +393,7 @@ impl Node {
         ctx: Digest,
         classes: ClassSet,
         root: Digest,
-        tag: Residue,
+        tag: Tag,
     ) -> Result<Vec<Action>, WireError> {
         let holder = self.identity.node_id();
         let Holder::Serving(serving) = &mut self.holder else {
@@ -410,7 +412,7 @@ impl Node {
             contributors: voted.contributors().digest(),
             classes,
             root,
-            tag,
+            tag: tag.values(),
         };
         let signed = Signed::new(&reveal, &self.identity)?;
         serving.revealed.push((reveal, signed.clone()));

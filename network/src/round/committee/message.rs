@@ -1,15 +1,14 @@
 //! The signed messages of the committee scheme.
 
+use fl_shaders::Tag;
 use serde::{Deserialize, Serialize};
 
 use super::classes::ClassSet;
 use crate::digest::Digest;
 use crate::identity::{Label, NodeId};
-use crate::round::message::Message;
-use crate::round::refusal::{Fault, Kind};
-
-/// A residue of the tag, one for each of its copies; see section 7 of the protocol.
-pub type Residue = [u64; 2];
+use crate::manifest::Manifest;
+use crate::round::message::{Message, Signed};
+use crate::round::refusal::{Fault, Kind, Refusal};
 
 /// A contributor's word for what it has uploaded. Small, for the result lists that of every contributor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +19,8 @@ pub struct Contribution {
     pub node: NodeId,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the masked update.
     pub root: Digest,
-    /// What is left of the tag without its shares.
-    pub tag: Residue,
+    /// What is left of the input's tag without the masks of the seeds: both values of a [`Tag`].
+    pub tag: [u64; 2],
     /// [`Envelope::digest`](super::envelope::Envelope::digest).
     pub envelope: Digest,
 }
@@ -72,8 +71,8 @@ pub struct Reveal {
     pub classes: ClassSet,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
     pub root: Digest,
-    /// Sum of the tag's shares of these classes.
-    pub tag: Residue,
+    /// Sum of the tags' masks of these classes: both values of a [`Tag`].
+    pub tag: [u64; 2],
 }
 
 macro_rules! message {
@@ -87,6 +86,30 @@ macro_rules! message {
         }
     };
 }
+
+/// [`Signed::verify`] for messages with a tag.
+macro_rules! tagged {
+    ($type:ident) => {
+        impl $type {
+            /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
+            ///
+            /// # Errors
+            /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
+            pub(super) fn verify(
+                signed: &Signed<Self>,
+                manifest: &Manifest,
+                unix_s: u64,
+            ) -> Result<(Self, Tag), Refusal> {
+                let message = signed.verify(manifest, unix_s)?;
+                let (what, signer) = (Self::KIND, message.signer());
+                let tag = Tag::new(message.tag).ok_or(Refusal::Invalid { what, signer })?;
+                Ok((message, tag))
+            }
+        }
+    };
+}
+tagged!(Contribution);
+tagged!(Reveal);
 message!(Contribution, node);
 message!(Receipt, holder);
 message!(Vote, holder);

@@ -277,6 +277,7 @@ fn a_wrong_sum_costs_an_attempt_and_the_rest_goes_on() {
                     ctx,
                     node: id,
                     root: ctx,
+                    tag: [0; 2],
                 },
             ),
         };

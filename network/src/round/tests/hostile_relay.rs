@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use fl_shaders::Tag;
+
 use super::federation::EPOCH;
 use super::victim::Victim;
 use crate::digest::Digest;
@@ -277,7 +279,13 @@ fn work_of_a_former_attempt_is_not_signed_for_this_one() {
     let bundle = victim.bundle(&own, 1..4, 2);
     victim.send(RelayFrame::Keys(bundle)).unwrap();
     assert!(victim.node.sealed(former, Vec::new()).unwrap().is_empty());
-    assert!(victim.node.summed(former, former).unwrap().is_empty());
+    assert!(
+        victim
+            .node
+            .summed(former, former, Tag::default())
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]

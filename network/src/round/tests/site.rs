@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fl_shaders::cpu::{chacha20, quantize};
-use fl_shaders::{Counters, HEADER_WORDS, InputScale};
+use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Tag};
 
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::identity::{Identity, NodeId};
@@ -12,7 +12,9 @@ use crate::manifest::Manifest;
 use crate::round::committee::message::Entry;
 use crate::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder, Seats};
 use crate::round::node::{Action, CompleteShares, Node, Pending};
-use crate::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums};
+use crate::round::{
+    Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Fault, Opened, Refusal, SentSums, Verifier,
+};
 use crate::wire::{NodeFrame, RelayFrame};
 
 /// Length of the pieces in which bodies travel here.
@@ -40,6 +42,7 @@ pub(in crate::round) enum Work {
     Sum {
         ctx: Digest,
         body: Vec<u8>,
+        tag: Tag,
     },
     Convene {
         round: u64,
@@ -47,6 +50,7 @@ pub(in crate::round) enum Work {
     Contribute {
         ctx: Digest,
         body: Vec<u8>,
+        tag: Tag,
         envelope: Envelope,
     },
     Open {
@@ -58,6 +62,7 @@ pub(in crate::round) enum Work {
         ctx: Digest,
         classes: ClassSet,
         body: Vec<u8>,
+        tag: Tag,
     },
     Average(Digest, Box<Averaged>),
     Adopt(Chain, Vec<f32>),
@@ -197,10 +202,10 @@ impl Site {
                 self.node.trained(round, round_key, unix_s)
             }
             Work::Seal { ctx, sealed } => self.node.sealed(ctx, sealed),
-            Work::Sum { ctx, body } => {
+            Work::Sum { ctx, body, tag } => {
                 let root = ChunkHashes::of(&body).root();
                 self.body = Some((ctx, body));
-                self.node.summed(ctx, root)
+                self.node.summed(ctx, root, tag)
             }
             Work::Convene { round } => {
                 self.held = Held::default();
@@ -210,17 +215,23 @@ impl Site {
             Work::Contribute {
                 ctx,
                 body,
+                tag,
                 envelope,
             } => {
                 let root = ChunkHashes::of(&body).root();
                 self.body = Some((ctx, body));
-                self.node.contributed(ctx, root, [0; 2], envelope)
+                self.node.contributed(ctx, root, tag, envelope)
             }
             Work::Open { ctx, entry, found } => self.node.opened(ctx, entry, found),
-            Work::Reveal { ctx, classes, body } => {
+            Work::Reveal {
+                ctx,
+                classes,
+                body,
+                tag,
+            } => {
                 let root = ChunkHashes::of(&body).root();
                 self.held.reveals.insert(root, body);
-                self.node.revealed(ctx, classes, root, [0; 2])
+                self.node.revealed(ctx, classes, root, tag)
             }
             Work::Average(ctx, averaged) => {
                 self.next = Some((averaged.chain, averaged.model.to_vec()));
@@ -253,7 +264,7 @@ impl Site {
     pub(in crate::round) fn body(&mut self, body: &[u8]) -> Vec<Effect> {
         if let Some(outcome) = self.outcome.take() {
             let plan = self.manifest.fixed_point();
-            return match outcome.average(body, &self.disk.model, plan) {
+            return match outcome.average(body, &self.disk.model, plan, &Tags) {
                 Ok(averaged) => {
                     let ctx = outcome.ctx();
                     vec![Effect::Work(Work::Average(ctx, Box::new(averaged)))]
@@ -299,18 +310,19 @@ impl Site {
                 Effect::Work(Work::Seal { ctx, sealed })
             }
             Action::Sum(shares) => {
+                let ctx = shares.ctx();
                 let body = self.masked_sum(&shares);
-                Effect::Work(Work::Sum {
-                    ctx: shares.ctx(),
-                    body,
-                })
+                // Shares of tags are not masked here: the tests look at inputs through other eyes than the relay's.
+                let tag = tag_of(&self.inputs[&ctx], ctx);
+                Effect::Work(Work::Sum { ctx, body, tag })
             }
             Action::Convene { round, .. } => Effect::Work(Work::Convene { round }),
             Action::Contribute(holders) => {
-                let (body, envelope) = self.contribute(&holders);
+                let (body, tag, envelope) = self.contribute(&holders);
                 Effect::Work(Work::Contribute {
                     ctx: holders.ctx(),
                     body,
+                    tag,
                     envelope,
                 })
             }
@@ -319,11 +331,15 @@ impl Site {
                 entry: slip.entry(),
                 found: self.held.open(self.identity.node_id(), &slip),
             }),
-            Action::Reveal(order) => Effect::Work(Work::Reveal {
-                ctx: order.ctx(),
-                classes: order.classes(),
-                body: self.held.reveal(&order, self.manifest.elements()),
-            }),
+            Action::Reveal(order) => {
+                let (body, tag) = self.held.reveal(&order, self.manifest.elements());
+                Effect::Work(Work::Reveal {
+                    ctx: order.ctx(),
+                    classes: order.classes(),
+                    body,
+                    tag,
+                })
+            }
             Action::UploadReveal { root, first_chunk } => Effect::UploadReveal {
                 root,
                 first_piece: first_chunk as usize,
@@ -395,14 +411,16 @@ impl Site {
 
 impl Site {
     /// x − Σ PRG(seed of each class), and the seeds for the holders. They travel open, between two names.
-    fn contribute(&mut self, holders: &Holders) -> (Vec<u8>, Envelope) {
+    fn contribute(&mut self, holders: &Holders) -> (Vec<u8>, Tag, Envelope) {
         let (model, input) = self.input.clone().unwrap();
         assert_eq!(model, self.disk.chain.model);
         let classes = holders.committee().classes();
         let seeds: Vec<_> = (0..classes.count()).map(|_| self.draw(b"seed")).collect();
         let mut sum = input.clone();
+        let mut tag = tag_of(&input, holders.ctx());
         for seed in &seeds {
             fold(&mut sum, seed, u32::wrapping_sub);
+            tag -= Tag::from_keystream(*seed);
         }
         let commitments = seeds.iter().enumerate();
         let commitments =
@@ -418,10 +436,8 @@ impl Site {
             boxes: boxes.collect(),
         };
         self.inputs.insert(holders.ctx(), input);
-        (
-            sum.iter().flat_map(|word| word.to_le_bytes()).collect(),
-            envelope,
-        )
+        let body = sum.iter().flat_map(|word| word.to_le_bytes());
+        (body.collect(), tag, envelope)
     }
 }
 
@@ -452,18 +468,18 @@ impl Held {
         Ok(())
     }
 
-    fn reveal(&self, order: &RevealOrder, elements: usize) -> Vec<u8> {
+    fn reveal(&self, order: &RevealOrder, elements: usize) -> (Vec<u8>, Tag) {
         let mut sum = vec![0; elements];
+        let mut tag = Tag::default();
         for node in order.contributors() {
             for excluded in order.excluded() {
-                fold(
-                    &mut sum,
-                    &self.seeds[&(*node, *excluded)],
-                    u32::wrapping_add,
-                );
+                let seed = &self.seeds[&(*node, *excluded)];
+                fold(&mut sum, seed, u32::wrapping_add);
+                tag += Tag::from_keystream(*seed);
             }
         }
-        sum.iter().flat_map(|word| word.to_le_bytes()).collect()
+        let body = sum.iter().flat_map(|word| word.to_le_bytes());
+        (body.collect(), tag)
     }
 }
 
@@ -475,6 +491,31 @@ fn fold(sum: &mut [u32], seed: &[u8; 32], fold: fn(u32, u32) -> u32) {
     for (word, mask) in sum.iter_mut().zip(chacha20::share::<u32>(seed, 0)) {
         *word = fold(*word, mask);
     }
+}
+
+/// Tags without a secret: no match for a relay that computes, but they tell one sum from another.
+pub(super) struct Tags;
+
+impl Verifier for Tags {
+    fn verifies(&self, opened: &Opened<'_>) -> bool {
+        let (words, _) = opened.sum.as_chunks::<4>();
+        let words: Vec<_> = words.iter().map(|le| u32::from_le_bytes(*le)).collect();
+        tag_of(&words, opened.ctx) == opened.tag
+    }
+}
+
+/// The tag of a vector in a context.
+fn tag_of(vector: &[u32], ctx: Digest) -> Tag {
+    let tag = |i: usize| {
+        let draw = Digest::sha256(&[b"tag", ctx.as_bytes(), &i.to_le_bytes()]);
+        Tag::from_keystream(draw.0)
+    };
+    let beta = Beta::new((0..vector.len()).map(|i| tag(i + 1)));
+    let coefficients = Coefficients {
+        alpha: &[tag(0)],
+        beta: &beta,
+    };
+    fl_shaders::cpu::tag(vector, 0, coefficients)
 }
 
 fn boot(identity: &Identity, manifest: &Arc<Manifest>, disk: &Disk) -> Node {

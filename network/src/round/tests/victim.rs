@@ -1,6 +1,6 @@
 //! One honest node, brought to each phase by hand, and all that a relay with everyone else's keys could send it.
 
-use fl_shaders::{Counters, HEADER_WORDS};
+use fl_shaders::{Counters, HEADER_WORDS, Tag};
 
 use super::federation::EPOCH;
 use crate::digest::{ChunkHashes, Digest};
@@ -144,7 +144,7 @@ impl Victim {
         let actions = self.send(RelayFrame::Shares(shares)).unwrap();
         assert!(matches!(actions[..], [Action::Sum(_)]), "{actions:?}");
         let root = ChunkHashes::of(body).root();
-        let actions = self.node.summed(ctx, root).unwrap();
+        let actions = self.node.summed(ctx, root, Tag::default()).unwrap();
         let [Action::Keep(Pending::Sum(pending)), _] = &actions[..] else {
             panic!("{actions:?}")
         };
@@ -158,6 +158,7 @@ impl Victim {
                 ctx,
                 node: self.id(k),
                 root: ctx,
+                tag: [0; 2],
             },
         )
     }

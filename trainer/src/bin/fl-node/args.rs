@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Train(Train),
     /// Measure a model file on data
     Evaluate(Evaluate),
+    /// List the GPUs of this machine, and say which of them `--gpu` takes
+    Devices,
     /// Time rounds without training: a relay and several nodes in this process, random updates
     BenchRound(BenchRound),
 }
@@ -63,6 +65,10 @@ pub(crate) struct Simulate {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) task: TaskArgs,
+    /// Train and mask on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    #[serde(deserialize_with = "gpu_choice")]
+    pub(crate) gpu: Option<GpuChoice>,
     /// Folder for global.safetensors and run.json [default: smpcfl-out]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -102,6 +108,24 @@ pub(crate) struct TaskArgs {
     /// [default: 42]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
+}
+
+/// Which GPU: `--gpu` or `--gpu NAME`, in a file `gpu = true` or `gpu = "NAME"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GpuChoice {
+    /// The fastest kind that there is.
+    Fastest,
+    /// One whose name contains this, in any case.
+    Named(String),
+}
+
+impl From<&str> for GpuChoice {
+    fn from(name: &str) -> Self {
+        match name {
+            "" => Self::Fastest,
+            _ => Self::Named(name.to_owned()),
+        }
+    }
 }
 
 /// Name of an optimizer.
@@ -174,6 +198,10 @@ pub(crate) struct Train {
     /// Folder for what the node remembers between restarts [default: KIT/state]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Train and mask on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    #[serde(deserialize_with = "gpu_choice")]
+    pub(crate) gpu: Option<GpuChoice>,
     /// Folder for global.safetensors and run.json [default: smpcfl-out]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -198,6 +226,9 @@ pub(crate) struct Evaluate {
     /// Column of a CSV file that holds the label [default: the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
+    /// Evaluate on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) gpu: Option<GpuChoice>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -237,6 +268,22 @@ where
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
+/// `true`, `false` or a name.
+fn gpu_choice<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<GpuChoice>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "gpu must be true, false or a name")]
+    enum Written {
+        Switch(bool),
+        Name(String),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Switch(on) => on.then_some(GpuChoice::Fastest),
+        Written::Name(name) => Some(GpuChoice::from(&*name)),
+    })
+}
+
 impl Simulate {
     /// Fills in from the configuration file what was not typed.
     pub(crate) fn or(self, file: Self) -> Self {
@@ -248,6 +295,7 @@ impl Simulate {
             partition: self.partition.or(file.partition),
             data: self.data.or(file.data),
             task: self.task.or(file.task),
+            gpu: self.gpu.or(file.gpu),
             out: self.out.or(file.out),
             json: self.json || file.json,
             config: self.config,
@@ -278,6 +326,7 @@ impl Train {
             label: self.label.or(file.label),
             relay: self.relay.or(file.relay),
             state: self.state.or(file.state),
+            gpu: self.gpu.or(file.gpu),
             out: self.out.or(file.out),
             json: self.json || file.json,
             config: self.config,

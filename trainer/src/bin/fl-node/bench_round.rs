@@ -38,7 +38,7 @@ impl LocalTrainer for Instantly {
         _progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         Ok(LocalUpdate {
-            update: self.update.clone(),
+            update: self.update.clone().into(),
             examples: 1000,
         })
     }

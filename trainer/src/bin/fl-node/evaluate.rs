@@ -6,6 +6,7 @@ use fl_trainer::Checkpoint;
 use serde_json::json;
 
 use super::args::Evaluate;
+use super::devices;
 
 pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
     let Checkpoint {
@@ -26,7 +27,8 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
         Some(test) => (test, "the test part"),
         None => (loaded.train, "all"),
     };
-    let evaluation = spec.evaluate(&parameters, data, fl_trainer::cpu())?;
+    let compute = devices::open(args.gpu, |text| eprintln!("{text}"))?;
+    let evaluation = spec.evaluate(&parameters, data, compute)?;
     let (loss, accuracy) = evaluation
         .loss()
         .zip(evaluation.accuracy())

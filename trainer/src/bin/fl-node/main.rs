@@ -3,6 +3,7 @@
 mod args;
 mod bench_round;
 mod console;
+mod devices;
 mod evaluate;
 mod output;
 mod provision;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Provision(args) => provision::run(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Devices => devices::run(),
         Command::BenchRound(args) => bench_round::run(args),
     };
     match done {

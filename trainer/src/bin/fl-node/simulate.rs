@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{Dataset, Partition, Source};
+use fl_datasets::{Partition, Source, Split};
 use fl_network::round::relay::{Report, Settings};
-use fl_sharing::CpuEngine;
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
-use fl_trainer::{Evaluation, LocalTrainer};
+use fl_trainer::{Compute, Evaluation, LocalTrainer};
 
 use super::args::{Simulate, config_file};
 use super::console::Console;
+use super::devices;
 use super::output::{Output, RoundLine};
 use super::task::Task;
 
@@ -32,18 +31,19 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
             .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
     )?;
     let (task, split) = Task::of(&source, &args.task)?;
-    let trainers = trainers(&task, &split.train, &split.test, partition, nodes)?;
+    let console = Console::new(settings.rounds, args.json);
+    let compute = devices::open(args.gpu, |text| console.note(text))?;
+    let trainers = trainers(&task, &split, partition, nodes, &compute)?;
     let examples_max = u32::try_from(split.train.len()).context("too many examples")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let simulation = Simulation {
         trainers,
-        engine: Arc::new(CpuEngine),
+        engine: compute.engine(),
         settings: settings.clone(),
         examples_max,
         training_at_once: cores,
     };
 
-    let console = Console::new(settings.rounds, args.json);
     console.note(&format!(
         "{nodes} nodes, {} rounds, {} on {}: {} training examples ({partition}), {} test examples",
         settings.rounds,
@@ -113,10 +113,10 @@ fn settings(args: &Simulate, nodes: usize) -> anyhow::Result<Settings> {
 /// One trainer a node: its part of the training data, and an even part of the test data.
 fn trainers(
     task: &Task,
-    train: &Dataset,
-    test: &Dataset,
+    Split { train, test }: &Split,
     partition: Partition,
     nodes: usize,
+    compute: &Compute,
 ) -> anyhow::Result<Vec<Box<dyn LocalTrainer>>> {
     let seed = task.training.seed;
     let train_parts = partition.parts(train.labels(), nodes, seed)?;
@@ -127,7 +127,7 @@ fn trainers(
             let (train, test) = (train.select(train_part), test.select(test_part));
             Ok(task
                 .model
-                .trainer(train, test, task.training, fl_trainer::cpu())?)
+                .trainer(train, test, task.training, compute.clone())?)
         })
         .collect()
 }

@@ -7,12 +7,12 @@ use anyhow::{Context as _, ensure};
 use fl_network::kit::Kit;
 use fl_network::manifest::Manifest;
 use fl_network::store::Store;
-use fl_sharing::CpuEngine;
 use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
 
 use super::args::{Train, config_file};
 use super::console::Console;
+use super::devices;
 use super::output::{Output, RoundLine};
 use super::task::Task;
 
@@ -48,15 +48,17 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
         split.test.len(),
         kit.manifest.relay_address()
     ));
+    let compute = devices::open(args.gpu, |text| console.note(text))?;
+    let engine = compute.engine();
     let trainer = task
         .model
-        .trainer(split.train, split.test, task.training, fl_trainer::cpu())?;
+        .trainer(split.train, split.test, task.training, compute)?;
     let manifest = kit.manifest.clone();
     let participant = Participant {
         kit,
         store,
         trainer,
-        engine: Arc::new(CpuEngine),
+        engine,
         relay: args.relay,
         training: Arc::new(Semaphore::new(1)),
     };

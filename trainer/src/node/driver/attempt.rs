@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fl_network::client::Link;
-use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
+use fl_network::logging::explain;
 use fl_network::round::node::{Action, CompleteShares};
 use fl_network::round::{Averaged, Chain, Hindrance};
 use fl_network::store::Outgoing;
 use fl_shaders::Counters;
-use fl_sharing::RoundKey;
+use fl_sharing::{DeviceError, RoundKey};
 
 use super::{Driver, End, Secrets};
 use crate::node::job::{self, Done, StopFlag};
-use crate::node::masking::{MaskedSum, OwnSeeds};
+use crate::node::masking::{Masked, MaskedSum, MaskingError, OwnSeeds};
 use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
 use crate::{Evaluation, TrainError};
 
@@ -102,10 +103,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         };
         let (engine, layout) = (self.engine.clone(), self.layout.clone());
         let (manifest, own) = (self.kit.manifest.clone(), self.own);
+        let epoch_key = self.epoch_key.clone();
         self.linked.spawn_blocking(move || {
             let begun = Instant::now();
             let masked = MaskedSum {
                 engine: &*engine,
+                epoch_key: &epoch_key,
                 format: manifest.fixed_point(),
                 layout: &layout,
                 own,
@@ -182,9 +185,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                                 tensor: tensor.clone(),
                             },
                             TrainError::NoExamples => Hindrance::Examples,
+                            TrainError::Gpu(_) => Hindrance::Computation,
                             _ => Hindrance::Training,
                         };
-                        self.hinder(link, hindrance, error.to_string()).await
+                        self.failed(link, hindrance, error).await
                     }
                 }
             }
@@ -192,8 +196,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 self.clock.sharing += took;
                 match masked {
                     _ if !self.machine.is_summing(ctx) => Ok(None),
-                    Ok((body, hashes)) => self.summed(link, ctx, body, hashes).await,
-                    Err(refusal) => self.refuse(link, refusal).await,
+                    Ok(masked) => self.summed(link, ctx, masked).await,
+                    Err(MaskingError::Refused(refusal)) => self.refuse(link, refusal).await,
+                    Err(MaskingError::Device(error)) => {
+                        self.failed(link, Hindrance::Computation, error.into())
+                            .await
+                    }
                 }
             }
             Done::Uploaded => Ok(None),
@@ -237,14 +245,27 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         }
     }
 
+    /// Training or masking failed. The node steps back from the round, and ends if no later one can go better.
+    async fn failed(
+        &mut self,
+        link: &mut Link,
+        hindrance: Hindrance,
+        error: TrainError,
+    ) -> Result<Option<End>, NodeError> {
+        let end = self.hinder(link, hindrance, explain(&error)).await?;
+        match error {
+            TrainError::Gpu(DeviceError::Lost) => Err(error.into()),
+            _ => Ok(end),
+        }
+    }
+
     async fn summed(
         &mut self,
         link: &mut Link,
         ctx: Digest,
-        body: Vec<u8>,
-        hashes: ChunkHashes,
+        Masked { body, hashes, tag }: Masked,
     ) -> Result<Option<End>, NodeError> {
-        let mut actions = self.machine.summed(ctx, hashes.root())?;
+        let mut actions = self.machine.summed(ctx, hashes.root(), tag)?;
         let keep = actions.iter().find_map(|action| match action {
             Action::Keep(pending) => Some(pending.clone()),
             _ => None,

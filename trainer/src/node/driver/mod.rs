@@ -14,12 +14,13 @@ use fl_network::quic::{ConnectionBytes, TransportError};
 use fl_network::round::node::{Action, Node};
 use fl_network::round::{Hindrance, Refusal};
 use fl_network::store::{Outgoing, Store, StoreError};
-use fl_sharing::{Engine, RoundKey};
+use fl_sharing::{Engine, EpochKey, RoundKey};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::job::{self, Done, SharedTrainer, StopFlag, Update};
 use super::masking::OwnSeeds;
+use super::verifying::TagVerifier;
 use super::{Ended, NodeError, NodeEvent, Participant, RoundReport};
 use crate::{Evaluation, Layout};
 
@@ -53,6 +54,7 @@ pub(super) struct Driver<F> {
     machine: Node,
     store: Arc<Store>,
     engine: Arc<dyn Engine>,
+    epoch_key: Arc<EpochKey>,
     layout: Arc<Layout>,
     trainer: SharedTrainer,
     relay: Option<String>,
@@ -96,6 +98,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let kit = participant.kit;
         let identity = kit.node_identity()?.clone();
         check_layout(&kit, participant.trainer.layout())?;
+        let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
         let (chain, model) = participant.store.load(&kit)?;
         let sent = participant.store.sent()?;
         let outgoing = match participant.store.outgoing(&kit.manifest, &chain) {
@@ -123,6 +126,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             machine,
             store: Arc::new(participant.store),
             engine: participant.engine,
+            epoch_key: Arc::new(epoch_key),
             layout: Arc::new(layout),
             trainer: SharedTrainer::new(participant.trainer, participant.training),
             relay: participant.relay,
@@ -355,7 +359,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Action::Average(outcome) => {
                     let (bodies, model) = (link.bodies(), self.model.clone());
                     let manifest = self.kit.manifest.clone();
-                    let job = job::average(bodies, outcome, model, manifest, self.own);
+                    let verifier = TagVerifier::new(self.epoch_key.clone());
+                    let job = job::average(bodies, outcome, model, manifest, verifier, self.own);
                     self.download(job);
                 }
                 Action::Adopt(checkpoint) => {

@@ -77,7 +77,8 @@ impl Collecting {
         signed: Signed<Contribution>,
         envelope: Envelope,
     ) -> Result<(), Refusal> {
-        let contribution = signed.verify(&session.manifest, session.unix_s())?;
+        let verified = Contribution::verify(&signed, &session.manifest, session.unix_s());
+        let (contribution, _) = verified?;
         let (what, signer) = (Kind::Contribution, contribution.node);
         if signer != node {
             return Err(Refusal::Stranger(signer));

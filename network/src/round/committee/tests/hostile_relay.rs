@@ -1,5 +1,7 @@
 //! A relay, with the keys of all other nodes, against one honest holder.
 
+use fl_shaders::Tag;
+
 use super::stage::{K, N, Stage, convene, keys};
 use crate::digest::Digest;
 use crate::round::committee::ClassSet;
@@ -283,7 +285,7 @@ fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
         first_chunk: 0,
     };
     assert!(stage.send(collect.clone()).is_err(), "nothing is there yet");
-    let actions = stage.node.revealed(ctx, own, root, [0; 2]).unwrap();
+    let actions = stage.node.revealed(ctx, own, root, Tag::default()).unwrap();
     assert!(matches!(actions[..], [Action::Send(NodeFrame::Reveal(_))]));
     assert!(stage.send(collect).is_ok());
     let again = stage.send(order(own)).unwrap();

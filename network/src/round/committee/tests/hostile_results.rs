@@ -224,6 +224,40 @@ fn masks_that_are_missing_doubled_or_not_the_holders_are_refused() {
 }
 
 #[test]
+fn tags_that_are_none_are_refused() {
+    let r = refusal(|stage, decision| {
+        let mut contribution = stage.contribution(5, 0);
+        contribution.tag = [u64::MAX, 0];
+        decision.contributions[0] = stage.sign(5, &contribution);
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Invalid {
+                what: Kind::Contribution,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|stage, decision| {
+        let mut reveal = stage.reveal(0, &stage.contributors(0..N), stage.classes_of(0));
+        reveal.tag = [0, (1 << 61) - 1];
+        decision.reveals[0] = stage.sign(0, &reveal);
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Invalid {
+                what: Kind::Reveal,
+                ..
+            }
+        ),
+        "{r}"
+    );
+}
+
+#[test]
 fn a_result_of_other_holders_or_of_the_other_scheme_is_refused() {
     let stage = Stage::serving();
     let mut few = outcome(&stage);

@@ -1,0 +1,224 @@
+//! The keys of tags, and the check of an opened sum (the protocol, section 8).
+//!
+//! Every node of a consortium holds the epoch key, and the relay never does. The tag of node i's input x is
+//! `Σ_e r_e · x_e + s_i`, where r and s_i are drawn from the epoch key anew in every context. Tags are shared additively,
+//! like the inputs, so that only their sum opens: it fits the sum of the inputs and, but for a chance of 2^−120, no other.
+
+use std::fmt;
+
+use fl_shaders::{Beta, Coefficients, Ring, TAG_BLOCK, Tag};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::cpu;
+use crate::seed::{RandomnessError, random_bytes};
+
+const ALPHA_LABEL: &[u8] = b"smpcfl/1 tag alpha";
+const BETA_LABEL: &[u8] = b"smpcfl/1 tag beta";
+const BLIND_LABEL: &[u8] = b"smpcfl/1 tag blind";
+
+/// The secret that the nodes of a manifest share, and the relay does not have.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct EpochKey([u8; 32]);
+
+/// What the tags of one context are made with. Erased on drop.
+#[derive(ZeroizeOnDrop)]
+pub struct TagKey {
+    alpha: Vec<Tag>,
+    beta: Beta,
+    /// What HKDF extracts of the epoch key in this context.
+    extracted: [u8; 32],
+}
+
+impl EpochKey {
+    /// Draws a fresh key from the operating system.
+    ///
+    /// # Errors
+    ///
+    /// If the system's generator fails.
+    pub fn generate() -> Result<Self, RandomnessError> {
+        random_bytes().map(Self)
+    }
+
+    /// The key with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The secret bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The key of the tags under `ctx`, for vectors of `elements` words, header included.
+    pub fn tag_key(&self, ctx: &[u8; 32], elements: usize) -> TagKey {
+        let (extracted, _) = Hkdf::<Sha256>::extract(Some(ctx), &self.0);
+        let extracted = extracted.into();
+        let stream = |label: &[u8], count: usize| {
+            let key = expand(&extracted, &[label]);
+            cpu::keystream_bytes(&key, count * Tag::KEYSTREAM_BYTES)
+        };
+        let alpha = stream(ALPHA_LABEL, elements.div_ceil(TAG_BLOCK));
+        let beta = stream(BETA_LABEL, elements.min(TAG_BLOCK));
+        TagKey {
+            alpha: tags(&alpha).collect(),
+            beta: Beta::new(tags(&beta)),
+            extracted,
+        }
+    }
+}
+
+impl TagKey {
+    /// The coefficients r, for an [`Engine`](crate::Engine).
+    pub fn coefficients(&self) -> Coefficients<'_> {
+        Coefficients {
+            alpha: &self.alpha,
+            beta: &self.beta,
+        }
+    }
+
+    /// s_i, which makes the tag of node `node` one-time.
+    pub fn blind(&self, node: &[u8; 32]) -> Tag {
+        Tag::from_keystream(*expand(&self.extracted, &[BLIND_LABEL, node]))
+    }
+
+    /// Whether `sum`, little-endian words of `ring`, is the sum of the vectors of `nodes`, whose tags add up to `tag`.
+    ///
+    /// The caller has checked that every word is in the range of an honest sum: tags are of integers, not of ring words.
+    pub fn verifies<'a>(
+        &self,
+        ring: Ring,
+        sum: &[u8],
+        nodes: impl Iterator<Item = &'a [u8; 32]>,
+        tag: Tag,
+    ) -> bool {
+        let linear = match ring {
+            Ring::U32 => cpu::tag::<u32>(sum, self.coefficients()),
+            Ring::U64 => cpu::tag::<u64>(sum, self.coefficients()),
+        };
+        linear + nodes.map(|node| self.blind(node)).sum() == tag
+    }
+}
+
+/// The tags of a keystream.
+fn tags(stream: &[u8]) -> impl ExactSizeIterator<Item = Tag> {
+    let (tags, _) = stream.as_chunks();
+    tags.iter().copied().map(Tag::from_keystream)
+}
+
+/// HKDF-Expand (RFC 5869) with the parts of a label one after the other.
+fn expand(extracted: &[u8; 32], label: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    #[expect(
+        clippy::expect_used,
+        reason = "32 bytes are a key of SHA-256, and no more than it expands to"
+    )]
+    Hkdf::<Sha256>::from_prk(extracted)
+        .and_then(|hkdf| {
+            hkdf.expand_multi_info(label, &mut *bytes)
+                .map_err(|_| hkdf::InvalidPrkLength)
+        })
+        .expect("32 bytes");
+    bytes
+}
+
+impl fmt::Debug for EpochKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EpochKey(..)")
+    }
+}
+
+impl fmt::Debug for TagKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TagKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODES: [[u8; 32]; 3] = [[1; 32], [2; 32], [3; 32]];
+    const ELEMENTS: usize = 70_001;
+
+    fn vector(salt: i64) -> Vec<i64> {
+        (0..ELEMENTS as i64)
+            .map(|e| (e * 7_919 + salt) % 20_001 - 10_000)
+            .collect()
+    }
+
+    fn bytes(vector: &[i64], ring: Ring) -> Vec<u8> {
+        let words = vector.iter().map(|x| x.to_le_bytes());
+        words
+            .flat_map(|le| le[..ring.word_bytes()].to_vec())
+            .collect()
+    }
+
+    fn linear(key: &TagKey, vector: &[i64]) -> Tag {
+        let words: Vec<u64> = vector.iter().map(|x| x.cast_unsigned()).collect();
+        fl_shaders::cpu::tag(&words, 0, key.coefficients())
+    }
+
+    #[test]
+    fn the_sum_verifies_and_nothing_else_does() {
+        let key = EpochKey::from_bytes([9; 32]).tag_key(&[4; 32], ELEMENTS);
+        let inputs = [vector(0), vector(5), vector(11)];
+        let tags = inputs
+            .iter()
+            .zip(&NODES)
+            .map(|(x, node)| linear(&key, x) + key.blind(node));
+        let tag: Tag = tags.sum();
+        let sum: Vec<i64> = (0..ELEMENTS)
+            .map(|e| inputs.iter().map(|x| x[e]).sum())
+            .collect();
+        for ring in [Ring::U32, Ring::U64] {
+            let verifies =
+                |sum: &[i64], tag| key.verifies(ring, &bytes(sum, ring), NODES.iter(), tag);
+            assert!(verifies(&sum, tag));
+
+            let mut other = sum.clone();
+            other[66_000] += 1;
+            assert!(!verifies(&other, tag), "X + 1");
+            let doubled: Vec<_> = sum.iter().map(|x| 2 * x).collect();
+            assert!(!verifies(&doubled, tag + tag), "2X with doubled tags");
+            assert!(
+                !verifies(&vec![0; ELEMENTS], Tag::default()),
+                "zero with zero tags"
+            );
+            assert!(!verifies(&sum, tag + Tag::from_integers([1, 0])));
+            assert!(!verifies(&sum, tag + Tag::from_integers([0, 1])));
+            let others = key.verifies(ring, &bytes(&sum, ring), NODES[..2].iter(), tag);
+            assert!(!others, "other participants");
+            let later = EpochKey::from_bytes([9; 32]).tag_key(&[5; 32], ELEMENTS);
+            assert!(
+                !later.verifies(ring, &bytes(&sum, ring), NODES.iter(), tag),
+                "another ctx"
+            );
+        }
+    }
+
+    #[test]
+    fn the_parallel_tag_is_that_of_the_twin_for_extreme_words() {
+        let key = EpochKey::from_bytes([8; 32]).tag_key(&[4; 32], ELEMENTS);
+        let extremes = [i64::MIN, i64::MAX, -1, 0, 1, 1 << 59, i64::MIN + 1];
+        let wide: Vec<i64> = extremes.iter().copied().cycle().take(ELEMENTS).collect();
+        assert_eq!(
+            cpu::tag::<u64>(&bytes(&wide, Ring::U64), key.coefficients()),
+            linear(&key, &wide)
+        );
+        let extremes = [i32::MIN, i32::MAX, -1, 0, 1].map(i64::from);
+        let narrow: Vec<i64> = extremes.iter().copied().cycle().take(ELEMENTS).collect();
+        let tag = cpu::tag::<u32>(&bytes(&narrow, Ring::U32), key.coefficients());
+        assert_eq!(tag, linear(&key, &narrow));
+        // Negative control.
+        assert_ne!(tag, linear(&key, &wide));
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let key = EpochKey::from_bytes([0xab; 32]);
+        assert_eq!(format!("{key:?}"), "EpochKey(..)");
+        assert_eq!(format!("{:?}", key.tag_key(&[0; 32], 1)), "TagKey(..)");
+    }
+}

@@ -1,0 +1,4 @@
+//! See `hostile_relay` among the targets of the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fl_fuzz::run("hostile_relay", data));

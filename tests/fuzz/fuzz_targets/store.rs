@@ -1,0 +1,4 @@
+//! See `store` among the targets of the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fl_fuzz::run("store", data));

@@ -1,0 +1,144 @@
+//! Averaging of whatever a relay may send for a sum.
+
+use arbitrary::{Result, Unstructured};
+use fl_network::digest::{ChunkHashes, Digest, model_hash};
+use fl_network::round::{Averaged, Chain, Refusal};
+use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Parameters, Ring, Word};
+
+use crate::Seed;
+
+/// Sums of any bytes under any plan.
+pub(crate) fn average(data: &[u8]) {
+    let mut data = Unstructured::new(data);
+    // What is too short stands for nothing.
+    let Ok((plan, nodes)) = setting(&mut data) else {
+        return;
+    };
+    let Ok(plan) = FixedPoint::new(plan) else {
+        return;
+    };
+    match plan.ring() {
+        Ring::U32 => averages::<u32>(&plan, nodes, data.take_rest()),
+        Ring::U64 => averages::<u64>(&plan, nodes, data.take_rest()),
+    }
+}
+
+fn setting(data: &mut Unstructured<'_>) -> Result<(Parameters, usize)> {
+    let plan = Parameters {
+        ring: match data.arbitrary::<bool>()? {
+            true => Ring::U64,
+            false => Ring::U32,
+        },
+        clip: data.arbitrary()?,
+        fraction_bits: data.arbitrary::<u8>()?.into(),
+        nodes_max: data.arbitrary::<u16>()?.into(),
+        examples_max: data.arbitrary()?,
+        loss_fraction_bits: data.arbitrary::<i8>()?.into(),
+    };
+    Ok((plan, data.arbitrary::<u16>()?.into()))
+}
+
+/// `rest` is a header, then for each coordinate the former parameter and the word of the sum.
+fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
+    let Some((header, pairs)) = rest.split_at_checked(HEADER_WORDS * W::BYTES) else {
+        return;
+    };
+    let mut body = header.to_vec();
+    let mut base = Vec::new();
+    for pair in pairs.chunks_exact(4 + W::BYTES) {
+        let (parameter, word) = pair.split_at(4);
+        let parameter =
+            f32::from_le_bytes([parameter[0], parameter[1], parameter[2], parameter[3]]);
+        base.push(if parameter.is_finite() {
+            parameter
+        } else {
+            0.0
+        });
+        body.extend_from_slice(word);
+    }
+    let words = |index: usize| {
+        let mut bytes = W::Bytes::default();
+        let at = index * W::BYTES;
+        bytes.as_mut().copy_from_slice(&body[at..at + W::BYTES]);
+        W::from_le_bytes(bytes).to_signed()
+    };
+    let chain = Chain {
+        round: 7,
+        previous: Digest([1; 32]),
+        model: model_hash(&base),
+    };
+    let (ctx, root) = (Digest([2; 32]), ChunkHashes::of(&body).root());
+    let averaged =
+        |body: &[u8]| fl_network::round::average(body, &base, plan, nodes, chain, ctx, root);
+    assert!(matches!(averaged(&body[1..]), Err(Refusal::Counters(_))));
+    let averaged = match averaged(&body) {
+        Ok(averaged) => averaged,
+        Err(Refusal::OutOfRange {
+            index,
+            value,
+            limit,
+        }) => {
+            let index = usize::try_from(index).expect("an index of this body");
+            assert_eq!(words(HEADER_WORDS + index), value);
+            return assert!(value.unsigned_abs() > limit);
+        }
+        Err(Refusal::Counters(_)) => return,
+        Err(refusal) => panic!("another refusal than is documented: {refusal}"),
+    };
+    assert_eq!(
+        averaged.chain,
+        chain.next(ctx, root, model_hash(&averaged.model))
+    );
+    assert_totals(&averaged, plan, nodes);
+    assert_eq!(averaged.model.len(), base.len());
+    for (index, (base, next)) in base.iter().zip(&*averaged.model).enumerate() {
+        let resolution = plan.resolution(averaged.totals.examples);
+        let mean = words(HEADER_WORDS + index) as f64 * resolution;
+        let limit = f64::from(plan.clip()) + (nodes as f64 + 1.0) * resolution;
+        assert!(mean.abs() <= limit, "{mean} is beyond {limit}");
+        let expected = f64::from(*base) + mean;
+        // The mean and the sum are each rounded once, the scale is cut off at 31 bits, and what is too small is 0.
+        let error = (mean.abs() + expected.abs()) * f64::from(f32::EPSILON);
+        let error = error + 2.0 * f64::from(f32::MIN_POSITIVE);
+        let off = (f64::from(*next) - expected).abs();
+        assert!(off <= error, "{next} instead of {expected}");
+    }
+}
+
+fn assert_totals(averaged: &Averaged, plan: &FixedPoint, nodes: usize) {
+    let Counters {
+        examples,
+        test_examples,
+        correct,
+        loss,
+        clipped,
+    } = averaged.totals;
+    let nodes = nodes as u64;
+    assert!(nodes <= plan.nodes_max().into() && u64::from(averaged.nodes) == nodes);
+    assert!((1..=nodes * u64::from(plan.examples_max())).contains(&examples));
+    let limit = nodes * plan.counter_max();
+    assert!(test_examples <= limit && clipped <= limit && correct <= test_examples);
+    assert!(loss.is_finite() && loss >= 0.0);
+}
+
+pub(crate) fn averaged() -> Vec<Seed> {
+    let wide = [&[1][..], &128f32.to_le_bytes(), &[32, 0, 1]].concat();
+    let narrow = [&[0][..], &1f32.to_le_bytes(), &[23, 128, 0]].concat();
+    let rest = [&1000u32.to_le_bytes()[..], &[8, 3, 0]].concat();
+    let header = [30i64, 12, 9, 100, 0];
+    let pairs = [(0.5f32, 1000i64), (-1.0, -70_000), (0.0, 0)];
+    let seed = |plan: &[u8], bytes: usize| {
+        let mut data = [plan, &rest].concat();
+        let word = |word: i64| word.to_le_bytes().into_iter().take(bytes);
+        data.extend(header.into_iter().flat_map(word));
+        for (parameter, sum) in pairs {
+            data.extend(parameter.to_le_bytes());
+            data.extend(word(sum));
+        }
+        data
+    };
+    vec![
+        ("u32".to_owned(), seed(&narrow, 4)),
+        ("u64".to_owned(), seed(&wide, 8)),
+    ]
+}

@@ -1,0 +1,133 @@
+//! Data sets as sites have them: CSV and IDX, compressed or not.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fl_datasets::{Dataset, LoadOptions, Loaded, Source, load};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tempfile::TempDir;
+
+use crate::{Seed, memory};
+
+/// Bits of the first byte: the file is compressed, and names its label column.
+const GZIP: u8 = 1;
+const LABEL: u8 = 2;
+
+/// CSV files. The first byte says how they are read.
+pub(crate) fn csv(data: &[u8]) {
+    let Some((how, text)) = data.split_first() else {
+        return;
+    };
+    let options = LoadOptions {
+        label: (how & LABEL != 0).then(|| "label".to_owned()),
+        schema: None,
+    };
+    FOLDER.with(|folder| {
+        let path = folder.path().join("data.csv");
+        write(&path, how & GZIP != 0, text);
+        loads(path, options, text);
+    });
+}
+
+/// A folder of images and labels. The first byte says how it is written, the next two where the labels begin.
+pub(crate) fn idx(data: &[u8]) {
+    let Some(([how, at @ ..], files)) = data.split_first_chunk::<3>() else {
+        return;
+    };
+    let at = usize::from(u16::from_le_bytes(*at)).min(files.len());
+    let (images, labels) = files.split_at(at);
+    FOLDER.with(|folder| {
+        for part in ["train", "t10k"] {
+            let path = |kind: &str| folder.path().join(format!("{part}-{kind}-ubyte"));
+            write(&path("images-idx3"), how & GZIP != 0, images);
+            write(&path("labels-idx1"), how & GZIP != 0, labels);
+        }
+        loads(folder.path().to_owned(), LoadOptions::default(), files);
+    });
+}
+
+thread_local! {
+    static FOLDER: TempDir = tempfile::tempdir().expect("a temporary folder");
+}
+
+fn write(path: &Path, gzip: bool, contents: &[u8]) {
+    let written = match gzip {
+        true => fs::write(path, compressed(contents)),
+        false => fs::write(path, contents),
+    };
+    written.expect("a folder of our own");
+}
+
+fn compressed(contents: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(contents).expect("a vector takes it");
+    encoder.finish().expect("a vector takes it")
+}
+
+/// What is loaded is sound, fits its own schema, and takes no more memory than its `contents` warrant.
+fn loads(path: PathBuf, options: LoadOptions, contents: &[u8]) {
+    let source = Source::Path(path);
+    let (loaded, peak) = memory::peak(|| load(&source, &options));
+    // What is compressed already may be larger than it looks.
+    if !contents.starts_with(&[0x1f, 0x8b]) {
+        let most = (1 << 20) + 256 * contents.len();
+        assert!(peak <= most, "{peak} bytes of memory");
+    }
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return drop(error.to_string()),
+    };
+    assert_is_sound(&loaded.train);
+    loaded.test.iter().for_each(assert_is_sound);
+    let options = LoadOptions {
+        schema: Some(loaded.train.schema().clone()),
+        ..options
+    };
+    let again: Loaded = load(&source, &options).expect("data fits the schema that it led to");
+    assert!(again == loaded, "other data than before");
+}
+
+fn assert_is_sound(data: &Dataset) {
+    let schema = data.schema();
+    assert!(!data.is_empty());
+    assert_eq!(data.features().len(), data.len() * schema.shape().size());
+    assert!(data.features().iter().all(|feature| feature.is_finite()));
+    let classes = schema.classes().len();
+    assert!(
+        data.labels()
+            .iter()
+            .all(|label| (*label as usize) < classes)
+    );
+}
+
+pub(crate) fn csvs() -> Vec<Seed> {
+    let plain = "5.1, 3.5,setosa\n4.9,-3e2,virginica\r\n\n6,1.5,setosa\n";
+    let header = "label,age,\"dose, mg\"\nyes,61,0.5\nno,47,2\n";
+    let seed = |name: &str, how: u8, text: &[u8]| (name.to_owned(), [&[how], text].concat());
+    vec![
+        seed("plain", 0, plain.as_bytes()),
+        seed("header", LABEL, header.as_bytes()),
+        seed("numbers", GZIP, b"0.5,10\n0.25,9\n1,-1\n"),
+        seed("compressed", 0, &compressed(plain.as_bytes())),
+    ]
+}
+
+pub(crate) fn idxs() -> Vec<Seed> {
+    let images = [
+        &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2][..],
+        &[0, 51, 255, 102],
+    ]
+    .concat();
+    let labels = [0, 0, 8, 1, 0, 0, 0, 2, 2, 0];
+    let seed = |how: u8, images: &[u8]| {
+        let [low, high, ..] = images.len().to_le_bytes();
+        [&[how, low, high], images, &labels].concat()
+    };
+    vec![
+        ("plain".to_owned(), seed(0, &images)),
+        ("gzip".to_owned(), seed(GZIP, &images)),
+        ("compressed".to_owned(), seed(0, &compressed(&images))),
+    ]
+}

@@ -1,0 +1,73 @@
+//! Fuzz targets: functions of arbitrary bytes that panic where a property of the protocol or of a decoder fails.
+//!
+//! libFuzzer runs each in a program of its own, `fuzz_targets/NAME.rs`; `tests/replay.rs` runs all of them on any
+//! toolchain. Each has a corpus in `corpus/NAME`, whose seeds are made from real messages. The README says how to run
+//! them, and how to add one.
+
+mod average;
+mod data;
+mod fixture;
+mod folder;
+mod kit;
+mod manifest;
+mod memory;
+mod rounds;
+mod sealed;
+mod store;
+mod wire;
+
+use rounds::{hostile, network};
+
+/// An input to begin with, under a name.
+pub type Seed = (String, Vec<u8>);
+
+/// A function that is fuzzed.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, and that of its program and of its corpus.
+    pub name: &'static str,
+    /// Panics where a property fails. What it does follows from the bytes alone.
+    pub run: fn(&[u8]),
+    /// Makes the inputs to begin with.
+    pub seeds: fn() -> Vec<Seed>,
+}
+
+const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Seed>) -> Target {
+    Target { name, run, seeds }
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    target("average", average::average, average::averaged),
+    target("bulk_header", wire::bulk_header, wire::bulk_headers),
+    target("csv", data::csv, data::csvs),
+    target(
+        "hostile_relay",
+        hostile::hostile_relay,
+        hostile::hostile_relays,
+    ),
+    target("idx", data::idx, data::idxs),
+    target("kit", kit::kit, kit::kits),
+    target("manifest", manifest::manifest, manifest::manifests),
+    target("network", network::network, network::networks),
+    target("node_frame", wire::node_frame, wire::node_frames),
+    target("pem", kit::pem, kit::pems),
+    target("relay_frame", wire::relay_frame, wire::relay_frames),
+    target("sealed_box", sealed::sealed_box, sealed::sealed_boxes),
+    target(
+        "signed_message",
+        wire::signed_message,
+        wire::signed_messages,
+    ),
+    target("store", store::store, store::stores),
+];
+
+/// Runs the target called `name`.
+///
+/// # Panics
+/// If a property fails, or if there is no such target.
+pub fn run(name: &str, data: &[u8]) {
+    let mut targets = TARGETS.iter();
+    let target = targets.find(|target| target.name == name);
+    (target.expect("a target of this name").run)(data);
+}

@@ -1,0 +1,65 @@
+//! What a node of the consortium may sign, or only say, that an honest one would not.
+
+use fl_network::digest::Digest;
+use fl_network::round::message::{Message, ResultAck, Share, Signed, Sum};
+use fl_network::round::{Chain, Refusal};
+use fl_network::wire::NodeFrame;
+
+use crate::fixture::{NODES, consortium};
+
+/// The node in whose name lies are told.
+pub(super) const LIAR: usize = NODES - 1;
+
+/// A lie about the attempt of context `ctx`, of a relay that stands at `chain`.
+pub(super) fn lie(chain: &Chain, ctx: Digest, about: usize, which: usize) -> NodeFrame {
+    let (from, to) = (consortium().id(LIAR), consortium().id(about % NODES));
+    let (round, attempt) = (chain.next_round(), (which / 8) as u32);
+    let refused = |refusal| NodeFrame::Refused {
+        round,
+        attempt,
+        refusal,
+    };
+    match which % 8 {
+        0 => NodeFrame::Sum(signed(&Sum {
+            ctx,
+            node: from,
+            root: Digest([which as u8; 32]),
+        })),
+        1 => {
+            let sealed = vec![which as u8; about];
+            let others = (0..NODES).map(|node| consortium().id(node));
+            let shares = others.filter(|to| *to != from).map(|to| {
+                let sealed = sealed.clone();
+                signed(&Share {
+                    ctx,
+                    from,
+                    to,
+                    sealed,
+                })
+            });
+            NodeFrame::Shares(shares.collect())
+        }
+        2 => NodeFrame::Ack(signed(&ResultAck {
+            sid: consortium().manifest.sid(),
+            node: from,
+            round: chain.round,
+            result: chain.previous,
+            model: chain.model,
+        })),
+        3 => refused(Refusal::Share { from: to }),
+        4 => refused(Refusal::RoundKey { of: to }),
+        5 => {
+            let among = |node: &usize| about >> node & 1 == 1;
+            let sent_with = (0..NODES).filter(among).map(|node| consortium().id(node));
+            refused(Refusal::Difference {
+                sent_with: sent_with.collect(),
+            })
+        }
+        6 => refused(Refusal::OwnKeys),
+        _ => refused(Refusal::MissingSum(to)),
+    }
+}
+
+fn signed<T: Message>(message: &T) -> Signed<T> {
+    Signed::new(message, &consortium().identities[LIAR]).expect("a short message")
+}

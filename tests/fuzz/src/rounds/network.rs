@@ -1,0 +1,590 @@
+//! An honest relay and honest nodes, between which frames are reordered, doubled, lost, altered and misdirected, and
+//! one of which also lies.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
+use fl_network::round::relay::{Action, Event, LastResult, Relay, Settings};
+use fl_network::round::{Chain, average};
+use fl_network::wire::{self, NodeFrame, RelayFrame};
+use fl_network::words;
+use fl_shaders::Ring;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::site::{Sent, Site};
+use super::{Step, lies, seed, steps};
+use crate::Seed;
+use crate::fixture::{EPOCH, NODES, PARAMETERS, consortium};
+
+const ROUNDS: u64 = 2;
+/// Steps of honest progress in which anything that can end has ended.
+const PATIENCE: usize = 2000;
+
+/// What a step does; the number is its first byte modulo [`KINDS`].
+mod kind {
+    pub(super) const GO_ON: u8 = 0;
+    pub(super) const UP: u8 = 1;
+    pub(super) const DOWN: u8 = 2;
+    pub(super) const UP_AGAIN: u8 = 3;
+    pub(super) const DOWN_AGAIN: u8 = 4;
+    pub(super) const DROP_UP: u8 = 5;
+    pub(super) const DROP_DOWN: u8 = 6;
+    pub(super) const ALTER_UP: u8 = 7;
+    pub(super) const ALTER_DOWN: u8 = 8;
+    pub(super) const LIE: u8 = 9;
+    pub(super) const CUT: u8 = 10;
+    pub(super) const CONNECT: u8 = 11;
+    pub(super) const CRASH: u8 = 12;
+    pub(super) const WORK: u8 = 13;
+    pub(super) const WAIT: u8 = 14;
+    pub(super) const RESTART_RELAY: u8 = 15;
+    pub(super) const MISDIRECT: u8 = 16;
+    pub(super) const KINDS: u8 = 17;
+}
+
+/// Arbitrary trouble, and then, if nobody interfered with what is on a connection, peace, in which all rounds end.
+pub(crate) fn network(data: &[u8]) {
+    let mut network = Network::new();
+    for step in steps(data) {
+        network.step(*step);
+    }
+    if network.untouched {
+        network.ends();
+    }
+}
+
+/// What is on its way to a node.
+#[derive(Clone)]
+enum Down {
+    Frame(RelayFrame),
+    Body(Vec<u8>),
+}
+
+/// A connection: what is under way in each direction, and what ever was.
+#[derive(Default)]
+struct Link {
+    up: VecDeque<Sent>,
+    down: VecDeque<Down>,
+    is_up: bool,
+}
+
+struct Accumulator {
+    ctx: Digest,
+    sum: Vec<u8>,
+    /// By node: the signed root, and whether its body is added.
+    bodies: BTreeMap<NodeId, (Digest, bool)>,
+}
+
+struct Network {
+    sites: Vec<Site>,
+    links: Vec<Link>,
+    relay: Relay,
+    chain: Chain,
+    model: Vec<f32>,
+    result: Vec<u8>,
+    last: Option<(LastResult, Vec<u8>)>,
+    accumulator: Option<Accumulator>,
+    /// What was ever sent, to be sent again.
+    ups: Vec<NodeFrame>,
+    downs: Vec<RelayFrame>,
+    chains: BTreeMap<u64, Chain>,
+    now: Duration,
+    relay_began: Duration,
+    /// Whether each connection has carried what was sent, in order, until it was cut.
+    untouched: bool,
+    /// Whether something was signed that an honest node would not sign.
+    lied: bool,
+    finished: bool,
+}
+
+impl Network {
+    fn new() -> Self {
+        let chain = Chain::start(&consortium().manifest);
+        let mut network = Self {
+            sites: (0..NODES).map(Site::new).collect(),
+            links: (0..NODES).map(|_| Link::default()).collect(),
+            relay: relay(chain, Duration::ZERO),
+            chain,
+            model: vec![0.0; PARAMETERS],
+            result: Vec::new(),
+            last: None,
+            accumulator: None,
+            ups: Vec::new(),
+            downs: Vec::new(),
+            chains: BTreeMap::from([(0, chain)]),
+            now: Duration::ZERO,
+            relay_began: Duration::ZERO,
+            untouched: true,
+            lied: false,
+            finished: false,
+        };
+        (0..NODES).for_each(|node| network.connect(node));
+        network
+    }
+
+    fn unix_s(&self) -> u64 {
+        EPOCH + self.now.as_secs()
+    }
+
+    fn step(&mut self, [what, who, which]: Step) {
+        let (node, which) = (usize::from(who) % NODES, usize::from(which));
+        let what = what % kind::KINDS;
+        let honest = [
+            kind::GO_ON,
+            kind::CUT,
+            kind::CONNECT,
+            kind::CRASH,
+            kind::WORK,
+            kind::WAIT,
+            kind::RESTART_RELAY,
+        ];
+        self.untouched &= honest.contains(&what);
+        match what {
+            kind::GO_ON => (0..=which).for_each(|_| self.goes_on()),
+            kind::UP => {
+                let up = &mut self.links[node].up;
+                let at = which % up.len().max(1);
+                if let Some(sent) = up.remove(at) {
+                    self.arrives(node, sent);
+                }
+            }
+            kind::DOWN => {
+                let down = &mut self.links[node].down;
+                let at = which % down.len().max(1);
+                if let Some(sent) = down.remove(at) {
+                    self.delivered(node, sent);
+                }
+            }
+            kind::UP_AGAIN => {
+                if let Some(frame) = pick(&self.ups, which) {
+                    self.tell(Event::Frame(consortium().id(node), frame));
+                }
+            }
+            kind::DOWN_AGAIN => {
+                if let Some(frame) = pick(&self.downs, which) {
+                    self.delivered(node, Down::Frame(frame));
+                }
+            }
+            kind::DROP_UP => drop(self.links[node].up.pop_front()),
+            kind::DROP_DOWN => drop(self.links[node].down.pop_front()),
+            kind::ALTER_UP => {
+                if let Some(Sent::Frame(frame)) = self.links[node].up.pop_front()
+                    && let Some(frame) = altered(&frame, which)
+                {
+                    self.tell(Event::Frame(consortium().id(node), frame));
+                }
+            }
+            kind::ALTER_DOWN => match self.links[node].down.pop_front() {
+                Some(Down::Frame(frame)) => {
+                    if let Some(frame) = altered(&frame, which) {
+                        self.delivered(node, Down::Frame(frame));
+                    }
+                }
+                Some(Down::Body(mut body)) => {
+                    let at = which % body.len().max(1);
+                    body[at] ^= 1;
+                    self.delivered(node, Down::Body(body));
+                }
+                None => {}
+            },
+            kind::LIE => self.lie(usize::from(who), which),
+            kind::CUT => self.cut(node),
+            kind::CONNECT => self.connect(node),
+            kind::CRASH => {
+                self.cut(node);
+                self.sites[node].restart(which % 4 == 0);
+            }
+            kind::WORK => self.works(node),
+            kind::WAIT => self.waits(Duration::from_secs(which as u64)),
+            kind::RESTART_RELAY => self.restart_relay(),
+            _ => {
+                if let Some(Down::Frame(frame)) = self.links[node].down.pop_front() {
+                    self.delivered(which % NODES, Down::Frame(frame));
+                }
+            }
+        }
+    }
+
+    /// Does the next thing that an undisturbed network would do.
+    fn goes_on(&mut self) {
+        for node in 0..NODES {
+            if let Some(sent) = self.links[node].up.pop_front() {
+                self.arrives(node, sent);
+                return;
+            }
+            if let Some(sent) = self.links[node].down.pop_front() {
+                self.delivered(node, sent);
+                return;
+            }
+            if self.sites[node].is_busy() {
+                self.works(node);
+                return;
+            }
+        }
+        match (0..NODES).find(|node| !self.links[*node].is_up) {
+            Some(node) => self.connect(node),
+            None => self.waits(Duration::from_secs(5)),
+        }
+    }
+
+    /// Left alone, every round ends, and everyone has the same model.
+    fn ends(&mut self) {
+        for _ in 0..PATIENCE {
+            if self.finished && self.sites.iter().all(|site| site.chain() == self.chain) {
+                break;
+            }
+            self.goes_on();
+        }
+        assert!(self.finished, "the rounds do not end");
+        for site in &self.sites {
+            assert!(!site.turned_away, "an honest node is turned away");
+            assert_eq!(site.chain(), self.chain);
+            let bits = |model: &[f32]| {
+                model
+                    .iter()
+                    .map(|value| value.to_bits())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(bits(site.model()), bits(&self.model));
+        }
+    }
+
+    fn waits(&mut self, time: Duration) {
+        self.now += time;
+        self.tell(Event::Tick);
+    }
+
+    fn connect(&mut self, node: usize) {
+        if !self.links[node].is_up {
+            self.links[node].is_up = true;
+            let sent = self.sites[node].connected();
+            self.send(node, sent);
+        }
+    }
+
+    fn cut(&mut self, node: usize) {
+        if std::mem::take(&mut self.links[node]).is_up {
+            self.sites[node].disconnected();
+            self.tell(Event::Lost(consortium().id(node)));
+        }
+    }
+
+    fn works(&mut self, node: usize) {
+        let unix_s = self.unix_s();
+        let sent = self.sites[node].done(unix_s);
+        self.send(node, sent);
+    }
+
+    fn send(&mut self, node: usize, sent: Vec<Sent>) {
+        for sent in sent {
+            if let Sent::Frame(frame) = &sent {
+                self.ups.push(frame.clone());
+            }
+            if self.links[node].is_up {
+                self.links[node].up.push_back(sent);
+            }
+        }
+    }
+
+    fn delivered(&mut self, node: usize, down: Down) {
+        if !self.links[node].is_up {
+            return;
+        }
+        let unix_s = self.unix_s();
+        let sent = match down {
+            Down::Frame(frame) => self.sites[node].frame(frame, unix_s),
+            Down::Body(body) => self.sites[node].body(&body),
+        };
+        self.send(node, sent);
+        let chain = self.sites[node].chain();
+        let known = self.chains.get(&chain.round);
+        assert_eq!(known, Some(&chain), "a model that the relay does not have");
+    }
+
+    /// Something has arrived at the relay. Bodies are checked as its driver checks them.
+    fn arrives(&mut self, node: usize, sent: Sent) {
+        let id = consortium().id(node);
+        match sent {
+            Sent::Frame(frame) => self.tell(Event::Frame(id, frame)),
+            Sent::Body(ctx, first_chunk, body) => {
+                let sum = self.accumulator.as_mut().filter(|sum| sum.ctx == ctx);
+                let Some(sum) = sum else { return };
+                let Some((root, added)) = sum.bodies.get_mut(&id) else {
+                    return;
+                };
+                if first_chunk != u32::from(*added) {
+                    return;
+                }
+                if ChunkHashes::of(&body).root() != *root {
+                    assert!(self.lied, "an honest node's body is what it signed");
+                    return self.cut(node);
+                }
+                if !std::mem::replace(added, true) {
+                    words::add(Ring::U32, &mut sum.sum, &body);
+                }
+                self.tell(Event::BodyAdded(id));
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let now = self.now - self.relay_began;
+        for action in self.relay.handle(now, event) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send(id, frame) => self.post(id, frame, None),
+            Action::TurnAway(id, refusal) => {
+                self.post(id, RelayFrame::Refused(refusal), None);
+                // It is told why before its connection ends; what it still sends does not count.
+                if let Some(node) = consortium().index(id) {
+                    let told = std::mem::take(&mut self.links[node].down);
+                    told.into_iter().for_each(|down| self.delivered(node, down));
+                    self.links[node] = Link::default();
+                    self.sites[node].disconnected();
+                }
+            }
+            Action::Accumulate { ctx } => {
+                let sum = vec![0; consortium().manifest.body_bytes()];
+                let bodies = BTreeMap::new();
+                self.accumulator = Some(Accumulator { ctx, sum, bodies });
+            }
+            Action::Collect { node, ctx, root } => {
+                let sum = self.accumulator.as_mut().expect("an accumulator");
+                assert_eq!(sum.ctx, ctx);
+                let (expected, added) = *sum.bodies.entry(node).or_insert((root, false));
+                assert_eq!(expected, root);
+                let first_chunk = u32::from(added);
+                self.post(node, RelayFrame::Collect { ctx, first_chunk }, None);
+            }
+            Action::Average { chain, ctx, nodes } => self.average(chain, ctx, nodes),
+            Action::Discard => self.accumulator = None,
+            Action::Commit(chain) => {
+                self.chain = chain;
+                let former = self.chains.insert(chain.round, chain);
+                assert_eq!(former, None, "two results of one round");
+                let last = self.relay.last_result().cloned();
+                self.last = last.map(|last| (last, self.result.clone()));
+            }
+            Action::Deliver(id, outcome) => {
+                let body = self.result.clone();
+                assert_eq!(ChunkHashes::of(&body).root(), outcome.root);
+                self.post(id, RelayFrame::Outcome(outcome), Some(body));
+            }
+            Action::Restore(id, checkpoint) => {
+                let body = fl_network::files::to_le_bytes(&self.model);
+                self.post(id, RelayFrame::Checkpoint(checkpoint), Some(body));
+            }
+            Action::Report(_) => {}
+            Action::Finish => self.finished = true,
+        }
+    }
+
+    fn post(&mut self, id: NodeId, frame: RelayFrame, body: Option<Vec<u8>>) {
+        let Some(node) = consortium().index(id) else {
+            return;
+        };
+        self.downs.push(frame.clone());
+        if self.links[node].is_up {
+            self.links[node].down.push_back(Down::Frame(frame));
+            self.links[node].down.extend(body.map(Down::Body));
+        }
+    }
+
+    /// All bodies are in, and X is the plain sum of the participants' inputs.
+    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) {
+        let sum = self.accumulator.take().expect("an accumulator");
+        assert_eq!((sum.ctx, sum.bodies.len()), (ctx, nodes));
+        assert!(
+            sum.bodies.values().all(|(_, added)| *added),
+            "a body is missing"
+        );
+        if !self.lied {
+            let mut plain = vec![0u32; sum.sum.len() / 4];
+            for id in sum.bodies.keys() {
+                let node = consortium().index(*id).expect("a node of the consortium");
+                let input = &self.sites[node].ledger.inputs[&ctx];
+                for (word, x) in plain.iter_mut().zip(input) {
+                    *word = word.wrapping_add(*x);
+                }
+            }
+            let plain: Vec<u8> = plain.into_iter().flat_map(u32::to_le_bytes).collect();
+            assert_eq!(sum.sum, plain, "the masks do not cancel");
+        }
+        let plan = consortium().manifest.fixed_point();
+        let root = ChunkHashes::of(&sum.sum).root();
+        let averaged = average(&sum.sum, &self.model, plan, nodes, chain, ctx, root);
+        match averaged {
+            Ok(averaged) => {
+                self.result = sum.sum;
+                self.model = averaged.model.to_vec();
+                self.tell(Event::Averaged { averaged, root });
+            }
+            Err(refusal) => {
+                assert!(self.lied, "honest nodes cannot add up to this: {refusal}");
+                self.tell(Event::Impossible(refusal));
+            }
+        }
+    }
+
+    fn restart_relay(&mut self) {
+        (0..NODES).for_each(|node| self.cut(node));
+        self.relay_began = self.now;
+        self.relay = relay(self.chain, self.now);
+        self.accumulator = None;
+        self.finished = false;
+        if let Some((last, result)) = self.last.clone() {
+            self.result = result;
+            self.relay.resume(last);
+        }
+    }
+
+    /// A lie about the attempt whose context was last heard of.
+    fn lie(&mut self, about: usize, which: usize) {
+        self.lied = true;
+        let heard = self.downs.iter().rev().find_map(|frame| match frame {
+            RelayFrame::Collect { ctx, .. } => Some(*ctx),
+            RelayFrame::Shares(shares) => {
+                let share = shares.first()?.verify(&consortium().manifest, 0);
+                share.ok().map(|share| share.ctx)
+            }
+            _ => None,
+        });
+        let ctx = heard.unwrap_or(self.chain.previous);
+        let frame = lies::lie(&self.chain, ctx, about, which);
+        self.tell(Event::Frame(consortium().id(lies::LIAR), frame));
+    }
+}
+
+fn relay(chain: Chain, began: Duration) -> Relay {
+    let settings = Settings {
+        rounds: ROUNDS,
+        fraction_fit: 1.0,
+        min_nodes: 3,
+    };
+    let epoch = EPOCH + began.as_secs();
+    Relay::new(
+        consortium().manifest.clone(),
+        settings,
+        chain,
+        epoch,
+        [1; 32],
+    )
+}
+
+fn pick<T: Clone>(list: &[T], which: usize) -> Option<T> {
+    list.len()
+        .checked_sub(1 + which % list.len().max(1))
+        .map(|at| list[at].clone())
+}
+
+/// The frame with one bit of its encoding flipped, if that is a frame.
+fn altered<T: Serialize + DeserializeOwned>(frame: &T, which: usize) -> Option<T> {
+    let mut bytes = wire::encode(frame).ok()?;
+    let at = which * 7919 % bytes.len();
+    bytes[at] ^= 1 << (which % 8);
+    wire::decode(&bytes).ok()
+}
+
+pub(crate) fn networks() -> Vec<Seed> {
+    use kind::*;
+    vec![
+        seed("peace", &[[GO_ON, 0, 255]]),
+        seed(
+            "cut",
+            &[[GO_ON, 0, 40], [CUT, 1, 0], [GO_ON, 0, 60], [CUT, 2, 0]],
+        ),
+        seed(
+            "crash",
+            &[[GO_ON, 0, 50], [CRASH, 0, 1], [GO_ON, 0, 30], [CRASH, 1, 0]],
+        ),
+        seed(
+            "relay",
+            &[[GO_ON, 0, 70], [RESTART_RELAY, 0, 0], [GO_ON, 0, 200]],
+        ),
+        seed(
+            "order",
+            &[
+                [GO_ON, 0, 20],
+                [UP, 0, 1],
+                [DOWN, 1, 1],
+                [WORK, 2, 0],
+                [GO_ON, 0, 99],
+            ],
+        ),
+        seed(
+            "again",
+            &[
+                [GO_ON, 0, 60],
+                [UP_AGAIN, 0, 3],
+                [DOWN_AGAIN, 1, 2],
+                [GO_ON, 0, 99],
+            ],
+        ),
+        seed(
+            "loss",
+            &[
+                [GO_ON, 0, 30],
+                [DROP_UP, 0, 0],
+                [DROP_DOWN, 1, 0],
+                [WAIT, 0, 255],
+                [GO_ON, 0, 99],
+            ],
+        ),
+        seed(
+            "alter",
+            &[
+                [GO_ON, 0, 30],
+                [ALTER_UP, 0, 9],
+                [ALTER_DOWN, 1, 40],
+                [GO_ON, 0, 99],
+            ],
+        ),
+        seed(
+            "lie",
+            &[
+                [GO_ON, 0, 55],
+                [LIE, 0, 0],
+                [LIE, 1, 11],
+                [LIE, 7, 13],
+                [GO_ON, 0, 200],
+            ],
+        ),
+        seed(
+            "misdirect",
+            &[
+                [GO_ON, 0, 35],
+                [MISDIRECT, 0, 1],
+                [CONNECT, 1, 0],
+                [GO_ON, 0, 99],
+            ],
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rounds that are complete after the seed, without the peace that follows.
+    fn after(name: &str) -> u64 {
+        let seeds = networks();
+        let seed = seeds.iter().find(|(seed, _)| seed == name);
+        let mut network = Network::new();
+        let (_, data) = seed.expect("a seed of this name");
+        steps(data).for_each(|step| network.step(*step));
+        network.chain.round
+    }
+
+    #[test]
+    fn trouble_comes_in_the_middle_of_rounds() {
+        assert_eq!(after("peace"), ROUNDS);
+        assert_eq!(after("cut"), 1);
+    }
+}

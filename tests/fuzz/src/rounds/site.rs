@@ -1,0 +1,360 @@
+//! A node's driver: real ring arithmetic, a disk that survives crashes, seeds that travel open. It never signs two
+//! things where one is allowed, or sends sums over two sets of participants on one model, or it panics.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use fl_network::digest::{ChunkHashes, Digest, model_hash};
+use fl_network::files::from_le_bytes;
+use fl_network::identity::NodeId;
+use fl_network::round::message::{Share, Signed, Sum};
+use fl_network::round::node::{Action, CompleteShares, Node, Pending};
+use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums};
+use fl_network::wire::{NodeFrame, RelayFrame};
+use fl_shaders::cpu::{mask, quantize};
+use fl_shaders::{Counters, HEADER_WORDS, InputScale};
+
+use crate::fixture::{PARAMETERS, consortium};
+
+/// Work that takes a while.
+enum Work {
+    Train(u64),
+    Seal(Digest, Vec<(NodeId, Vec<u8>)>),
+    Sum(Digest, Vec<u8>),
+    Average(Digest, Averaged),
+    Adopt(Chain, Vec<f32>),
+}
+
+/// What leaves a node.
+#[derive(Clone, Debug)]
+pub(super) enum Sent {
+    Frame(NodeFrame),
+    /// A masked sum from the chunk that was asked for.
+    Body(Digest, u32, Vec<u8>),
+}
+
+/// What survives a crash.
+struct Disk {
+    chain: Chain,
+    model: Vec<f32>,
+    sent: SentSums,
+    outbox: Option<(Pending, Vec<u8>)>,
+}
+
+/// What a node has ever signed or sent.
+#[derive(Default)]
+pub(super) struct Ledger {
+    sums: BTreeMap<Digest, Sum>,
+    shares: BTreeMap<(Digest, NodeId), Share>,
+    /// The inputs behind its masked sums, by context.
+    pub(super) inputs: BTreeMap<Digest, Vec<u32>>,
+    /// With whom it has sent a sum, by the model.
+    collected: BTreeMap<Digest, BTreeSet<NodeId>>,
+    /// Where it has stood since the beginning, and whether it took others' word for that.
+    pub(super) commits: Vec<(Chain, bool)>,
+}
+
+/// A node's process.
+pub(super) struct Site {
+    index: usize,
+    node: Node,
+    disk: Disk,
+    work: VecDeque<Work>,
+    /// The update that was trained from this model, encoded.
+    input: Option<(Digest, Vec<u32>)>,
+    seeds: Option<(Digest, BTreeMap<NodeId, [u8; 32]>)>,
+    body: Option<(Digest, Vec<u8>)>,
+    outcome: Option<CheckedOutcome>,
+    checkpoint: Option<CheckedCheckpoint>,
+    next: Option<(Chain, Vec<f32>)>,
+    recorded: bool,
+    draws: u64,
+    pub(super) ledger: Ledger,
+    pub(super) turned_away: bool,
+}
+
+impl Site {
+    pub(super) fn new(index: usize) -> Self {
+        let disk = Disk {
+            chain: Chain::start(&consortium().manifest),
+            model: vec![0.0; PARAMETERS],
+            sent: SentSums::default(),
+            outbox: None,
+        };
+        Self {
+            index,
+            node: boot(index, &disk),
+            disk,
+            work: VecDeque::new(),
+            input: None,
+            seeds: None,
+            body: None,
+            outcome: None,
+            checkpoint: None,
+            next: None,
+            recorded: false,
+            draws: 0,
+            ledger: Ledger::default(),
+            turned_away: false,
+        }
+    }
+
+    pub(super) fn chain(&self) -> Chain {
+        self.disk.chain
+    }
+
+    /// Its global model.
+    pub(super) fn model(&self) -> &[f32] {
+        &self.disk.model
+    }
+
+    /// The process dies and starts again: only the disk is left, or not even the outbox.
+    pub(super) fn restart(&mut self, loses_outbox: bool) {
+        if loses_outbox {
+            self.disk.outbox = None;
+        }
+        self.node = boot(self.index, &self.disk);
+        self.input = None;
+        self.work.clear();
+        self.disconnected();
+    }
+
+    pub(super) fn connected(&mut self) -> Vec<Sent> {
+        let actions = self.node.connected().expect("short messages");
+        self.act(actions)
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.node.disconnected();
+        self.seeds = None;
+        self.outcome = None;
+        self.checkpoint = None;
+    }
+
+    /// A frame has arrived.
+    pub(super) fn frame(&mut self, frame: RelayFrame, unix_s: u64) -> Vec<Sent> {
+        match self.node.handle(frame, unix_s) {
+            Ok(actions) => self.act(actions),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Vec<Sent> {
+        let actions = self.node.abandon(refusal);
+        self.act(actions)
+    }
+
+    /// The body that follows an outcome or a checkpoint has arrived.
+    pub(super) fn body(&mut self, body: &[u8]) -> Vec<Sent> {
+        let plan = consortium().manifest.fixed_point();
+        let checked = if let Some(outcome) = self.outcome.take() {
+            let averaged = outcome.average(body, &self.disk.model, plan);
+            averaged.map(|averaged| Work::Average(outcome.participants().ctx(), averaged))
+        } else if let Some(checkpoint) = self.checkpoint.take() {
+            let model = from_le_bytes(body);
+            let checked = checkpoint.check_model(&model);
+            checked.map(|()| Work::Adopt(checkpoint.chain(), model))
+        } else {
+            return Vec::new();
+        };
+        match checked {
+            Ok(work) => {
+                self.work.push_back(work);
+                Vec::new()
+            }
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// Whether there is work to be done.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// The work that was begun first is done.
+    pub(super) fn done(&mut self, unix_s: u64) -> Vec<Sent> {
+        let Some(work) = self.work.pop_front() else {
+            return Vec::new();
+        };
+        let (before, adopts) = (self.disk.chain, matches!(work, Work::Adopt(..)));
+        let actions = match work {
+            Work::Train(round) => {
+                self.train();
+                let round_key = self.draw(b"round key");
+                self.node.trained(round, round_key, unix_s)
+            }
+            Work::Seal(ctx, sealed) => self.node.sealed(ctx, sealed),
+            Work::Sum(ctx, body) => {
+                let root = ChunkHashes::of(&body).root();
+                self.body = Some((ctx, body));
+                self.node.summed(ctx, root)
+            }
+            Work::Average(ctx, averaged) => {
+                self.next = Some((averaged.chain, averaged.model.to_vec()));
+                self.node.averaged(ctx, &averaged)
+            }
+            Work::Adopt(chain, model) => {
+                self.next = Some((chain, model));
+                self.node.adopted(chain)
+            }
+        };
+        let sent = self.act(actions.expect("short messages"));
+        if self.disk.chain != before {
+            self.ledger.commits.push((self.disk.chain, adopts));
+        }
+        sent
+    }
+
+    fn act(&mut self, actions: Vec<Action>) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        self.recorded = false;
+        for action in actions {
+            match action {
+                Action::Send(frame) => {
+                    self.signs(&frame);
+                    sent.push(Sent::Frame(frame));
+                }
+                Action::Train { round, .. } => self.work.push_back(Work::Train(round)),
+                Action::Seal { ctx, peers } => self.seal(ctx, &peers),
+                Action::Sum(shares) => sent.extend(self.sum(&shares)),
+                Action::Keep(pending) => {
+                    let (ctx, body) = self.body.take().expect("a sum that was just computed");
+                    assert_eq!(ctx, pending.participants.ctx());
+                    self.disk.outbox = Some((pending, body));
+                }
+                Action::Record(sums) => {
+                    self.disk.sent = sums;
+                    self.recorded = true;
+                }
+                Action::Upload { ctx, first_chunk } => sent.push(self.upload(ctx, first_chunk)),
+                Action::Average(outcome) => self.outcome = Some(outcome),
+                Action::Adopt(checkpoint) => self.checkpoint = Some(checkpoint),
+                Action::Commit(chain) => {
+                    let (next, model) = self.next.take().expect("a model that was just checked");
+                    assert_eq!((next, model_hash(&model)), (chain, chain.model));
+                    assert!(chain.round > self.disk.chain.round, "back in time");
+                    (self.disk.chain, self.disk.model) = (chain, model);
+                    self.disk.outbox = None;
+                }
+                Action::TurnedAway(_) => self.turned_away = true,
+                Action::Waiting { .. } | Action::Finish { .. } => {}
+            }
+        }
+        sent
+    }
+
+    /// Never two different Sum or Share messages in one context.
+    fn signs(&mut self, frame: &NodeFrame) {
+        fn open<T: fl_network::round::message::Message>(signed: &Signed<T>) -> T {
+            let message = signed.verify(&consortium().manifest, 0);
+            message.expect("a node's own signature holds")
+        }
+        match frame {
+            NodeFrame::Sum(signed) => {
+                let sum = open(signed);
+                let former = self.ledger.sums.entry(sum.ctx).or_insert(sum.clone());
+                assert_eq!(*former, sum, "two sums in one context");
+            }
+            NodeFrame::Shares(shares) => {
+                for share in shares.iter().map(open) {
+                    let key = (share.ctx, share.to);
+                    let former = self.ledger.shares.entry(key).or_insert(share.clone());
+                    assert_eq!(*former, share, "two shares for one node in one context");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Never for two sets of participants on one model, and never before that is on the disk.
+    fn upload(&mut self, ctx: Digest, first_chunk: u32) -> Sent {
+        assert!(self.recorded, "a sum leaves before it is recorded");
+        let (pending, body) = self.disk.outbox.as_ref().expect("a sum that was kept");
+        let participants = &pending.participants;
+        assert_eq!(participants.ctx(), ctx);
+        let model = self.disk.chain.model;
+        let former = self.ledger.collected.entry(model);
+        let former = former.or_insert(participants.set());
+        assert_eq!(*former, participants.set(), "two sets on one model");
+        Sent::Body(ctx, first_chunk, body.clone())
+    }
+
+    /// 32 bytes that no one else has.
+    fn draw(&mut self, what: &[u8]) -> [u8; 32] {
+        self.draws += 1;
+        let index = self.index.to_le_bytes();
+        Digest::sha256(&[what, &index, &self.draws.to_le_bytes()]).0
+    }
+
+    fn train(&mut self) {
+        let base = self.disk.chain.model;
+        if self.input.as_ref().is_some_and(|(model, _)| *model == base) {
+            return;
+        }
+        let draw = self.draw(b"update");
+        let update: Vec<f32> = draw
+            .iter()
+            .take(PARAMETERS)
+            .map(|byte| (f32::from(*byte) - 127.5) / 1e4)
+            .collect();
+        let counters = Counters {
+            examples: 10 + u64::from(draw[0]),
+            test_examples: 40,
+            correct: u64::from(draw[1] % 41),
+            loss: f64::from(draw[2]) / 16.0,
+            clipped: 0,
+        };
+        let plan = consortium().manifest.fixed_point();
+        let scale = InputScale::new(plan, counters.examples).expect("few examples");
+        let mut input = counters.to_header::<u32>(plan).to_vec();
+        input.resize(HEADER_WORDS + PARAMETERS, 0);
+        let rounding = self.draw(b"rounding");
+        quantize(&update, 0, &scale, &rounding, &mut input[HEADER_WORDS..]);
+        self.input = Some((base, input));
+    }
+
+    fn seal(&mut self, ctx: Digest, peers: &[(NodeId, [u8; 32])]) {
+        let seeds: BTreeMap<_, _> = peers
+            .iter()
+            .map(|(id, _)| (*id, self.draw(b"seed")))
+            .collect();
+        let sealed = seeds
+            .iter()
+            .map(|(id, seed)| (*id, seed.to_vec()))
+            .collect();
+        self.seeds = Some((ctx, seeds));
+        self.work.push_back(Work::Seal(ctx, sealed));
+    }
+
+    /// x − Σ PRG(seeds that were given) + Σ PRG(seeds that were received); or a refusal of a share that does not open.
+    fn sum(&mut self, shares: &CompleteShares) -> Vec<Sent> {
+        let (ctx, given) = self.seeds.take().expect("seeds that were sealed");
+        assert_eq!(ctx, shares.ctx());
+        assert!(
+            given.keys().eq(shares.sealed().keys()),
+            "a share of everyone else"
+        );
+        let mut received = Vec::new();
+        for (from, sealed) in shares.sealed() {
+            match sealed.as_slice().try_into() {
+                Ok(seed) => received.push(seed),
+                Err(_) => return self.refuse(Refusal::Share { from: *from }),
+            }
+        }
+        let (model, input) = self.input.clone().expect("an update");
+        assert_eq!(model, self.disk.chain.model);
+        let given: Vec<_> = given.into_values().collect();
+        let mut sum = input.clone();
+        mask(&mut sum, 0, &given, &received);
+        self.ledger.inputs.insert(ctx, input);
+        let body = sum.into_iter().flat_map(u32::to_le_bytes).collect();
+        self.work.push_back(Work::Sum(ctx, body));
+        Vec::new()
+    }
+}
+
+fn boot(index: usize, disk: &Disk) -> Node {
+    let pending = disk.outbox.as_ref().map(|(pending, _)| pending.clone());
+    let identity = consortium().identities[index].clone();
+    let manifest = consortium().manifest.clone();
+    Node::new(manifest, identity, disk.chain, disk.sent.clone(), pending)
+}

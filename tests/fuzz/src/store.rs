@@ -1,0 +1,157 @@
+//! What a party remembers across restarts.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use fl_network::digest::{ChunkHashes, model_hash};
+use fl_network::kit::Kit;
+use fl_network::round::node::{Node, Pending};
+use fl_network::round::relay::{Event, LastResult, Relay, Settings};
+use fl_network::round::{Averaged, Chain, SentSums, average};
+use fl_network::store::Store;
+use tempfile::TempDir;
+
+use crate::Seed;
+use crate::fixture::{Consortium, EPOCH, PARAMETERS, consortium, round};
+use crate::folder::{folder, seeds, with_contents};
+use crate::kit;
+
+const FILES: [&str; 5] = [
+    "state.json",
+    "model-1.f32",
+    "sent.json",
+    "outbox.bin",
+    "result.bin",
+];
+
+/// A folder of state with one file replaced. The first byte says which.
+pub(crate) fn store(data: &[u8]) {
+    let Some((which, contents)) = data.split_first() else {
+        return;
+    };
+    STATE.with(|(folder, kit)| {
+        let path = folder.path().join(FILES[usize::from(*which) % FILES.len()]);
+        with_contents(&path, contents, || {
+            let store = Store::open(folder.path(), &kit.manifest).expect("a folder of our own");
+            stands(&store, kit);
+            sent(&store);
+            outgoing(&store);
+            result(&store, &folder.path().join("result.bin"));
+        });
+    });
+}
+
+/// There is one model on the disk, and with it a party stands where it stood.
+fn stands(store: &Store, kit: &Kit) {
+    let Ok((chain, model)) = store.load(kit) else {
+        return;
+    };
+    assert_eq!(chain.round, 1);
+    assert_eq!(chain.model, model_hash(&model));
+    assert_eq!(chain.model, round().averaged.chain.model);
+    let Consortium {
+        identities,
+        manifest,
+        ..
+    } = consortium();
+    let (sent, pending) = (SentSums::default(), None);
+    let mut node = Node::new(
+        manifest.clone(),
+        identities[0].clone(),
+        chain,
+        sent,
+        pending,
+    );
+    assert!(node.connected().is_ok());
+}
+
+fn sent(store: &Store) {
+    let Ok(sent) = store.sent() else { return };
+    let participants = round().participants.set();
+    let _ = sent.check(consortium().manifest.initial_model(), &participants);
+    store.record(&sent).expect("a folder of our own");
+    assert_eq!(store.sent().expect("what was just written"), sent);
+}
+
+/// The outbox holds the sum that was signed, or none.
+fn outgoing(store: &Store) {
+    let manifest = &consortium().manifest;
+    let outgoing = || store.outgoing(manifest, &Chain::start(manifest));
+    let Ok(Some(found)) = outgoing() else { return };
+    assert_eq!(found.pending.participants.ctx(), round().participants.ctx());
+    let sum = found.pending.sum.verify(manifest, EPOCH);
+    let sum = sum.expect("a signature that was checked");
+    let of = consortium()
+        .index(sum.node)
+        .expect("a node of the consortium");
+    assert_eq!(found.body, round().bodies[of]);
+    assert_eq!(found.hashes.root(), sum.root);
+    store
+        .keep(&found.pending, &found.body)
+        .expect("a folder of our own");
+    assert!(outgoing().is_ok_and(|again| again.is_some()));
+}
+
+/// A result is written as it was read, and whatever it says, a relay starts with it.
+fn result(store: &Store, path: &Path) {
+    let manifest = &consortium().manifest;
+    let Ok(Some((last, body))) = store.result(manifest) else {
+        return;
+    };
+    assert_eq!(ChunkHashes::of(&body).root(), last.outcome.root);
+    let found = fs::read(path).expect("a file of our own");
+    store
+        .keep_result(&last, &body)
+        .expect("a folder of our own");
+    assert_eq!(fs::read(path).expect("a file of our own"), found);
+
+    let LastResult { base, outcome } = &last;
+    let (plan, nodes) = (manifest.fixed_point(), outcome.sums.len());
+    let model = [0.0; PARAMETERS];
+    let _ = average(&body, &model, plan, nodes, *base, outcome.ctx, outcome.root);
+    let settings = Settings {
+        rounds: 2,
+        fraction_fit: 1.0,
+        min_nodes: 3,
+    };
+    let chain = base.next(outcome.ctx, outcome.root, outcome.model);
+    let mut relay = Relay::new(manifest.clone(), settings, chain, EPOCH, [0; 32]);
+    relay.resume(last);
+    relay.handle(Duration::from_secs(100), Event::Tick);
+}
+
+thread_local! {
+    static STATE: (TempDir, Kit) = {
+        let kit = folder(kit::write);
+        (folder(write), Kit::load(kit.path()).expect("a sound kit"))
+    };
+}
+
+/// Writes the state after the round, of a node that still has its outbox.
+fn write(folder: &Path) {
+    let round = round();
+    let manifest = &consortium().manifest;
+    let store = Store::open(folder, manifest).expect("a folder of our own");
+    let mut sent = SentSums::default();
+    sent.record(manifest.initial_model(), round.participants.set());
+    let pending = Pending {
+        participants: round.participants.clone(),
+        sum: round.sums[0].clone(),
+    };
+    let last = LastResult {
+        base: Chain::start(manifest),
+        outcome: round.outcome(),
+    };
+    let Averaged { chain, model, .. } = &round.averaged;
+    store
+        .commit(chain, model)
+        .and_then(|()| store.record(&sent))
+        .and_then(|()| store.keep(&pending, &round.bodies[0]))
+        .and_then(|()| store.keep_result(&last, &round.result))
+        .expect("a folder of our own");
+}
+
+pub(crate) fn stores() -> Vec<Seed> {
+    STATE.with(|(folder, _)| seeds(folder.path(), &FILES))
+}

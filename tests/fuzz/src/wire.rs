@@ -1,0 +1,270 @@
+//! What comes over the network: frames, headers of bodies, signed messages.
+
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::Identity;
+use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_network::round::{Chain, Checkpoint, Hindrance, Kind, Outcome, Refusal};
+use fl_network::wire::{
+    BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
+    decode, encode,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::fixture::{EPOCH, consortium};
+use crate::{Seed, memory};
+
+/// Most memory that decoding may take, whatever a message claims: it, what became of it, and a list that grows.
+const DECODING_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
+
+/// Decodes `data`, if it is an encoding of `T`: then the only one of its value, and no more memory than allowed.
+pub(crate) fn canonical<T: Serialize + DeserializeOwned>(data: &[u8]) -> Option<T> {
+    let (decoded, peak) = memory::peak(|| decode::<T>(data));
+    assert!(peak <= DECODING_BYTES, "{peak} bytes of memory");
+    let value = decoded.ok()?;
+    assert!(data.len() <= MAX_MESSAGE_BYTES, "{} bytes", data.len());
+    let again = encode(&value).expect("what was decoded is short enough to be encoded");
+    assert_eq!(again, data, "two encodings of one value");
+    Some(value)
+}
+
+/// Frames of a node.
+pub(crate) fn node_frame(data: &[u8]) {
+    if let Some(frame) = canonical::<NodeFrame>(data) {
+        let _ = format!("{frame:?} {}", frame.kind());
+    }
+}
+
+/// Frames of the relay.
+pub(crate) fn relay_frame(data: &[u8]) {
+    if let Some(frame) = canonical::<RelayFrame>(data) {
+        let _ = format!("{frame:?}");
+        if let RelayFrame::Refused(refusal) = &frame {
+            let _ = format!("{refusal} {}", refusal.is_final());
+        }
+    }
+}
+
+/// Headers of bodies.
+pub(crate) fn bulk_header(data: &[u8]) {
+    if let Some(header) = canonical::<BulkHeader>(data) {
+        let length = data.len();
+        assert!(length <= MAX_BULK_HEADER_BYTES, "{header:?}: {length}");
+    }
+}
+
+/// Signed messages. The first byte says of which kind.
+pub(crate) fn signed_message(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else {
+        return;
+    };
+    match kind % 4 {
+        0 => verified(data, &keys()),
+        1 => verified(data, &share()),
+        2 => verified(data, &sum()),
+        _ => verified(data, &ack()),
+    }
+}
+
+/// Nothing verifies but what was signed: here, `signed` by node 0.
+fn verified<T: Message + PartialEq + std::fmt::Debug>(data: &[u8], signed: &T) {
+    let _ = canonical::<T>(data);
+    let Some(message) = canonical::<Signed<T>>(data) else {
+        return;
+    };
+    match message.verify(&consortium().manifest, EPOCH) {
+        Ok(verified) => assert_eq!(&verified, signed, "a forgery"),
+        Err(Refusal::Invalid { .. } | Refusal::Stranger(_) | Refusal::Expired(_)) => {}
+        Err(refusal) => panic!("another refusal than is documented: {refusal}"),
+    }
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+fn signer() -> &'static Identity {
+    &consortium().identities[0]
+}
+
+fn signed<T: Message>(message: &T) -> Signed<T> {
+    Signed::new(message, signer()).expect("a short message")
+}
+
+fn keys() -> Keys {
+    let chain = Chain::start(&consortium().manifest);
+    Keys {
+        sid: consortium().manifest.sid(),
+        node: signer().node_id(),
+        round: chain.next_round(),
+        attempt: 1,
+        previous: chain.previous,
+        model: chain.model,
+        round_key: [7; 32],
+        expires_unix_s: EPOCH + 1000,
+    }
+}
+
+fn share() -> Share {
+    Share {
+        ctx: digest(1),
+        from: signer().node_id(),
+        to: consortium().id(1),
+        sealed: vec![4; 80],
+    }
+}
+
+fn sum() -> Sum {
+    Sum {
+        ctx: digest(1),
+        node: signer().node_id(),
+        root: ChunkHashes::of(&[1; 44]).root(),
+    }
+}
+
+fn ack() -> ResultAck {
+    ResultAck {
+        sid: consortium().manifest.sid(),
+        node: signer().node_id(),
+        round: 1,
+        result: digest(4),
+        model: digest(5),
+    }
+}
+
+/// One refusal of each shape that an encoding can have.
+fn refusals() -> Vec<Refusal> {
+    let id = consortium().id(1);
+    vec![
+        Refusal::Manifest {
+            ours: digest(1),
+            theirs: digest(2),
+        },
+        Refusal::Stranger(id),
+        Refusal::Duplicate {
+            what: Kind::Share,
+            signer: id,
+        },
+        Refusal::OwnKeys,
+        Refusal::NotNext {
+            round: 3,
+            attempt: 1,
+            done: 1,
+            joined: 2,
+        },
+        Refusal::Difference {
+            sent_with: vec![id; 3],
+        },
+        Refusal::CannotContribute(Hindrance::NotFinite {
+            tensor: "conv1.weight".to_owned(),
+        }),
+        Refusal::OutOfRange {
+            index: 5,
+            value: -9,
+            limit: 8,
+        },
+        Refusal::Counters("negative".to_owned()),
+    ]
+}
+
+fn encoded<T: Serialize>(name: impl Into<String>, message: &T) -> Seed {
+    (name.into(), encode(message).expect("a short message"))
+}
+
+pub(crate) fn node_frames() -> Vec<Seed> {
+    let hello = |pending| {
+        NodeFrame::Hello(Hello {
+            sid: consortium().manifest.sid(),
+            round: 2,
+            previous: digest(3),
+            model: digest(4),
+            pending,
+        })
+    };
+    let mut seeds = vec![
+        encoded("hello", &hello(None)),
+        encoded("hello-pending", &hello(Some(digest(5)))),
+        encoded("keys", &NodeFrame::Keys(signed(&keys()))),
+        encoded("shares", &NodeFrame::Shares(vec![signed(&share()); 2])),
+        encoded("sum", &NodeFrame::Sum(signed(&sum()))),
+        encoded("ack", &NodeFrame::Ack(signed(&ack()))),
+    ];
+    seeds.extend(refusals().into_iter().enumerate().map(|(k, refusal)| {
+        let (round, attempt) = (1, 2);
+        let frame = NodeFrame::Refused {
+            round,
+            attempt,
+            refusal,
+        };
+        encoded(format!("refused-{k}"), &frame)
+    }));
+    seeds
+}
+
+pub(crate) fn relay_frames() -> Vec<Seed> {
+    let open = RelayFrame::Open {
+        round: 1,
+        attempt: 1,
+        previous: digest(1),
+        model: digest(2),
+        deadline_ms: 600_000,
+    };
+    let collect = RelayFrame::Collect {
+        ctx: digest(1),
+        first_chunk: 0,
+    };
+    let outcome = RelayFrame::Outcome(Outcome {
+        ctx: digest(1),
+        bundle: vec![signed(&keys()); 3],
+        sums: vec![signed(&sum()); 3],
+        root: digest(2),
+        model: digest(3),
+    });
+    let checkpoint = RelayFrame::Checkpoint(Checkpoint {
+        chain: Chain::start(&consortium().manifest),
+        acks: vec![signed(&ack()); 3],
+    });
+    let waiting = RelayFrame::Waiting {
+        missing: vec![consortium().id(2); 2],
+        for_s: 10,
+    };
+    let mut seeds = vec![
+        encoded("open", &open),
+        encoded("keys", &RelayFrame::Keys(vec![signed(&keys()); 3])),
+        encoded("shares", &RelayFrame::Shares(vec![signed(&share()); 2])),
+        encoded("collect", &collect),
+        encoded("outcome", &outcome),
+        encoded("checkpoint", &checkpoint),
+        encoded("waiting", &waiting),
+        encoded("finished", &RelayFrame::Finished { rounds: 3 }),
+    ];
+    let refused = refusals().into_iter().map(RelayFrame::Refused).enumerate();
+    seeds.extend(refused.map(|(k, frame)| encoded(format!("refused-{k}"), &frame)));
+    seeds
+}
+
+pub(crate) fn bulk_headers() -> Vec<Seed> {
+    let header = |kind, first_chunk| BulkHeader {
+        kind,
+        subject: digest(9),
+        first_chunk,
+    };
+    vec![
+        encoded("sum", &header(BulkKind::Sum, 2)),
+        encoded("result", &header(BulkKind::Result, 0)),
+        encoded("model", &header(BulkKind::Model, 0)),
+    ]
+}
+
+pub(crate) fn signed_messages() -> Vec<Seed> {
+    fn kind<T: Message>(kind: u8, name: &str, message: &T) -> Seed {
+        let (name, bytes) = encoded(name, &signed(message));
+        (name, [&[kind], &bytes[..]].concat())
+    }
+    vec![
+        kind(0, "keys", &keys()),
+        kind(1, "share", &share()),
+        kind(2, "sum", &sum()),
+        kind(3, "ack", &ack()),
+    ]
+}
