@@ -74,6 +74,7 @@ impl Kits {
             relay: "localhost:0".to_owned(),
             nodes: names.iter().map(name).collect(),
             min_nodes: 3,
+            sharing: Sharing::Peer,
             ring,
             examples_max,
             layout,
