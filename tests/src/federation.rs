@@ -24,7 +24,7 @@ use fl_sharing::{Engine, EpochKey};
 use fl_trainer::node::{Ended, Participant, TagVerifier};
 use fl_trainer::provision::{Agreement, NodeName};
 use fl_trainer::simulation::SimulationEvent;
-use fl_trainer::{Layout, LocalTrainer};
+use fl_trainer::{Layout, LocalTrainer, Sharing};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;

@@ -35,7 +35,9 @@ pub enum ProvisionError {
     #[error("{0} exists and is not empty; choose another folder, or move the old one away")]
     Exists(PathBuf),
     /// Not a way to share.
-    #[error("{0:?} is no way to share updates: it is `peer`, or `committee:K,t` such as committee:5,2")]
+    #[error(
+        "{0:?} is no way to share updates: it is `peer`, or `committee:K,t` such as committee:5,2"
+    )]
     Sharing(String),
     /// A committee of more nodes than there are.
     #[error("a committee of {holders} cannot be chosen from {nodes} nodes")]

@@ -47,7 +47,9 @@ impl Holding {
         let (ctx, from, expected) = (slip.ctx(), slip.entry().node, slip.seeds());
         let (ctx, sealed) = (ctx.as_bytes(), slip.sealed());
         let (sender, count) = (from.as_bytes(), expected.len());
-        let opened = self.round_key.open_all(ctx, sender, own.as_bytes(), count, sealed);
+        let opened = self
+            .round_key
+            .open_all(ctx, sender, own.as_bytes(), count, sealed);
         let seeds = opened.map_err(|_| Fault::Box)?;
         let differs = |(seed, (excluded, committed)): (&Seed, &(Seats, Option<Digest>))| {
             let commitment = || Digest(seed.commitment(ctx, excluded.to_bytes()));

@@ -115,7 +115,9 @@ impl Masking<'_> {
         received: &[Seed],
     ) -> Result<Masked, MaskingError> {
         let ctx = ctx.as_bytes();
-        let tag_key = self.epoch_key.tag_key(ctx, HEADER_WORDS + self.update.len());
+        let tag_key = self
+            .epoch_key
+            .tag_key(ctx, HEADER_WORDS + self.update.len());
         let mut tag = tag_key.blind(self.own.as_bytes());
         let mut masks = Vec::with_capacity(given.len() + received.len());
         for seed in given {

@@ -302,6 +302,7 @@ impl Simulate {
             nodes: self.nodes.or(file.nodes),
             rounds: self.rounds.or(file.rounds),
             fraction_fit: self.fraction_fit.or(file.fraction_fit),
+            scheme: self.scheme.or(file.scheme),
             min_nodes: self.min_nodes.or(file.min_nodes),
             partition: self.partition.or(file.partition),
             data: self.data.or(file.data),

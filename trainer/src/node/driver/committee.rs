@@ -63,7 +63,9 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         Masked { body, hashes, tag }: Masked,
         envelope: Envelope,
     ) -> Result<Option<End>, NodeError> {
-        let actions = self.machine.contributed(ctx, hashes.root(), tag, envelope)?;
+        let actions = self
+            .machine
+            .contributed(ctx, hashes.root(), tag, envelope)?;
         self.announce(link, actions, body, hashes).await
     }
 
@@ -79,7 +81,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     /// Sums up masks beside the loop. That goes on over a lost connection, like the attempt.
     pub(super) fn reveal(&mut self, order: &RevealOrder) {
         let (ctx, classes) = (order.ctx(), order.classes());
-        let masks = self.holding.as_ref().and_then(|holding| holding.masks(order));
+        let masks = self
+            .holding
+            .as_ref()
+            .and_then(|holding| holding.masks(order));
         let Some(masks) = masks else {
             return self.machine.not_revealed(ctx, classes);
         };
