@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::acks::Acks;
-use super::gathering::Gathering;
+use super::gathering::{Gathering, PAUSE};
 use super::session::Session;
 use super::waiting::Waiting;
 use super::{Action, Completed, Phase, Report};
@@ -16,9 +16,6 @@ use crate::round::message::{Keys, Signed, Sum};
 use crate::round::outcome::{Outcome, Parts};
 use crate::round::participants::Participants;
 use crate::round::refusal::Refusal;
-
-/// How long to wait after a sum that was impossible.
-const PAUSE: Duration = Duration::from_secs(10);
 
 pub(in crate::round) struct Bodies {
     participants: Participants,

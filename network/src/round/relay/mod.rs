@@ -14,7 +14,7 @@
 
 mod acks;
 pub(super) mod bodies;
-mod gathering;
+pub(super) mod gathering;
 mod offers;
 pub(super) mod session;
 mod shares;
@@ -385,7 +385,7 @@ impl Phase {
             Self::Offers(offers) => offers.returned(session, node),
             Self::Bodies(bodies) => bodies.returned(session, node, hello.pending),
             Self::Convening(convening) => convening.returned(session, node),
-            Self::Collecting(collecting) => collecting.returned(session, node, hello.holding),
+            Self::Collecting(collecting) => collecting.returned(session, node, hello),
             Self::Voting(voting) => voting.returned(session, node, hello.holding),
             Self::Revealing(revealing) => revealing.returned(session, node, hello.holding),
             phase => phase,

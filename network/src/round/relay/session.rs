@@ -554,7 +554,7 @@ impl Session {
     }
 
     /// Ends the attempt on account of `nodes`.
-    pub(super) fn give_up(&mut self, nodes: &[NodeId]) {
+    pub(in crate::round) fn give_up(&mut self, nodes: &[NodeId]) {
         let (round, attempt) = (self.chain.next_round(), self.attempt);
         self.report(Report::Abandoned {
             round,

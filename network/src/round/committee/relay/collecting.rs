@@ -12,10 +12,11 @@ use crate::round::committee::message::{Contribution, Entry, Receipt};
 use crate::round::committee::{Contributors, Envelope, Holders};
 use crate::round::message::Signed;
 use crate::round::refusal::{Fault, Kind, Refusal};
+use crate::round::relay::gathering::{Gathering, PAUSE};
 use crate::round::relay::session::Session;
 use crate::round::relay::waiting::Waiting;
 use crate::round::relay::{Action, Phase, Report};
-use crate::wire::RelayFrame;
+use crate::wire::{Hello, RelayFrame};
 
 pub(in crate::round) struct Collecting {
     holders: Holders,
@@ -168,9 +169,15 @@ impl Collecting {
         mut self,
         session: &mut Session,
         node: NodeId,
-        holding: Option<Digest>,
+        hello: &Hello,
     ) -> Phase {
-        if self.attendance.returned(node, holding) {
+        let known = self.contributions.get(&node);
+        let halfway = known.is_some_and(|contributed| !contributed.whole);
+        if halfway && self.exact && hello.pending != Some(self.holders.ctx()) {
+            // It has lost what the holders have looked at, and nobody else will do.
+            return session.abandon(&[node]);
+        }
+        if self.attendance.returned(node, hello.holding) {
             let unseen = |contributed: &&Contributed| !contributed.receipts.contains_key(&node);
             for contributed in self.contributions.values().filter(unseen) {
                 hand_out(session, &self.holders, node, contributed);
@@ -226,9 +233,14 @@ impl Collecting {
         }
         match self.choose(session) {
             Ok(contributors) => self.vote(session, contributors),
-            Err(missing) if self.exact => {
+            Err(missing) if self.exact && self.invited.iter().any(|node| !self.is_whole(*node)) => {
                 self.waiting.tell(session, missing, true);
                 Phase::Collecting(self)
+            }
+            Err(missing) if self.exact => {
+                session.give_up(&missing);
+                // The same again at once would end the same way.
+                Phase::Gathering(Gathering::after(session.now, PAUSE))
             }
             // There is time for those who are away to come back.
             Err(_) if !late && !closed => Phase::Collecting(self),
