@@ -4,6 +4,7 @@
 //! `sid`, names the session and enters every transcript, so nothing in it can be overridden by the relay. A
 //! new site or a revoked one is a new epoch, that is a new manifest.
 
+mod committee;
 mod file;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,10 @@ use crate::error::ManifestError;
 use crate::identity::{Identity, Label, NodeId, PublicKey};
 use crate::round::committee::Committee;
 
+pub use committee::CommitteeTable;
 pub use file::{
-    CommitteeTable, ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable,
-    Scheme, TimeoutTable, epoch_key_check,
+    ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable, Scheme,
+    TimeoutTable, epoch_key_check,
 };
 
 /// Longest manifest that is read, in bytes.

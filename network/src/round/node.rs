@@ -4,6 +4,9 @@
 //! of [`Action`]s comes out, to be carried out in order. Everything secret (seeds, round keys, the update) stays
 //! with the driver: shares pass through here sealed.
 
+mod action;
+mod pending;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use fl_shaders::Tag;
 
 use super::average::Averaged;
 use super::chain::Chain;
-use super::committee::{CheckedSlip, Contributor, Holder, Holders, Prepared, RevealOrder};
+use super::committee::{Contributor, Holder};
 use super::difference::SentSums;
 use super::message::{Keys, ResultAck, Share, Signed, Sum};
 use super::outcome::{CheckedCheckpoint, CheckedOutcome};
@@ -23,88 +26,8 @@ use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
 use crate::wire::{Hello, NodeFrame, RelayFrame};
 
-/// What the driver is to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Send this frame.
-    Send(NodeFrame),
-    /// Train from the global model, or take the update that was kept for it, and call [`Node::trained`].
-    Train {
-        /// Round, from 1.
-        round: u64,
-        /// Attempt, from 1.
-        attempt: u32,
-        /// When the relay goes on without this node, in milliseconds from now.
-        deadline_ms: u64,
-    },
-    /// Draw a seed for each peer, seal it to the peer's round key, and call [`Node::sealed`].
-    Seal {
-        /// Context.
-        ctx: Digest,
-        /// Peers with their round keys.
-        peers: Vec<(NodeId, [u8; 32])>,
-    },
-    /// Open the shares, compute the masked sum, and call [`Node::summed`].
-    Sum(CompleteShares),
-    /// Draw a round key as a holder, and call [`Node::convened`]. The former one is worth nothing any more.
-    Convene {
-        /// Round, from 1.
-        round: u64,
-        /// Attempt, from 1.
-        attempt: u32,
-    },
-    /// Draw a seed for each class, seal to each holder those of its classes, mask the update with all of them, and
-    /// call [`Node::contributed`].
-    Contribute(Holders),
-    /// Open the box with the round key, compare the seeds with what they are committed to as, and call
-    /// [`Node::opened`].
-    Open(CheckedSlip),
-    /// Sum up the masks, and call [`Node::revealed`].
-    Reveal(RevealOrder),
-    /// Upload the sum of masks that has this root.
-    UploadReveal {
-        /// Root.
-        root: Digest,
-        /// First chunk to send.
-        first_chunk: u32,
-    },
-    /// The relay has the whole contribution: this node is not needed any more in this round.
-    Received {
-        /// Context.
-        ctx: Digest,
-    },
-    /// Write the masked vector to the outbox, with what is needed to go on after a restart.
-    Keep(Pending),
-    /// Make the record of sent sums durable before anything is sent.
-    Record(SentSums),
-    /// Upload the masked vector of this context.
-    Upload {
-        /// Context.
-        ctx: Digest,
-        /// First chunk to send.
-        first_chunk: u32,
-    },
-    /// Download the sum over all participants, check and average it, and call [`Node::averaged`].
-    Average(CheckedOutcome),
-    /// Download the certified model, check it, and call [`Node::adopted`].
-    Adopt(CheckedCheckpoint),
-    /// Make the new state durable, then forget the outbox.
-    Commit(Chain),
-    /// The relay waits for these nodes.
-    Waiting {
-        /// Who is missing.
-        missing: Vec<NodeId>,
-        /// For how long, in seconds.
-        for_s: u64,
-    },
-    /// The relay turned this node away.
-    TurnedAway(Refusal),
-    /// All rounds are done.
-    Finish {
-        /// Rounds completed.
-        rounds: u64,
-    },
-}
+pub use action::Action;
+pub use pending::{Pending, PendingSum};
 
 /// A share from every other participant: what [`Action::Sum`] demands.
 #[derive(Debug)]
@@ -122,60 +45,6 @@ impl CompleteShares {
     /// The sealed shares by sender.
     pub fn sealed(&self) -> &BTreeMap<NodeId, Vec<u8>> {
         &self.sealed
-    }
-}
-
-/// A masked vector that was computed and not yet accounted for by a result.
-#[derive(Clone, Debug)]
-pub enum Pending {
-    /// A masked sum of the peer scheme.
-    Sum(PendingSum),
-    /// A contribution of the committee scheme.
-    Contribution(Prepared),
-}
-
-/// A masked sum that was computed and not yet accounted for by a result.
-#[derive(Clone, Debug)]
-pub struct PendingSum {
-    /// Who takes part.
-    pub participants: Participants,
-    /// The signed root of the sum.
-    pub sum: Signed<Sum>,
-}
-
-impl Pending {
-    /// Context of the attempt.
-    pub fn ctx(&self) -> Digest {
-        match self {
-            Self::Sum(pending) => pending.participants.ctx(),
-            Self::Contribution(prepared) => prepared.holders.ctx(),
-        }
-    }
-
-    /// Round, from 1.
-    pub fn round(&self) -> u64 {
-        match self {
-            Self::Sum(pending) => pending.participants.round(),
-            Self::Contribution(prepared) => prepared.holders.round(),
-        }
-    }
-
-    /// Attempt, from 1.
-    pub fn attempt(&self) -> u32 {
-        match self {
-            Self::Sum(pending) => pending.participants.attempt(),
-            Self::Contribution(prepared) => prepared.holders.attempt(),
-        }
-    }
-
-    /// What announces it to the relay.
-    pub(super) fn frame(&self) -> NodeFrame {
-        match self {
-            Self::Sum(pending) => NodeFrame::Sum(pending.sum.clone()),
-            Self::Contribution(prepared) => {
-                NodeFrame::Contribution(prepared.contribution.clone(), prepared.envelope.clone())
-            }
-        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::attendance::Attendance;
 use super::choice::choose;
 use super::voting::Voting;
-use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, Entry, Receipt};
 use crate::round::committee::{Contributors, Envelope, Holders};

@@ -61,7 +61,7 @@ proptest! {
 
     #[test]
     fn as_many_are_tolerated_as_the_protocol_says(
-        (k, t) in (2usize..=7).prop_flat_map(|k| (Just(k), 1..k as u32)),
+        (k, t) in (2u32..=7).prop_flat_map(|k| (Just(k as usize), 1..k)),
         before in 0usize..3,
         after in 0usize..4,
         more in 0usize..5,

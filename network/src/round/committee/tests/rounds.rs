@@ -173,7 +173,7 @@ proptest! {
 
     #[test]
     fn a_troubled_federation_ends_with_all_rounds_done(
-        (k, t) in (2usize..=7).prop_flat_map(|k| (Just(k), 1..k as u32)),
+        (k, t) in (2u32..=7).prop_flat_map(|k| (Just(k as usize), 1..k)),
         more in 0usize..4,
         troubles in 0usize..16,
         seed in any::<u64>(),
