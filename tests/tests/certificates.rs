@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use fl_network::identity::Identity;
 use fl_network::kit::KitFiles;
-use fl_network::manifest::{Manifest, ManifestFile};
+use fl_network::manifest::{Manifest, ManifestFile, epoch_key_check};
 use fl_network::pki::{Authority, Validity};
 use fl_tests::deployed::{Consortium, Process, fl_relay};
 
@@ -39,6 +39,8 @@ fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
             node.expires_unix_s = since_epoch.unwrap().as_secs();
         }
     }
+    let epoch_key = [7; 32];
+    file.epoch_key = epoch_key_check(&epoch_key).to_hex();
     let manifest = Manifest::sign(&file, authority.identity()).unwrap();
     let initial = fs::read(consortium.kit("relay").join("initial.f32")).unwrap();
     let initial: Vec<_> = initial
@@ -53,7 +55,7 @@ fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
             authority_pem: authority.certificate_pem(),
             certificate_pem,
             key_pem,
-            epoch_key: (party != "relay").then_some(&[0; 32]),
+            epoch_key: (party != "relay").then_some(&epoch_key),
             initial: &initial,
         };
         kit.write(&consortium.kit(party)).unwrap();

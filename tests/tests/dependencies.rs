@@ -125,6 +125,8 @@ fn shaders_are_text_and_arithmetic() -> Result<()> {
         "fl-shaders",
         "thiserror",
         "thiserror-impl",
+        "zeroize",
+        "zeroize_derive",
         // What a derive macro takes.
         "proc-macro2",
         "quote",

@@ -170,6 +170,7 @@ expires_unix_s = {YEAR_2100}
 suite = 1
 name = "known answers"
 epoch = 1
+epoch_key = "{sha256(b"smpcfl/1 epoch key", bytes(range(32))).hex()}"
 scheme = "peer"
 averaging = "fedavg"
 collusion = 1
@@ -310,5 +311,48 @@ def session():
     }
 
 
-for name, make in {"seeds": seeds, "signatures": signatures, "session": session}.items():
+# --- Tags ------------------------------------------------------------------------------------------------------------
+
+
+def tags():
+    """Tags of three nodes' vectors, what masks them, and the sum that they fit."""
+    epoch_key, ctx = bytes(range(32)), sha256(b"smpcfl/1 test ctx")
+    elements = 65_536 + 7
+    prk = hmac.digest(ctx, epoch_key, "sha256")
+    expand = lambda info: hmac.digest(prk, info + b"\x01", "sha256")
+    numbers = lambda data: [int.from_bytes(data[i : i + 16], "little") % P61 for i in range(0, len(data), 16)]
+    alpha = numbers(keystream(expand(b"smpcfl/1 tag alpha"), 0, 1))[: 2 * 2]
+    beta = numbers(keystream(expand(b"smpcfl/1 tag beta"), 0, 65_536 // 2))
+    nodes = [sha256(b"node", bytes([k])) for k in range(3)]
+    blinds = [numbers(expand(b"smpcfl/1 tag blind" + node)) for node in nodes]
+
+    def vector(k):
+        """Small signed numbers, with a large one at either side of the block's end."""
+        x = [(e * 7919 + 31 * k) % 2001 - 1000 for e in range(elements)]
+        x[65_535], x[65_536] = -(2**23), 2**23 - k
+        return x
+
+    def linear(x, copy):
+        return sum(alpha[2 * (e >> 16) + copy] * beta[2 * (e & 0xFFFF) + copy] * x_e for e, x_e in enumerate(x)) % P61
+
+    vectors = [vector(k) for k in range(3)]
+    seed = sha256(b"seed")
+    return {
+        "epoch_key": epoch_key.hex(),
+        "epoch_key_check": sha256(b"smpcfl/1 epoch key", epoch_key).hex(),
+        "ctx": ctx.hex(),
+        "elements": elements,
+        "nodes": [node.hex() for node in nodes],
+        "first_coefficients": {"alpha": alpha[:2], "beta": beta[:2]},
+        "blinds": blinds,
+        "linear": [[linear(x, copy) for copy in (0, 1)] for x in vectors],
+        "sum": [
+            sum((linear(x, copy) + blind[copy]) for x, blind in zip(vectors, blinds)) % P61 for copy in (0, 1)
+        ],
+        "seed": seed.hex(),
+        "mask_of_the_seed": numbers(keystream(hkdf(ctx, seed, b"smpcfl/1 prg tag"), 0, 1))[:2],
+    }
+
+
+for name, make in {"seeds": seeds, "signatures": signatures, "session": session, "tags": tags}.items():
     (HERE / f"{name}.json").write_text(json.dumps(make(), indent=1) + "\n")

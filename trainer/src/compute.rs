@@ -40,24 +40,30 @@ impl Compute {
         }
     }
 
-    /// Fails if the device cannot reach so many values at once: a tensor of them would be refused.
+    /// Most bytes of a tensor on the device.
+    fn reach(&self) -> u64 {
+        match self {
+            Self::Host(_) => u64::MAX,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.adapter().max_binding_bytes,
+        }
+    }
+
+    /// Fails if the device would refuse a tensor of so many values.
     pub(crate) fn check_reach(
         &self,
         what: impl fmt::Display,
         values: usize,
     ) -> Result<(), TrainError> {
-        let bytes = (values * size_of::<f32>()) as u64;
-        match self {
-            #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) if bytes > gpu.adapter().max_binding_bytes => {
-                Err(TrainError::OutOfReach {
-                    what: what.to_string(),
-                    bytes,
-                    limit: gpu.adapter().max_binding_bytes,
-                })
-            }
-            _ => Ok(()),
+        let (bytes, limit) = ((values * size_of::<f32>()) as u64, self.reach());
+        if bytes <= limit {
+            return Ok(());
         }
+        Err(TrainError::OutOfReach {
+            what: what.to_string(),
+            bytes,
+            limit,
+        })
     }
 
     /// Runs `work` on the device. What a GPU fails with becomes an error that says so.
