@@ -149,6 +149,10 @@ impl Node {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
+        let voted_for = match self.manifest.committee() {
+            None => Vec::new(),
+            Some(_) => self.sent.sent_with(self.chain.model),
+        };
         let hello = Hello {
             sid: self.manifest.sid(),
             round: self.chain.round,
@@ -156,6 +160,7 @@ impl Node {
             model: self.chain.model,
             pending: pending.map(Pending::ctx),
             holding: self.holder.ctx(),
+            voted_for,
         };
         let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
         if let Some(pending) = pending {

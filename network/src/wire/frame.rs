@@ -74,6 +74,8 @@ pub struct Hello {
     pub pending: Option<Digest>,
     /// The context of an attempt of which the node has the round key as a holder.
     pub holding: Option<Digest>,
+    /// For whom the node has voted as a holder on this model, in any attempt; nobody if it has not.
+    pub voted_for: Vec<NodeId>,
 }
 
 /// What the relay tells a node.

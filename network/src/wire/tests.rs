@@ -71,6 +71,7 @@ fn hello() -> Hello {
         model,
         pending: Some(digest(5)),
         holding: Some(digest(6)),
+        voted_for: vec![node(7)],
     }
 }
 
@@ -198,6 +199,9 @@ fn frames_and_headers_have_their_fixed_bytes() {
         (5, 32),
         (1, 1),
         (6, 32),
+        (1, 1),
+        (0, 7),
+        (7, 32),
     ];
     assert_eq!(
         encode(&NodeFrame::Hello(hello())).unwrap(),

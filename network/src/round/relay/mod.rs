@@ -14,6 +14,7 @@
 
 mod acks;
 pub(super) mod bodies;
+mod committee;
 pub(super) mod gathering;
 mod offers;
 pub(super) mod session;

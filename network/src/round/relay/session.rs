@@ -40,7 +40,7 @@ pub(in crate::round) struct Session {
     /// These nodes were asked for their sums, and only they can try again (the difference rule).
     required: Option<BTreeSet<NodeId>>,
     /// With whom these nodes have sent a sum before, as they say themselves.
-    claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    pub(super) claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
     last: Option<LastResult>,
     /// Participants of the last result that have not acknowledged it.
     unserved: BTreeSet<NodeId>,
@@ -188,6 +188,10 @@ impl Session {
         );
         // A node that has refused gets another chance when it comes back.
         self.excluded.remove(&node);
+        if self.manifest.committee().is_some() {
+            self.claims.remove(&node);
+            self.claimed(node, &hello.voted_for);
+        }
         self.report(Report::Joined(node));
         self.catch_up(node);
     }
@@ -314,9 +318,14 @@ impl Session {
     fn free(&self) -> BTreeSet<NodeId> {
         self.here
             .keys()
-            .filter(|id| self.is_ready(**id) && !self.claims.contains_key(id))
+            .filter(|id| self.is_ready(**id) && (!self.binds() || !self.claims.contains_key(id)))
             .copied()
             .collect()
+    }
+
+    /// Whether participants are bound by what they have sent. With a committee, its holders are.
+    fn binds(&self) -> bool {
+        self.manifest.committee().is_none()
     }
 
     /// Whether nodes still have to take the last result: those that are here, and after the last round every
@@ -335,7 +344,7 @@ impl Session {
         match self.bound() {
             Some(bound) => {
                 let holders = self.manifest.committee().map(Committee::holders);
-                let lacking = holders.filter(|_| !self.is_quorate());
+                let lacking = holders.filter(|_| !self.is_quorate(Some(bound)));
                 let needed: BTreeSet<_> =
                     bound.iter().chain(lacking.into_iter().flatten()).collect();
                 needed.into_iter().filter(unready).copied().collect()
@@ -345,40 +354,6 @@ impl Session {
                 all.filter(unready).copied().collect()
             }
         }
-    }
-
-    /// Least number of holders for an attempt: none in the peer scheme.
-    pub(in crate::round) fn quorum(&self) -> usize {
-        self.manifest.committee().map_or(0, Committee::quorum)
-    }
-
-    /// Holders that can take part in the next round.
-    pub(in crate::round) fn ready_holders(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let holders = self.manifest.committee().map(Committee::holders);
-        let holders = holders.into_iter().flatten().copied();
-        holders.filter(|node| self.is_ready(*node))
-    }
-
-    /// All holders but these.
-    pub(in crate::round) fn holders_without(&self, these: &BTreeSet<NodeId>) -> Vec<NodeId> {
-        let holders = self.manifest.committee().map(Committee::holders);
-        let holders = holders.into_iter().flatten().copied();
-        holders.filter(|node| !these.contains(node)).collect()
-    }
-
-    /// Whether enough holders are ready to decide anything.
-    fn is_quorate(&self) -> bool {
-        self.ready_holders().count() >= self.quorum()
-    }
-
-    /// Whether a node that comes while an attempt is under way can still contribute to it.
-    pub(in crate::round) fn may_join(
-        &self,
-        node: NodeId,
-        invited: &BTreeSet<NodeId>,
-        exact: bool,
-    ) -> bool {
-        invited.contains(&node) || (!exact && self.settings.fraction_fit >= 1.0)
     }
 
     /// Checks keys that `node` offers, having been `asked` for them. Gives nothing if they came too late.
@@ -418,12 +393,12 @@ impl Session {
         if self.required.is_some() {
             return self.required.as_ref();
         }
-        let free_holders = self
-            .ready_holders()
-            .filter(|node| !self.claims.contains_key(node));
-        let enough = free_holders.count() >= self.quorum() && self.are_enough(self.free().iter());
-        if self.claims.is_empty() || enough {
+        let free = self.is_quorate(None) && self.are_enough(self.free().iter());
+        if self.claims.is_empty() || free {
             return None;
+        }
+        if !self.binds() {
+            return self.decidable();
         }
         let supporters = |set: &&BTreeSet<NodeId>| {
             let claims = self.claims.values();
@@ -434,8 +409,9 @@ impl Session {
 
     /// Whether enough nodes are ready for an attempt.
     pub(super) fn can_open(&self) -> bool {
-        self.is_quorate()
-            && match self.bound() {
+        let bound = self.bound();
+        self.is_quorate(bound)
+            && match bound {
                 Some(bound) => bound.iter().all(|id| self.is_ready(*id)),
                 None => self.are_enough(self.free().iter()),
             }

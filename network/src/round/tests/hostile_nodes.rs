@@ -57,6 +57,7 @@ impl Target {
             model,
             pending: None,
             holding: None,
+            voted_for: Vec::new(),
         }
     }
 

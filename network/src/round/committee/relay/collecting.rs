@@ -172,7 +172,9 @@ impl Collecting {
     ) -> Phase {
         let known = self.contributions.get(&node);
         let halfway = known.is_some_and(|contributed| !contributed.whole);
-        if halfway && self.exact && hello.pending != Some(self.holders.ctx()) {
+        // What it holds, it says next.
+        let prepared = hello.pending == Some(self.holders.ctx());
+        if halfway && self.exact && !prepared {
             // It has lost what the holders have looked at, and nobody else will do.
             return session.abandon(&[node]);
         }
@@ -186,6 +188,7 @@ impl Collecting {
             && session.now < self.deadline
             && session.may_join(node, &self.invited, self.exact)
             && !self.contributions.contains_key(&node)
+            && !prepared
         {
             self.invited.insert(node);
             self.expected.insert(node);

@@ -36,7 +36,7 @@ impl Convening {
         exact: bool,
         closes: Duration,
     ) -> Self {
-        let asked: BTreeSet<_> = session.ready_holders().collect();
+        let asked: BTreeSet<_> = session.ready_holders(exact.then_some(&invited)).collect();
         for holder in &asked {
             convene(session, *holder);
         }
@@ -79,10 +79,10 @@ impl Convening {
         if !session.is_ready(node) {
             return Phase::Convening(self);
         }
+        let contributors = self.exact.then_some(&self.invited);
         if session
-            .manifest
-            .committee()
-            .is_some_and(|committee| committee.contains(node))
+            .ready_holders(contributors)
+            .any(|holder| holder == node)
         {
             self.asked.insert(node);
             convene(session, node);

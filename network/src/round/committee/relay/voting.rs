@@ -46,6 +46,7 @@ impl Voting {
             waiting: Waiting::since(session.now),
         };
         for holder in &voting.chosen.voters {
+            session.may_have_voted(*holder, voting.chosen.contributors.nodes());
             voting.ask(session, *holder);
         }
         voting

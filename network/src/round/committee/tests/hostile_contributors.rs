@@ -48,6 +48,7 @@ impl Target {
                 model: chain.model,
                 pending: None,
                 holding: None,
+                voted_for: Vec::new(),
             };
             target.frame(k, NodeFrame::Hello(hello));
         }

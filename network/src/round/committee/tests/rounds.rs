@@ -130,6 +130,44 @@ fn a_restarted_holder_is_lost_for_the_attempt_and_a_node_like_any_other() {
 }
 
 #[test]
+fn a_relay_that_forgets_a_vote_does_not_split_the_holders() {
+    for seed in 0..20 {
+        let mut federation = federation(8, 5, 2, 1, seed);
+        // Two have voted, and the relay is gone, and with it whom it had asked them for.
+        assert!(federation.run(HOUR, |f| f.votes == 2));
+        let voted_for = federation.participants[0].clone();
+        federation.restart_relay(Duration::from_secs(2), true);
+        // Another is missing for a while, so that others would be chosen.
+        federation.crash(7, Some(Duration::from_secs(120)));
+        federation.run_to_the_end();
+        federation.assert_peaceful();
+        assert_eq!(*federation.participants.last().unwrap(), voted_for);
+    }
+}
+
+#[test]
+fn a_single_vote_that_the_relay_forgets_binds_nobody_else() {
+    for seed in 0..20 {
+        let mut federation = federation(8, 5, 2, 1, seed);
+        assert!(federation.run(HOUR, |f| f.votes == 1));
+        // Whoever else was asked has not heard of it.
+        let voted = |f: &Federation| {
+            (0..5)
+                .filter(|k| f.members[*k].site.disk.sent != crate::round::SentSums::default())
+                .count()
+        };
+        if voted(&federation) > 1 {
+            continue;
+        }
+        federation.restart_relay(Duration::from_secs(2), true);
+        federation.crash(7, None);
+        federation.run_to_the_end();
+        federation.assert_peaceful();
+        assert_eq!(federation.completed[0].nodes, 7);
+    }
+}
+
+#[test]
 fn a_sampled_round_leaves_the_others_alone() {
     let mut federation = federation(10, 5, 2, 3, 6);
     federation.settings.fraction_fit = 0.4;
