@@ -163,20 +163,20 @@ impl Link {
 }
 
 impl Bodies {
-    /// Uploads a masked sum from chunk `first_chunk` on, behind the list of its chunk hashes.
+    /// Uploads a masked body of this kind and subject from chunk `first_chunk` on, behind the list of its chunk hashes.
     ///
     /// # Errors
     /// [`LinkError::Transport`] if the connection is lost or the relay does not want it.
     pub async fn upload(
         &self,
-        ctx: Digest,
+        (kind, subject): (BulkKind, Digest),
         first_chunk: u32,
         hashes: &ChunkHashes,
         body: Bytes,
     ) -> Result<(), LinkError> {
         let header = BulkHeader {
-            kind: BulkKind::Sum,
-            subject: ctx,
+            kind,
+            subject,
             first_chunk,
         };
         let header = wire::encode(&header)?;

@@ -3,6 +3,7 @@
 use fl_shaders::PlanError;
 
 use crate::identity::{Label, NodeId};
+use crate::round::committee::{MAX_CLASSES, MAX_HOLDERS};
 
 /// A key, a signature or a digest that is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,36 @@ pub enum ManifestError {
     /// A timeout of zero.
     #[error("timeouts.{0} must be greater than 0")]
     Timeout(&'static str),
+    /// A committee without its scheme, or the scheme without a committee: the scheme, and how many tables it has.
+    #[error("scheme = \"{0}\" goes with {1} [committee] table; change one of them")]
+    CommitteeTable(&'static str, &'static str),
+    /// A holder who is no node of the manifest, or is listed twice.
+    #[error("committee.holders lists {0:?}, which is not the name of a node, or is there twice")]
+    Holder(String),
+    /// A committee that is too small, or too large.
+    #[error(
+        "a committee of {found} with threshold {threshold} cannot be: it takes 1 ≤ threshold < holders ≤ \
+         {MAX_HOLDERS}, and at most {MAX_CLASSES} ways to choose threshold of them"
+    )]
+    Committee {
+        /// Holders listed.
+        found: usize,
+        /// t.
+        threshold: u32,
+    },
+    /// Those who collude could hold too much.
+    #[error(
+        "committee.threshold = {threshold} is too small: {collusion} colluding organisation(s) may run {holders} \
+         holders; raise the threshold, or name holders of other organisations"
+    )]
+    Threshold {
+        /// t.
+        threshold: u32,
+        /// The manifest's `collusion`.
+        collusion: u32,
+        /// The most holders that so many organisations run.
+        holders: u32,
+    },
     /// Someone who is not in the roster.
     #[error("{0} is not in the manifest's roster")]
     Stranger(NodeId),

@@ -96,6 +96,14 @@ pub enum Label {
     Sum,
     /// [`ResultAck`](crate::round::message::ResultAck).
     ResultAck,
+    /// [`Contribution`](crate::round::committee::message::Contribution).
+    Contribution,
+    /// [`Receipt`](crate::round::committee::message::Receipt).
+    Receipt,
+    /// [`Vote`](crate::round::committee::message::Vote).
+    Vote,
+    /// [`Reveal`](crate::round::committee::message::Reveal).
+    Reveal,
 }
 
 impl Label {
@@ -106,6 +114,10 @@ impl Label {
             Self::Share => "share",
             Self::Sum => "sum",
             Self::ResultAck => "result ack",
+            Self::Contribution => "contribution",
+            Self::Receipt => "receipt",
+            Self::Vote => "vote",
+            Self::Reveal => "reveal",
         }
     }
 }

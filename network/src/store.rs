@@ -5,9 +5,10 @@
 //! state.json      sid and chain; names the model file, and is written after it
 //! model-N.f32     the global model after round N
 //! sent.json       sums that were sent, for the difference rule (nodes)
-//! outbox.bin      a masked sum, with what is needed to go on with it (nodes)
+//! outbox.bin      a masked sum or a contribution, with what is needed to go on with it (nodes)
 //! result.bin      the last result, for nodes that did not get it (relay)
 //! audit.log       the transcript, which only grows; see [`crate::audit`]
+//! spool/          what has arrived of the attempt under way (relay of a committee)
 //! ```
 //!
 //! Nothing here is secret: a masked sum is uniformly random to whoever lacks the seeds.
@@ -27,8 +28,10 @@ use crate::files::{
 };
 use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
+use crate::round::committee::message::Contribution;
+use crate::round::committee::{Envelope, Holders, Prepared};
 use crate::round::message::{Keys, Signed, Sum};
-use crate::round::node::Pending;
+use crate::round::node::{Pending, PendingSum};
 use crate::round::relay::LastResult;
 use crate::round::{Chain, Participants, Refusal, SentSums};
 use crate::wire;
@@ -101,9 +104,66 @@ pub struct Outgoing {
 
 /// What precedes the body in `outbox.bin`.
 #[derive(Serialize, Deserialize)]
-struct OutboxHeader {
-    bundle: Vec<Signed<Keys>>,
-    sum: Signed<Sum>,
+enum OutboxHeader {
+    Sum {
+        bundle: Vec<Signed<Keys>>,
+        sum: Signed<Sum>,
+    },
+    Contribution {
+        bundle: Vec<Signed<Keys>>,
+        contribution: Signed<Contribution>,
+        envelope: Envelope,
+    },
+}
+
+impl OutboxHeader {
+    fn of(pending: &Pending) -> Self {
+        match pending {
+            Pending::Sum(PendingSum { participants, sum }) => Self::Sum {
+                bundle: participants.bundle().to_vec(),
+                sum: sum.clone(),
+            },
+            Pending::Contribution(prepared) => Self::Contribution {
+                bundle: prepared.holders.bundle().to_vec(),
+                contribution: prepared.contribution.clone(),
+                envelope: prepared.envelope.clone(),
+            },
+        }
+    }
+
+    /// What is pending, with the root that was signed. Everything was checked before it was written; time has passed
+    /// since, which is no fault.
+    fn verify(self, manifest: &Manifest, chain: &Chain) -> Result<(Pending, Digest), Refusal> {
+        match self {
+            Self::Sum { bundle, sum } => {
+                let participants = Participants::verify(bundle, manifest, chain, 0)?;
+                let Sum {
+                    ctx, node, root, ..
+                } = sum.verify(manifest, 0)?;
+                if ctx != participants.ctx() {
+                    return Err(Refusal::MissingSum(node));
+                }
+                Ok((Pending::Sum(PendingSum { participants, sum }), root))
+            }
+            Self::Contribution {
+                bundle,
+                contribution,
+                envelope,
+            } => {
+                let holders = Holders::verify(bundle, manifest, chain, 0)?;
+                let signed = contribution.verify(manifest, 0)?;
+                if envelope.check(&signed, &holders).is_err() {
+                    return Err(Refusal::OwnContribution);
+                }
+                let prepared = Prepared {
+                    holders,
+                    contribution,
+                    envelope,
+                };
+                Ok((Pending::Contribution(prepared), signed.root))
+            }
+        }
+    }
 }
 
 impl Store {
@@ -218,10 +278,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::File`], on a full disk for instance.
     pub fn keep(&self, pending: &Pending, body: &[u8]) -> Result<(), StoreError> {
-        let header = OutboxHeader {
-            bundle: pending.participants.bundle().to_vec(),
-            sum: pending.sum.clone(),
-        };
+        let header = OutboxHeader::of(pending);
         write_headed(&self.outbox_path(), &header, body, Durability::Process)
     }
 
@@ -239,35 +296,39 @@ impl Store {
             return Ok(None);
         };
         let refuse = |reason: &str| damaged(&path, reason.to_owned());
-        // Everything was checked before it was written; time has passed since, which is no fault.
-        let participants = match Participants::verify(header.bundle, manifest, chain, 0) {
-            Ok(participants) => participants,
+        let (pending, root) = match header.verify(manifest, chain) {
+            Ok(verified) => verified,
             // The round went on without it.
             Err(Refusal::Stale { .. } | Refusal::Previous { .. } | Refusal::Model { .. }) => {
                 return Ok(None);
             }
-            Err(refusal) => return Err(damaged(&path, refusal.to_string())),
+            Err(refusal) => return Err(refuse(&refusal.to_string())),
         };
-        let sum = header
-            .sum
-            .verify(manifest, 0)
-            .map_err(|error| refuse(&error.to_string()))?;
         let hashes = ChunkHashes::of(&body);
-        if body.len() != manifest.body_bytes()
-            || hashes.root() != sum.root
-            || sum.ctx != participants.ctx()
-        {
+        if body.len() != manifest.body_bytes() || hashes.root() != root {
             return Err(refuse("its body is not the one that was signed"));
         }
-        let pending = Pending {
-            participants,
-            sum: header.sum,
-        };
         Ok(Some(Outgoing {
             pending,
             body,
             hashes,
         }))
+    }
+
+    /// An empty folder for what arrives of an attempt, in place of the former one.
+    ///
+    /// # Errors
+    /// [`StoreError::File`].
+    pub fn spool(&self) -> Result<PathBuf, StoreError> {
+        let folder = self.folder.join("spool");
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::write(&folder, error).into());
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&folder).map_err(|source| FileError::write(&folder, source))?;
+        Ok(folder)
     }
 
     /// Makes a result and its bytes durable, replacing the former one.

@@ -44,6 +44,6 @@ pub use engine::{
 #[cfg(feature = "gpu")]
 pub use gpu::GpuEngine;
 pub use planner::{Needs, Plan, PlannerError};
-pub use seal::{RoundKey, SEALED_BYTES, SealError, seal};
+pub use seal::{RoundKey, SEALED_BYTES, SealError, seal, seal_all, sealed_bytes};
 pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed};
 pub use tag::{EpochKey, TagKey};

@@ -1,4 +1,4 @@
-//! Seals a seed to the one node that may hold it (the protocol, section 5, step 3).
+//! Seals seeds to the one node that may hold them (the protocol, section 5, step 3, and section 7).
 //!
 //! HPKE in base mode (RFC 9180) with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20Poly1305, to a key pair that lives
 //! for one attempt of one round. The attempt, the sender and the recipient are bound into the `info` string, so a box moved
@@ -28,7 +28,12 @@ const SEED_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 
 /// Length of a sealed seed: encapsulated key (32 bytes), ciphertext (32), tag (16).
-pub const SEALED_BYTES: usize = ENCAPPED_BYTES + SEED_BYTES + TAG_BYTES;
+pub const SEALED_BYTES: usize = sealed_bytes(1);
+
+/// Length of a box of so many seeds: encapsulated key (32 bytes), ciphertext (32 for each), tag (16).
+pub const fn sealed_bytes(seeds: usize) -> usize {
+    ENCAPPED_BYTES + seeds * SEED_BYTES + TAG_BYTES
+}
 
 /// Why a seed could not be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +44,11 @@ pub enum SealError {
     /// The recipient's public key is not usable: it is a point of low order.
     #[error("the recipient's round key is not a valid X25519 public key")]
     PublicKey,
-    /// The sealed seed has the wrong length.
-    #[error("a sealed seed has {SEALED_BYTES} bytes, not {given}")]
+    /// The box has the wrong length.
+    #[error("a box of these seeds has {expected} bytes, not {given}")]
     Length {
+        /// Length that it should have.
+        expected: usize,
         /// Length as given.
         given: usize,
     },
@@ -90,27 +97,51 @@ impl RoundKey {
         to: &[u8; 32],
         sealed: &[u8],
     ) -> Result<Seed, SealError> {
-        let sealed: &[u8; SEALED_BYTES] = sealed.try_into().map_err(|_| SealError::Length {
-            given: sealed.len(),
-        })?;
+        let mut seed = Zeroizing::new([0; SEED_BYTES]);
+        self.open_into(&info(ctx, from, to), sealed, seed.as_mut_slice())?;
+        Ok(Seed::from_bytes(*seed))
+    }
+
+    /// Opens the `count` seeds that node `from` sealed to node `to`, the owner of this key, in the attempt `ctx`.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Length`] or [`SealError::Open`].
+    pub fn open_all(
+        &self,
+        ctx: &[u8; 32],
+        from: &[u8; 32],
+        to: &[u8; 32],
+        count: usize,
+        sealed: &[u8],
+    ) -> Result<Vec<Seed>, SealError> {
+        let mut opened = Zeroizing::new(vec![0; count * SEED_BYTES]);
+        self.open_into(&info(ctx, from, to), sealed, &mut opened)?;
+        let (seeds, _) = opened.as_chunks();
+        Ok(seeds.iter().copied().map(Seed::from_bytes).collect())
+    }
+
+    /// Opens a box of exactly as many bytes as `opened` has.
+    fn open_into(&self, info: &[u8], sealed: &[u8], opened: &mut [u8]) -> Result<(), SealError> {
+        let (expected, given) = (ENCAPPED_BYTES + opened.len() + TAG_BYTES, sealed.len());
+        if given != expected {
+            return Err(SealError::Length { expected, given });
+        }
         let (encapped, rest) = sealed.split_at(ENCAPPED_BYTES);
-        let (ciphertext, tag) = rest.split_at(SEED_BYTES);
+        let (ciphertext, tag) = rest.split_at(opened.len());
         let encapped = EncappedKey::from_bytes(encapped).map_err(|_| SealError::Open)?;
         let tag = AeadTag::<Aead>::from_bytes(tag).map_err(|_| SealError::Open)?;
-
-        let mut seed = Zeroizing::new([0; SEED_BYTES]);
-        let buffer = InOutBuf::new(ciphertext, seed.as_mut_slice()).map_err(|_| SealError::Open)?;
+        let buffer = InOutBuf::new(ciphertext, opened).map_err(|_| SealError::Open)?;
         hpke::single_shot_open_inout_detached::<Aead, Kdf, Kem>(
             &OpModeR::Base,
             &self.secret,
             &encapped,
-            &info(ctx, from, to),
+            info,
             buffer,
             &[],
             &tag,
         )
-        .map_err(|_| SealError::Open)?;
-        Ok(Seed::from_bytes(*seed))
+        .map_err(|_| SealError::Open)
     }
 }
 
@@ -134,16 +165,51 @@ pub fn seal(
     to: &[u8; 32],
     seed: &Seed,
 ) -> Result<[u8; SEALED_BYTES], SealError> {
+    let mut sealed = [0; SEALED_BYTES];
+    seal_into(to_public, &info(ctx, from, to), seed.expose(), &mut sealed)?;
+    Ok(sealed)
+}
+
+/// Seals `seeds`, in this order, from node `from` to node `to`, whose round key is `to_public`, in the attempt `ctx`.
+///
+/// # Errors
+///
+/// Those of [`seal`].
+pub fn seal_all<'a>(
+    to_public: &[u8; 32],
+    ctx: &[u8; 32],
+    from: &[u8; 32],
+    to: &[u8; 32],
+    seeds: impl Iterator<Item = &'a Seed>,
+) -> Result<Vec<u8>, SealError> {
+    let mut plain = Zeroizing::new(Vec::new());
+    // What a growing vector leaves behind is not erased.
+    let seeds: Vec<_> = seeds.collect();
+    plain.reserve_exact(seeds.len() * SEED_BYTES);
+    for seed in &seeds {
+        plain.extend_from_slice(seed.expose());
+    }
+    let mut sealed = vec![0; sealed_bytes(seeds.len())];
+    seal_into(to_public, &info(ctx, from, to), &plain, &mut sealed)?;
+    Ok(sealed)
+}
+
+/// Seals `plain` into `sealed`, which is longer by an encapsulated key and a tag.
+fn seal_into(
+    to_public: &[u8; 32],
+    info: &[u8],
+    plain: &[u8],
+    sealed: &mut [u8],
+) -> Result<(), SealError> {
     let to_public = PublicKey::from_bytes(to_public).map_err(|_| SealError::PublicKey)?;
     let mut ephemeral = StdRng::from_seed(random_bytes()?);
-    let mut sealed = [0; SEALED_BYTES];
-    let (head, tag_bytes) = sealed.split_at_mut(ENCAPPED_BYTES + SEED_BYTES);
+    let (head, tag_bytes) = sealed.split_at_mut(ENCAPPED_BYTES + plain.len());
     let (encapped_bytes, ciphertext) = head.split_at_mut(ENCAPPED_BYTES);
-    let buffer = InOutBuf::new(seed.expose(), ciphertext).map_err(|_| SealError::PublicKey)?;
+    let buffer = InOutBuf::new(plain, ciphertext).map_err(|_| SealError::PublicKey)?;
     let (encapped, tag) = hpke::single_shot_seal_inout_detached_with_rng::<Aead, Kdf, Kem>(
         &OpModeS::Base,
         &to_public,
-        &info(ctx, from, to),
+        info,
         buffer,
         &[],
         &mut ephemeral,
@@ -151,7 +217,7 @@ pub fn seal(
     .map_err(|_| SealError::PublicKey)?;
     encapped.write_exact(encapped_bytes);
     tag.write_exact(tag_bytes);
-    Ok(sealed)
+    Ok(())
 }
 
 /// `"smpcfl/1 seal" ‖ ctx ‖ from ‖ to`.
@@ -171,6 +237,37 @@ mod tests {
         let key = RoundKey::generate().unwrap();
         let sealed = seal(key.public(), &CTX, &FROM, &TO, &Seed::from_bytes([9; 32])).unwrap();
         (key, sealed)
+    }
+
+    #[test]
+    fn many_seeds_travel_in_one_box_and_in_order() {
+        let key = RoundKey::generate().unwrap();
+        let seeds: Vec<_> = (0..20).map(|k| Seed::from_bytes([k; 32])).collect();
+        let sealed = seal_all(key.public(), &[1; 32], &[2; 32], &[3; 32], seeds.iter()).unwrap();
+        assert_eq!(sealed.len(), sealed_bytes(20));
+        let open = |ctx, from, count: usize, sealed: &[u8]| {
+            key.open_all(&ctx, &from, &[3; 32], count, sealed)
+        };
+        let opened = open([1; 32], [2; 32], 20, &sealed).unwrap();
+        let bytes = |seeds: &[Seed]| seeds.iter().map(|seed| *seed.expose()).collect::<Vec<_>>();
+        assert_eq!(bytes(&opened), bytes(&seeds));
+
+        let fewer = open([1; 32], [2; 32], 19, &sealed);
+        assert!(matches!(fewer, Err(SealError::Length { .. })));
+        assert!(matches!(
+            open([9; 32], [2; 32], 20, &sealed),
+            Err(SealError::Open)
+        ));
+        assert!(matches!(
+            open([1; 32], [9; 32], 20, &sealed),
+            Err(SealError::Open)
+        ));
+        let mut altered = sealed;
+        altered[100] ^= 1;
+        assert!(matches!(
+            open([1; 32], [2; 32], 20, &altered),
+            Err(SealError::Open)
+        ));
     }
 
     #[test]
@@ -221,7 +318,7 @@ mod tests {
         let longer = [sealed.as_slice(), &[0]].concat();
         for given in (0..SEALED_BYTES).chain([SEALED_BYTES + 1]) {
             let opened = key.open(&CTX, &FROM, &TO, &longer[..given]);
-            assert!(matches!(opened, Err(SealError::Length { given: n }) if n == given));
+            assert!(matches!(opened, Err(SealError::Length { given: n, .. }) if n == given));
         }
     }
 

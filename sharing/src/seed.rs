@@ -8,13 +8,15 @@ use fl_shaders::{Tag, cpu};
 use hkdf::Hkdf;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// HKDF label of the key that makes the words of a vector share (the protocol, section 4).
 const VECTOR_LABEL: &[u8] = b"smpcfl/1 prg vec";
 /// HKDF label of the key that masks a tag (the protocol, section 4).
 const TAG_LABEL: &[u8] = b"smpcfl/1 prg tag";
+/// What a commitment begins with (the protocol, section 7).
+const COMMIT_LABEL: &[u8] = b"smpcfl/1 seed commit";
 
 /// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,16 @@ impl Seed {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
         Tag::from_keystream(*stream)
+    }
+
+    /// What the node that drew this seed commits to it as, for the class of holders without `excluded`: SHA-256 of
+    /// "smpcfl/1 seed commit", `ctx`, `excluded` and the seed (the protocol, section 7).
+    pub fn commitment(&self, ctx: &[u8; 32], excluded: [u8; 2]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for part in [COMMIT_LABEL, ctx, &excluded, &self.0] {
+            hash.update(part);
+        }
+        hash.finalize().into()
     }
 
     fn key(&self, ctx: &[u8; 32], label: &[u8]) -> MaskKey {
@@ -158,6 +170,19 @@ mod tests {
         let (a, b) = (Seed::generate().unwrap(), Seed::generate().unwrap());
         assert_ne!(a.expose(), b.expose());
         assert_ne!(a.expose(), &[0; 32]);
+    }
+
+    #[test]
+    fn a_commitment_is_to_seed_class_and_ctx() {
+        let commit = |seed, ctx, excluded| {
+            Seed::from_bytes([seed; 32]).commitment(&[ctx; 32], [excluded, 0])
+        };
+        let reference = commit(1, 2, 3);
+        let parts = [&b"smpcfl/1 seed commit"[..], &[2; 32], &[3, 0], &[1; 32]].concat();
+        assert_eq!(reference, <[u8; 32]>::from(Sha256::digest(parts)));
+        for other in [commit(2, 2, 3), commit(1, 3, 3), commit(1, 2, 4)] {
+            assert_ne!(other, reference);
+        }
     }
 
     #[test]

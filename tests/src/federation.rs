@@ -24,7 +24,7 @@ use fl_sharing::{Engine, EpochKey};
 use fl_trainer::node::{Ended, Participant, TagVerifier};
 use fl_trainer::provision::{Agreement, NodeName};
 use fl_trainer::simulation::SimulationEvent;
-use fl_trainer::{Layout, LocalTrainer};
+use fl_trainer::{Layout, LocalTrainer, Sharing};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -64,6 +64,21 @@ impl Kits {
         layout: Layout,
         initial: Vec<f32>,
     ) -> Result<Self> {
+        let model = (layout, initial);
+        Self::sharing(Sharing::Peer, nodes, ring, examples_max, model)
+    }
+
+    /// Founds a consortium as [`Kits::found`] does, whose nodes share their updates in this way.
+    ///
+    /// # Errors
+    /// As [`Kits::found`], or if the nodes cannot share so.
+    pub fn sharing(
+        sharing: Sharing,
+        nodes: usize,
+        ring: Ring,
+        examples_max: u32,
+        (layout, initial): (Layout, Vec<f32>),
+    ) -> Result<Self> {
         let names: Vec<_> = (0..nodes).map(|k| format!("node-{k}")).collect();
         let name = |name: &String| NodeName {
             name: name.clone(),
@@ -74,6 +89,7 @@ impl Kits {
             relay: "localhost:0".to_owned(),
             nodes: names.iter().map(name).collect(),
             min_nodes: 3,
+            sharing,
             ring,
             examples_max,
             layout,

@@ -7,6 +7,7 @@ use fl_network::files::to_le_bytes;
 use fl_network::round::message::{ResultAck, Signed};
 use fl_network::round::{Chain, Checkpoint, Kind, Outcome, Refusal};
 use fl_network::wire::{BulkKind, NodeFrame, RelayFrame};
+use fl_tests::federation::memory::sums_of;
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, consortium, header, lie, result};
 
 /// Words of the vector before its coordinates: the counters.
@@ -149,7 +150,7 @@ fn a_real_node_refuses_sums_and_results_of_another_round() {
                     }
                 )
             },
-            |record, outcome| outcome.sums = record.results[0].0.sums.clone(),
+            |record, outcome| outcome.parts = record.results[0].0.parts.clone(),
         ),
         told(
             2,
@@ -162,12 +163,12 @@ fn a_real_node_refuses_sums_and_results_of_another_round() {
                     }
                 )
             },
-            |_, outcome| outcome.sums[1] = outcome.sums[0].clone(),
+            |_, outcome| sums_of(outcome)[1] = sums_of(outcome)[0].clone(),
         ),
         told(
             2,
             |refusal| matches!(refusal, Refusal::MissingSum(_)),
-            |_, outcome| drop(outcome.sums.pop()),
+            |_, outcome| drop(sums_of(outcome).pop()),
         ),
     ];
     lie(&consortium("a,b,c"), "a,b,c", 2, lies);

@@ -16,9 +16,9 @@ use fl_sharing::{CpuEngine, Input, Mask, Needs, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{
     Federation, Log, Member, Recorded, Step, Synthetic, learners, masked, plain_mean,
 };
-use fl_trainer::LocalTrainer;
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::{Simulation, SimulationEvent};
+use fl_trainer::{LocalTrainer, Sharing};
 
 /// How far a new model is from the one that plain averaging gives.
 #[derive(Debug)]
@@ -157,6 +157,7 @@ async fn simulate(source: Source, shares: &[usize], rounds: u64, slack: u32) -> 
         trainers,
         engine: Arc::new(CpuEngine),
         settings: settings(rounds),
+        sharing: Sharing::Peer,
         examples_max,
         training_at_once: 2,
     };

@@ -18,7 +18,7 @@ use fl_network::quic::TransportError;
 use fl_network::round::Refusal;
 use fl_network::round::node::Action as NodeAction;
 use fl_network::round::relay::{Action as RelayAction, Event, Report, Settings};
-use fl_network::wire::{self, NodeFrame, RelayFrame};
+use fl_network::wire::{self, BulkKind, NodeFrame, RelayFrame};
 use fl_shaders::{FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Needs, Plan};
 use fl_tests::federation::memory::{
@@ -284,7 +284,11 @@ impl Rogue {
         let (mut link, ctx, first_chunk) = self.asked_for_body().await?;
         let (bodies, hashes, body) = (link.bodies(), hashes.clone(), body.to_vec());
         // The relay may hang up before it is complete.
-        tokio::spawn(async move { bodies.upload(ctx, first_chunk, &hashes, body.into()).await });
+        tokio::spawn(async move {
+            bodies
+                .upload((BulkKind::Sum, ctx), first_chunk, &hashes, body.into())
+                .await
+        });
         loop {
             match link.recv().await {
                 Ok(_) => {}
@@ -323,7 +327,7 @@ impl Rogue {
         let (mut link, ctx, first_chunk) = self.asked_for_body().await?;
         let bodies = link.bodies();
         bodies
-            .upload(ctx, first_chunk, &hashes, body.into())
+            .upload((BulkKind::Sum, ctx), first_chunk, &hashes, body.into())
             .await?;
         let outcome = NodeCall::Frame(wire::encode(&link.recv().await?)?);
         let result = link.bodies().result(ctx).await?;

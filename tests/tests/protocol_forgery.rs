@@ -12,7 +12,7 @@ use fl_network::round::{
 use fl_network::wire::{self, RelayFrame};
 use fl_shaders::{HEADER_WORDS, Ring};
 use fl_tests::federation::Kits;
-use fl_tests::federation::memory::{Round, drawn};
+use fl_tests::federation::memory::{Round, drawn, sums_of};
 
 const PARAMETERS: usize = 600;
 const WORD: usize = 4;
@@ -39,7 +39,7 @@ fn forged(
     let (plan, chain) = (manifest.fixed_point(), Chain::start(manifest));
     let base = kits.relay.initial().unwrap();
     outcome.root = ChunkHashes::of(body).root();
-    let nodes = outcome.sums.len();
+    let nodes = outcome.parts.len();
     if let Ok(averaged) = average(body, &base, plan, nodes, chain, outcome.ctx, outcome.root) {
         outcome.model = averaged.chain.model;
     }
@@ -146,11 +146,12 @@ fn tags_cannot_be_exchanged_between_attempts_or_nodes() -> Result<()> {
 
     // Zero with the tags of another attempt, and one signed sum taken from there.
     let mut exchanged = outcome.clone();
-    exchanged.sums.clone_from(&foreign.sums);
+    exchanged.parts.clone_from(&foreign.parts);
     let refusal = forged(&kits, &round, exchanged, &other.result, &verifier);
     ensure!(matches!(refusal, Err(Refusal::Stale { .. })), "{refusal:?}");
     let mut doubled = outcome.clone();
-    doubled.sums.extend(outcome.sums.clone());
+    let sums = sums_of(&mut doubled);
+    sums.extend(sums.clone());
     let twice = map_words(&round.result, |x| 2 * x);
     let refusal = forged(&kits, &round, doubled, &twice, &verifier);
     ensure!(
@@ -172,7 +173,7 @@ fn a_tag_tells_nothing_about_an_input() -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..3 {
         let round = Round::run(&kits, drawn(&[10, 20, 30], PARAMETERS))?;
-        for signed in published(&round)?.sums {
+        for signed in sums_of(&mut published(&round)?) {
             let sum = signed.verify(&kits.relay.manifest, round.unix_s())?;
             ensure!(sum.tag.iter().all(|value| *value < (1 << 61) - 1));
             for value in sum.tag {

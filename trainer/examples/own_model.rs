@@ -19,7 +19,7 @@ use fl_network::round::relay::Settings;
 use fl_sharing::CpuEngine;
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::{Simulation, SimulationEvent};
-use fl_trainer::{BurnTrainer, Classification, Classifier, LocalTrainer, Training};
+use fl_trainer::{BurnTrainer, Classification, Classifier, LocalTrainer, Sharing, Training};
 
 /// Points of each spiral that a participant holds.
 const POINTS: u16 = 60;
@@ -95,6 +95,7 @@ async fn main() -> Result<()> {
             fraction_fit: 1.0,
             min_nodes: 3,
         },
+        sharing: Sharing::Peer,
         examples_max: 2 * u32::from(POINTS),
         training_at_once: 1,
     };

@@ -13,7 +13,8 @@ use fl_network::files::{FileError, write_private, write_public};
 use fl_network::identity::Identity;
 use fl_network::kit::{KitFiles, unix_s};
 use fl_network::manifest::{
-    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, TimeoutTable, epoch_key_check,
+    CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, Scheme,
+    TimeoutTable, epoch_key_check,
 };
 use fl_network::pki::{Authority, PkiError, Validity};
 use fl_shaders::Ring;
@@ -33,6 +34,19 @@ pub enum ProvisionError {
     /// Nothing is overwritten: kits hold private keys.
     #[error("{0} exists and is not empty; choose another folder, or move the old one away")]
     Exists(PathBuf),
+    /// Not a way to share.
+    #[error(
+        "{0:?} is no way to share updates: it is `peer`, or `committee:K,t` such as committee:5,2"
+    )]
+    Sharing(String),
+    /// A committee of more nodes than there are.
+    #[error("a committee of {holders} cannot be chosen from {nodes} nodes")]
+    Holders {
+        /// K.
+        holders: usize,
+        /// Nodes.
+        nodes: usize,
+    },
     /// A node's name is written wrongly.
     #[error("{0:?} is not a node: write NAME or NAME@ORGANISATION")]
     NodeName(String),
@@ -87,6 +101,39 @@ impl FromStr for NodeName {
     }
 }
 
+/// How updates are shared, as it is written on a command line: `peer`, or `committee:K,t` for a committee of the first K
+/// nodes with threshold t.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// Every participant holds a share of every other's update.
+    #[default]
+    Peer,
+    /// Some nodes hold the shares of all.
+    Committee {
+        /// K: the first of the nodes.
+        holders: usize,
+        /// t: the relay and t holders together learn nothing.
+        threshold: u32,
+    },
+}
+
+impl FromStr for Sharing {
+    type Err = ProvisionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = match text {
+            "peer" => return Ok(Self::Peer),
+            _ => text.strip_prefix("committee:"),
+        };
+        let numbers = numbers.and_then(|numbers| numbers.split_once(','));
+        let parsed = numbers.and_then(|(k, t)| Some((k.parse().ok()?, t.parse().ok()?)));
+        match parsed {
+            Some((holders, threshold)) => Ok(Self::Committee { holders, threshold }),
+            None => Err(ProvisionError::Sharing(text.to_owned())),
+        }
+    }
+}
+
 /// What the participants agree on.
 #[derive(Clone, Debug)]
 pub struct Agreement {
@@ -98,6 +145,8 @@ pub struct Agreement {
     pub nodes: Vec<NodeName>,
     /// Least number of participants of a round, three or more.
     pub min_nodes: u32,
+    /// How updates are shared.
+    pub sharing: Sharing,
     /// Ring of the shares.
     pub ring: Ring,
     /// The most training examples that a node has. The closer, the finer the resolution of the average.
@@ -192,6 +241,16 @@ impl Agreement {
             tables,
         );
         file.min_nodes = self.min_nodes;
+        if let Sharing::Committee { holders, threshold } = self.sharing {
+            let nodes = self.nodes.len();
+            if holders > nodes {
+                return Err(ProvisionError::Holders { holders, nodes });
+            }
+            let names = self.nodes.iter().map(|node| node.name.clone());
+            let holders: Vec<_> = names.take(holders).collect();
+            file.scheme = Scheme::Committee;
+            file.committee = Some(CommitteeTable { holders, threshold });
+        }
         file.timeouts = self.timeouts.clone();
         let manifest = Manifest::sign(&file, authority.identity())?;
         let initial = self.initial.clone();

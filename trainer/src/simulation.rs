@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::node::{Ended, NodeError, NodeEvent, Participant};
-use crate::provision::{Agreement, NodeName, ProvisionError};
+use crate::provision::{Agreement, NodeName, ProvisionError, Sharing};
 use crate::{LocalTrainer, TrainError};
 
 /// Why a simulation ends before its time.
@@ -80,6 +80,8 @@ pub struct Simulation {
     pub engine: Arc<dyn Engine>,
     /// Rounds, sampling and the least number of participants.
     pub settings: Settings,
+    /// How updates are shared.
+    pub sharing: Sharing,
     /// The most training examples that a node has.
     pub examples_max: u32,
     /// How many nodes train at the same time.
@@ -202,6 +204,7 @@ impl Simulation {
             relay: "localhost:0".to_owned(),
             nodes,
             min_nodes: 3,
+            sharing: self.sharing,
             ring: Ring::U32,
             examples_max: self.examples_max,
             layout,

@@ -7,10 +7,11 @@ use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
-use crate::round::node::Pending;
+use crate::round::committee::Holders;
+use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use crate::round::node::{Pending, PendingSum};
 use crate::round::{
-    Chain, CheckedOutcome, Checkpoint, Kind, Outcome, Participants, Refusal, SentSums,
+    Chain, CheckedOutcome, Checkpoint, Kind, Outcome, Participants, Parts, Refusal, SentSums,
 };
 
 /// Why a log is not sound.
@@ -166,6 +167,11 @@ impl<'a> History<'a> {
             Entry::Outcome(outcome) => self.outcome(party, outcome, unix_s),
             Entry::Ack(ack) => self.ack(party, &ack, unix_s),
             Entry::Adopted(checkpoint) => self.adopted(party, checkpoint, unix_s),
+            // What counts of a committee's messages is in the outcome; these are kept as evidence.
+            Entry::Contribution(signed) => self.signed(&signed, unix_s),
+            Entry::Receipt(signed) => self.signed(&signed, unix_s),
+            Entry::Vote(signed) => self.signed(&signed, unix_s),
+            Entry::Reveal(signed) => self.signed(&signed, unix_s),
             Entry::Refused { by, to, refusal } => {
                 self.round().refusals.push((by, to, refusal));
                 Ok(())
@@ -223,12 +229,21 @@ impl<'a> History<'a> {
         Ok(())
     }
 
+    fn signed<T: Message>(&self, signed: &Signed<T>, unix_s: u64) -> Result<(), Unsound> {
+        signed.verify(self.manifest, unix_s)?;
+        Ok(())
+    }
+
     fn keys(
         &mut self,
         party: Party,
         bundle: Vec<Signed<Keys>>,
         unix_s: u64,
     ) -> Result<(), Unsound> {
+        if self.manifest.committee().is_some() {
+            Holders::of_result(bundle, self.manifest, &self.chain, unix_s)?;
+            return Ok(());
+        }
         let participants = Participants::of_result(bundle, self.manifest, &self.chain, unix_s)?;
         if let Party::Node(own) = party {
             if !participants.contains(own) {
@@ -316,26 +331,37 @@ impl<'a> History<'a> {
         let attempt = self.attempts.get(&ctx);
         let own = match party {
             Party::Relay => None,
-            Party::Node(own) => attempt.and_then(|attempt| attempt.pending(own)),
+            Party::Node(own) => attempt
+                .and_then(|attempt| attempt.pending(own))
+                .map(|pending| (own, pending)),
         };
-        if let Some(attempt) = attempt {
+        if let (Some(attempt), Parts::Sums(listed)) = (attempt, &outcome.parts) {
             let mut sums = attempt.sums.iter();
-            if let Some((node, _)) = sums.find(|(_, sum)| !outcome.sums.contains(sum)) {
+            if let Some((node, _)) = sums.find(|(_, sum)| !listed.contains(sum)) {
                 return Err(Unsound::OtherSum(*node));
             }
         }
-        if party == Party::Relay {
+        if party == Party::Relay && self.manifest.committee().is_none() {
             let attempt = attempt.ok_or(Unsound::NoAttempt(Kind::Outcome))?;
             let mut ids = attempt.participants.ids();
             if let Some(missing) = ids.find(|id| !attempt.bodies.contains(id)) {
                 return Err(Unsound::Body(missing));
             }
         }
-        let checked =
-            CheckedOutcome::verify(outcome, own.as_ref(), self.manifest, &self.chain, unix_s)?;
-        let participants = checked.participants().set();
-        for node in &participants {
-            self.sends(*node, &participants)?;
+        let checked = CheckedOutcome::verify(
+            outcome,
+            own.as_ref().map(|(node, pending)| (*node, pending)),
+            self.manifest,
+            &self.chain,
+            unix_s,
+        )?;
+        let participants = checked.nodes().clone();
+        // With a committee it is the holders who answer for the difference rule; that only one list is decided on
+        // follows from the certificate.
+        if self.manifest.committee().is_none() {
+            for node in &participants {
+                self.sends(*node, &participants)?;
+            }
         }
         let next = self.chain.next(ctx, root, model);
         self.round().participants = participants;
@@ -431,6 +457,6 @@ impl Attempt {
     fn pending(&self, own: NodeId) -> Option<Pending> {
         let sum = self.sums.get(&own)?.clone();
         let participants = self.participants.clone();
-        Some(Pending { participants, sum })
+        Some(Pending::Sum(PendingSum { participants, sum }))
     }
 }

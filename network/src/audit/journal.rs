@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::files::FileError;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
+use crate::round::node::Pending;
 use crate::round::relay::{self, Event, Relay, Report};
 use crate::round::{Chain, Refusal, node};
 use crate::wire::{self, NodeFrame, RelayFrame};
@@ -78,6 +79,8 @@ impl Journal {
 pub struct NodeJournal {
     journal: Journal,
     own: NodeId,
+    /// Whether the nodes share among each other, without a committee.
+    peers: bool,
     /// The attempt that was asked for last: logged when the node answers.
     opened: Option<Entry>,
     /// The result or checkpoint that came last: logged when it is taken.
@@ -103,7 +106,23 @@ pub fn heard(frame: &RelayFrame) -> Option<Entry> {
         RelayFrame::Shares(shares) => Entry::Shares(shares.clone()),
         RelayFrame::Outcome(outcome) => Entry::Outcome(outcome.clone()),
         RelayFrame::Checkpoint(checkpoint) => Entry::Adopted(checkpoint.clone()),
+        RelayFrame::Convene {
+            round,
+            attempt,
+            previous,
+            model,
+        } => Entry::Opened {
+            round: *round,
+            attempt: *attempt,
+            previous: *previous,
+            model: *model,
+        },
         RelayFrame::Collect { .. }
+        | RelayFrame::Slip(_)
+        | RelayFrame::Received { .. }
+        | RelayFrame::Ballot { .. }
+        | RelayFrame::Reveal { .. }
+        | RelayFrame::CollectReveal { .. }
         | RelayFrame::Waiting { .. }
         | RelayFrame::Refused(_)
         | RelayFrame::Finished { .. } => return None,
@@ -126,6 +145,7 @@ impl NodeJournal {
         Ok(Self {
             journal,
             own,
+            peers: manifest.committee().is_none(),
             opened: None,
             taken: None,
         })
@@ -156,10 +176,17 @@ impl NodeJournal {
             Some(Entry::Refused { by, to, refusal })
         };
         let entry = match action {
-            Action::Send(NodeFrame::Keys(_)) => self.opened.take(),
+            Action::Send(NodeFrame::Keys(_)) | Action::Contribute(_) => self.opened.take(),
             Action::Send(NodeFrame::Shares(shares)) => Some(Entry::Shares(shares.clone())),
-            Action::Keep(pending) => Some(Entry::Sum(pending.sum.clone())),
-            Action::Upload { ctx, .. } => Some(Entry::Body {
+            Action::Keep(Pending::Sum(pending)) => Some(Entry::Sum(pending.sum.clone())),
+            Action::Keep(Pending::Contribution(prepared)) => {
+                Some(Entry::Contribution(prepared.contribution.clone()))
+            }
+            Action::Send(NodeFrame::Receipt(receipt)) => Some(Entry::Receipt(receipt.clone())),
+            Action::Send(NodeFrame::Vote(vote)) => Some(Entry::Vote(vote.clone())),
+            Action::Send(NodeFrame::Reveal(reveal)) => Some(Entry::Reveal(reveal.clone())),
+            // A contribution follows its signature at once, so that alone is logged.
+            Action::Upload { ctx, .. } => self.peers.then_some(Entry::Body {
                 ctx: *ctx,
                 node: self.own,
             }),
@@ -167,7 +194,12 @@ impl NodeJournal {
             Action::Send(NodeFrame::Ack(ack)) => Some(Entry::Ack(ack.clone())),
             Action::Send(NodeFrame::Refused { refusal, .. }) => refused(own, relay, refusal),
             Action::TurnedAway(refusal) => refused(relay, own, refusal),
-            Action::Send(NodeFrame::Hello(_) | NodeFrame::Sum(_))
+            Action::Send(NodeFrame::Hello(_) | NodeFrame::Sum(_) | NodeFrame::Contribution(..))
+            | Action::Convene { .. }
+            | Action::Open(_)
+            | Action::Reveal(_)
+            | Action::UploadReveal { .. }
+            | Action::Received { .. }
             | Action::Train { .. }
             | Action::Seal { .. }
             | Action::Sum(_)
@@ -237,9 +269,12 @@ impl RelayJournal {
                 let body = |ctx| Entry::Body { ctx, node: *node };
                 (Some(*node), self.collecting.map(body))
             }
-            Event::Lost(_) | Event::Averaged { .. } | Event::Impossible(_) | Event::Tick => {
-                (None, None)
-            }
+            // A reveal's body shows in the outcome.
+            Event::RevealAdded(..)
+            | Event::Lost(_)
+            | Event::Averaged { .. }
+            | Event::Impossible(_)
+            | Event::Tick => (None, None),
         };
         let refuses = matches!(event, Event::Frame(_, NodeFrame::Refused { .. }));
         Heard {
@@ -255,6 +290,12 @@ impl RelayJournal {
             // While bodies are collected, nodes that return repeat their sums, and nobody looks at them again.
             NodeFrame::Sum(sum) if self.collecting.is_none() => Some(Entry::Sum(sum.clone())),
             NodeFrame::Ack(ack) => Some(Entry::Ack(ack.clone())),
+            NodeFrame::Contribution(contribution, _) => {
+                Some(Entry::Contribution(contribution.clone()))
+            }
+            NodeFrame::Receipt(receipt) => Some(Entry::Receipt(receipt.clone())),
+            NodeFrame::Vote(vote) => Some(Entry::Vote(vote.clone())),
+            NodeFrame::Reveal(reveal) => Some(Entry::Reveal(reveal.clone())),
             NodeFrame::Sum(_)
             | NodeFrame::Hello(_)
             | NodeFrame::Keys(_)
@@ -281,7 +322,12 @@ impl RelayJournal {
         entries.extend(heard.entry.filter(|entry| accepted && current(entry)));
         for action in actions {
             match action {
-                Action::Send(_, frame @ (RelayFrame::Open { .. } | RelayFrame::Keys(_))) => {
+                Action::Send(
+                    _,
+                    frame @ (RelayFrame::Open { .. }
+                    | RelayFrame::Convene { .. }
+                    | RelayFrame::Keys(_)),
+                ) => {
                     entries.extend(self::heard(frame));
                 }
                 Action::Accumulate { ctx } => self.collecting = Some(*ctx),
@@ -300,6 +346,9 @@ impl RelayJournal {
                     entries.push(Entry::Refused { by, to, refusal });
                 }
                 Action::Send(..)
+                | Action::Spool { .. }
+                | Action::CollectReveal { .. }
+                | Action::AddUp { .. }
                 | Action::TurnAway(..)
                 | Action::Collect { .. }
                 | Action::Deliver(..)

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
 use crate::round::{Chain, Checkpoint, Outcome, Refusal};
 
@@ -78,4 +79,12 @@ pub enum Entry {
         /// Why.
         refusal: Refusal,
     },
+    /// A contribution, with a committee.
+    Contribution(Signed<Contribution>),
+    /// A holder's word on a contribution.
+    Receipt(Signed<Receipt>),
+    /// A holder's vote.
+    Vote(Signed<Vote>),
+    /// A holder's word for its sum of masks.
+    Reveal(Signed<Reveal>),
 }

@@ -8,6 +8,7 @@ use fl_shaders::{FixedPoint, Parameters, Ring};
 use serde::{Deserialize, Serialize};
 
 use super::Member;
+use super::committee::CommitteeTable;
 use crate::digest::Digest;
 use crate::error::ManifestError;
 use crate::identity::{NodeId, PublicKey};
@@ -18,6 +19,8 @@ const SUITE: u16 = 1;
 const MAX_NAME_BYTES: usize = 64;
 /// The keys of all nodes travel in one message, and everyone seals to everyone.
 const MAX_PEER_NODES: u32 = 1000;
+/// The signed contributions of all nodes travel in one message.
+const MAX_COMMITTEE_NODES: u32 = 4000;
 const MAX_PARAMETERS: u64 = 1 << 32;
 
 /// A manifest as it stands in `manifest.toml`.
@@ -45,6 +48,9 @@ pub struct ManifestFile {
     pub collusion: u32,
     /// Least number of participants in a round.
     pub min_nodes: u32,
+    /// Who holds the seeds; in the committee scheme only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committee: Option<CommitteeTable>,
     /// Where the relay is.
     pub relay: RelayTable,
     /// The numbers of the fixed-point encoding.
@@ -65,6 +71,8 @@ pub struct ManifestFile {
 pub enum Scheme {
     /// Every participant holds a share of every other's update.
     Peer,
+    /// Some nodes hold shares of everyone's update; all others may leave once theirs is with the relay.
+    Committee,
 }
 
 /// How updates are averaged.
@@ -256,6 +264,7 @@ impl ManifestFile {
             averaging: Averaging::Fedavg,
             collusion: 1,
             min_nodes: 3,
+            committee: None,
             relay: RelayTable {
                 address: relay_address,
             },
@@ -335,7 +344,11 @@ impl ManifestFile {
 
     /// Checks the nodes.
     pub(super) fn roster(&self) -> Result<BTreeMap<NodeId, Member>, ManifestError> {
-        let nodes_max = self.fixed_point.nodes_max.min(MAX_PEER_NODES);
+        let most = match self.scheme {
+            Scheme::Peer => MAX_PEER_NODES,
+            Scheme::Committee => MAX_COMMITTEE_NODES,
+        };
+        let nodes_max = self.fixed_point.nodes_max.min(most);
         if self.nodes.len() < self.min_nodes as usize || self.nodes.len() > nodes_max as usize {
             let (nodes, min_nodes) = (self.nodes.len(), self.min_nodes);
             return Err(ManifestError::Nodes {

@@ -4,6 +4,7 @@
 //! `sid`, names the session and enters every transcript, so nothing in it can be overridden by the relay. A
 //! new site or a revoked one is a new epoch, that is a new manifest.
 
+mod committee;
 mod file;
 
 use std::collections::BTreeMap;
@@ -14,10 +15,12 @@ use fl_shaders::{FixedPoint, HEADER_WORDS};
 use crate::digest::Digest;
 use crate::error::ManifestError;
 use crate::identity::{Identity, Label, NodeId, PublicKey};
+use crate::round::committee::Committee;
 
+pub use committee::CommitteeTable;
 pub use file::{
-    ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable, TimeoutTable,
-    epoch_key_check,
+    ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable, Scheme,
+    TimeoutTable, epoch_key_check,
 };
 
 /// Longest manifest that is read, in bytes.
@@ -32,6 +35,7 @@ pub struct Manifest {
     file: ManifestFile,
     fixed_point: FixedPoint,
     roster: BTreeMap<NodeId, Member>,
+    committee: Option<Committee>,
     epoch_key: Digest,
     initial_model: Digest,
 }
@@ -98,6 +102,7 @@ impl Manifest {
             toml::from_slice(&bytes).map_err(|error| ManifestError::Toml(Box::new(error)))?;
         let fixed_point = file.check()?;
         let roster = file.roster()?;
+        let committee = file.committee(&roster)?;
         let epoch_key = file::digest("epoch_key", &file.epoch_key)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
         let sid = Digest::sha256(&[&bytes]);
@@ -108,6 +113,7 @@ impl Manifest {
             file,
             fixed_point,
             roster,
+            committee,
             epoch_key,
             initial_model,
         })
@@ -197,6 +203,11 @@ impl Manifest {
     /// What is learned and how: read by nodes only.
     pub fn task(&self) -> &toml::Table {
         &self.file.task
+    }
+
+    /// Who holds the seeds; nobody in particular in the peer scheme.
+    pub fn committee(&self) -> Option<&Committee> {
+        self.committee.as_ref()
     }
 
     /// The nodes, by id.

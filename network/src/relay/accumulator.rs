@@ -24,6 +24,9 @@ pub enum BodyError {
     /// A chunk differs from its hash.
     #[error("chunk {0} differs from its hash")]
     Chunk(usize),
+    /// The relay cannot keep it.
+    #[error("the relay's disk cannot be written")]
+    Disk,
 }
 
 /// The sum so far, and how far each node's body has been added.

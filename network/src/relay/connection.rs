@@ -9,7 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::accumulator::{Accumulator, BodyError};
+use super::accumulator::BodyError;
+use super::intake::Intake;
+use super::spool::Parcel;
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::kit::unix_s;
@@ -40,11 +42,11 @@ pub(super) enum Input {
         serial: u64,
         frame: NodeFrame,
     },
-    /// Its masked sum is added.
+    /// A body of it is here, whole.
     BodyAdded {
-        node: NodeId,
         serial: u64,
         ctx: Digest,
+        parcel: Parcel,
     },
     /// It is gone.
     Gone {
@@ -117,7 +119,7 @@ impl Link {
 pub(super) struct Shared {
     pub(super) manifest: Arc<Manifest>,
     pub(super) inputs: mpsc::Sender<Input>,
-    pub(super) accumulator: watch::Receiver<Option<Arc<Accumulator>>>,
+    pub(super) intake: watch::Receiver<Option<Arc<Intake>>>,
 }
 
 /// Greatest length of a node's frame in bytes, by the size of the roster.
@@ -268,10 +270,14 @@ async fn bodies(
             Err(error) => return error,
         };
         match added {
-            Ok(ctx) => {
+            Ok((ctx, parcel)) => {
                 if shared
                     .inputs
-                    .send(Input::BodyAdded { node, serial, ctx })
+                    .send(Input::BodyAdded {
+                        serial,
+                        ctx,
+                        parcel,
+                    })
                     .await
                     .is_err()
                 {
@@ -307,30 +313,28 @@ enum BodyFailure {
     Stale,
 }
 
-/// Adds one masked sum, whatever part of it is missing.
+/// Takes one body, whatever part of it is missing.
 async fn body(
     shared: &Shared,
     node: NodeId,
     receiver: BulkReceiver,
-) -> Result<Digest, BodyFailure> {
+) -> Result<(Digest, Parcel), BodyFailure> {
     let (header, mut body) = receiver.header(wire::MAX_BULK_HEADER_BYTES).await?;
     let header: BulkHeader = wire::decode(&header)?;
-    let accumulator = shared.accumulator.borrow().clone();
-    let accumulator = accumulator
-        .filter(|sum| sum.ctx() == header.subject && header.kind == BulkKind::Sum)
-        .ok_or(BodyFailure::Stale)?;
+    let intake = shared.intake.borrow().clone().ok_or(BodyFailure::Stale)?;
+    let parcel = intake.parcel(node, &header).ok_or(BodyFailure::Stale)?;
     let chunks = ChunkHashes::count_for(shared.manifest.body_bytes());
     let hashes = hash_list(&mut body, chunks).await?;
     let first = header.first_chunk as usize;
-    accumulator.begin(node, first, &hashes)?;
+    intake.begin(parcel, first, &hashes)?;
     let mut buffer = vec![0; CHUNK_BYTES.min(shared.manifest.body_bytes())];
     for (index, hash) in hashes.as_slice().iter().enumerate().skip(first) {
-        let chunk = &mut buffer[..accumulator.chunk_len(index)];
+        let chunk = &mut buffer[..intake.chunk_len(index)];
         body.next_piece(chunk).await?;
-        accumulator.add(node, index, hash, chunk)?;
+        intake.add(parcel, index, hash, chunk)?;
     }
     body.end().await?;
-    Ok(header.subject)
+    Ok((intake.ctx(), parcel))
 }
 
 async fn hash_list(body: &mut BulkBody, chunks: usize) -> Result<ChunkHashes, TransportError> {

@@ -5,6 +5,8 @@
 
 mod accumulator;
 mod connection;
+mod intake;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,6 +31,8 @@ use crate::wire::{BulkKind, RelayFrame};
 
 use accumulator::Accumulator;
 use connection::{Input, Link, Shared};
+use intake::Intake;
+use spool::{Parcel, Spool};
 
 pub use accumulator::BodyError;
 pub(crate) use connection::CODE_REFUSED;
@@ -81,19 +85,19 @@ pub async fn serve(
         result = body;
     }
     let (inputs, mut queue) = mpsc::channel(INPUTS);
-    let (accumulators, accumulator) = watch::channel(None);
+    let (intakes, intake) = watch::channel(None);
     let manifest = kit.manifest.clone();
     let shared = Arc::new(Shared {
         manifest,
         inputs,
-        accumulator,
+        intake,
     });
     let mut driver = Driver {
         machine,
         journal,
         begun: Instant::now(),
         links: BTreeMap::new(),
-        accumulators,
+        intakes,
         result,
         model,
         restored: None,
@@ -151,7 +155,7 @@ struct Driver {
     journal: RelayJournal,
     begun: Instant,
     links: BTreeMap<NodeId, Link>,
-    accumulators: watch::Sender<Option<Arc<Accumulator>>>,
+    intakes: watch::Sender<Option<Arc<Intake>>>,
     /// Bytes of the last result.
     result: Bytes,
     /// The global model.
@@ -185,10 +189,18 @@ impl Driver {
             } => self
                 .is_current(node, serial)
                 .then_some(Event::Frame(node, frame)),
-            Input::BodyAdded { node, serial, ctx } => {
-                let accumulator = self.accumulators.borrow();
-                let wanted = accumulator.as_ref().is_some_and(|sum| sum.ctx() == ctx);
-                (wanted && self.is_current(node, serial)).then_some(Event::BodyAdded(node))
+            Input::BodyAdded {
+                serial,
+                ctx,
+                parcel,
+            } => {
+                let intake = self.intakes.borrow();
+                let wanted = intake.as_ref().is_some_and(|intake| intake.ctx() == ctx);
+                let current = wanted && self.is_current(parcel.node(), serial);
+                current.then_some(match parcel {
+                    Parcel::Input(node) => Event::BodyAdded(node),
+                    Parcel::Reveal(node, root) => Event::RevealAdded(node, root),
+                })
             }
             Input::Gone {
                 node,
@@ -242,9 +254,30 @@ impl Driver {
                     }
                 }
                 Action::Accumulate { ctx } => self.accumulate(ctx),
-                Action::Collect { node, ctx, root } => self.collect(node, ctx, root),
-                Action::Average { chain, ctx, nodes } => self.average(chain, ctx, nodes),
-                Action::Discard => drop(self.accumulators.send_replace(None)),
+                Action::Spool { ctx } => self.spool(ctx),
+                Action::Collect { node, ctx, root } => {
+                    self.collect(Parcel::Input(node), ctx, root);
+                }
+                Action::CollectReveal { node, ctx, root } => {
+                    self.collect(Parcel::Reveal(node, root), ctx, root);
+                }
+                Action::Average { chain, ctx, nodes } => {
+                    self.average(chain, ctx, nodes, Vec::new())
+                }
+                Action::AddUp {
+                    chain,
+                    ctx,
+                    contributors,
+                    reveals,
+                } => {
+                    let nodes = contributors.len();
+                    let inputs = contributors.into_iter().map(Parcel::Input);
+                    let reveals = reveals
+                        .into_iter()
+                        .map(|(node, root)| Parcel::Reveal(node, root));
+                    self.average(chain, ctx, nodes, inputs.chain(reveals).collect());
+                }
+                Action::Discard => drop(self.intakes.send_replace(None)),
                 Action::Commit(chain) => self.commit(chain).await,
                 Action::Deliver(node, outcome) => {
                     let ctx = outcome.ctx;
@@ -286,19 +319,38 @@ impl Driver {
         let manifest = &self.shared.manifest;
         let ring = manifest.fixed_point().ring();
         let sum = Accumulator::new(ctx, ring, manifest.body_bytes());
-        self.accumulators.send_replace(Some(Arc::new(sum)));
+        self.intakes.send_replace(Some(Arc::new(Intake::Sum(sum))));
     }
 
-    fn collect(&self, node: NodeId, ctx: Digest, root: Digest) {
-        let accumulator = self.accumulators.borrow().clone();
-        if let Some(sum) = accumulator.filter(|sum| sum.ctx() == ctx) {
-            let first_chunk = u32::try_from(sum.expect(node, root)).unwrap_or(u32::MAX);
-            self.send(node, RelayFrame::Collect { ctx, first_chunk });
+    /// Without a folder nothing can be taken, and the attempt runs out of time.
+    fn spool(&self, ctx: Digest) {
+        // The former one clears up behind itself; that must come before the folder is used again.
+        drop(self.intakes.send_replace(None));
+        match self.store.spool() {
+            Ok(folder) => {
+                let spool = Spool::new(ctx, folder, self.shared.manifest.body_bytes());
+                self.intakes
+                    .send_replace(Some(Arc::new(Intake::Spool(spool))));
+            }
+            Err(error) => error!(%error, "contributions cannot be taken"),
         }
     }
 
-    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) {
-        let Some(sum) = self.accumulators.send_replace(None) else {
+    fn collect(&self, parcel: Parcel, ctx: Digest, root: Digest) {
+        let intake = self.intakes.borrow().clone();
+        let Some(intake) = intake.filter(|intake| intake.ctx() == ctx) else {
+            return;
+        };
+        let first_chunk = u32::try_from(intake.expect(parcel, root)).unwrap_or(u32::MAX);
+        let frame = match parcel {
+            Parcel::Input(_) => RelayFrame::Collect { ctx, first_chunk },
+            Parcel::Reveal(_, root) => RelayFrame::CollectReveal { root, first_chunk },
+        };
+        self.send(parcel.node(), frame);
+    }
+
+    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize, parcels: Vec<Parcel>) {
+        let Some(intake) = self.intakes.send_replace(None) else {
             return;
         };
         let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
@@ -306,9 +358,14 @@ impl Driver {
         self.result = Bytes::new();
         self.restored = None;
         self.averaging.spawn_blocking(move || {
-            let body = Bytes::from(sum.take());
-            let root = ChunkHashes::of(&body).root();
             let plan = manifest.fixed_point();
+            let sum = intake.sum(plan.ring(), manifest.body_bytes(), &parcels);
+            let body = Bytes::from(sum.unwrap_or_else(|error| {
+                // An empty sum is impossible, and the attempt is repeated.
+                error!(%error, "contributions cannot be read back");
+                Vec::new()
+            }));
+            let root = ChunkHashes::of(&body).root();
             let averaged = average(&body, &model, plan, nodes, chain, ctx, root);
             (body, root, averaged)
         });
@@ -368,7 +425,7 @@ fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
     if *base != chain {
         return Ok((chain, model, last));
     }
-    let (plan, nodes) = (kit.manifest.fixed_point(), outcome.sums.len());
+    let (plan, nodes) = (kit.manifest.fixed_point(), outcome.parts.len());
     match average(body, &model, plan, nodes, chain, outcome.ctx, outcome.root) {
         Ok(averaged) if averaged.chain.model == outcome.model => {
             store.commit(&averaged.chain, &averaged.model)?;

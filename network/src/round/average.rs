@@ -71,22 +71,14 @@ impl CheckedOutcome {
                 found,
             });
         }
-        let ctx = self.participants.ctx();
-        let averaged = average(
-            body,
-            base,
-            plan,
-            self.participants.len(),
-            self.chain,
-            ctx,
-            found,
-        )?;
+        let nodes = self.nodes.len();
+        let averaged = average(body, base, plan, nodes, self.chain, self.ctx, found)?;
         // Tags are of integers: they mean something only now that every word is known to be in its range.
         let opened = Opened {
-            ctx,
+            ctx: self.ctx,
             ring: plan.ring(),
             sum: body,
-            nodes: self.participants.set(),
+            nodes: self.nodes.clone(),
             tag: self.tag,
         };
         if !verifier.verifies(&opened) {

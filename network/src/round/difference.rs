@@ -31,6 +31,12 @@ impl SentSums {
         self.last = Some((model, participants));
     }
 
+    /// With whom a sum on `model` was sent, if it was the last.
+    pub(super) fn sent_with(&self, model: Digest) -> Vec<NodeId> {
+        let last = self.last.iter().filter(|(last, _)| *last == model);
+        last.flat_map(|(_, set)| set.iter().copied()).collect()
+    }
+
     /// Checks an offered set of participants.
     ///
     /// # Errors
@@ -40,8 +46,7 @@ impl SentSums {
         if sent.is_none_or(|sent| *sent == digest(offered)) {
             return Ok(());
         }
-        let last = self.last.iter().filter(|(last, _)| *last == model);
-        let sent_with = last.flat_map(|(_, set)| set.iter().copied()).collect();
+        let sent_with = self.sent_with(model);
         Err(Refusal::Difference { sent_with })
     }
 }

@@ -47,6 +47,7 @@
 
 mod average;
 mod chain;
+pub mod committee;
 mod difference;
 pub mod message;
 pub mod node;
@@ -60,6 +61,6 @@ mod tests;
 pub use average::{Averaged, Opened, Verifier, average};
 pub use chain::Chain;
 pub use difference::SentSums;
-pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome};
+pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome, Parts};
 pub use participants::Participants;
-pub use refusal::{Hindrance, Kind, Refusal};
+pub use refusal::{Fault, Hindrance, Kind, Refusal};

@@ -4,6 +4,9 @@
 //! of [`Action`]s comes out, to be carried out in order. Everything secret (seeds, round keys, the update) stays
 //! with the driver: shares pass through here sealed.
 
+mod action;
+mod pending;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +14,7 @@ use fl_shaders::Tag;
 
 use super::average::Averaged;
 use super::chain::Chain;
+use super::committee::{Contributor, Holder};
 use super::difference::SentSums;
 use super::message::{Keys, ResultAck, Share, Signed, Sum};
 use super::outcome::{CheckedCheckpoint, CheckedOutcome};
@@ -22,61 +26,8 @@ use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
 use crate::wire::{Hello, NodeFrame, RelayFrame};
 
-/// What the driver is to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Send this frame.
-    Send(NodeFrame),
-    /// Train from the global model, or take the update that was kept for it, and call [`Node::trained`].
-    Train {
-        /// Round, from 1.
-        round: u64,
-        /// Attempt, from 1.
-        attempt: u32,
-        /// When the relay goes on without this node, in milliseconds from now.
-        deadline_ms: u64,
-    },
-    /// Draw a seed for each peer, seal it to the peer's round key, and call [`Node::sealed`].
-    Seal {
-        /// Context.
-        ctx: Digest,
-        /// Peers with their round keys.
-        peers: Vec<(NodeId, [u8; 32])>,
-    },
-    /// Open the shares, compute the masked sum, and call [`Node::summed`].
-    Sum(CompleteShares),
-    /// Write the masked sum to the outbox, with what is needed to go on after a restart.
-    Keep(Pending),
-    /// Make the record of sent sums durable before anything is sent.
-    Record(SentSums),
-    /// Upload the masked sum of this context.
-    Upload {
-        /// Context.
-        ctx: Digest,
-        /// First chunk to send.
-        first_chunk: u32,
-    },
-    /// Download the sum over all participants, check and average it, and call [`Node::averaged`].
-    Average(CheckedOutcome),
-    /// Download the certified model, check it, and call [`Node::adopted`].
-    Adopt(CheckedCheckpoint),
-    /// Make the new state durable, then forget the outbox.
-    Commit(Chain),
-    /// The relay waits for these nodes.
-    Waiting {
-        /// Who is missing.
-        missing: Vec<NodeId>,
-        /// For how long, in seconds.
-        for_s: u64,
-    },
-    /// The relay turned this node away.
-    TurnedAway(Refusal),
-    /// All rounds are done.
-    Finish {
-        /// Rounds completed.
-        rounds: u64,
-    },
-}
+pub use action::Action;
+pub use pending::{Pending, PendingSum};
 
 /// A share from every other participant: what [`Action::Sum`] demands.
 #[derive(Debug)]
@@ -97,50 +48,45 @@ impl CompleteShares {
     }
 }
 
-/// A masked sum that was computed and not yet accounted for by a result.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    /// Who takes part.
-    pub participants: Participants,
-    /// The signed root of the sum.
-    pub sum: Signed<Sum>,
-}
-
 /// The node's state machine.
 pub struct Node {
-    manifest: Arc<Manifest>,
-    identity: Identity,
-    chain: Chain,
-    sent: SentSums,
-    /// Last attempt of the next round for which keys were signed.
-    joined: u32,
-    phase: Phase,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) identity: Identity,
+    pub(super) chain: Chain,
+    pub(super) sent: SentSums,
+    /// Last attempt of the next round for which keys or a contribution were signed.
+    pub(super) joined: u32,
+    /// Last attempt of the next round for which keys were signed as a holder.
+    pub(super) convened: u32,
+    pub(super) holder: Holder,
+    pub(super) phase: Phase,
 }
 
-enum Phase {
+pub(super) enum Phase {
     Idle,
     Training(Training),
     Offered(Offered),
     Sealing(Participants),
     Opening(Opening),
     Summing(Participants),
+    Contributing(Contributor),
     Holding(Pending),
     /// The context of the result, with the sum that is held until it is accepted.
     Averaging(Digest, Option<Pending>),
     Adopting(CheckedCheckpoint),
 }
 
-struct Training {
+pub(super) struct Training {
     round: u64,
     attempt: u32,
 }
 
-struct Offered {
+pub(super) struct Offered {
     keys: Signed<Keys>,
     attempt: u32,
 }
 
-struct Opening {
+pub(super) struct Opening {
     participants: Participants,
     sealed: BTreeMap<NodeId, Vec<u8>>,
 }
@@ -156,7 +102,7 @@ impl Node {
         pending: Option<Pending>,
     ) -> Self {
         let phase = pending
-            .filter(|pending| pending.participants.round() == chain.next_round())
+            .filter(|pending| pending.round() == chain.next_round())
             .map_or(Phase::Idle, Phase::Holding);
         Self {
             manifest,
@@ -164,6 +110,8 @@ impl Node {
             chain,
             sent,
             joined: 0,
+            convened: 0,
+            holder: Holder::Idle,
             phase,
         }
     }
@@ -175,7 +123,16 @@ impl Node {
 
     /// Whether the machine waits for [`Node::trained`].
     pub fn is_training(&self) -> bool {
-        matches!(self.phase, Phase::Training(_))
+        match &self.phase {
+            Phase::Training(_) => true,
+            Phase::Contributing(contributor) => contributor.is_training(),
+            _ => false,
+        }
+    }
+
+    /// Whether the machine has been given a result or a model, and waits for its bytes.
+    pub(super) fn is_catching_up(&self) -> bool {
+        matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_))
     }
 
     /// Whether the machine waits for [`Node::summed`] in this context.
@@ -192,16 +149,22 @@ impl Node {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
+        let voted_for = match self.manifest.committee() {
+            None => Vec::new(),
+            Some(_) => self.sent.sent_with(self.chain.model),
+        };
         let hello = Hello {
             sid: self.manifest.sid(),
             round: self.chain.round,
             previous: self.chain.previous,
             model: self.chain.model,
-            pending: pending.map(|pending| pending.participants.ctx()),
+            pending: pending.map(Pending::ctx),
+            holding: self.holder.ctx(),
+            voted_for,
         };
         let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
         if let Some(pending) = pending {
-            actions.push(Action::Send(NodeFrame::Sum(pending.sum.clone())));
+            actions.push(Action::Send(pending.frame()));
         }
         if self.chain.round > 0 {
             actions.push(self.ack()?);
@@ -212,6 +175,8 @@ impl Node {
     /// The connection is lost. A round key is worth nothing without it, a masked sum stays.
     pub fn disconnected(&mut self) {
         self.joined = 0;
+        self.convened = 0;
+        self.holder.disconnected();
         self.step_back();
     }
 
@@ -236,6 +201,9 @@ impl Node {
                 model,
                 deadline_ms,
             } => self.open(round, attempt, previous, model, deadline_ms),
+            RelayFrame::Keys(bundle) if self.manifest.committee().is_some() => {
+                self.holder_keys(bundle, unix_s)
+            }
             RelayFrame::Keys(bundle) => self.keys(bundle, unix_s),
             RelayFrame::Shares(shares) => self.shares(shares, unix_s),
             RelayFrame::Collect { ctx, first_chunk } => self.collect(ctx, first_chunk),
@@ -244,6 +212,24 @@ impl Node {
             RelayFrame::Waiting { missing, for_s } => Ok(vec![Action::Waiting { missing, for_s }]),
             RelayFrame::Refused(refusal) => Ok(vec![Action::TurnedAway(refusal)]),
             RelayFrame::Finished { rounds } => Ok(vec![Action::Finish { rounds }]),
+            RelayFrame::Convene {
+                round,
+                attempt,
+                previous,
+                model,
+            } => self.convene(round, attempt, previous, model),
+            RelayFrame::Slip(slip) => self.slip(slip, unix_s),
+            RelayFrame::Received { ctx } => Ok(vec![Action::Received { ctx }]),
+            RelayFrame::Ballot { ctx, entries } => self.ballot(ctx, entries),
+            RelayFrame::Reveal {
+                ctx,
+                entries,
+                votes,
+                classes,
+            } => self.certified(ctx, entries, &votes, classes, unix_s),
+            RelayFrame::CollectReveal { root, first_chunk } => {
+                self.collect_reveal(root, first_chunk)
+            }
         }
     }
 
@@ -255,7 +241,7 @@ impl Node {
         model: Digest,
         deadline_ms: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        if matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_)) {
+        if self.is_catching_up() {
             return Err(Refusal::Unexpected { what: Kind::Open });
         }
         if round != self.chain.next_round() || attempt <= self.joined {
@@ -268,7 +254,10 @@ impl Node {
             });
         }
         self.chain.check_base(round, previous, model)?;
-        self.phase = Phase::Training(Training { round, attempt });
+        self.phase = match self.manifest.committee() {
+            None => Phase::Training(Training { round, attempt }),
+            Some(_) => Phase::Contributing(Contributor::new(round, attempt)),
+        };
         Ok(vec![Action::Train {
             round,
             attempt,
@@ -293,6 +282,22 @@ impl Node {
             return Ok(Vec::new());
         }
         let attempt = training.attempt;
+        let keys = self.offer(attempt, round_key, unix_s)?;
+        self.joined = attempt;
+        self.phase = Phase::Offered(Offered {
+            keys: keys.clone(),
+            attempt,
+        });
+        Ok(vec![Action::Send(NodeFrame::Keys(keys))])
+    }
+
+    /// Keys for an attempt of the next round, good for all timeouts that lie ahead at `unix_s`.
+    pub(super) fn offer(
+        &self,
+        attempt: u32,
+        round_key: [u8; 32],
+        unix_s: u64,
+    ) -> Result<Signed<Keys>, WireError> {
         let timeouts = self.manifest.timeouts();
         let lifetime_s = timeouts
             .training_s
@@ -302,20 +307,14 @@ impl Node {
         let keys = Keys {
             sid: self.manifest.sid(),
             node: self.identity.node_id(),
-            round,
+            round: self.chain.next_round(),
             attempt,
             previous: self.chain.previous,
             model: self.chain.model,
             round_key,
             expires_unix_s: unix_s.saturating_add(lifetime_s),
         };
-        let keys = Signed::new(&keys, &self.identity)?;
-        self.joined = attempt;
-        self.phase = Phase::Offered(Offered {
-            keys: keys.clone(),
-            attempt,
-        });
-        Ok(vec![Action::Send(NodeFrame::Keys(keys))])
+        Signed::new(&keys, &self.identity)
     }
 
     fn keys(&mut self, bundle: Vec<Signed<Keys>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
@@ -442,15 +441,10 @@ impl Node {
             tag: tag.values(),
         };
         let sum = Signed::new(&sum, &self.identity)?;
-        let pending = Pending {
-            participants,
-            sum: sum.clone(),
-        };
+        let pending = Pending::Sum(PendingSum { participants, sum });
+        let announce = Action::Send(pending.frame());
         self.phase = Phase::Holding(pending.clone());
-        Ok(vec![
-            Action::Keep(pending),
-            Action::Send(NodeFrame::Sum(sum)),
-        ])
+        Ok(vec![Action::Keep(pending), announce])
     }
 
     fn collect(&mut self, ctx: Digest, first_chunk: u32) -> Result<Vec<Action>, Refusal> {
@@ -459,19 +453,23 @@ impl Node {
                 what: Kind::Collect,
             });
         };
-        if pending.participants.ctx() != ctx {
+        if pending.ctx() != ctx {
             let signer = self.identity.node_id();
             return Err(Refusal::Stale {
                 what: Kind::Collect,
                 signer,
             });
         }
+        let upload = Action::Upload { ctx, first_chunk };
+        // A contribution opens only in a sum that holders vote for, and the record is theirs to make.
+        let Pending::Sum(pending) = pending else {
+            return Ok(vec![upload]);
+        };
         let participants = pending.participants.set();
         // Checked again: the outbox may be older than a sum on the same model.
         self.sent.check(self.chain.model, &participants)?;
         self.sent.record(self.chain.model, participants);
-        let record = Action::Record(self.sent.clone());
-        Ok(vec![record, Action::Upload { ctx, first_chunk }])
+        Ok(vec![Action::Record(self.sent.clone()), upload])
     }
 
     fn outcome(
@@ -479,7 +477,7 @@ impl Node {
         outcome: super::outcome::Outcome,
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        if matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_)) {
+        if self.is_catching_up() {
             return Err(Refusal::Unexpected {
                 what: Kind::Outcome,
             });
@@ -488,12 +486,13 @@ impl Node {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
+        let own = own.map(|own| (self.identity.node_id(), own));
         let outcome = CheckedOutcome::verify(outcome, own, &self.manifest, &self.chain, unix_s)?;
         let pending = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
-        self.phase = Phase::Averaging(outcome.participants().ctx(), pending);
+        self.phase = Phase::Averaging(outcome.ctx(), pending);
         Ok(vec![Action::Average(outcome)])
     }
 
@@ -513,8 +512,7 @@ impl Node {
         checkpoint: super::outcome::Checkpoint,
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
-        let busy = matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_));
-        if busy || checkpoint.chain.round <= self.chain.round {
+        if self.is_catching_up() || checkpoint.chain.round <= self.chain.round {
             return Err(Refusal::Unexpected {
                 what: Kind::Checkpoint,
             });
@@ -541,6 +539,8 @@ impl Node {
         }
         self.chain = chain;
         self.joined = 0;
+        self.convened = 0;
+        self.holder = Holder::Idle;
         self.phase = Phase::Idle;
         Ok(vec![Action::Commit(chain), self.ack()?])
     }
@@ -572,11 +572,12 @@ impl Node {
     pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {
         let (round, attempt) = match &self.phase {
             Phase::Training(training) => (training.round, training.attempt),
-            Phase::Holding(pending) => {
-                (pending.participants.round(), pending.participants.attempt())
-            }
+            Phase::Contributing(contributor) => (contributor.round, contributor.attempt),
+            Phase::Holding(pending) => (pending.round(), pending.attempt()),
             _ => (self.chain.next_round(), self.joined),
         };
+        // A holder may refuse in an attempt to which it does not contribute.
+        let attempt = attempt.max(self.convened);
         self.step_back();
         vec![Action::Send(NodeFrame::Refused {
             round,

@@ -6,12 +6,14 @@ use fl_shaders::Tag;
 use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
+use super::committee::{Decision, Holders};
 use super::difference::organisations;
-use super::message::{Keys, ResultAck, Signed, Sum};
-use super::node::Pending;
+use super::message::{Keys, Message, ResultAck, Signed, Sum};
+use super::node::{Pending, PendingSum};
 use super::participants::{Participants, count};
 use super::refusal::{Kind, Refusal};
 use crate::digest::{Digest, model_hash};
+use crate::identity::NodeId;
 use crate::manifest::Manifest;
 
 /// The result of a round: everything but the bytes of X, which follow as a bulk body.
@@ -19,85 +21,166 @@ use crate::manifest::Manifest;
 pub struct Outcome {
     /// Context of the attempt that succeeded.
     pub ctx: Digest,
-    /// The keys of the participants.
+    /// The keys of the participants, or of the holders.
     pub bundle: Vec<Signed<Keys>>,
-    /// The signed sums of all participants.
-    pub sums: Vec<Signed<Sum>>,
+    /// What was added up.
+    pub parts: Parts,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of X.
     pub root: Digest,
     /// Hash of the averaged model, as the relay has it.
     pub model: Digest,
 }
 
+/// What a result is the sum of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Parts {
+    /// In the peer scheme, the signed sums of all participants.
+    Sums(Vec<Signed<Sum>>),
+    /// In the committee scheme, contributions and reveals.
+    Decision(Decision),
+}
+
+impl Parts {
+    /// How many inputs are in it.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Sums(sums) => sums.len(),
+            Self::Decision(decision) => decision.contributions.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those whose inputs are in it, as far as signatures hold.
+    pub(super) fn nodes(&self, manifest: &Manifest) -> BTreeSet<NodeId> {
+        match self {
+            Self::Sums(sums) => signers(sums, manifest),
+            Self::Decision(decision) => signers(&decision.contributions, manifest),
+        }
+    }
+}
+
+fn signers<T: Message>(signed: &[Signed<T>], manifest: &Manifest) -> BTreeSet<NodeId> {
+    let messages = signed
+        .iter()
+        .filter_map(|signed| signed.verify(manifest, 0).ok());
+    messages.map(|message| message.signer()).collect()
+}
+
 /// An outcome whose participants and signatures hold. Only its bytes remain to be checked.
 #[derive(Clone, Debug)]
 pub struct CheckedOutcome {
-    pub(super) participants: Participants,
+    pub(super) ctx: Digest,
+    pub(super) nodes: BTreeSet<NodeId>,
     pub(super) chain: Chain,
     pub(super) root: Digest,
-    /// Sum of the participants' tag shares.
+    /// Sum of the tag shares that were signed.
     pub(super) tag: Tag,
     pub(super) announced: Digest,
 }
 
 impl CheckedOutcome {
-    /// Who took part.
-    pub fn participants(&self) -> &Participants {
-        &self.participants
+    /// Context of the attempt.
+    pub fn ctx(&self) -> Digest {
+        self.ctx
+    }
+
+    /// Those whose inputs are in the sum.
+    pub fn nodes(&self) -> &BTreeSet<NodeId> {
+        &self.nodes
     }
 
     /// Checks the signatures of `outcome`.
     ///
-    /// `own` is the masked sum that the checker itself holds, if any.
+    /// `own` is the checker, with the masked vector that it holds, if any.
     ///
     /// # Errors
-    /// What [`Participants::of_result`] refuses; an outcome without the sum of a participant, with a stranger's
-    /// or a doubled one, with a sum of another context, or with another sum in the checker's name.
+    /// In the peer scheme, what [`Participants::of_result`] refuses; an outcome without the sum of a participant, with a
+    /// stranger's or a doubled one, with a sum of another context, or with another sum in the checker's name. In the
+    /// committee scheme, what [`Holders::of_result`] and [`Decision::verify`] refuse.
+    /// [`Refusal::Unexpected`] for an outcome of the other scheme.
     pub fn verify(
         outcome: Outcome,
-        own: Option<&Pending>,
+        own: Option<(NodeId, &Pending)>,
         manifest: &Manifest,
         chain: &Chain,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
-        let participants = Participants::of_result(outcome.bundle, manifest, chain, unix_s)?;
-        let mut sums = BTreeMap::new();
-        let mut tag = Tag::default();
-        for signed in &outcome.sums {
-            let (sum, share) = Sum::verify(signed, manifest, unix_s)?;
-            let signer = sum.node;
-            if sum.ctx != participants.ctx() || sum.ctx != outcome.ctx {
-                return Err(Refusal::Stale {
-                    what: Kind::Sum,
-                    signer,
+        let (bundle, what) = (outcome.bundle, Kind::Outcome);
+        let (ctx, nodes, tag) = match (manifest.committee(), &outcome.parts) {
+            (None, Parts::Sums(sums)) => {
+                let participants = Participants::of_result(bundle, manifest, chain, unix_s)?;
+                let own = own.and_then(|(_, own)| match own {
+                    Pending::Sum(own) => Some(own),
+                    Pending::Contribution(_) => None,
                 });
+                let tag = check_sums(sums, outcome.ctx, &participants, own, manifest, unix_s)?;
+                (participants.ctx(), participants.set(), tag)
             }
-            if !participants.contains(signer) {
-                return Err(Refusal::Stranger(signer));
-            }
-            if sums.insert(signer, signed).is_some() {
-                return Err(Refusal::Duplicate {
-                    what: Kind::Sum,
-                    signer,
+            (Some(_), Parts::Decision(decision)) => {
+                let holders = Holders::of_result(bundle, manifest, chain, unix_s)?;
+                let own = own.and_then(|(node, own)| match own {
+                    Pending::Sum(_) => None,
+                    Pending::Contribution(own) => Some((node, own)),
                 });
+                let (nodes, tag) = decision.verify(outcome.ctx, &holders, own, manifest, unix_s)?;
+                (holders.ctx(), nodes, tag)
             }
-            tag += share;
-        }
-        if let Some(missing) = participants.ids().find(|id| !sums.contains_key(id)) {
-            return Err(Refusal::MissingSum(missing));
-        }
-        let own = own.filter(|own| own.participants.ctx() == participants.ctx());
-        if own.is_some_and(|own| !outcome.sums.contains(&own.sum)) {
-            return Err(Refusal::OwnSum);
-        }
+            _ => return Err(Refusal::Unexpected { what }),
+        };
         let (root, announced) = (outcome.root, outcome.model);
         Ok(Self {
-            participants,
+            ctx,
+            nodes,
             chain: *chain,
             root,
             tag,
             announced,
         })
+    }
+}
+
+/// Checks that there is one sum of each participant, and of nobody else. Gives the sum of their tag shares.
+fn check_sums(
+    signed: &[Signed<Sum>],
+    announced: Digest,
+    participants: &Participants,
+    own: Option<&PendingSum>,
+    manifest: &Manifest,
+    unix_s: u64,
+) -> Result<Tag, Refusal> {
+    let mut sums = BTreeMap::new();
+    let mut tag = Tag::default();
+    for signed in signed {
+        let (sum, share) = Sum::verify(signed, manifest, unix_s)?;
+        let signer = sum.node;
+        if sum.ctx != participants.ctx() || sum.ctx != announced {
+            return Err(Refusal::Stale {
+                what: Kind::Sum,
+                signer,
+            });
+        }
+        if !participants.contains(signer) {
+            return Err(Refusal::Stranger(signer));
+        }
+        if sums.insert(signer, signed).is_some() {
+            return Err(Refusal::Duplicate {
+                what: Kind::Sum,
+                signer,
+            });
+        }
+        tag += share;
+    }
+    if let Some(missing) = participants.ids().find(|id| !sums.contains_key(id)) {
+        return Err(Refusal::MissingSum(missing));
+    }
+    let own = own.filter(|own| own.participants.ctx() == participants.ctx());
+    match own.is_some_and(|own| !signed.contains(&own.sum)) {
+        true => Err(Refusal::OwnSum),
+        false => Ok(tag),
     }
 }
 

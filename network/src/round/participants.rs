@@ -55,48 +55,21 @@ impl Participants {
         chain: &Chain,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
-        let mut checked = BTreeMap::new();
-        for signed in bundle {
-            let keys = signed.verify(manifest, unix_s)?;
-            let signer = keys.node;
-            if checked.insert(signer, (keys, signed)).is_some() {
-                return Err(Refusal::Duplicate {
-                    what: Kind::Keys,
-                    signer,
-                });
-            }
-        }
-        if checked.len() < manifest.min_nodes() {
-            let (found, min_nodes) = (count(checked.len()), count(manifest.min_nodes()));
+        let checked = CheckedKeys::collect(bundle, manifest, unix_s)?;
+        let found = checked.signers().count();
+        if found < manifest.min_nodes() {
+            let (found, min_nodes) = (count(found), count(manifest.min_nodes()));
             return Err(Refusal::TooFew { found, min_nodes });
         }
         let needed = manifest.min_organisations();
-        let found = organisations(manifest, checked.keys());
+        let found = organisations(manifest, checked.0.keys());
         if found < needed {
             let (found, needed) = (count(found), count(needed));
             return Err(Refusal::Organisations { found, needed });
         }
-        let mut attempt = None;
-        for (signer, (keys, _)) in &checked {
-            chain.check(manifest, keys)?;
-            if *attempt.get_or_insert(keys.attempt) != keys.attempt {
-                return Err(Refusal::Stale {
-                    what: Kind::Keys,
-                    signer: *signer,
-                });
-            }
-        }
-        let elements = (manifest.elements() as u64).to_le_bytes();
-        let mut parts: Vec<&[u8]> = vec![b"smpcfl/1 ctx", &elements];
-        parts.extend(checked.values().map(|(_, signed)| signed.bytes()));
-        let ctx = Digest::sha256(&parts);
-        let mut keys = BTreeMap::new();
-        let mut bundle = Vec::with_capacity(checked.len());
-        for (signer, (message, signed)) in checked {
-            keys.insert(signer, message);
-            bundle.push(signed);
-        }
-        let attempt = attempt.unwrap_or_default();
+        let attempt = checked.attempt(manifest, chain)?;
+        let ctx = checked.context(b"smpcfl/1 ctx", manifest);
+        let (keys, bundle) = checked.into_parts();
         Ok(Self {
             ctx,
             round: chain.next_round(),
@@ -158,6 +131,67 @@ impl Participants {
     /// The signed keys, in order of node id.
     pub fn bundle(&self) -> &[Signed<Keys>] {
         &self.bundle
+    }
+}
+
+/// Keys messages whose signatures hold, one a signer.
+pub(super) struct CheckedKeys(BTreeMap<NodeId, (Keys, Signed<Keys>)>);
+
+impl CheckedKeys {
+    /// Checks each message by itself, and that nobody is there twice.
+    pub(super) fn collect(
+        bundle: Vec<Signed<Keys>>,
+        manifest: &Manifest,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let mut checked = BTreeMap::new();
+        for signed in bundle {
+            let keys = signed.verify(manifest, unix_s)?;
+            let signer = keys.node;
+            if checked.insert(signer, (keys, signed)).is_some() {
+                return Err(Refusal::Duplicate {
+                    what: Kind::Keys,
+                    signer,
+                });
+            }
+        }
+        Ok(Self(checked))
+    }
+
+    /// Who has signed, in order.
+    pub(super) fn signers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// Checks that all build on `chain`, and gives the one attempt that they are for.
+    pub(super) fn attempt(&self, manifest: &Manifest, chain: &Chain) -> Result<u32, Refusal> {
+        let mut attempt = None;
+        for (signer, (keys, _)) in &self.0 {
+            chain.check(manifest, keys)?;
+            if *attempt.get_or_insert(keys.attempt) != keys.attempt {
+                return Err(Refusal::Stale {
+                    what: Kind::Keys,
+                    signer: *signer,
+                });
+            }
+        }
+        Ok(attempt.unwrap_or_default())
+    }
+
+    /// SHA-256 of `label`, the number of ring elements (LE64) and every message in order of node id. All have the same
+    /// length, so their concatenation is unambiguous.
+    pub(super) fn context(&self, label: &[u8], manifest: &Manifest) -> Digest {
+        let elements = (manifest.elements() as u64).to_le_bytes();
+        let mut parts = vec![label, &elements];
+        parts.extend(self.0.values().map(|(_, signed)| signed.bytes()));
+        Digest::sha256(&parts)
+    }
+
+    pub(super) fn into_parts(self) -> (BTreeMap<NodeId, Keys>, Vec<Signed<Keys>>) {
+        let parts = self.0.into_iter();
+        parts
+            .map(|(node, (keys, signed))| ((node, keys), signed))
+            .unzip()
     }
 }
 

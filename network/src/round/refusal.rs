@@ -202,6 +202,61 @@ pub enum Refusal {
         "the result is not the sum of what its participants sent, or one of them lied about its part"
     )]
     Tag,
+
+    // The committee.
+    /// Keys of too few holders: they could not decide, or some seed would have nobody to hold it.
+    #[error("keys of {found} holders; {needed} are needed")]
+    Holders {
+        /// Holders found.
+        found: u32,
+        /// Q.
+        needed: u32,
+    },
+    /// A contribution that the holder cannot use.
+    #[error("the contribution of {from} is unusable: {fault}")]
+    Contribution {
+        /// Whose contribution.
+        from: NodeId,
+        /// Why.
+        fault: Fault,
+    },
+    /// Contributors to vote for of whom this holder has not accepted all.
+    #[error("this holder has not accepted that contribution of {0}")]
+    NotAccepted(NodeId),
+    /// A holder that voted is asked to vote or to reveal for other contributors.
+    #[error("this holder has voted for other contributors in this attempt")]
+    Voted,
+    /// A vote or a reveal for others than the result's contributors.
+    #[error("a {what} message of {signer} is for other contributors")]
+    OtherContributors {
+        /// Kind of message.
+        what: Kind,
+        /// Signer.
+        signer: NodeId,
+    },
+    /// Too few votes for a decision.
+    #[error("{found} holders have voted for these contributors; {needed} are needed")]
+    Votes {
+        /// Votes found.
+        found: u32,
+        /// Q.
+        needed: u32,
+    },
+    /// Classes that the holder does not hold, or was not asked for, or none at all.
+    #[error("{holder} cannot reveal these classes")]
+    Classes {
+        /// Who.
+        holder: NodeId,
+    },
+    /// Classes that nobody revealed.
+    #[error("{missing} classes of seeds are not revealed")]
+    NotRevealed {
+        /// How many.
+        missing: u32,
+    },
+    /// The contribution of this node is not the one it sent.
+    #[error("the result lists another contribution for this node than the one it sent")]
+    OwnContribution,
 }
 
 impl Refusal {
@@ -244,6 +299,20 @@ pub enum Hindrance {
     Computation,
 }
 
+/// What is wrong with a contribution, as a holder sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Fault {
+    /// The box does not open.
+    #[error("its box does not open")]
+    Box,
+    /// A seed is not the one that was committed to.
+    #[error("a seed is not the one that it commits to")]
+    Commitment,
+    /// It is the second of its contributor.
+    #[error("it is not the first of its contributor")]
+    Second,
+}
+
 /// Kind of message, for refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -267,6 +336,18 @@ pub enum Kind {
     Checkpoint,
     /// A party's word that it does not go on.
     Refused,
+    /// Request for the keys of the holders.
+    Convene,
+    /// A contributor's masked update, with the seeds of its masks.
+    Contribution,
+    /// A holder's word on a contribution.
+    Receipt,
+    /// Request for a vote.
+    Ballot,
+    /// A holder's vote.
+    Vote,
+    /// A sum of masks, or the request for it.
+    Reveal,
 }
 
 impl std::fmt::Display for Kind {
@@ -282,6 +363,12 @@ impl std::fmt::Display for Kind {
             Self::Ack => "acknowledgement",
             Self::Checkpoint => "checkpoint",
             Self::Refused => "refusal",
+            Self::Convene => "convening",
+            Self::Contribution => "contribution",
+            Self::Receipt => "receipt",
+            Self::Ballot => "ballot",
+            Self::Vote => "vote",
+            Self::Reveal => "reveal",
         })
     }
 }

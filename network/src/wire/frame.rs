@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
+use crate::round::committee::{ClassSet, Envelope, Slip};
 use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
 use crate::round::{Checkpoint, Kind, Outcome, Refusal};
 
@@ -29,6 +31,14 @@ pub enum NodeFrame {
         /// Why.
         refusal: Refusal,
     },
+    /// A contribution, with the seeds of its masks for the relay to hand out.
+    Contribution(Signed<Contribution>, Envelope),
+    /// A holder's word on a contribution.
+    Receipt(Signed<Receipt>),
+    /// A holder's vote.
+    Vote(Signed<Vote>),
+    /// A sum of masks is computed; this is its root.
+    Reveal(Signed<Reveal>),
 }
 
 impl NodeFrame {
@@ -41,6 +51,10 @@ impl NodeFrame {
             Self::Sum(_) => Kind::Sum,
             Self::Ack(_) => Kind::Ack,
             Self::Refused { .. } => Kind::Refused,
+            Self::Contribution(..) => Kind::Contribution,
+            Self::Receipt(_) => Kind::Receipt,
+            Self::Vote(_) => Kind::Vote,
+            Self::Reveal(_) => Kind::Reveal,
         }
     }
 }
@@ -58,6 +72,10 @@ pub struct Hello {
     pub model: Digest,
     /// The context of a masked sum that the node holds in its outbox.
     pub pending: Option<Digest>,
+    /// The context of an attempt of which the node has the round key as a holder.
+    pub holding: Option<Digest>,
+    /// For whom the node has voted as a holder on this model, in any attempt; nobody if it has not.
+    pub voted_for: Vec<NodeId>,
 }
 
 /// What the relay tells a node.
@@ -105,6 +123,49 @@ pub enum RelayFrame {
         /// Rounds completed.
         rounds: u64,
     },
+    /// The relay asks a holder for a round key. Only a hint, like the opening.
+    Convene {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// Result that the relay builds on.
+        previous: Digest,
+        /// Model that the relay builds on.
+        model: Digest,
+    },
+    /// A contributor's seeds for this holder.
+    Slip(Slip),
+    /// The whole contribution has arrived.
+    Received {
+        /// Context of the attempt.
+        ctx: Digest,
+    },
+    /// The relay asks a holder to vote for these contributions.
+    Ballot {
+        /// Context of the attempt.
+        ctx: Digest,
+        /// The contributions, in ascending order of node id.
+        entries: Vec<Entry>,
+    },
+    /// The holders have decided; this one is to sum up the masks of these classes.
+    Reveal {
+        /// Context of the attempt.
+        ctx: Digest,
+        /// What they decided on.
+        entries: Vec<Entry>,
+        /// That they did.
+        votes: Vec<Signed<Vote>>,
+        /// The classes.
+        classes: ClassSet,
+    },
+    /// Send the sum of masks that has this root, from this chunk on.
+    CollectReveal {
+        /// Root.
+        root: Digest,
+        /// First chunk that the relay does not have.
+        first_chunk: u32,
+    },
 }
 
 /// Greatest length of an encoded [`BulkHeader`].
@@ -115,7 +176,7 @@ pub const MAX_BULK_HEADER_BYTES: usize = 128;
 pub struct BulkHeader {
     /// What the body is.
     pub kind: BulkKind,
-    /// Context of the attempt, or the hash of the model.
+    /// Context of the attempt, the hash of the model, or the root of a sum of masks.
     pub subject: Digest,
     /// First chunk that is sent.
     pub first_chunk: u32,
@@ -124,10 +185,13 @@ pub struct BulkHeader {
 /// What a bulk body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BulkKind {
-    /// Chunk hashes of a masked sum (32 bytes each, all of them), then its chunks from `first_chunk` on.
+    /// Chunk hashes of a masked sum or a contribution (32 bytes each, all of them), then its chunks from `first_chunk`
+    /// on.
     Sum,
     /// The sum over all participants.
     Result,
     /// The parameters of a model, little-endian `f32`.
     Model,
+    /// A holder's sum of masks, like a masked sum.
+    Reveal,
 }

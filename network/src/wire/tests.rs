@@ -8,8 +8,10 @@ use super::{
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
+use crate::round::committee::ClassSet;
+use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use crate::round::{Kind, Refusal};
+use crate::round::{Fault, Kind, Refusal};
 
 fn digest(byte: u8) -> Digest {
     Digest([byte; 32])
@@ -68,6 +70,8 @@ fn hello() -> Hello {
         previous,
         model,
         pending: Some(digest(5)),
+        holding: Some(digest(6)),
+        voted_for: vec![node(7)],
     }
 }
 
@@ -103,6 +107,72 @@ fn each_signed_message_has_its_fixed_bytes() {
 }
 
 #[test]
+fn each_message_of_a_committee_has_its_fixed_bytes() {
+    let entry = Entry {
+        node: node(3),
+        contribution: digest(4),
+    };
+    let contribution = Contribution {
+        ctx: digest(1),
+        node: node(2),
+        root: digest(3),
+        tag: [4, 5],
+        envelope: digest(6),
+    };
+    let number = |byte: u8| [(byte, 1), (0, 7)];
+    let expected = [
+        &[(1, 32), (2, 32), (3, 32)][..],
+        &number(4),
+        &number(5),
+        &[(6, 32)],
+    ]
+    .concat();
+    assert_eq!(encode(&contribution).unwrap(), bytes(&expected));
+    let mut receipt = Receipt {
+        ctx: digest(1),
+        holder: node(2),
+        entry,
+        fault: None,
+    };
+    let expected = [(1, 32), (2, 32), (3, 32), (4, 32), (0, 1)];
+    assert_eq!(encode(&receipt).unwrap(), bytes(&expected));
+    receipt.fault = Some(Fault::Commitment);
+    let expected = [(1, 32), (2, 32), (3, 32), (4, 32), (1, 1), (1, 1), (0, 3)];
+    assert_eq!(encode(&receipt).unwrap(), bytes(&expected));
+    let vote = Vote {
+        ctx: digest(1),
+        holder: node(2),
+        contributors: digest(3),
+    };
+    assert_eq!(encode(&vote).unwrap(), bytes(&[(1, 32), (2, 32), (3, 32)]));
+    let reveal = Reveal {
+        ctx: digest(1),
+        holder: node(2),
+        contributors: digest(3),
+        classes: ClassSet::of([0, 9]),
+        root: digest(4),
+        tag: [5, 6],
+    };
+    let classes = [(1, 1), (2, 1), (0, 6)];
+    let expected = [
+        &[(1, 32), (2, 32), (3, 32)][..],
+        &classes,
+        &[(4, 32)],
+        &number(5),
+        &number(6),
+    ]
+    .concat();
+    assert_eq!(encode(&reveal).unwrap(), bytes(&expected));
+    // Ballot is the thirteenth frame of a relay.
+    let ballot = RelayFrame::Ballot {
+        ctx: digest(9),
+        entries: vec![entry],
+    };
+    let expected = [(12, 1), (0, 3), (9, 32), (1, 1), (0, 7), (3, 32), (4, 32)];
+    assert_eq!(encode(&ballot).unwrap(), bytes(&expected));
+}
+
+#[test]
 fn a_signed_message_is_its_bytes_with_a_length_and_64_bytes_of_signature() {
     let identity = Identity::generate().unwrap();
     let signed = Signed::new(&sum(), &identity).unwrap();
@@ -127,6 +197,11 @@ fn frames_and_headers_have_their_fixed_bytes() {
         (4, 32),
         (1, 1),
         (5, 32),
+        (1, 1),
+        (6, 32),
+        (1, 1),
+        (0, 7),
+        (7, 32),
     ];
     assert_eq!(
         encode(&NodeFrame::Hello(hello())).unwrap(),
@@ -220,7 +295,7 @@ fn a_message_beyond_the_limit_is_neither_encoded_nor_decoded() {
 
 #[test]
 fn unknown_tags_fail() {
-    for tag in [6u32, 255, u32::MAX] {
+    for tag in [10u32, 255, u32::MAX] {
         let frame = [&tag.to_le_bytes()[..], &[0; 200]].concat();
         assert!(decode::<NodeFrame>(&frame).is_err());
     }

@@ -10,9 +10,10 @@ use anyhow::{Context, Result, ensure};
 use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
+use fl_network::round::message::{Signed, Sum};
 use fl_network::round::node::{self, Node};
 use fl_network::round::relay::{self, Event, Relay, Settings};
-use fl_network::round::{Averaged, Chain, CheckedOutcome, SentSums, average};
+use fl_network::round::{Averaged, Chain, CheckedOutcome, Outcome, Parts, SentSums, average};
 use fl_network::wire::{self, NodeFrame, RelayFrame};
 use fl_network::words;
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
@@ -93,6 +94,17 @@ pub struct Round {
 
 /// What a node contributes: its update and its counters.
 pub type Contribution = (Vec<f32>, Counters);
+
+/// The signed sums of a result, in the peer scheme.
+///
+/// # Panics
+/// If it is a committee's.
+pub fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+    match &mut outcome.parts {
+        Parts::Sums(sums) => sums,
+        Parts::Decision(_) => panic!("the result of a committee"),
+    }
+}
 
 /// Counters of a node with this many training examples.
 pub fn counters(examples: u64) -> Counters {
@@ -364,7 +376,7 @@ impl Party {
                     }
                     node::Action::Average(outcome) => {
                         let plan = kits.relay.manifest.fixed_point();
-                        let ctx = outcome.participants().ctx();
+                        let ctx = outcome.ctx();
                         let averaged = outcome.average(
                             result,
                             &kits.relay.initial()?,

@@ -238,7 +238,11 @@ impl Driver {
                         let body = Parcel::Body(header, body, Flow::Whole);
                         self.send(node, vec![Parcel::Frame(frame), body]);
                     }
-                    Action::Report(_) => {}
+                    // A committee's, which this relay does not serve.
+                    Action::Spool { .. }
+                    | Action::CollectReveal { .. }
+                    | Action::AddUp { .. }
+                    | Action::Report(_) => {}
                     Action::Finish => finished = true,
                 }
             }

@@ -141,7 +141,7 @@ impl Record {
     pub fn forged(&self, body: Vec<u8>) -> Vec<Parcel> {
         let (mut outcome, _) = self.results.last().unwrap().clone();
         outcome.root = ChunkHashes::of(&body).root();
-        let (plan, nodes) = (self.manifest.fixed_point(), outcome.sums.len());
+        let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
         let (ctx, root) = (outcome.ctx, outcome.root);
         if let Ok(averaged) = average(&body, &self.base_model, plan, nodes, self.base, ctx, root) {
             outcome.model = averaged.chain.model;

@@ -51,6 +51,11 @@ pub enum NodeEvent {
         /// Round, from 1.
         round: u64,
     },
+    /// The relay has this node's whole contribution, and does not need it any more in this round.
+    Received {
+        /// Round, from 1.
+        round: u64,
+    },
     /// The relay waits for these nodes.
     Waiting {
         /// Who is missing.

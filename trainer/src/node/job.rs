@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fl_network::client::{Bodies, LinkError};
-use fl_network::digest::Digest;
+use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::files::from_le_bytes;
 use fl_network::identity::NodeId;
 use fl_network::manifest::Manifest;
+use fl_network::round::committee::{ClassSet, Envelope};
 use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Hindrance, Refusal};
+use fl_shaders::Tag;
+use fl_sharing::EngineError;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
@@ -29,6 +32,18 @@ pub(super) enum Done {
     Summed {
         ctx: Digest,
         masked: Result<Masked, MaskingError>,
+        took: Duration,
+    },
+    Contributed {
+        ctx: Digest,
+        contribution: Result<(Masked, Envelope), MaskingError>,
+        took: Duration,
+    },
+    Revealed {
+        ctx: Digest,
+        classes: ClassSet,
+        sum: Result<(ChunkHashes, Vec<u8>), EngineError>,
+        tag: Tag,
         took: Duration,
     },
     Uploaded,
@@ -169,8 +184,7 @@ pub(super) async fn average(
     verifier: TagVerifier,
     own: NodeId,
 ) -> Done {
-    let ctx = outcome.participants().ctx();
-    let took_part = outcome.participants().contains(own);
+    let (ctx, took_part) = (outcome.ctx(), outcome.nodes().contains(&own));
     let (averaged, took) = match bodies.result(ctx).await {
         Ok(body) => {
             let averaging = tokio::task::spawn_blocking(move || {

@@ -52,15 +52,15 @@ impl OwnSeeds {
     }
 }
 
-/// A masked sum, ready to be announced.
+/// A masked vector, ready to be announced.
 pub(super) struct Masked {
     pub(super) body: Vec<u8>,
     pub(super) hashes: ChunkHashes,
-    /// This node's share of the tags' sum.
+    /// What goes with it of the tags' sum.
     pub(super) tag: Tag,
 }
 
-/// Why there is no masked sum.
+/// Why there is no masked vector.
 pub(super) enum MaskingError {
     /// As others may know it.
     Refused(Refusal),
@@ -74,46 +74,63 @@ impl From<Refusal> for MaskingError {
     }
 }
 
-/// What a masked sum is made of.
-pub(super) struct MaskedSum<'a> {
+/// An input, and what it is masked by.
+pub(super) struct Masking<'a> {
     pub(super) engine: &'a dyn Engine,
     pub(super) epoch_key: &'a EpochKey,
     pub(super) format: &'a FixedPoint,
     pub(super) layout: &'a Layout,
     pub(super) own: NodeId,
-    pub(super) round_key: RoundKey,
-    pub(super) seeds: OwnSeeds,
-    pub(super) sealed: &'a BTreeMap<NodeId, Vec<u8>>,
     pub(super) update: &'a Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
 }
 
-impl MaskedSum<'_> {
-    /// Opens the received shares and computes `x − Σ PRG(own seeds) + Σ PRG(received seeds)`, and the same of the tags.
+impl Masking<'_> {
+    /// Opens the received shares and computes the masked sum of a participant.
     ///
     /// The keys and seeds are erased when this returns, whatever the outcome.
-    pub(super) fn compute(self) -> Result<Masked, MaskingError> {
-        let ctx = self.seeds.ctx;
-        let elements = HEADER_WORDS + self.update.len();
-        let tag_key = self.epoch_key.tag_key(ctx.as_bytes(), elements);
+    pub(super) fn sum(
+        &self,
+        round_key: RoundKey,
+        given: OwnSeeds,
+        sealed: &BTreeMap<NodeId, Vec<u8>>,
+    ) -> Result<Masked, MaskingError> {
+        let ctx = given.ctx;
+        let mut received = Vec::with_capacity(sealed.len());
+        for (from, sealed) in sealed {
+            let seed = round_key
+                .open(ctx.as_bytes(), from.as_bytes(), self.own.as_bytes(), sealed)
+                .map_err(|_| Refusal::Share { from: *from })?;
+            received.push(seed);
+        }
+        self.compute(ctx, &given.seeds, &received)
+    }
+
+    /// Computes `x − Σ PRG(given) + Σ PRG(received)`, and the same of the tags.
+    pub(super) fn compute(
+        &self,
+        ctx: Digest,
+        given: &[Seed],
+        received: &[Seed],
+    ) -> Result<Masked, MaskingError> {
+        let ctx = ctx.as_bytes();
+        let tag_key = self
+            .epoch_key
+            .tag_key(ctx, HEADER_WORDS + self.update.len());
         let mut tag = tag_key.blind(self.own.as_bytes());
-        let mut masks = Vec::with_capacity(2 * self.sealed.len());
-        for seed in &self.seeds.seeds {
-            tag -= seed.tag_mask(ctx.as_bytes());
+        let mut masks = Vec::with_capacity(given.len() + received.len());
+        for seed in given {
+            tag -= seed.tag_mask(ctx);
             masks.push(Mask {
-                key: seed.expand(ctx.as_bytes()),
+                key: seed.expand(ctx),
                 sign: Sign::Minus,
             });
         }
-        for (from, sealed) in self.sealed {
-            let seed = self
-                .round_key
-                .open(ctx.as_bytes(), from.as_bytes(), self.own.as_bytes(), sealed)
-                .map_err(|_| Refusal::Share { from: *from })?;
-            tag += seed.tag_mask(ctx.as_bytes());
+        for seed in received {
+            tag += seed.tag_mask(ctx);
             masks.push(Mask {
-                key: seed.expand(ctx.as_bytes()),
+                key: seed.expand(ctx),
                 sign: Sign::Plus,
             });
         }

@@ -4,8 +4,10 @@
 //! masking, transfers, averaging) runs as a job beside the driver's loop, which goes on listening to the relay; what a
 //! job brings back is told to the machine, and is dropped there if the round has moved on.
 
+mod contributing;
 mod driver;
 mod event;
+mod holding;
 mod job;
 mod masking;
 mod verifying;

@@ -54,6 +54,9 @@ impl Console {
                 }
                 info!("round {round}, attempt {attempt}: {nodes} nodes are asked to train");
             }
+            Report::Holders { round, nodes } => {
+                info!("round {round}: {} hold the seeds", manifest.names_of(nodes));
+            }
             Report::Participants { round, nodes } => {
                 info!("round {round}: {} take part", manifest.names_of(nodes));
             }

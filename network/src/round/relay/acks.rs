@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Phase;
 use super::session::Session;
 
-pub(super) struct Acks {
+pub(in crate::round) struct Acks {
     deadline: Duration,
 }
 

@@ -5,22 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::acks::Acks;
-use super::gathering::Gathering;
+use super::gathering::{Gathering, PAUSE};
 use super::session::Session;
 use super::waiting::Waiting;
 use super::{Action, Completed, Phase, Report};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::average::Averaged;
-use crate::round::message::{Signed, Sum};
-use crate::round::outcome::Outcome;
+use crate::round::message::{Keys, Signed, Sum};
+use crate::round::outcome::{Outcome, Parts};
 use crate::round::participants::Participants;
 use crate::round::refusal::Refusal;
 
-/// How long to wait after a sum that was impossible.
-const PAUSE: Duration = Duration::from_secs(10);
-
-pub(super) struct Bodies {
+pub(in crate::round) struct Bodies {
     participants: Participants,
     sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
     added: BTreeSet<NodeId>,
@@ -29,9 +26,13 @@ pub(super) struct Bodies {
 }
 
 /// All sums are added up, and the average is being computed.
-pub(super) struct AveragingSum {
-    participants: Participants,
-    sums: Vec<Signed<Sum>>,
+pub(in crate::round) struct AveragingSum {
+    pub(in crate::round) ctx: Digest,
+    /// Whose keys the context is made of.
+    pub(in crate::round) bundle: Vec<Signed<Keys>>,
+    /// Whose inputs are in the sum.
+    pub(in crate::round) nodes: BTreeSet<NodeId>,
+    pub(in crate::round) parts: Parts,
 }
 
 impl Bodies {
@@ -94,10 +95,12 @@ impl Bodies {
             ctx: self.participants.ctx(),
             nodes: self.participants.len(),
         });
-        let sums = self.sums.into_values().map(|(signed, _)| signed).collect();
+        let sums = self.sums.into_values().map(|(signed, _)| signed);
         Phase::Averaging(AveragingSum {
-            participants: self.participants,
-            sums,
+            ctx: self.participants.ctx(),
+            bundle: self.participants.bundle().to_vec(),
+            nodes: self.participants.set(),
+            parts: Parts::Sums(sums.collect()),
         })
     }
 
@@ -126,16 +129,15 @@ impl Bodies {
 
 impl AveragingSum {
     pub(super) fn averaged(self, session: &mut Session, averaged: Averaged, root: Digest) -> Phase {
-        let Self { participants, sums } = self;
         let attempts = session.attempt;
         let outcome = Outcome {
-            ctx: participants.ctx(),
-            bundle: participants.bundle().to_vec(),
-            sums,
+            ctx: self.ctx,
+            bundle: self.bundle,
+            parts: self.parts,
             root,
             model: averaged.chain.model,
         };
-        session.complete(averaged.chain, outcome, participants.set());
+        session.complete(averaged.chain, outcome, self.nodes);
         session.report(Report::Completed(Box::new(Completed {
             round: averaged.chain.round,
             attempts,
@@ -148,11 +150,11 @@ impl AveragingSum {
 
     /// The sum is impossible: the same participants have to begin again.
     pub(super) fn impossible(self, session: &mut Session, refusal: &Refusal) -> Phase {
-        let all: Vec<_> = self.participants.ids().collect();
+        let all: Vec<_> = self.nodes.iter().copied().collect();
         for node in &all {
             session.report(Report::Refused(*node, refusal.clone()));
         }
-        session.require(self.participants.set());
+        session.require(self.nodes);
         session.give_up(&all);
         // The same again at once would end the same way; whoever is at fault gets time to be found.
         Phase::Gathering(Gathering::after(session.now, PAUSE))

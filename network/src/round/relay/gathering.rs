@@ -11,7 +11,10 @@ const SILENT: Duration = Duration::from_secs(2);
 /// After such a pause those who were late or refused are asked again: nothing goes on without them.
 const FORGIVE_AFTER: Duration = Duration::from_secs(10);
 
-pub(super) struct Gathering {
+/// How long to wait before the same participants try again what was impossible.
+pub(in crate::round) const PAUSE: Duration = Duration::from_secs(10);
+
+pub(in crate::round) struct Gathering {
     waiting: Waiting,
     /// Whether all nodes of the manifest should get a chance to connect.
     grace: bool,
@@ -34,7 +37,7 @@ impl Gathering {
     }
 
     /// Waits at least for `pause`.
-    pub(super) fn after(now: Duration, pause: Duration) -> Self {
+    pub(in crate::round) fn after(now: Duration, pause: Duration) -> Self {
         Self {
             waiting: Waiting::since(now),
             grace: false,

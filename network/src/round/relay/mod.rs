@@ -8,27 +8,32 @@
 //!     ▲           │         │        │        │                     │
 //!     └───────────┴─────────┴────────┴────────┴─────────────────────┘  too few nodes: wait for them
 //! ```
+//!
+//! With a committee, the phases between `Gathering` and `Averaging` are those of
+//! [`committee::relay`](super::committee::relay).
 
 mod acks;
-mod bodies;
-mod gathering;
+pub(super) mod bodies;
+mod committee;
+pub(super) mod gathering;
 mod offers;
-mod session;
+pub(super) mod session;
 mod shares;
 mod sums;
-mod waiting;
+pub(super) mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::average::Averaged;
 use super::chain::Chain;
+use super::committee::relay::{Collecting, Convening, Revealing, Voting};
 use super::outcome::{Checkpoint, Outcome};
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::wire::{NodeFrame, RelayFrame};
+use crate::wire::{Hello, NodeFrame, RelayFrame};
 
 use acks::Acks;
 use bodies::{AveragingSum, Bodies};
@@ -58,8 +63,10 @@ pub enum Event {
     /// A node's connection is gone. (If it is replaced by another, this comes before the other's hello, or not at
     /// all.)
     Lost(NodeId),
-    /// A masked sum has arrived whole, and every chunk was as announced.
+    /// A masked sum or a contribution has arrived whole, and every chunk was as announced.
     BodyAdded(NodeId),
+    /// A holder's sum of masks with this root has arrived whole, and every chunk was as announced.
+    RevealAdded(NodeId, Digest),
     /// The sum was averaged; `root` is its chunk root.
     Averaged {
         /// The average.
@@ -85,7 +92,7 @@ pub enum Action {
         /// Context.
         ctx: Digest,
     },
-    /// Ask the node for its masked sum, whose bytes have this root, from the first chunk that is missing.
+    /// Ask the node for its masked sum or its contribution, whose bytes have this root, from the first chunk that is missing.
     Collect {
         /// Who.
         node: NodeId,
@@ -103,7 +110,33 @@ pub enum Action {
         /// Number of participants.
         nodes: usize,
     },
-    /// Forget the accumulator.
+    /// Make room for the contributions and sums of masks of this attempt. They are masked, so a disk will do.
+    Spool {
+        /// Context.
+        ctx: Digest,
+    },
+    /// Ask the holder for its sum of masks, whose bytes have this root, from the first chunk that is missing.
+    CollectReveal {
+        /// Who.
+        node: NodeId,
+        /// Context.
+        ctx: Digest,
+        /// Signed root.
+        root: Digest,
+    },
+    /// Add up these contributions and sums of masks, and average the sum onto the global model. From here on, the last
+    /// result is not delivered any more.
+    AddUp {
+        /// State before the round.
+        chain: Chain,
+        /// Context.
+        ctx: Digest,
+        /// Whose contributions.
+        contributors: Vec<NodeId>,
+        /// The sums of masks: whose, and their roots.
+        reveals: Vec<(NodeId, Digest)>,
+    },
+    /// Forget what has arrived of the attempt.
     Discard,
     /// Make the averaged model and this state durable.
     Commit(Chain),
@@ -132,6 +165,13 @@ pub enum Report {
         attempt: u32,
         /// Nodes asked to take part.
         nodes: usize,
+    },
+    /// Holders are fixed, in the committee scheme.
+    Holders {
+        /// Round.
+        round: u64,
+        /// Who.
+        nodes: Vec<NodeId>,
     },
     /// Participants are fixed.
     Participants {
@@ -185,12 +225,16 @@ pub struct Relay {
     phase: Phase,
 }
 
-enum Phase {
+pub(super) enum Phase {
     Gathering(Gathering),
     Offers(Offers),
     Shares(Shares),
     Sums(Sums),
     Bodies(Bodies),
+    Convening(Convening),
+    Collecting(Collecting),
+    Voting(Voting),
+    Revealing(Revealing),
     Averaging(AveragingSum),
     Acks(Acks),
     Done,
@@ -242,8 +286,8 @@ impl Relay {
             Event::Frame(node, NodeFrame::Hello(hello)) => {
                 // With a former connection all is lost that the node did on it.
                 let phase = phase.lost(session, node);
-                let holds = session.greet(node, &hello);
-                phase.greeted(session, node, holds)
+                session.greet(node, &hello);
+                phase.greeted(session, node, &hello)
             }
             Event::Frame(node, frame) if session.is_here(node) => phase.frame(session, node, frame),
             Event::Frame(node, _) => {
@@ -253,6 +297,11 @@ impl Relay {
             Event::Lost(node) => phase.lost(session, node),
             Event::BodyAdded(node) => match phase {
                 Phase::Bodies(bodies) => bodies.added(session, node),
+                Phase::Collecting(collecting) => collecting.added(session, node),
+                phase => phase,
+            },
+            Event::RevealAdded(node, root) => match phase {
+                Phase::Revealing(revealing) => revealing.added(node, root),
                 phase => phase,
             },
             Event::Averaged { averaged, root } => match phase {
@@ -288,6 +337,19 @@ impl Phase {
             (Self::Offers(offers), NodeFrame::Keys(keys)) => offers.offered(session, node, keys),
             (Self::Shares(shares), NodeFrame::Shares(list)) => shares.shared(session, node, list),
             (Self::Sums(sums), NodeFrame::Sum(sum)) => sums.summed(session, node, sum),
+            (Self::Convening(convening), NodeFrame::Keys(keys)) => {
+                convening.offered(session, node, keys)
+            }
+            (Self::Collecting(collecting), NodeFrame::Contribution(contribution, envelope)) => {
+                collecting.contributed(session, node, contribution, envelope)
+            }
+            (Self::Collecting(collecting), NodeFrame::Receipt(receipt)) => {
+                collecting.receipt(session, node, &receipt)
+            }
+            (Self::Voting(voting), NodeFrame::Vote(vote)) => voting.voted(session, node, vote),
+            (Self::Revealing(revealing), NodeFrame::Reveal(reveal)) => {
+                revealing.revealed(session, node, reveal)
+            }
             // A node that returns says again what its outbox holds.
             (Self::Bodies(_), NodeFrame::Sum(_)) => Ok(()),
             (_, frame) => {
@@ -306,18 +368,27 @@ impl Phase {
 
     /// A node's connection is gone.
     fn lost(self, session: &mut Session, node: NodeId) -> Self {
-        match session.lost(node) {
-            true => self.without(session, node),
-            false => self,
+        if !session.lost(node) {
+            return self;
+        }
+        match self {
+            Self::Collecting(collecting) => collecting.lost(node),
+            Self::Voting(voting) => voting.lost(node),
+            Self::Revealing(revealing) => revealing.lost(session, node),
+            phase => phase.without(session, node),
         }
     }
 
-    /// A node is here, and `holds` a masked sum.
-    fn greeted(self, session: &mut Session, node: NodeId, holds: Option<Digest>) -> Self {
+    /// A node has said hello.
+    fn greeted(self, session: &mut Session, node: NodeId, hello: &Hello) -> Self {
         match self {
             phase if !session.is_here(node) => phase,
             Self::Offers(offers) => offers.returned(session, node),
-            Self::Bodies(bodies) => bodies.returned(session, node, holds),
+            Self::Bodies(bodies) => bodies.returned(session, node, hello.pending),
+            Self::Convening(convening) => convening.returned(session, node),
+            Self::Collecting(collecting) => collecting.returned(session, node, hello),
+            Self::Voting(voting) => voting.returned(session, node, hello.holding),
+            Self::Revealing(revealing) => revealing.returned(session, node, hello.holding),
             phase => phase,
         }
     }
@@ -328,6 +399,10 @@ impl Phase {
             Self::Offers(offers) => offers.without(session, node),
             Self::Shares(shares) if shares.participants.contains(node) => session.abandon(&[node]),
             Self::Sums(sums) if sums.participants.contains(node) => session.abandon(&[node]),
+            Self::Convening(convening) => convening.without(node),
+            Self::Collecting(collecting) => collecting.refused(node),
+            Self::Voting(voting) => voting.refused(node),
+            Self::Revealing(revealing) => revealing.refused(session, node),
             phase => phase,
         }
     }
@@ -367,6 +442,10 @@ impl Phase {
             Self::Shares(shares) => shares.advance(session),
             Self::Sums(sums) => sums.advance(session),
             Self::Bodies(bodies) => bodies.advance(session),
+            Self::Convening(convening) => convening.advance(session),
+            Self::Collecting(collecting) => collecting.advance(session),
+            Self::Voting(voting) => voting.advance(session),
+            Self::Revealing(revealing) => revealing.advance(session),
             Self::Acks(acks) => acks.advance(session),
             phase @ (Self::Averaging(_) | Self::Done) => phase,
         }

@@ -13,7 +13,7 @@ use crate::round::participants::Participants;
 use crate::round::refusal::{Kind, Refusal};
 use crate::wire::RelayFrame;
 
-pub(super) struct Offers {
+pub(in crate::round) struct Offers {
     /// Those who were asked to take part.
     invited: BTreeSet<NodeId>,
     /// Those of them who may still answer, or have.
@@ -48,26 +48,12 @@ impl Offers {
         node: NodeId,
         signed: Signed<Keys>,
     ) -> Result<(), Refusal> {
-        let keys = signed.verify(&session.manifest, session.unix_s())?;
-        let signer = keys.node;
-        if signer != node {
-            return Err(Refusal::Stranger(signer));
-        }
-        // Sent before the node could know of this attempt, or that it is not in it: late, not hostile.
-        let current = (session.chain.next_round(), session.attempt);
-        if (keys.round, keys.attempt) < current || !self.asked.contains(&node) {
-            session.late(node, Kind::Keys);
+        let asked = self.asked.contains(&node);
+        if session.checked_offer(node, &signed, asked)?.is_none() {
             return Ok(());
         }
-        session.chain.check(&session.manifest, &keys)?;
-        let what = Kind::Keys;
-        if keys.attempt != session.attempt {
-            return Err(Refusal::Stale { what, signer });
-        }
-        if keys.expires_unix_s <= session.unix_s() {
-            return Err(Refusal::KeyExpired(signer));
-        }
         if self.keys.contains_key(&node) {
+            let (what, signer) = (Kind::Keys, node);
             return Err(Refusal::Duplicate { what, signer });
         }
         self.keys.insert(node, signed);

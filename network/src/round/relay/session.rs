@@ -13,24 +13,25 @@ use serde::{Deserialize, Serialize};
 use super::gathering::Gathering;
 use super::offers::Offers;
 use super::{Action, Phase, Report, Settings};
-use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::chain::Chain;
+use crate::round::committee::Committee;
+use crate::round::committee::relay::Convening;
 use crate::round::difference::organisations;
-use crate::round::message::{ResultAck, Signed};
+use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::outcome::{Checkpoint, Outcome};
 use crate::round::refusal::{Kind, Refusal};
 use crate::wire::{Hello, RelayFrame};
 
-pub(super) struct Session {
-    pub(super) manifest: Arc<Manifest>,
+pub(in crate::round) struct Session {
+    pub(in crate::round) manifest: Arc<Manifest>,
     pub(super) settings: Settings,
-    pub(super) chain: Chain,
+    pub(in crate::round) chain: Chain,
     /// Last attempt opened for the next round.
-    pub(super) attempt: u32,
-    pub(super) now: Duration,
-    pub(super) actions: Vec<Action>,
+    pub(in crate::round) attempt: u32,
+    pub(in crate::round) now: Duration,
+    pub(in crate::round) actions: Vec<Action>,
     epoch_unix_s: u64,
     rng: StdRng,
     here: BTreeMap<NodeId, Peer>,
@@ -39,7 +40,7 @@ pub(super) struct Session {
     /// These nodes were asked for their sums, and only they can try again (the difference rule).
     required: Option<BTreeSet<NodeId>>,
     /// With whom these nodes have sent a sum before, as they say themselves.
-    claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    pub(super) claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
     last: Option<LastResult>,
     /// Participants of the last result that have not acknowledged it.
     unserved: BTreeSet<NodeId>,
@@ -89,17 +90,20 @@ impl Session {
         }
     }
 
-    pub(super) fn unix_s(&self) -> u64 {
+    pub(in crate::round) fn unix_s(&self) -> u64 {
         self.epoch_unix_s.saturating_add(self.now.as_secs())
     }
 
     /// The time at which `wait` will be over.
-    pub(super) fn after(&self, wait: Duration) -> Duration {
+    pub(in crate::round) fn after(&self, wait: Duration) -> Duration {
         self.now.saturating_add(wait)
     }
 
     /// Whether these nodes are enough for an attempt, in number and in organisations.
-    pub(super) fn are_enough<'a>(&self, nodes: impl Iterator<Item = &'a NodeId> + Clone) -> bool {
+    pub(in crate::round) fn are_enough<'a>(
+        &self,
+        nodes: impl Iterator<Item = &'a NodeId> + Clone,
+    ) -> bool {
         nodes.clone().count() >= self.min_nodes()
             && organisations(&self.manifest, nodes) >= self.manifest.min_organisations()
     }
@@ -122,23 +126,21 @@ impl Session {
     pub(super) fn resume(&mut self, last: LastResult) {
         let LastResult { base, outcome } = &last;
         if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
-            let sums = outcome.sums.iter();
-            let sums = sums.filter_map(|sum| sum.verify(&self.manifest, 0).ok());
-            self.unserved = sums.map(|sum| sum.node).collect();
+            self.unserved = outcome.parts.nodes(&self.manifest);
             self.last = Some(last);
         }
     }
 
     /// The bytes of the last result make room for the next.
-    pub(super) fn forget_last(&mut self) {
+    pub(in crate::round) fn forget_last(&mut self) {
         self.last = None;
     }
 
-    pub(super) fn send(&mut self, node: NodeId, frame: RelayFrame) {
+    pub(in crate::round) fn send(&mut self, node: NodeId, frame: RelayFrame) {
         self.actions.push(Action::Send(node, frame));
     }
 
-    pub(super) fn report(&mut self, report: Report) {
+    pub(in crate::round) fn report(&mut self, report: Report) {
         self.actions.push(Action::Report(report));
     }
 
@@ -150,11 +152,11 @@ impl Session {
     }
 
     /// A frame that came too late for what it belongs to. That is no fault of the node.
-    pub(super) fn late(&mut self, node: NodeId, what: Kind) {
+    pub(in crate::round) fn late(&mut self, node: NodeId, what: Kind) {
         self.report(Report::Refused(node, Refusal::Unexpected { what }));
     }
 
-    pub(super) fn is_here(&self, node: NodeId) -> bool {
+    pub(in crate::round) fn is_here(&self, node: NodeId) -> bool {
         self.here.contains_key(&node)
     }
 
@@ -167,11 +169,10 @@ impl Session {
         was_here
     }
 
-    /// A node says hello. Gives the context of the masked sum that it holds.
-    pub(super) fn greet(&mut self, node: NodeId, hello: &Hello) -> Option<Digest> {
+    /// A node says hello.
+    pub(super) fn greet(&mut self, node: NodeId, hello: &Hello) {
         if let Err(refusal) = self.admit(node, hello) {
-            self.refuse(node, refusal);
-            return None;
+            return self.refuse(node, refusal);
         }
         let stands = Chain {
             round: hello.round,
@@ -187,9 +188,12 @@ impl Session {
         );
         // A node that has refused gets another chance when it comes back.
         self.excluded.remove(&node);
+        if self.manifest.committee().is_some() {
+            self.claims.remove(&node);
+            self.claimed(node, &hello.voted_for);
+        }
         self.report(Report::Joined(node));
         self.catch_up(node);
-        hello.pending
     }
 
     fn admit(&self, node: NodeId, hello: &Hello) -> Result<(), Refusal> {
@@ -305,7 +309,7 @@ impl Session {
     }
 
     /// Whether a node can take part in the next round.
-    pub(super) fn is_ready(&self, node: NodeId) -> bool {
+    pub(in crate::round) fn is_ready(&self, node: NodeId) -> bool {
         let peer = self.here.get(&node);
         peer.is_some_and(|peer| peer.stands == self.chain) && !self.excluded.contains(&node)
     }
@@ -314,9 +318,14 @@ impl Session {
     fn free(&self) -> BTreeSet<NodeId> {
         self.here
             .keys()
-            .filter(|id| self.is_ready(**id) && !self.claims.contains_key(id))
+            .filter(|id| self.is_ready(**id) && (!self.binds() || !self.claims.contains_key(id)))
             .copied()
             .collect()
+    }
+
+    /// Whether participants are bound by what they have sent. With a committee, its holders are.
+    fn binds(&self) -> bool {
+        self.manifest.committee().is_none()
     }
 
     /// Whether nodes still have to take the last result: those that are here, and after the last round every
@@ -333,12 +342,47 @@ impl Session {
     pub(super) fn missing(&self) -> Vec<NodeId> {
         let unready = |id: &&NodeId| !self.is_ready(**id);
         match self.bound() {
-            Some(bound) => bound.iter().filter(unready).copied().collect(),
+            Some(bound) => {
+                let holders = self.manifest.committee().map(Committee::holders);
+                let lacking = holders.filter(|_| !self.is_quorate(Some(bound)));
+                let needed: BTreeSet<_> =
+                    bound.iter().chain(lacking.into_iter().flatten()).collect();
+                needed.into_iter().filter(unready).copied().collect()
+            }
             None => {
                 let all = self.manifest.roster().keys();
                 all.filter(unready).copied().collect()
             }
         }
+    }
+
+    /// Checks keys that `node` offers, having been `asked` for them. Gives nothing if they came too late.
+    pub(in crate::round) fn checked_offer(
+        &mut self,
+        node: NodeId,
+        signed: &Signed<Keys>,
+        asked: bool,
+    ) -> Result<Option<Keys>, Refusal> {
+        let keys = signed.verify(&self.manifest, self.unix_s())?;
+        let signer = keys.node;
+        if signer != node {
+            return Err(Refusal::Stranger(signer));
+        }
+        // Sent before the node could know of this attempt, or that it is not in it: late, not hostile.
+        let current = (self.chain.next_round(), self.attempt);
+        if (keys.round, keys.attempt) < current || !asked {
+            self.late(node, Kind::Keys);
+            return Ok(None);
+        }
+        self.chain.check(&self.manifest, &keys)?;
+        let what = Kind::Keys;
+        if keys.attempt != self.attempt {
+            return Err(Refusal::Stale { what, signer });
+        }
+        if keys.expires_unix_s <= self.unix_s() {
+            return Err(Refusal::KeyExpired(signer));
+        }
+        Ok(Some(keys))
     }
 
     /// The only participants that can try again on this model, after sums were asked for.
@@ -349,8 +393,12 @@ impl Session {
         if self.required.is_some() {
             return self.required.as_ref();
         }
-        if self.claims.is_empty() || self.are_enough(self.free().iter()) {
+        let free = self.is_quorate(None) && self.are_enough(self.free().iter());
+        if self.claims.is_empty() || free {
             return None;
+        }
+        if !self.binds() {
+            return self.decidable();
         }
         let supporters = |set: &&BTreeSet<NodeId>| {
             let claims = self.claims.values();
@@ -361,10 +409,12 @@ impl Session {
 
     /// Whether enough nodes are ready for an attempt.
     pub(super) fn can_open(&self) -> bool {
-        match self.bound() {
-            Some(bound) => bound.iter().all(|id| self.is_ready(*id)),
-            None => self.are_enough(self.free().iter()),
-        }
+        let bound = self.bound();
+        self.is_quorate(bound)
+            && match bound {
+                Some(bound) => bound.iter().all(|id| self.is_ready(*id)),
+                None => self.are_enough(self.free().iter()),
+            }
     }
 
     /// Whether there are enough nodes even without these.
@@ -377,7 +427,7 @@ impl Session {
     }
 
     /// Only these participants can try again on this model.
-    pub(super) fn require(&mut self, participants: BTreeSet<NodeId>) {
+    pub(in crate::round) fn require(&mut self, participants: BTreeSet<NodeId>) {
         self.excluded.retain(|id| !participants.contains(id));
         self.required = Some(participants);
     }
@@ -386,14 +436,16 @@ impl Session {
     pub(super) fn claimed(&mut self, node: NodeId, sent_with: &[NodeId]) {
         let set: BTreeSet<_> = sent_with.iter().copied().collect();
         let known = set.iter().all(|id| self.manifest.roster().contains_key(id));
-        if known && set.contains(&node) && set.len() >= self.manifest.min_nodes() {
+        let holds = |committee: &Committee| committee.contains(node);
+        let of_it = set.contains(&node) || self.manifest.committee().is_some_and(holds);
+        if known && of_it && set.len() >= self.manifest.min_nodes() {
             self.excluded.remove(&node);
             self.claims.insert(node, set);
         }
     }
 
     /// The node takes no further part in this round.
-    pub(super) fn exclude(&mut self, node: NodeId) {
+    pub(in crate::round) fn exclude(&mut self, node: NodeId) {
         self.excluded.insert(node);
     }
 
@@ -420,20 +472,24 @@ impl Session {
             // The update is kept; but a node that was restarted trains again.
             _ => timeouts.training_s.max(timeouts.keys_s),
         });
-        let deadline = self.after(wait);
-        for node in &nodes {
-            self.invite(*node, deadline);
-        }
         self.report(Report::Opened {
             round: self.chain.next_round(),
             attempt: self.attempt,
             nodes: nodes.len(),
         });
+        if self.manifest.committee().is_some() {
+            let closes = self.after(wait.saturating_add(self.manifest.transfer_timeout()));
+            return Phase::Convening(Convening::open(self, nodes, exact, closes));
+        }
+        let deadline = self.after(wait);
+        for node in &nodes {
+            self.invite(*node, deadline);
+        }
         Phase::Offers(Offers::new(nodes, exact, deadline, self.now))
     }
 
     /// Asks a node to take part in the attempt.
-    pub(super) fn invite(&mut self, node: NodeId, deadline: Duration) {
+    pub(in crate::round) fn invite(&mut self, node: NodeId, deadline: Duration) {
         let left = deadline.saturating_sub(self.now);
         let open = RelayFrame::Open {
             round: self.chain.next_round(),
@@ -468,13 +524,13 @@ impl Session {
     }
 
     /// Ends the attempt on account of `nodes`, and opens another with the rest.
-    pub(super) fn abandon(&mut self, nodes: &[NodeId]) -> Phase {
+    pub(in crate::round) fn abandon(&mut self, nodes: &[NodeId]) -> Phase {
         self.give_up(nodes);
         self.open_or_gather()
     }
 
     /// Ends the attempt on account of `nodes`.
-    pub(super) fn give_up(&mut self, nodes: &[NodeId]) {
+    pub(in crate::round) fn give_up(&mut self, nodes: &[NodeId]) {
         let (round, attempt) = (self.chain.next_round(), self.attempt);
         self.report(Report::Abandoned {
             round,

@@ -13,7 +13,7 @@ use crate::round::participants::Participants;
 use crate::round::refusal::{Kind, Refusal};
 use crate::wire::RelayFrame;
 
-pub(super) struct Shares {
+pub(in crate::round) struct Shares {
     pub(super) participants: Participants,
     /// By addressee.
     boxes: BTreeMap<NodeId, Vec<Signed<Share>>>,

@@ -11,7 +11,7 @@ use crate::round::message::{Signed, Sum};
 use crate::round::participants::Participants;
 use crate::round::refusal::{Kind, Refusal};
 
-pub(super) struct Sums {
+pub(in crate::round) struct Sums {
     pub(super) participants: Participants,
     sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
     deadline: Duration,

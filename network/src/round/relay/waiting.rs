@@ -11,13 +11,13 @@ use crate::wire::RelayFrame;
 const REMIND_EVERY: Duration = Duration::from_secs(10);
 
 /// Something that is waited for.
-pub(super) struct Waiting {
+pub(in crate::round) struct Waiting {
     since: Duration,
     told: Option<Duration>,
 }
 
 impl Waiting {
-    pub(super) fn since(since: Duration) -> Self {
+    pub(in crate::round) fn since(since: Duration) -> Self {
         let told = None;
         Self { since, told }
     }
@@ -28,7 +28,7 @@ impl Waiting {
     }
 
     /// Says who is missing, unless that was said a moment ago. Gives whether it was said.
-    pub(super) fn tell(
+    pub(in crate::round) fn tell(
         &mut self,
         session: &mut Session,
         missing: Vec<NodeId>,

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::identity::Identity;
 use crate::manifest::Manifest;
 use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
-use crate::round::{Chain, Kind, Outcome, Participants, Refusal};
+use crate::round::{Chain, Kind, Outcome, Participants, Parts, Refusal};
 use crate::testing::Consortium;
 use crate::wire;
 
@@ -300,6 +300,13 @@ fn a_start_from_elsewhere_is_found() {
     assert!(forged(manifest, &records).is_none());
 }
 
+fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+    match &mut outcome.parts {
+        Parts::Sums(sums) => sums,
+        Parts::Decision(_) => panic!("a committee's"),
+    }
+}
+
 /// Entries of attempts, made with everyone's keys.
 struct Forger {
     consortium: Consortium,
@@ -403,10 +410,12 @@ impl Forger {
         Outcome {
             ctx,
             bundle,
-            sums: nodes
-                .iter()
-                .map(|node| self.sum(ctx, *node, *node, 1))
-                .collect(),
+            parts: Parts::Sums(
+                nodes
+                    .iter()
+                    .map(|node| self.sum(ctx, *node, *node, 1))
+                    .collect(),
+            ),
             root: Digest([2; 32]),
             model: Digest([3; 32]),
         }
@@ -492,10 +501,10 @@ fn a_round_with_forged_contents_does_not_pass() {
         change(&mut outcome);
         Entry::Outcome(outcome)
     };
-    let what = with(12, changed(|outcome| drop(outcome.sums.pop())));
+    let what = with(12, changed(|outcome| drop(sums_of(outcome).pop())));
     assert!(matches!(what, Unsound::OtherSum(_)), "{what}");
     let mut other = outcome.clone();
-    other.sums[0] = base.sum(outcome.ctx, 0, 0, 9);
+    sums_of(&mut other)[0] = base.sum(outcome.ctx, 0, 0, 9);
     let what = with(12, Entry::Outcome(other));
     assert!(matches!(what, Unsound::OtherSum(_)), "{what}");
     // A result or a model that is not the one that was acknowledged, and built upon.

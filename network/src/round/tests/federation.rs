@@ -10,22 +10,22 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::site::{Effect, PIECE_BYTES, Site, Work};
+use super::site::{Effect, Site, Work};
 use crate::audit::{RelayJournal, verify};
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::relay::{Completed, Event, LastResult, Relay, Report, Settings};
 use crate::round::{Averaged, Chain, Refusal};
 use crate::testing::Consortium;
-use crate::wire::{NodeFrame, RelayFrame};
+use crate::wire::{BulkKind, NodeFrame, RelayFrame};
 
 /// Unix time at the beginning.
-pub(super) const EPOCH: u64 = 1_800_000_000;
+pub(in crate::round) const EPOCH: u64 = 1_800_000_000;
 const TICK: Duration = Duration::from_millis(500);
 
 /// When a node is to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(in crate::round) enum Moment {
     /// The relay is about to get its keys.
     BeforeKeys,
     /// The relay has its keys.
@@ -38,6 +38,12 @@ pub(super) enum Moment {
     MidBody,
     /// The relay has its body.
     AfterBody,
+    /// The relay is about to get its vote.
+    BeforeVote,
+    /// The relay has its vote.
+    AfterVote,
+    /// The relay has its signed sum of masks.
+    AfterReveal,
     /// It is about to make the new state durable.
     BeforeCommit,
     /// It has made the new state durable, and not said so.
@@ -54,7 +60,9 @@ enum Happening {
     Piece {
         node: usize,
         serial: u64,
-        ctx: Digest,
+        /// The context, or the root of a reveal.
+        of: BulkKind,
+        subject: Digest,
         index: usize,
         bytes: Vec<u8>,
     },
@@ -93,9 +101,9 @@ enum Happening {
 }
 
 /// A node, and how it is connected.
-pub(super) struct Member {
-    pub(super) site: Site,
-    pub(super) up: bool,
+pub(in crate::round) struct Member {
+    pub(in crate::round) site: Site,
+    pub(in crate::round) up: bool,
     /// Counts processes; what an earlier one was at is lost.
     life: u64,
     /// Number of the connection, if there is one.
@@ -103,59 +111,62 @@ pub(super) struct Member {
     /// Number of the connection that the relay has with it.
     relay_link: Option<u64>,
     /// How long training takes.
-    pub(super) training: Duration,
-    pub(super) finished: bool,
-    pub(super) waiting_for: Option<Vec<NodeId>>,
+    pub(in crate::round) training: Duration,
+    pub(in crate::round) finished: bool,
+    /// How often it was told that its contribution is in.
+    pub(in crate::round) received: usize,
+    pub(in crate::round) waiting_for: Option<Vec<NodeId>>,
 }
 
-pub(super) struct Accumulator {
+pub(in crate::round) struct Accumulator {
     ctx: Digest,
-    sum: Vec<u8>,
-    /// By node: the signed root, and what has arrived.
-    parts: BTreeMap<NodeId, (Digest, Vec<u8>)>,
+    /// By node, and by root for reveals: the signed root, and what has arrived.
+    pub(in crate::round) parts: BTreeMap<(NodeId, Option<Digest>), (Digest, Vec<u8>)>,
 }
 
-pub(super) struct Federation {
-    pub(super) consortium: Consortium,
-    pub(super) settings: Settings,
-    pub(super) members: Vec<Member>,
-    pub(super) relay: Option<Relay>,
+pub(in crate::round) struct Federation {
+    pub(in crate::round) consortium: Consortium,
+    pub(in crate::round) settings: Settings,
+    pub(in crate::round) members: Vec<Member>,
+    pub(in crate::round) relay: Option<Relay>,
     relay_journal: Option<RelayJournal>,
     /// Every party's log: `relay`, and the nodes' by number.
-    pub(super) logs: tempfile::TempDir,
+    pub(in crate::round) logs: tempfile::TempDir,
     relay_life: u64,
-    pub(super) relay_chain: Chain,
-    pub(super) relay_model: Vec<f32>,
+    pub(in crate::round) relay_chain: Chain,
+    pub(in crate::round) relay_model: Vec<f32>,
     /// With its bytes, on the relay's disk.
-    pub(super) last: Option<(LastResult, Vec<u8>)>,
+    pub(in crate::round) last: Option<(LastResult, Vec<u8>)>,
     result: Vec<u8>,
-    pub(super) accumulator: Option<Accumulator>,
+    pub(in crate::round) accumulator: Option<Accumulator>,
     queue: BTreeMap<(Duration, u64), Happening>,
     serial: u64,
     /// Latest arrival on each stream of each connection.
     arrivals: BTreeMap<(u64, u8), Duration>,
-    pub(super) now: Duration,
-    pub(super) rng: StdRng,
-    pub(super) max_latency: Duration,
+    pub(in crate::round) now: Duration,
+    pub(in crate::round) rng: StdRng,
+    pub(in crate::round) max_latency: Duration,
     /// How long the relay takes to notice that a connection is gone.
-    pub(super) notices_within: Duration,
+    pub(in crate::round) notices_within: Duration,
     /// Kills this node at this moment, once; it returns after the pause, if there is one.
-    pub(super) kill: Option<(usize, Moment, Option<Duration>)>,
-    pub(super) chains: BTreeMap<u64, Chain>,
-    pub(super) completed: Vec<Completed>,
-    pub(super) participants: Vec<Vec<NodeId>>,
-    pub(super) reports: Vec<Report>,
-    pub(super) turned_away: Vec<(NodeId, Refusal)>,
-    pub(super) refusals: Vec<(NodeId, Refusal)>,
-    pub(super) finished: bool,
+    pub(in crate::round) kill: Option<(usize, Moment, Option<Duration>)>,
+    pub(in crate::round) chains: BTreeMap<u64, Chain>,
+    pub(in crate::round) completed: Vec<Completed>,
+    pub(in crate::round) participants: Vec<Vec<NodeId>>,
+    pub(in crate::round) reports: Vec<Report>,
+    pub(in crate::round) turned_away: Vec<(NodeId, Refusal)>,
+    pub(in crate::round) refusals: Vec<(NodeId, Refusal)>,
+    pub(in crate::round) finished: bool,
+    /// Votes that the relay was told of.
+    pub(in crate::round) votes: usize,
 }
 
 impl Federation {
-    pub(super) fn new(n: usize, rounds: u64, seed: u64) -> Self {
+    pub(in crate::round) fn new(n: usize, rounds: u64, seed: u64) -> Self {
         Self::of(Consortium::new(n), rounds, seed)
     }
 
-    pub(super) fn of(consortium: Consortium, rounds: u64, seed: u64) -> Self {
+    pub(in crate::round) fn of(consortium: Consortium, rounds: u64, seed: u64) -> Self {
         let manifest = consortium.manifest.clone();
         let members = consortium.identities.iter().map(|identity| Member {
             site: Site::new(identity.clone(), manifest.clone()),
@@ -165,6 +176,7 @@ impl Federation {
             relay_link: None,
             training: Duration::from_secs(5),
             finished: false,
+            received: 0,
             waiting_for: None,
         });
         let chain = Chain::start(&manifest);
@@ -205,6 +217,7 @@ impl Federation {
             turned_away: Vec::new(),
             refusals: Vec::new(),
             finished: false,
+            votes: 0,
             consortium,
         };
         federation.at(Duration::ZERO, Happening::RelayReturns);
@@ -216,7 +229,7 @@ impl Federation {
     }
 
     /// Runs until `done`, for at most `limit` of virtual time. Says whether it came to that.
-    pub(super) fn run(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+    pub(in crate::round) fn run(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + limit;
         while !done(self) {
             match self.queue.first_key_value() {
@@ -233,7 +246,7 @@ impl Federation {
     }
 
     /// Runs until all rounds are complete everywhere. Panics if that takes more than a virtual day.
-    pub(super) fn run_to_the_end(&mut self) {
+    pub(in crate::round) fn run_to_the_end(&mut self) {
         let everyone = |f: &Self| f.finished && f.members.iter().all(|m| m.finished || !m.up);
         let ended = self.run(Duration::from_secs(86_400), everyone);
         let stand = |m: &Member| {
@@ -279,21 +292,21 @@ impl Federation {
     }
 
     /// Asserts that nobody was found at fault.
-    pub(super) fn assert_peaceful(&self) {
+    pub(in crate::round) fn assert_peaceful(&self) {
         assert!(self.turned_away.is_empty(), "{:?}", self.turned_away);
         assert!(self.refusals.is_empty(), "{:?}", self.refusals);
     }
 
-    pub(super) fn id(&self, node: usize) -> NodeId {
+    pub(in crate::round) fn id(&self, node: usize) -> NodeId {
         self.members[node].site.id()
     }
 
-    pub(super) fn unix_s(&self) -> u64 {
+    pub(in crate::round) fn unix_s(&self) -> u64 {
         EPOCH + self.now.as_secs()
     }
 
     /// Kills a node's process. It returns after `pause`, if there is one.
-    pub(super) fn crash(&mut self, node: usize, pause: Option<Duration>) {
+    pub(in crate::round) fn crash(&mut self, node: usize, pause: Option<Duration>) {
         self.cut(node);
         let member = &mut self.members[node];
         member.up = false;
@@ -303,12 +316,12 @@ impl Federation {
         }
     }
 
-    pub(super) fn bring_back(&mut self, node: usize) {
+    pub(in crate::round) fn bring_back(&mut self, node: usize) {
         self.after(Duration::ZERO, Happening::Return { node });
     }
 
     /// Cuts a node's connection. The relay notices sooner or later.
-    pub(super) fn cut(&mut self, node: usize) {
+    pub(in crate::round) fn cut(&mut self, node: usize) {
         let Some(serial) = self.members[node].link.take() else {
             return;
         };
@@ -320,7 +333,7 @@ impl Federation {
     }
 
     /// Kills the relay's process for a while. `keeps_result` is whether it finds the last result on its disk.
-    pub(super) fn restart_relay(&mut self, pause: Duration, keeps_result: bool) {
+    pub(in crate::round) fn restart_relay(&mut self, pause: Duration, keeps_result: bool) {
         (0..self.members.len()).for_each(|node| self.cut(node));
         self.relay = None;
         self.relay_life += 1;
@@ -341,7 +354,7 @@ impl Federation {
     }
 
     /// Holds a node's work up for a while, with its connection alive.
-    pub(super) fn stall(&mut self, node: usize, pause: Duration) {
+    pub(in crate::round) fn stall(&mut self, node: usize, pause: Duration) {
         let stalled: Vec<_> = self
             .queue
             .iter()
@@ -361,12 +374,12 @@ impl Federation {
             .insert((serial, 0), self.now + pause + Duration::from_secs(1));
     }
 
-    pub(super) fn everyone_stands_with_the_relay(&self) -> bool {
+    pub(in crate::round) fn everyone_stands_with_the_relay(&self) -> bool {
         let stands = |member: &Member| member.site.disk.chain == self.relay_chain;
         self.members.iter().all(stands)
     }
 
-    pub(super) fn random(&mut self, most: Duration) -> Duration {
+    pub(in crate::round) fn random(&mut self, most: Duration) -> Duration {
         most.mul_f64(self.rng.random::<f64>())
     }
 
@@ -411,11 +424,12 @@ impl Federation {
             Happening::Piece {
                 node,
                 serial,
-                ctx,
+                of,
+                subject,
                 index,
                 bytes,
             } if self.is_link(node, serial) => {
-                self.piece_at_relay(node, ctx, index, &bytes);
+                self.piece_at_relay(node, (of, subject), index, &bytes);
             }
             Happening::ToNode {
                 node,
@@ -536,22 +550,17 @@ impl Federation {
                     );
                 }
             }
-            Effect::Upload { ctx, first_piece } => {
-                let (pending, body) = self.members[node].site.disk.outbox.clone().unwrap();
-                assert_eq!(pending.participants.ctx(), ctx);
-                let Some(serial) = link else { return };
-                for (index, bytes) in body.chunks(PIECE_BYTES).enumerate().skip(first_piece) {
-                    let bytes = bytes.to_vec();
-                    let piece = Happening::Piece {
-                        node,
-                        serial,
-                        ctx,
-                        index,
-                        bytes,
-                    };
-                    self.carry(serial, 2, piece);
-                }
-            }
+            Effect::Upload {
+                ctx,
+                first_piece,
+                body,
+            } => self.upload(node, (BulkKind::Sum, ctx), first_piece, &body),
+            Effect::UploadReveal {
+                root,
+                first_piece,
+                body,
+            } => self.upload(node, (BulkKind::Reveal, root), first_piece, &body),
+            Effect::Received => self.members[node].received += 1,
             Effect::Work(work) => {
                 let kept = self.members[node]
                     .site

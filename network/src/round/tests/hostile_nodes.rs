@@ -56,6 +56,8 @@ impl Target {
             previous,
             model,
             pending: None,
+            holding: None,
+            voted_for: Vec::new(),
         }
     }
 

@@ -3,9 +3,11 @@
 use super::victim::Victim;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::Identity;
-use crate::round::message::{ResultAck, Signed};
+use crate::round::message::{ResultAck, Signed, Sum};
 use crate::round::node::Action;
-use crate::round::{Chain, CheckedOutcome, Checkpoint, Kind, Opened, Outcome, Refusal, Verifier};
+use crate::round::{
+    Chain, CheckedOutcome, Checkpoint, Kind, Opened, Outcome, Parts, Refusal, Verifier,
+};
 use crate::wire::RelayFrame;
 
 /// A node that holds its sum over four, and the honest outcome with its bytes.
@@ -76,14 +78,27 @@ fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired()
     );
 }
 
+fn sums(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+    match &mut outcome.parts {
+        Parts::Sums(sums) => sums,
+        Parts::Decision(_) => panic!("of the peer scheme"),
+    }
+}
+
 #[test]
 fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
     let what = Kind::Sum;
-    let r = refusal(|_, outcome| drop(outcome.sums.remove(0)));
+    let r = refusal(|_, outcome| drop(sums(outcome).remove(0)));
     assert!(matches!(r, Refusal::MissingSum(_)), "{r}");
-    let r = refusal(|victim, outcome| outcome.sums.push(victim.sum(4, outcome.ctx)));
+    let r = refusal(|victim, outcome| {
+        let sum = victim.sum(4, outcome.ctx);
+        sums(outcome).push(sum);
+    });
     assert!(matches!(r, Refusal::Stranger(_)), "{r}");
-    let r = refusal(|_, outcome| outcome.sums.push(outcome.sums[0].clone()));
+    let r = refusal(|_, outcome| {
+        let again = sums(outcome)[0].clone();
+        sums(outcome).push(again);
+    });
     assert!(
         matches!(
             r,
@@ -94,12 +109,12 @@ fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|victim, outcome| outcome.sums[0] = victim.sum(1, Digest([9; 32])));
+    let r = refusal(|victim, outcome| sums(outcome)[0] = victim.sum(1, Digest([9; 32])));
     assert!(
         matches!(r, Refusal::Stale { what: found, .. } if found == what),
         "{r}"
     );
-    let r = refusal(|victim, outcome| outcome.sums[3] = victim.sum(0, outcome.ctx));
+    let r = refusal(|victim, outcome| sums(outcome)[3] = victim.sum(0, outcome.ctx));
     assert_eq!(r, Refusal::OwnSum);
     let r = refusal(|_, outcome| outcome.ctx = Digest([9; 32]));
     assert!(matches!(r, Refusal::Stale { .. }), "{r}");

@@ -3,10 +3,10 @@
 mod audit;
 mod chaos;
 mod failures;
-mod federation;
+pub(in crate::round) mod federation;
 mod hostile_nodes;
 mod hostile_relay;
 mod hostile_results;
 mod rounds;
-mod site;
+pub(in crate::round) mod site;
 mod victim;

@@ -11,27 +11,29 @@ use crate::audit::{NodeJournal, heard};
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
+use crate::round::committee::message::Entry;
+use crate::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder, Seats};
 use crate::round::node::{Action, CompleteShares, Node, Pending};
 use crate::round::{
-    Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Opened, Refusal, SentSums, Verifier,
+    Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Fault, Opened, Refusal, SentSums, Verifier,
 };
 use crate::wire::{NodeFrame, RelayFrame};
 
 /// Length of the pieces in which bodies travel here.
-pub(super) const PIECE_BYTES: usize = 16;
+pub(in crate::round) const PIECE_BYTES: usize = 16;
 
 /// What survives a crash.
 #[derive(Clone)]
-pub(super) struct Disk {
-    pub(super) chain: Chain,
-    pub(super) model: Vec<f32>,
-    pub(super) sent: SentSums,
-    pub(super) outbox: Option<(Pending, Vec<u8>)>,
+pub(in crate::round) struct Disk {
+    pub(in crate::round) chain: Chain,
+    pub(in crate::round) model: Vec<f32>,
+    pub(in crate::round) sent: SentSums,
+    pub(in crate::round) outbox: Option<(Pending, Vec<u8>)>,
 }
 
 /// Work that takes a while.
 #[derive(Clone, Debug)]
-pub(super) enum Work {
+pub(in crate::round) enum Work {
     Train {
         round: u64,
     },
@@ -44,14 +46,44 @@ pub(super) enum Work {
         body: Vec<u8>,
         tag: Tag,
     },
+    Convene {
+        round: u64,
+    },
+    Contribute {
+        ctx: Digest,
+        body: Vec<u8>,
+        tag: Tag,
+        envelope: Envelope,
+    },
+    Open {
+        ctx: Digest,
+        entry: Entry,
+        found: Result<(), Fault>,
+    },
+    Reveal {
+        ctx: Digest,
+        classes: ClassSet,
+        body: Vec<u8>,
+        tag: Tag,
+    },
     Average(Digest, Box<Averaged>),
     Adopt(Chain, Vec<f32>),
 }
 
 /// What a driver's step leads to, for the network to carry out.
-pub(super) enum Effect {
+pub(in crate::round) enum Effect {
     Send(NodeFrame),
-    Upload { ctx: Digest, first_piece: usize },
+    Upload {
+        ctx: Digest,
+        first_piece: usize,
+        body: Vec<u8>,
+    },
+    UploadReveal {
+        root: Digest,
+        first_piece: usize,
+        body: Vec<u8>,
+    },
+    Received,
     Work(Work),
     Committed(Chain),
     Finished,
@@ -61,20 +93,22 @@ pub(super) enum Effect {
 }
 
 /// A node's process.
-pub(super) struct Site {
-    pub(super) identity: Identity,
-    pub(super) manifest: Arc<Manifest>,
-    pub(super) disk: Disk,
-    pub(super) node: Node,
+pub(in crate::round) struct Site {
+    pub(in crate::round) identity: Identity,
+    pub(in crate::round) manifest: Arc<Manifest>,
+    pub(in crate::round) disk: Disk,
+    pub(in crate::round) node: Node,
     /// The update that was trained from this model, encoded. Lost with the process.
-    pub(super) input: Option<(Digest, Vec<u32>)>,
+    pub(in crate::round) input: Option<(Digest, Vec<u32>)>,
     seeds: Option<(Digest, BTreeMap<NodeId, [u8; 32]>)>,
     body: Option<(Digest, Vec<u8>)>,
+    /// What this process holds of others as a holder.
+    pub(in crate::round) held: Held,
     next: Option<(Chain, Vec<f32>)>,
     outcome: Option<CheckedOutcome>,
     checkpoint: Option<CheckedCheckpoint>,
     /// Inputs that went into masked sums, by context: what the tests check X against.
-    pub(super) inputs: BTreeMap<Digest, Vec<u32>>,
+    pub(in crate::round) inputs: BTreeMap<Digest, Vec<u32>>,
     counter: u64,
     /// The log with its file, if one is kept.
     journal: Option<(NodeJournal, PathBuf)>,
@@ -82,7 +116,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(identity: Identity, manifest: Arc<Manifest>) -> Self {
+    pub(in crate::round) fn new(identity: Identity, manifest: Arc<Manifest>) -> Self {
         let disk = Disk {
             chain: Chain::start(&manifest),
             model: vec![0.0; manifest.parameters()],
@@ -98,6 +132,7 @@ impl Site {
             input: None,
             seeds: None,
             body: None,
+            held: Held::default(),
             next: None,
             outcome: None,
             checkpoint: None,
@@ -109,27 +144,28 @@ impl Site {
     }
 
     /// Keeps a log from now on.
-    pub(super) fn keep_log(&mut self, path: &Path, unix_s: u64) {
+    pub(in crate::round) fn keep_log(&mut self, path: &Path, unix_s: u64) {
         let (own, chain) = (self.id(), self.disk.chain);
         let journal = NodeJournal::open(path, &self.manifest, own, chain, unix_s).unwrap();
         self.journal = Some((journal, path.to_owned()));
     }
 
-    pub(super) fn id(&self) -> NodeId {
+    pub(in crate::round) fn id(&self) -> NodeId {
         self.identity.node_id()
     }
 
     /// The process dies and starts again: only the disk is left.
-    pub(super) fn restart(&mut self) {
+    pub(in crate::round) fn restart(&mut self) {
         self.node = boot(&self.identity, &self.manifest, &self.disk);
         self.input = None;
+        self.held = Held::default();
         self.disconnected();
         if let Some((_, path)) = self.journal.take() {
             self.keep_log(&path, self.unix_s);
         }
     }
 
-    pub(super) fn disconnected(&mut self) {
+    pub(in crate::round) fn disconnected(&mut self) {
         self.node.disconnected();
         self.seeds = None;
         self.outcome = None;
@@ -171,11 +207,15 @@ impl Site {
     }
 
     /// Work is done.
-    pub(super) fn done(&mut self, work: Work, unix_s: u64) -> Vec<Effect> {
+    pub(in crate::round) fn done(&mut self, work: Work, unix_s: u64) -> Vec<Effect> {
         self.unix_s = unix_s;
         let actions = match work {
             Work::Train { round } => {
                 self.train();
+                if self.manifest.committee().is_some() {
+                    let actions = self.node.ready(round);
+                    return self.act(actions);
+                }
                 let round_key = self.draw(b"round key");
                 self.node.trained(round, round_key, unix_s)
             }
@@ -184,6 +224,32 @@ impl Site {
                 let root = ChunkHashes::of(&body).root();
                 self.body = Some((ctx, body));
                 self.node.summed(ctx, root, tag)
+            }
+            Work::Convene { round } => {
+                self.held = Held::default();
+                let round_key = self.draw(b"round key");
+                self.node.convened(round, round_key, unix_s)
+            }
+            Work::Contribute {
+                ctx,
+                body,
+                tag,
+                envelope,
+            } => {
+                let root = ChunkHashes::of(&body).root();
+                self.body = Some((ctx, body));
+                self.node.contributed(ctx, root, tag, envelope)
+            }
+            Work::Open { ctx, entry, found } => self.node.opened(ctx, entry, found),
+            Work::Reveal {
+                ctx,
+                classes,
+                body,
+                tag,
+            } => {
+                let root = ChunkHashes::of(&body).root();
+                self.held.reveals.insert(root, body);
+                self.node.revealed(ctx, classes, root, tag)
             }
             Work::Average(ctx, averaged) => {
                 self.next = Some((averaged.chain, averaged.model.to_vec()));
@@ -198,7 +264,7 @@ impl Site {
     }
 
     /// A frame has arrived.
-    pub(super) fn frame(&mut self, frame: RelayFrame, unix_s: u64) -> Vec<Effect> {
+    pub(in crate::round) fn frame(&mut self, frame: RelayFrame, unix_s: u64) -> Vec<Effect> {
         self.unix_s = unix_s;
         let heard = heard(&frame);
         match self.node.handle(frame, unix_s) {
@@ -220,12 +286,12 @@ impl Site {
     }
 
     /// The body that follows an outcome or a checkpoint has arrived.
-    pub(super) fn body(&mut self, body: &[u8]) -> Vec<Effect> {
+    pub(in crate::round) fn body(&mut self, body: &[u8]) -> Vec<Effect> {
         if let Some(outcome) = self.outcome.take() {
             let plan = self.manifest.fixed_point();
             return match outcome.average(body, &self.disk.model, plan, &Tags) {
                 Ok(averaged) => {
-                    let ctx = outcome.participants().ctx();
+                    let ctx = outcome.ctx();
                     vec![Effect::Work(Work::Average(ctx, Box::new(averaged)))]
                 }
                 Err(refusal) => self.refuse(refusal),
@@ -245,7 +311,7 @@ impl Site {
         }
     }
 
-    pub(super) fn act(&mut self, actions: Vec<Action>) -> Vec<Effect> {
+    pub(in crate::round) fn act(&mut self, actions: Vec<Action>) -> Vec<Effect> {
         actions
             .into_iter()
             .filter_map(|action| self.do_one(action))
@@ -278,9 +344,39 @@ impl Site {
                 let tag = tag_of(&self.inputs[&ctx], ctx);
                 Effect::Work(Work::Sum { ctx, body, tag })
             }
+            Action::Convene { round, .. } => Effect::Work(Work::Convene { round }),
+            Action::Contribute(holders) => {
+                let (body, tag, envelope) = self.contribute(&holders);
+                Effect::Work(Work::Contribute {
+                    ctx: holders.ctx(),
+                    body,
+                    tag,
+                    envelope,
+                })
+            }
+            Action::Open(slip) => Effect::Work(Work::Open {
+                ctx: slip.ctx(),
+                entry: slip.entry(),
+                found: self.held.open(self.identity.node_id(), &slip),
+            }),
+            Action::Reveal(order) => {
+                let (body, tag) = self.held.reveal(&order, self.manifest.elements());
+                Effect::Work(Work::Reveal {
+                    ctx: order.ctx(),
+                    classes: order.classes(),
+                    body,
+                    tag,
+                })
+            }
+            Action::UploadReveal { root, first_chunk } => Effect::UploadReveal {
+                root,
+                first_piece: first_chunk as usize,
+                body: self.held.reveals[&root].clone(),
+            },
+            Action::Received { .. } => Effect::Received,
             Action::Keep(pending) => {
                 let (ctx, body) = self.body.take().unwrap();
-                assert_eq!(ctx, pending.participants.ctx());
+                assert_eq!(ctx, pending.ctx());
                 self.disk.outbox = Some((pending, body));
                 return None;
             }
@@ -288,10 +384,15 @@ impl Site {
                 self.disk.sent = sent;
                 return None;
             }
-            Action::Upload { ctx, first_chunk } => Effect::Upload {
-                ctx,
-                first_piece: first_chunk as usize,
-            },
+            Action::Upload { ctx, first_chunk } => {
+                let (pending, body) = self.disk.outbox.clone().unwrap();
+                assert_eq!(pending.ctx(), ctx);
+                Effect::Upload {
+                    ctx,
+                    first_piece: first_chunk as usize,
+                    body,
+                }
+            }
             Action::Average(outcome) => {
                 self.outcome = Some(outcome);
                 return None;
@@ -324,19 +425,99 @@ impl Site {
         let (model, input) = self.input.clone().unwrap();
         assert_eq!(model, self.disk.chain.model);
         let mut sum = input.clone();
-        let mut fold = |seed: &[u8; 32], fold: fn(u32, u32) -> u32| {
-            for (word, mask) in sum.iter_mut().zip(chacha20::share::<u32>(seed, 0)) {
-                *word = fold(*word, mask);
-            }
-        };
-        given
-            .values()
-            .for_each(|seed| fold(seed, u32::wrapping_sub));
+        for seed in given.values() {
+            fold(&mut sum, seed, u32::wrapping_sub);
+        }
         for seed in shares.sealed().values() {
-            fold(seed.as_slice().try_into().unwrap(), u32::wrapping_add);
+            let seed = seed.as_slice().try_into().unwrap();
+            fold(&mut sum, seed, u32::wrapping_add);
         }
         self.inputs.insert(ctx, input);
         sum.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+}
+
+impl Site {
+    /// x − Σ PRG(seed of each class), and the seeds for the holders. They travel open, between two names.
+    fn contribute(&mut self, holders: &Holders) -> (Vec<u8>, Tag, Envelope) {
+        let (model, input) = self.input.clone().unwrap();
+        assert_eq!(model, self.disk.chain.model);
+        let classes = holders.committee().classes();
+        let seeds: Vec<_> = (0..classes.count()).map(|_| self.draw(b"seed")).collect();
+        let mut sum = input.clone();
+        let mut tag = tag_of(&input, holders.ctx());
+        for seed in &seeds {
+            fold(&mut sum, seed, u32::wrapping_sub);
+            tag -= Tag::from_keystream(*seed);
+        }
+        let commitments = seeds.iter().enumerate();
+        let commitments =
+            commitments.map(|(class, seed)| commitment(classes.excluded(class), seed));
+        let boxes = holders.ids().map(|holder| {
+            let held = holders.committee().held_by(holder);
+            let seeds = held.iter().flat_map(|class| seeds[class]);
+            let names = [*self.id().as_bytes(), *holder.as_bytes()].concat();
+            names.into_iter().chain(seeds).collect()
+        });
+        let envelope = Envelope {
+            commitments: commitments.take(holders.commitments()).collect(),
+            boxes: boxes.collect(),
+        };
+        self.inputs.insert(holders.ctx(), input);
+        let body = sum.iter().flat_map(|word| word.to_le_bytes());
+        (body.collect(), tag, envelope)
+    }
+}
+
+/// What a holder's process has of an attempt.
+#[derive(Clone, Debug, Default)]
+pub(in crate::round) struct Held {
+    seeds: BTreeMap<(NodeId, Seats), [u8; 32]>,
+    pub(in crate::round) reveals: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl Held {
+    fn open(&mut self, own: NodeId, slip: &CheckedSlip) -> Result<(), Fault> {
+        let from = slip.entry().node;
+        let (names, seeds) = slip.sealed().split_at_checked(64).ok_or(Fault::Box)?;
+        let (seeds, rest) = seeds.as_chunks::<32>();
+        let mine = names[..32] == from.as_bytes()[..] && names[32..] == own.as_bytes()[..];
+        if !mine || seeds.len() != slip.seeds().len() || !rest.is_empty() {
+            return Err(Fault::Box);
+        }
+        let both = seeds.iter().zip(slip.seeds());
+        for (seed, (excluded, committed)) in both.clone() {
+            if committed.is_some_and(|committed| committed != commitment(*excluded, seed)) {
+                return Err(Fault::Commitment);
+            }
+        }
+        let seeds = both.map(|(seed, (excluded, _))| ((from, *excluded), *seed));
+        self.seeds.extend(seeds);
+        Ok(())
+    }
+
+    fn reveal(&self, order: &RevealOrder, elements: usize) -> (Vec<u8>, Tag) {
+        let mut sum = vec![0; elements];
+        let mut tag = Tag::default();
+        for node in order.contributors() {
+            for excluded in order.excluded() {
+                let seed = &self.seeds[&(*node, *excluded)];
+                fold(&mut sum, seed, u32::wrapping_add);
+                tag += Tag::from_keystream(*seed);
+            }
+        }
+        let body = sum.iter().flat_map(|word| word.to_le_bytes());
+        (body.collect(), tag)
+    }
+}
+
+pub(in crate::round) fn commitment(excluded: Seats, seed: &[u8; 32]) -> Digest {
+    Digest::sha256(&[b"commitment", &excluded.to_bytes(), seed])
+}
+
+fn fold(sum: &mut [u32], seed: &[u8; 32], fold: fn(u32, u32) -> u32) {
+    for (word, mask) in sum.iter_mut().zip(chacha20::share::<u32>(seed, 0)) {
+        *word = fold(*word, mask);
     }
 }
 

@@ -6,8 +6,8 @@ use super::federation::EPOCH;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use crate::round::node::{Action, Node};
-use crate::round::{Chain, Outcome, Participants, Refusal, SentSums, average};
+use crate::round::node::{Action, Node, Pending};
+use crate::round::{Chain, Outcome, Participants, Parts, Refusal, SentSums, average};
 use crate::testing::Consortium;
 use crate::wire::{NodeFrame, RelayFrame};
 
@@ -145,7 +145,7 @@ impl Victim {
         assert!(matches!(actions[..], [Action::Sum(_)]), "{actions:?}");
         let root = ChunkHashes::of(body).root();
         let actions = self.node.summed(ctx, root, Tag::default()).unwrap();
-        let [Action::Keep(pending), _] = &actions[..] else {
+        let [Action::Keep(Pending::Sum(pending)), _] = &actions[..] else {
             panic!("{actions:?}")
         };
         (participants, pending.sum.clone())
@@ -218,7 +218,7 @@ impl Victim {
         Outcome {
             ctx,
             bundle: participants.bundle().to_vec(),
-            sums,
+            parts: Parts::Sums(sums),
             root,
             model,
         }

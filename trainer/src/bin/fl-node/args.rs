@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use fl_datasets::{Partition, Source};
-use fl_trainer::{ModelKind, NodeName};
+use fl_trainer::{ModelKind, NodeName, Sharing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -56,6 +56,11 @@ pub(crate) struct Simulate {
     /// Least number of participants of a round [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) min_nodes: Option<usize>,
+    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
+    /// [default: peer]
+    #[arg(long, value_name = "SCHEME")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) scheme: Option<Sharing>,
     /// How the training data is spread: iid, dirichlet:ALPHA or by-label [default: iid]
     #[arg(long, value_name = "HOW")]
     #[serde(deserialize_with = "parsed")]
@@ -163,6 +168,9 @@ pub(crate) struct Provision {
     /// Least number of participants of a round, at least 3
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) min_nodes: u32,
+    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
+    #[arg(long, value_name = "SCHEME", default_value = "peer")]
+    pub(crate) scheme: Sharing,
     /// The most training examples that a node has: the closer, the finer the average
     #[arg(long, value_name = "N", default_value_t = 65_536)]
     pub(crate) examples_max: u32,
@@ -263,6 +271,9 @@ pub(crate) struct BenchRound {
     /// Number of parameters of the model
     #[arg(long, value_name = "M", default_value_t = 1_000_000)]
     pub(crate) params: usize,
+    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
+    #[arg(long, value_name = "SCHEME", default_value = "peer")]
+    pub(crate) scheme: Sharing,
     /// Number of rounds
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) rounds: u64,
@@ -311,6 +322,7 @@ impl Simulate {
             nodes: self.nodes.or(file.nodes),
             rounds: self.rounds.or(file.rounds),
             fraction_fit: self.fraction_fit.or(file.fraction_fit),
+            scheme: self.scheme.or(file.scheme),
             min_nodes: self.min_nodes.or(file.min_nodes),
             partition: self.partition.or(file.partition),
             data: self.data.or(file.data),

@@ -73,6 +73,7 @@ pub(crate) fn run(args: BenchRound) -> anyhow::Result<()> {
             fraction_fit: 1.0,
             min_nodes: 3,
         },
+        sharing: args.scheme,
         examples_max: 1000,
         training_at_once: args.nodes,
     };

@@ -23,6 +23,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         relay: args.relay,
         nodes: args.nodes,
         min_nodes: args.min_nodes,
+        sharing: args.scheme,
         ring: Ring::U32,
         examples_max: args.examples_max,
         layout: trainer.layout().clone(),

@@ -40,6 +40,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         trainers,
         engine: compute.engine(),
         settings: settings.clone(),
+        sharing: args.scheme.unwrap_or_default(),
         examples_max,
         training_at_once: cores,
     };

@@ -116,6 +116,11 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
             progress.step, progress.steps
         )),
         NodeEvent::Trained { round } => console.status(format!("round {round}: sharing")),
+        NodeEvent::Received { round } => {
+            console.status(format!(
+                "round {round}: the relay has this node's contribution"
+            ));
+        }
         NodeEvent::Waiting { missing, since } => console.note(&format!(
             "the relay waits for {}, for {} s now",
             manifest.names_of(&missing),

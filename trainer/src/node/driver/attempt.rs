@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fl_network::client::Link;
-use fl_network::digest::Digest;
+use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
 use fl_network::logging::explain;
 use fl_network::round::node::{Action, CompleteShares};
 use fl_network::round::{Averaged, Chain, Hindrance};
 use fl_network::store::Outgoing;
+use fl_network::wire::BulkKind;
 use fl_shaders::Counters;
 use fl_sharing::{DeviceError, RoundKey};
 
 use super::{Driver, End, Secrets};
 use crate::node::job::{self, Done, StopFlag};
-use crate::node::masking::{Masked, MaskedSum, MaskingError, OwnSeeds};
+use crate::node::masking::{Masked, Masking, MaskingError, OwnSeeds};
 use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
 use crate::{Evaluation, TrainError};
 
@@ -60,8 +61,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         Ok(Vec::new())
     }
 
-    /// Draws a round key and offers to take part.
+    /// Draws a round key and offers to take part. With a committee, the holders' keys are waited for.
     fn offer(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
+        if self.kit.manifest.committee().is_some() {
+            return Ok(self.machine.ready(round));
+        }
         let round_key = RoundKey::generate().map_err(|_| NodeError::Entropy)?;
         let actions = self.machine.trained(round, *round_key.public(), unix_s())?;
         self.secrets = Secrets {
@@ -106,23 +110,19 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let epoch_key = self.epoch_key.clone();
         self.linked.spawn_blocking(move || {
             let begun = Instant::now();
-            let masked = MaskedSum {
+            let masking = Masking {
                 engine: &*engine,
                 epoch_key: &epoch_key,
                 format: manifest.fixed_point(),
                 layout: &layout,
                 own,
-                round_key,
-                seeds,
-                sealed: shares.sealed(),
                 update: &update.update,
                 examples: update.examples,
                 before: update.before,
-            }
-            .compute();
+            };
             Done::Summed {
                 ctx: shares.ctx(),
-                masked,
+                masked: masking.sum(round_key, seeds, shares.sealed()),
                 took: begun.elapsed(),
             }
         });
@@ -139,7 +139,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         );
         let upload = self.linked.spawn(async move {
             // A failed upload shows on the connection as well, and the relay asks again.
-            let _ = bodies.upload(ctx, first_chunk, &hashes, body).await;
+            let what = (BulkKind::Sum, ctx);
+            let _ = bodies.upload(what, first_chunk, &hashes, body).await;
             Done::Uploaded
         });
         if let Some(former) = self.upload.replace(upload) {
@@ -197,10 +198,34 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 match masked {
                     _ if !self.machine.is_summing(ctx) => Ok(None),
                     Ok(masked) => self.summed(link, ctx, masked).await,
-                    Err(MaskingError::Refused(refusal)) => self.refuse(link, refusal).await,
-                    Err(MaskingError::Device(error)) => {
-                        self.failed(link, Hindrance::Computation, error.into())
-                            .await
+                    Err(error) => self.unmasked(link, error).await,
+                }
+            }
+            Done::Contributed {
+                ctx,
+                contribution,
+                took,
+            } => {
+                self.clock.sharing += took;
+                match contribution {
+                    _ if !self.machine.is_masking(ctx) => Ok(None),
+                    Ok((masked, envelope)) => self.contributed(link, ctx, masked, envelope).await,
+                    Err(error) => self.unmasked(link, error).await,
+                }
+            }
+            Done::Revealed {
+                ctx,
+                classes,
+                sum,
+                tag,
+                took,
+            } => {
+                self.clock.sharing += took;
+                match sum {
+                    Ok(sum) => self.revealed(link, (ctx, classes), sum, tag).await,
+                    Err(error) => {
+                        let reason = explain(&error);
+                        self.not_revealed(link, (ctx, classes), reason).await
                     }
                 }
             }
@@ -265,7 +290,33 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         ctx: Digest,
         Masked { body, hashes, tag }: Masked,
     ) -> Result<Option<End>, NodeError> {
-        let mut actions = self.machine.summed(ctx, hashes.root(), tag)?;
+        let actions = self.machine.summed(ctx, hashes.root(), tag)?;
+        self.announce(link, actions, body, hashes).await
+    }
+
+    /// There is no masked vector.
+    async fn unmasked(
+        &mut self,
+        link: &mut Link,
+        error: MaskingError,
+    ) -> Result<Option<End>, NodeError> {
+        match error {
+            MaskingError::Refused(refusal) => self.refuse(link, refusal).await,
+            MaskingError::Device(error) => {
+                self.failed(link, Hindrance::Computation, error.into())
+                    .await
+            }
+        }
+    }
+
+    /// Puts a masked vector into the outbox and announces it, if the machine still wants that.
+    pub(super) async fn announce(
+        &mut self,
+        link: &mut Link,
+        mut actions: Vec<Action>,
+        body: Vec<u8>,
+        hashes: ChunkHashes,
+    ) -> Result<Option<End>, NodeError> {
         let keep = actions.iter().find_map(|action| match action {
             Action::Keep(pending) => Some(pending.clone()),
             _ => None,

@@ -1,7 +1,9 @@
 //! The node's loop: keeps a connection to the relay, listens, and carries out what the machine decides.
 
 mod attempt;
+mod committee;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use fl_sharing::{Engine, EpochKey, RoundKey};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::holding::Holding;
 use super::job::{self, Done, SharedTrainer, StopFlag, Update};
 use super::masking::OwnSeeds;
 use super::verifying::TagVerifier;
@@ -68,14 +71,18 @@ pub(super) struct Driver<F> {
     /// The update trained from a model, kept over attempts.
     update: Option<(Digest, Arc<Update>)>,
     secrets: Secrets,
+    /// What this node holds of others. It outlives a connection, but not the attempt.
+    holding: Option<Holding>,
     outgoing: Option<Outgoing>,
-    /// Training and evaluation, which outlive a connection.
+    /// Training, evaluation and a holder's sums, which outlive a connection.
     local: JoinSet<Done>,
     /// Masking and transfers, which do not.
     linked: JoinSet<Done>,
     /// One of `linked` at a time: a later one takes its place.
     upload: Option<AbortHandle>,
     download: Option<AbortHandle>,
+    /// By root: a holder may have several.
+    reveal_uploads: BTreeMap<Digest, AbortHandle>,
     stop_training: StopFlag,
     /// Model that is being trained from.
     training: Option<Digest>,
@@ -140,11 +147,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             evaluated: None,
             update: None,
             secrets: Secrets::default(),
+            holding: None,
             outgoing,
             local: JoinSet::new(),
             linked: JoinSet::new(),
             upload: None,
             download: None,
+            reveal_uploads: BTreeMap::new(),
             stop_training: StopFlag::default(),
             training: None,
             clock: RoundClock::default(),
@@ -379,6 +388,17 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 }
                 Action::Seal { ctx, peers } => queue.extend(self.seal(ctx, &peers)?),
                 Action::Sum(shares) => self.sum(shares),
+                Action::Convene { round, .. } => queue.extend(self.convene(round)?),
+                Action::Contribute(holders) => self.contribute(holders),
+                Action::Open(slip) => queue.extend(self.open(&slip)?),
+                Action::Reveal(order) => self.reveal(&order),
+                Action::UploadReveal { root, first_chunk } => {
+                    self.upload_reveal(link, root, first_chunk);
+                }
+                Action::Received { .. } => {
+                    let round = self.machine.chain().next_round();
+                    (self.observe)(NodeEvent::Received { round });
+                }
                 Action::Keep(pending) => {
                     let Some(outgoing) = &mut self.outgoing else {
                         continue;
@@ -432,6 +452,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     tokio::task::spawn_blocking(commit).await??;
                     self.outgoing = None;
                     self.update = None;
+                    self.holding = None;
                 }
                 Action::Waiting { missing, for_s } => {
                     let since = Duration::from_secs(for_s);

@@ -1,6 +1,6 @@
 //! The relay's driver as the tests have it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Accumulator, Federation, Happening, Moment};
@@ -9,7 +9,7 @@ use crate::identity::NodeId;
 use crate::round::relay::{Action, Event, Relay, Report};
 use crate::round::tests::site::PIECE_BYTES;
 use crate::round::{Chain, average};
-use crate::wire::{NodeFrame, RelayFrame};
+use crate::wire::{BulkKind, NodeFrame, RelayFrame};
 use crate::words;
 
 impl Federation {
@@ -18,11 +18,17 @@ impl Federation {
             NodeFrame::Keys(_) => Some(Moment::AfterKeys),
             NodeFrame::Shares(_) => Some(Moment::AfterShares),
             NodeFrame::Sum(_) => Some(Moment::AfterSum),
+            NodeFrame::Vote(_) => Some(Moment::AfterVote),
+            NodeFrame::Reveal(_) => Some(Moment::AfterReveal),
             _ => None,
         };
         if moment == Some(Moment::AfterKeys) && self.killed(node, Moment::BeforeKeys) {
             return;
         }
+        if moment == Some(Moment::AfterVote) && self.killed(node, Moment::BeforeVote) {
+            return;
+        }
+        self.votes += usize::from(moment == Some(Moment::AfterVote));
         self.tell_relay(Event::Frame(self.id(node), frame));
         // With the last sum, all are collected.
         let too_late = moment == Some(Moment::AfterSum) && self.accumulator.is_some();
@@ -31,22 +37,63 @@ impl Federation {
         }
     }
 
-    pub(super) fn piece_at_relay(&mut self, node: usize, ctx: Digest, index: usize, bytes: &[u8]) {
-        let (id, ring) = (self.id(node), self.consortium.manifest.fixed_point().ring());
-        let Some(sum) = self.accumulator.as_mut().filter(|sum| sum.ctx == ctx) else {
+    pub(super) fn upload(
+        &mut self,
+        node: usize,
+        what: (BulkKind, Digest),
+        first_piece: usize,
+        body: &[u8],
+    ) {
+        let (of, subject) = what;
+        let Some(serial) = self.members[node].link else {
             return;
         };
-        let length = sum.sum.len();
-        let Some((root, part)) = sum.parts.get_mut(&id) else {
+        for (index, bytes) in body.chunks(PIECE_BYTES).enumerate().skip(first_piece) {
+            let bytes = bytes.to_vec();
+            let piece = Happening::Piece {
+                node,
+                serial,
+                of,
+                subject,
+                index,
+                bytes,
+            };
+            self.carry(serial, 2, piece);
+        }
+    }
+
+    pub(super) fn piece_at_relay(
+        &mut self,
+        node: usize,
+        what: (BulkKind, Digest),
+        index: usize,
+        bytes: &[u8],
+    ) {
+        let id = self.id(node);
+        let (part, event) = match what {
+            (BulkKind::Reveal, root) => ((id, Some(root)), Event::RevealAdded(id, root)),
+            _ => ((id, None), Event::BodyAdded(id)),
+        };
+        let length = self.consortium.manifest.body_bytes();
+        let Some(sum) = &mut self.accumulator else {
+            return;
+        };
+        if what.0 == BulkKind::Sum && what.1 != sum.ctx {
+            return;
+        }
+        let Some((root, part)) = sum.parts.get_mut(&part) else {
             return;
         };
         let from = index * PIECE_BYTES;
+        if what.0 == BulkKind::Reveal && from != part.len() {
+            // It was asked for twice.
+            return;
+        }
         assert_eq!(
             from,
             part.len(),
             "pieces come in order, from where they were missing"
         );
-        words::add(ring, &mut sum.sum[from..from + bytes.len()], bytes);
         part.extend_from_slice(bytes);
         if part.len() < length {
             self.killed(node, Moment::MidBody);
@@ -57,7 +104,7 @@ impl Federation {
             *root,
             "identical bytes, whatever happened"
         );
-        self.tell_relay(Event::BodyAdded(id));
+        self.tell_relay(event);
         self.killed(node, Moment::AfterBody);
     }
 
@@ -84,26 +131,30 @@ impl Federation {
                     self.cut(node);
                 }
             }
-            Action::Accumulate { ctx } => {
-                let sum = vec![0; self.consortium.manifest.body_bytes()];
-                self.accumulator = Some(Accumulator {
-                    ctx,
-                    sum,
-                    parts: BTreeMap::new(),
-                });
+            Action::Accumulate { ctx } | Action::Spool { ctx } => {
+                let parts = BTreeMap::new();
+                self.accumulator = Some(Accumulator { ctx, parts });
             }
             Action::Collect { node, ctx, root } => {
-                let sum = self
-                    .accumulator
-                    .as_mut()
-                    .filter(|sum| sum.ctx == ctx)
-                    .unwrap();
-                let (expected, part) = sum.parts.entry(node).or_insert((root, Vec::new()));
-                assert_eq!(*expected, root);
-                let first_chunk = u32::try_from(part.len() / PIECE_BYTES).unwrap();
+                let first_chunk = self.expect((node, None), ctx, root);
                 self.carry_to(node, RelayFrame::Collect { ctx, first_chunk }, None);
             }
-            Action::Average { chain, ctx, nodes } => self.average(chain, ctx, nodes),
+            Action::CollectReveal { node, ctx, root } => {
+                let first_chunk = self.expect((node, Some(root)), ctx, root);
+                self.carry_to(node, RelayFrame::CollectReveal { root, first_chunk }, None);
+            }
+            Action::Average { chain, ctx, nodes } => {
+                let parts = self.accumulator.as_ref().unwrap().parts.keys();
+                let contributors: Vec<_> = parts.map(|(node, _)| *node).collect();
+                assert_eq!(contributors.len(), nodes);
+                self.average(chain, ctx, contributors, Vec::new());
+            }
+            Action::AddUp {
+                chain,
+                ctx,
+                contributors,
+                reveals,
+            } => self.average(chain, ctx, contributors, reveals),
             Action::Discard => self.accumulator = None,
             Action::Commit(chain) => {
                 self.relay_chain = chain;
@@ -161,26 +212,45 @@ impl Federation {
         }
     }
 
-    /// X must be the plain sum of the participants' inputs.
-    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) {
+    /// The first piece that is missing.
+    fn expect(&mut self, part: (NodeId, Option<Digest>), ctx: Digest, root: Digest) -> u32 {
+        let sum = self.accumulator.as_mut().filter(|sum| sum.ctx == ctx);
+        let parts = &mut sum.unwrap().parts;
+        let (expected, part) = parts.entry(part).or_insert((root, Vec::new()));
+        assert_eq!(*expected, root);
+        u32::try_from(part.len() / PIECE_BYTES).unwrap()
+    }
+
+    /// X must be the plain sum of the contributors' inputs.
+    fn average(
+        &mut self,
+        chain: Chain,
+        ctx: Digest,
+        contributors: Vec<NodeId>,
+        reveals: Vec<(NodeId, Digest)>,
+    ) {
         let sum = self.accumulator.take().unwrap();
         assert_eq!(sum.ctx, ctx);
-        assert_eq!(sum.parts.len(), nodes);
         let mut plain = vec![0u32; self.consortium.manifest.elements()];
-        let contributors: BTreeSet<_> = sum.parts.keys().copied().collect();
-        for id in contributors {
-            let site = &self.members[self.index(id).unwrap()].site;
+        for id in &contributors {
+            let site = &self.members[self.index(*id).unwrap()].site;
             for (word, x) in plain.iter_mut().zip(&site.inputs[&ctx]) {
                 *word = word.wrapping_add(*x);
             }
         }
         let plain: Vec<u8> = plain.iter().flat_map(|word| word.to_le_bytes()).collect();
-        assert_eq!(
-            sum.sum, plain,
-            "the sum of the masked sums is the sum of the inputs"
-        );
         let plan = *self.consortium.manifest.fixed_point();
-        let (body, life) = (sum.sum, self.relay_life);
+        let mut body = vec![0; plain.len()];
+        let inputs = contributors.iter().map(|node| (*node, None));
+        let masks = reveals.into_iter().map(|(node, root)| (node, Some(root)));
+        for part in inputs.chain(masks) {
+            words::add(plan.ring(), &mut body, &sum.parts[&part].1);
+        }
+        assert_eq!(
+            body, plain,
+            "the sum of the masked inputs is the sum of the inputs"
+        );
+        let (life, nodes) = (self.relay_life, contributors.len());
         let root = ChunkHashes::of(&body).root();
         let result =
             average(&body, &self.relay_model, &plan, nodes, chain, ctx, root).map(Box::new);

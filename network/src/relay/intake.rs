@@ -1,0 +1,93 @@
+//! Where bodies go as they arrive: into the sum itself, or aside until it is known whose are in it.
+
+use fl_shaders::Ring;
+
+use super::accumulator::{Accumulator, BodyError};
+use super::spool::{Parcel, Spool};
+use crate::digest::{ChunkHashes, Digest};
+use crate::identity::NodeId;
+use crate::wire::{BulkHeader, BulkKind};
+
+/// The bodies of one attempt.
+#[derive(Debug)]
+pub(super) enum Intake {
+    /// In the peer scheme all participants are known, and their bodies are added on arrival.
+    Sum(Accumulator),
+    /// With a committee, contributors are chosen among those whose bodies are here.
+    Spool(Spool),
+}
+
+impl Intake {
+    /// Context of the attempt.
+    pub(super) fn ctx(&self) -> Digest {
+        match self {
+            Self::Sum(sum) => sum.ctx(),
+            Self::Spool(spool) => spool.ctx(),
+        }
+    }
+
+    /// Which body of `node` this header announces, if it can be one of this attempt.
+    pub(super) fn parcel(&self, node: NodeId, header: &BulkHeader) -> Option<Parcel> {
+        match (self, header.kind) {
+            (_, BulkKind::Sum) => (header.subject == self.ctx()).then_some(Parcel::Input(node)),
+            (Self::Spool(_), BulkKind::Reveal) => Some(Parcel::Reveal(node, header.subject)),
+            _ => None,
+        }
+    }
+
+    /// Expects a body with this root. Gives the first chunk that is missing.
+    pub(super) fn expect(&self, parcel: Parcel, root: Digest) -> usize {
+        match self {
+            Self::Sum(sum) => sum.expect(parcel.node(), root),
+            Self::Spool(spool) => spool.expect(parcel, root),
+        }
+    }
+
+    /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
+    pub(super) fn begin(
+        &self,
+        parcel: Parcel,
+        first: usize,
+        hashes: &ChunkHashes,
+    ) -> Result<(), BodyError> {
+        match self {
+            Self::Sum(sum) => sum.begin(parcel.node(), first, hashes),
+            Self::Spool(spool) => spool.begin(parcel, first, hashes),
+        }
+    }
+
+    /// Length of chunk `index` in bytes.
+    pub(super) fn chunk_len(&self, index: usize) -> usize {
+        match self {
+            Self::Sum(sum) => sum.chunk_len(index),
+            Self::Spool(spool) => spool.chunk_len(index),
+        }
+    }
+
+    /// Checks chunk `index` of a body against `hash`, and takes it.
+    pub(super) fn add(
+        &self,
+        parcel: Parcel,
+        index: usize,
+        hash: &Digest,
+        chunk: &[u8],
+    ) -> Result<(), BodyError> {
+        match self {
+            Self::Sum(sum) => sum.add(parcel.node(), index, hash, chunk),
+            Self::Spool(spool) => spool.add(parcel, index, hash, chunk),
+        }
+    }
+
+    /// The sum of what was added, or of these parcels, in `bytes` bytes.
+    pub(super) fn sum(
+        &self,
+        ring: Ring,
+        bytes: usize,
+        parcels: &[Parcel],
+    ) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Sum(sum) => Ok(sum.take()),
+            Self::Spool(spool) => spool.sum(ring, bytes, parcels),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Bodies on disk until it is known which of them are added up. They are masked, so this tells a reader nothing.
+//!
+//! Adding a body on arrival, and taking it out again if its contributor is not chosen, would need its bytes a second
+//! time, from a contributor that may be gone. So they are kept, a file each, and the relay needs memory for one sum and
+//! a chunk for each upload, however many contribute.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fl_shaders::Ring;
+use tracing::warn;
+
+use super::accumulator::BodyError;
+use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
+use crate::identity::NodeId;
+use crate::words;
+
+/// Which body of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Parcel {
+    /// A participant's masked sum, or a contributor's masked update.
+    Input(NodeId),
+    /// The sum of masks of a holder that has this root.
+    Reveal(NodeId, Digest),
+}
+
+impl Parcel {
+    /// Whose it is.
+    pub(super) fn node(self) -> NodeId {
+        match self {
+            Self::Input(node) | Self::Reveal(node, _) => node,
+        }
+    }
+
+    fn file_name(self) -> String {
+        match self {
+            Self::Input(node) => format!("input-{}", node.0.to_hex()),
+            Self::Reveal(_, root) => format!("reveal-{}", root.to_hex()),
+        }
+    }
+}
+
+/// The bodies of one attempt. Their files go with it.
+#[derive(Debug)]
+pub(super) struct Spool {
+    ctx: Digest,
+    folder: PathBuf,
+    bytes: usize,
+    bodies: Mutex<BTreeMap<Parcel, Body>>,
+}
+
+#[derive(Debug)]
+struct Body {
+    root: Digest,
+    written: usize,
+    file: Option<File>,
+}
+
+impl Spool {
+    /// An empty spool in `folder` for bodies of `bytes` bytes.
+    pub(super) fn new(ctx: Digest, folder: PathBuf, bytes: usize) -> Self {
+        Self {
+            ctx,
+            folder,
+            bytes,
+            bodies: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    pub(super) fn ctx(&self) -> Digest {
+        self.ctx
+    }
+
+    /// Expects a body with this root. Gives the first chunk that is missing.
+    pub(super) fn expect(&self, parcel: Parcel, root: Digest) -> usize {
+        let mut bodies = self.lock();
+        let body = bodies.entry(parcel).or_insert(Body {
+            root,
+            written: 0,
+            file: None,
+        });
+        body.written
+    }
+
+    /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
+    pub(super) fn begin(
+        &self,
+        parcel: Parcel,
+        first: usize,
+        hashes: &ChunkHashes,
+    ) -> Result<(), BodyError> {
+        let bodies = self.lock();
+        let body = bodies.get(&parcel).filter(|body| body.written == first);
+        let body = body.ok_or(BodyError::Unasked)?;
+        if hashes.root() != body.root
+            || hashes.as_slice().len() != ChunkHashes::count_for(self.bytes)
+        {
+            return Err(BodyError::Root);
+        }
+        Ok(())
+    }
+
+    /// Length of chunk `index` in bytes.
+    pub(super) fn chunk_len(&self, index: usize) -> usize {
+        self.bytes
+            .saturating_sub(index * CHUNK_BYTES)
+            .min(CHUNK_BYTES)
+    }
+
+    /// Checks chunk `index` of a body against `hash`, and writes it.
+    pub(super) fn add(
+        &self,
+        parcel: Parcel,
+        index: usize,
+        hash: &Digest,
+        chunk: &[u8],
+    ) -> Result<(), BodyError> {
+        if chunk_hash(chunk) != *hash {
+            return Err(BodyError::Chunk(index));
+        }
+        // The file is taken out for the time of the write, so that uploads do not wait for each other.
+        let mut file = {
+            let mut bodies = self.lock();
+            let body = bodies.get_mut(&parcel).filter(|body| body.written == index);
+            let body = body.ok_or(BodyError::Unasked)?;
+            match (index, body.file.take()) {
+                (0, _) => File::create(self.folder.join(parcel.file_name()))
+                    .map_err(|_| BodyError::Disk)?,
+                (_, file) => file.ok_or(BodyError::Unasked)?,
+            }
+        };
+        file.write_all(chunk).map_err(|_| BodyError::Disk)?;
+        if let Some(body) = self.lock().get_mut(&parcel) {
+            body.written = index + 1;
+            // The last chunk closes it: there may be more bodies than a process may have files.
+            body.file = (body.written < ChunkHashes::count_for(self.bytes)).then_some(file);
+        }
+        Ok(())
+    }
+
+    /// The sum of these bodies.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(super) fn sum(&self, ring: Ring, bytes: usize, parcels: &[Parcel]) -> io::Result<Vec<u8>> {
+        let mut sum = vec![0; bytes];
+        let mut chunk = vec![0; CHUNK_BYTES];
+        for parcel in parcels {
+            let mut file = File::open(self.folder.join(parcel.file_name()))?;
+            for target in sum.chunks_mut(CHUNK_BYTES) {
+                let chunk = &mut chunk[..target.len()];
+                file.read_exact(chunk)?;
+                words::add(ring, target, chunk);
+            }
+        }
+        Ok(sum)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Parcel, Body>> {
+        // Nothing panics between two consistent states.
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        for parcel in self.lock().keys() {
+            let path = self.folder.join(parcel.file_name());
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    warn!(%error, "{} is left behind", path.display());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    #[test]
+    fn bodies_are_kept_apart_go_on_where_they_stopped_and_add_up_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = CHUNK_BYTES + 8;
+        let spool = Spool::new(Digest([0; 32]), folder.path().to_owned(), bytes);
+        let parcels: Vec<_> = (1..=3u8)
+            .map(|value| {
+                let body = vec![value; bytes];
+                let hashes = ChunkHashes::of(&body);
+                let node = Identity::generate().unwrap().node_id();
+                let parcel = match value {
+                    3 => Parcel::Reveal(node, hashes.root()),
+                    _ => Parcel::Input(node),
+                };
+                assert_eq!(spool.begin(parcel, 0, &hashes), Err(BodyError::Unasked));
+                assert_eq!(spool.expect(parcel, hashes.root()), 0);
+                spool.begin(parcel, 0, &hashes).unwrap();
+                let add = |index: usize, chunk: &[u8]| {
+                    spool.add(parcel, index, &hashes.as_slice()[index], chunk)
+                };
+                assert_eq!(add(0, &body[1..]), Err(BodyError::Chunk(0)));
+                add(0, &body[..CHUNK_BYTES]).unwrap();
+                assert_eq!(
+                    add(0, &body[..CHUNK_BYTES]),
+                    Err(BodyError::Unasked),
+                    "never twice"
+                );
+                assert_eq!(spool.expect(parcel, hashes.root()), 1, "an interruption");
+                assert_eq!(
+                    spool.begin(parcel, 1, &ChunkHashes::of(&[])),
+                    Err(BodyError::Root)
+                );
+                spool.begin(parcel, 1, &hashes).unwrap();
+                assert_eq!(spool.chunk_len(1), 8);
+                add(1, &body[CHUNK_BYTES..]).unwrap();
+                parcel
+            })
+            .collect();
+        let sum = |parcels: &[Parcel]| spool.sum(Ring::U32, bytes, parcels).unwrap();
+        assert!(sum(&parcels).iter().all(|byte| *byte == 6));
+        assert!(
+            sum(&parcels[1..]).iter().all(|byte| *byte == 5),
+            "only those that are chosen"
+        );
+        drop(spool);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

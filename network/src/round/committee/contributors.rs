@@ -1,0 +1,72 @@
+//! U, the contributors whose sum is opened.
+
+use std::collections::BTreeSet;
+
+use super::message::Entry;
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::round::difference::organisations;
+use crate::round::participants::count;
+use crate::round::refusal::{Kind, Refusal};
+
+/// A list of contributions, each of another contributor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Contributors {
+    entries: Vec<Entry>,
+    digest: Digest,
+}
+
+impl Contributors {
+    /// The list under `ctx`; `what` is the message that it came with.
+    ///
+    /// # Errors
+    /// [`Refusal::Duplicate`] if the ids do not ascend: there is one order, and nobody is in it twice.
+    pub fn new(ctx: Digest, entries: Vec<Entry>, what: Kind) -> Result<Self, Refusal> {
+        let disorder = entries.windows(2).find(|pair| pair[0].node >= pair[1].node);
+        if let Some([_, Entry { node: signer, .. }]) = disorder {
+            let signer = *signer;
+            return Err(Refusal::Duplicate { what, signer });
+        }
+        let length = (entries.len() as u64).to_le_bytes();
+        let mut parts: Vec<&[u8]> = vec![b"smpcfl/1 contributors", ctx.as_bytes(), &length];
+        for entry in &entries {
+            parts.extend([&entry.node.as_bytes()[..], entry.contribution.as_bytes()]);
+        }
+        let digest = Digest::sha256(&parts);
+        Ok(Self { entries, digest })
+    }
+
+    /// SHA-256 of `"smpcfl/1 contributors"`, ctx, the number of contributors (LE64), and each one's id and contribution.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The list, in ascending order of node id.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Who they are.
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        self.entries.iter().map(|entry| entry.node).collect()
+    }
+
+    /// Checks that they are enough, so that the sum hides each of them.
+    ///
+    /// # Errors
+    /// [`Refusal::TooFew`] or [`Refusal::Organisations`].
+    pub fn check_minima(&self, manifest: &Manifest) -> Result<(), Refusal> {
+        if self.entries.len() < manifest.min_nodes() {
+            let (found, min_nodes) = (count(self.entries.len()), count(manifest.min_nodes()));
+            return Err(Refusal::TooFew { found, min_nodes });
+        }
+        let needed = manifest.min_organisations();
+        let found = organisations(manifest, self.entries.iter().map(|entry| &entry.node));
+        if found < needed {
+            let (found, needed) = (count(found), count(needed));
+            return Err(Refusal::Organisations { found, needed });
+        }
+        Ok(())
+    }
+}

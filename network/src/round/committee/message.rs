@@ -1,0 +1,116 @@
+//! The signed messages of the committee scheme.
+
+use fl_shaders::Tag;
+use serde::{Deserialize, Serialize};
+
+use super::classes::ClassSet;
+use crate::digest::Digest;
+use crate::identity::{Label, NodeId};
+use crate::manifest::Manifest;
+use crate::round::message::{Message, Signed};
+use crate::round::refusal::{Fault, Kind, Refusal};
+
+/// A contributor's word for what it has uploaded. Small, for the result lists that of every contributor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contribution {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who contributes.
+    pub node: NodeId,
+    /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the masked update.
+    pub root: Digest,
+    /// What is left of the input's tag without the masks of the seeds: both values of a [`Tag`].
+    pub tag: [u64; 2],
+    /// [`Envelope::digest`](super::envelope::Envelope::digest).
+    pub envelope: Digest,
+}
+
+/// A holder's word on a contribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who has looked at it.
+    pub holder: NodeId,
+    /// Which contribution.
+    pub entry: Entry,
+    /// What is wrong with it, if anything is.
+    pub fault: Option<Fault>,
+}
+
+/// A contribution in a list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Entry {
+    /// Who contributes.
+    pub node: NodeId,
+    /// SHA-256 of the encoded [`Contribution`], without its signature.
+    pub contribution: Digest,
+}
+
+/// A holder's vote: it will take part in the sum of these contributors, and of no others in this attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who votes.
+    pub holder: NodeId,
+    /// [`Contributors::digest`](super::contributors::Contributors::digest).
+    pub contributors: Digest,
+}
+
+/// A holder has summed up the masks of some classes, over the contributors that were voted for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reveal {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who reveals.
+    pub holder: NodeId,
+    /// [`Contributors::digest`](super::contributors::Contributors::digest).
+    pub contributors: Digest,
+    /// Of which classes.
+    pub classes: ClassSet,
+    /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
+    pub root: Digest,
+    /// Sum of the tags' masks of these classes: both values of a [`Tag`].
+    pub tag: [u64; 2],
+}
+
+macro_rules! message {
+    ($type:ident, $signer:ident) => {
+        impl Message for $type {
+            const LABEL: Label = Label::$type;
+            const KIND: Kind = Kind::$type;
+            fn signer(&self) -> NodeId {
+                self.$signer
+            }
+        }
+    };
+}
+
+/// [`Signed::verify`] for messages with a tag.
+macro_rules! tagged {
+    ($type:ident) => {
+        impl $type {
+            /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
+            ///
+            /// # Errors
+            /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
+            pub(super) fn verify(
+                signed: &Signed<Self>,
+                manifest: &Manifest,
+                unix_s: u64,
+            ) -> Result<(Self, Tag), Refusal> {
+                let message = signed.verify(manifest, unix_s)?;
+                let (what, signer) = (Self::KIND, message.signer());
+                let tag = Tag::new(message.tag).ok_or(Refusal::Invalid { what, signer })?;
+                Ok((message, tag))
+            }
+        }
+    };
+}
+tagged!(Contribution);
+tagged!(Reveal);
+message!(Contribution, node);
+message!(Receipt, holder);
+message!(Vote, holder);
+message!(Reveal, holder);

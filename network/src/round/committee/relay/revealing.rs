@@ -1,0 +1,291 @@
+//! Collecting the sums of masks, every class once. What a lost holder was to reveal goes to others that can.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::attendance::Attendance;
+use super::collecting::Chosen;
+use super::voting::Voting;
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::round::committee::message::{Reveal, Vote};
+use crate::round::committee::{ClassSet, Decision, Holders};
+use crate::round::message::Signed;
+use crate::round::outcome::Parts;
+use crate::round::refusal::{Kind, Refusal};
+use crate::round::relay::bodies::AveragingSum;
+use crate::round::relay::session::Session;
+use crate::round::relay::waiting::Waiting;
+use crate::round::relay::{Action, Phase};
+use crate::wire::RelayFrame;
+
+pub(in crate::round) struct Revealing {
+    holders: Holders,
+    attendance: Attendance,
+    chosen: Chosen,
+    votes: Vec<Signed<Vote>>,
+    /// Not here yet.
+    parts: Vec<Part>,
+    /// Here, whole.
+    reveals: Vec<Signed<Reveal>>,
+    bodies: Vec<(NodeId, Digest)>,
+    covered: ClassSet,
+    deadline: Duration,
+    waiting: Waiting,
+}
+
+/// What one holder was asked for.
+struct Part {
+    holder: NodeId,
+    classes: ClassSet,
+    reveal: Option<(Signed<Reveal>, Digest)>,
+}
+
+impl Revealing {
+    pub(super) fn begin(session: &mut Session, voting: Voting) -> Self {
+        let Voting {
+            holders,
+            attendance,
+            chosen,
+            votes,
+            ..
+        } = voting;
+        let mut revealing = Self {
+            holders,
+            attendance,
+            chosen,
+            votes,
+            parts: Vec::new(),
+            reveals: Vec::new(),
+            bodies: Vec::new(),
+            covered: ClassSet::default(),
+            deadline: Duration::ZERO,
+            waiting: Waiting::since(session.now),
+        };
+        let all = revealing.holders.committee().classes().all();
+        // What nobody present holds waits for those who are away.
+        let lost = revealing.distribute(session, all, None);
+        revealing.leave(lost);
+        revealing
+    }
+
+    /// Asks holders that are here, but not `except`, for these classes. Gives those that none of them holds.
+    fn distribute(
+        &mut self,
+        session: &mut Session,
+        classes: ClassSet,
+        except: Option<NodeId>,
+    ) -> ClassSet {
+        let committee = self.holders.committee();
+        let able = self.chosen.voters.intersection(self.attendance.here());
+        let able = committee.seats(able.filter(|node| Some(**node) != except));
+        let (parts, lost) = committee.classes().assign(classes, able);
+        for (seat, classes) in parts {
+            let holder = committee.holders()[seat];
+            let part = Part {
+                holder,
+                classes,
+                reveal: None,
+            };
+            self.order(session, &part);
+            self.parts.push(part);
+        }
+        // A holder expands as many seeds as there are contributors, and then uploads one body.
+        let wait = session.manifest.transfer_timeout() * 2;
+        self.deadline = session.after(wait);
+        lost
+    }
+
+    /// Leaves classes that only holders that are away have to one of these; without any, to nobody.
+    fn leave(&mut self, classes: ClassSet) {
+        let committee = self.holders.committee();
+        let away = committee.seats(self.chosen.voters.intersection(self.attendance.away()));
+        let (parts, _) = committee.classes().assign(classes, away);
+        for (seat, classes) in parts {
+            self.parts.push(Part {
+                holder: self.holders.committee().holders()[seat],
+                classes,
+                reveal: None,
+            });
+        }
+    }
+
+    fn order(&self, session: &mut Session, part: &Part) {
+        let order = RelayFrame::Reveal {
+            ctx: self.holders.ctx(),
+            entries: self.chosen.contributors.entries().to_vec(),
+            votes: self.votes.clone(),
+            classes: part.classes,
+        };
+        session.send(part.holder, order);
+    }
+
+    /// A holder has what it was asked for.
+    pub(in crate::round) fn revealed(
+        &mut self,
+        session: &mut Session,
+        node: NodeId,
+        signed: Signed<Reveal>,
+    ) -> Result<(), Refusal> {
+        let (reveal, _) = Reveal::verify(&signed, &session.manifest, session.unix_s())?;
+        if reveal.holder != node {
+            return Err(Refusal::Stranger(reveal.holder));
+        }
+        if reveal.ctx != self.holders.ctx() {
+            session.late(node, Kind::Reveal);
+            return Ok(());
+        }
+        reveal.check(&self.chosen.contributors, &self.holders)?;
+        let mut parts = self.parts.iter_mut();
+        let Some(part) = parts.find(|part| part.holder == node && part.classes == reveal.classes)
+        else {
+            // It was given to another in the meantime, or is here already.
+            session.late(node, Kind::Reveal);
+            return Ok(());
+        };
+        let (ctx, root) = (reveal.ctx, reveal.root);
+        let known = part.reveal.get_or_insert((signed, root));
+        if known.1 != root {
+            let (what, signer) = (Kind::Reveal, node);
+            return Err(Refusal::Duplicate { what, signer });
+        }
+        session
+            .actions
+            .push(Action::CollectReveal { node, ctx, root });
+        Ok(())
+    }
+
+    /// The body of a reveal is here, whole.
+    pub(in crate::round) fn added(mut self, node: NodeId, root: Digest) -> Phase {
+        let is_it = |part: &Part| {
+            part.holder == node
+                && part
+                    .reveal
+                    .as_ref()
+                    .is_some_and(|(_, expected)| *expected == root)
+        };
+        if let Some(place) = self.parts.iter().position(is_it) {
+            let part = self.parts.swap_remove(place);
+            self.covered = self.covered.union(part.classes);
+            self.reveals.extend(part.reveal.map(|(signed, _)| signed));
+            self.bodies.push((node, root));
+        }
+        Phase::Revealing(self)
+    }
+
+    /// A node is here, perhaps again.
+    pub(in crate::round) fn returned(
+        mut self,
+        session: &mut Session,
+        node: NodeId,
+        holding: Option<Digest>,
+    ) -> Phase {
+        let waited_for = self.attendance.may_serve(node);
+        if self.attendance.returned(node, holding) {
+            for part in self.parts.iter().filter(|part| part.holder == node) {
+                self.order(session, part);
+            }
+        } else if waited_for {
+            self.attendance.gone(node);
+            self.replace(session, node);
+        }
+        Phase::Revealing(self)
+    }
+
+    pub(in crate::round) fn lost(mut self, session: &mut Session, node: NodeId) -> Phase {
+        if self.attendance.lost(node) {
+            self.replace(session, node);
+        }
+        Phase::Revealing(self)
+    }
+
+    /// A node does not go on.
+    pub(in crate::round) fn refused(mut self, session: &mut Session, node: NodeId) -> Phase {
+        self.attendance.gone(node);
+        self.replace(session, node);
+        Phase::Revealing(self)
+    }
+
+    /// Others are asked for what `node` has not revealed. What only it holds of those who are here is left to it, or to
+    /// others that may come back.
+    fn replace(&mut self, session: &mut Session, node: NodeId) {
+        let of_node = |part: &mut Part| part.holder == node;
+        let open: Vec<_> = self.parts.extract_if(.., of_node).collect();
+        let classes = open
+            .iter()
+            .fold(ClassSet::default(), |set, part| set.union(part.classes));
+        if classes.is_empty() {
+            return;
+        }
+        let lost = self.distribute(session, classes, Some(node));
+        self.leave(lost);
+    }
+
+    pub(in crate::round) fn advance(mut self, session: &mut Session) -> Phase {
+        let classes = self.holders.committee().classes();
+        if self.covered == classes.all() {
+            return self.add_up(session);
+        }
+        let awaited = self
+            .parts
+            .iter()
+            .fold(self.covered, |set, part| set.union(part.classes));
+        if awaited != classes.all() {
+            // Some class is lost for good. Its holders can begin again, but only with these contributors.
+            let present: BTreeSet<_> = self.attendance.here().clone();
+            return session.abandon(&session.holders_without(&present));
+        }
+        if session.now < self.deadline {
+            return Phase::Revealing(self);
+        }
+        let missing: BTreeSet<_> = self.parts.iter().map(|part| part.holder).collect();
+        if self
+            .waiting
+            .tell(session, missing.iter().copied().collect(), true)
+        {
+            self.ask_again(session);
+        }
+        Phase::Revealing(self)
+    }
+
+    /// Asks for what is missing again: the request, or the answer, may have been lost with a former connection.
+    fn ask_again(&self, session: &mut Session) {
+        for part in self
+            .parts
+            .iter()
+            .filter(|part| self.attendance.is_here(part.holder))
+        {
+            match &part.reveal {
+                None => self.order(session, part),
+                Some((_, root)) => {
+                    let (node, ctx, root) = (part.holder, self.holders.ctx(), *root);
+                    session
+                        .actions
+                        .push(Action::CollectReveal { node, ctx, root });
+                }
+            }
+        }
+    }
+
+    fn add_up(self, session: &mut Session) -> Phase {
+        let nodes = self.chosen.contributors.nodes();
+        session.forget_last();
+        session.actions.push(Action::AddUp {
+            chain: session.chain,
+            ctx: self.holders.ctx(),
+            contributors: nodes.iter().copied().collect(),
+            reveals: self.bodies,
+        });
+        let decision = Decision {
+            contributions: self.chosen.signed,
+            votes: self.votes,
+            reveals: self.reveals,
+        };
+        Phase::Averaging(AveragingSum {
+            ctx: self.holders.ctx(),
+            bundle: self.holders.bundle().to_vec(),
+            nodes,
+            parts: Parts::Decision(decision),
+        })
+    }
+}

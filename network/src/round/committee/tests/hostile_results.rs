@@ -1,0 +1,293 @@
+//! A relay that publishes a result which the committee did not decide on, or did not open.
+
+use super::stage::{K, N, Stage};
+use crate::digest::{ChunkHashes, Digest};
+use crate::round::committee::{ClassSet, Decision, Prepared};
+use crate::round::node::Pending;
+use crate::round::tests::federation::EPOCH;
+use crate::round::{Chain, CheckedOutcome, Kind, Outcome, Parts, Refusal};
+
+/// The honest outcome, in what it rests on.
+fn outcome(stage: &Stage) -> Outcome {
+    let all = stage.contributors(0..N);
+    let committee = stage.holders.committee();
+    let everyone = committee.seats(committee.holders());
+    let (parts, _) = committee
+        .classes()
+        .assign(committee.classes().all(), everyone);
+    let mut contributions: Vec<_> = (0..N).collect();
+    contributions.sort_by_key(|k| stage.id(*k));
+    let contributions = contributions
+        .into_iter()
+        .map(|k| stage.sign(k, &stage.contribution(k, 0)));
+    let reveals = parts
+        .into_iter()
+        .map(|(k, part)| stage.sign(k, &stage.reveal(k, &all, part)));
+    Outcome {
+        ctx: stage.ctx(),
+        bundle: stage.holders.bundle().to_vec(),
+        parts: Parts::Decision(Decision {
+            contributions: contributions.collect(),
+            votes: stage.votes(0..4, &all),
+            reveals: reveals.collect(),
+        }),
+        root: ChunkHashes::of(&[]).root(),
+        model: Digest([0; 32]),
+    }
+}
+
+fn verify(stage: &Stage, outcome: Outcome) -> Result<CheckedOutcome, Refusal> {
+    // Node 6 holds its own contribution.
+    let prepared = Prepared {
+        holders: stage.holders.clone(),
+        contribution: stage.sign(6, &stage.contribution(6, 0)),
+        envelope: stage.envelope(6, 0),
+    };
+    let own = Pending::Contribution(prepared);
+    let manifest = &stage.consortium.manifest;
+    CheckedOutcome::verify(
+        outcome,
+        Some((stage.id(6), &own)),
+        manifest,
+        &Chain::start(manifest),
+        EPOCH,
+    )
+}
+
+fn refusal(change: impl FnOnce(&Stage, &mut Decision)) -> Refusal {
+    let stage = Stage::serving();
+    let mut outcome = outcome(&stage);
+    let Parts::Decision(decision) = &mut outcome.parts else {
+        panic!("of the committee scheme")
+    };
+    change(&stage, decision);
+    verify(&stage, outcome).unwrap_err()
+}
+
+#[test]
+fn what_the_committee_decided_and_opened_is_believed() {
+    let stage = Stage::serving();
+    let checked = verify(&stage, outcome(&stage)).unwrap();
+    assert_eq!((checked.ctx(), checked.nodes().len()), (stage.ctx(), N));
+}
+
+#[test]
+fn a_result_without_a_certificate_is_refused() {
+    let r = refusal(|_, decision| drop(decision.votes.pop()));
+    assert_eq!(
+        r,
+        Refusal::Votes {
+            found: 3,
+            needed: 4
+        }
+    );
+    let r = refusal(|_, decision| decision.votes[1] = decision.votes[0].clone());
+    assert!(
+        matches!(
+            r,
+            Refusal::Duplicate {
+                what: Kind::Vote,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|stage, decision| decision.votes[1] = stage.vote(6, &stage.contributors(0..N)));
+    assert!(matches!(r, Refusal::Stranger(_)), "{r}");
+}
+
+#[test]
+fn other_contributors_than_were_voted_for_are_refused() {
+    let r = refusal(|_, decision| drop(decision.contributions.pop()));
+    assert!(
+        matches!(
+            r,
+            Refusal::OtherContributors {
+                what: Kind::Vote,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|_, decision| decision.contributions.swap(0, 1));
+    assert!(
+        matches!(
+            r,
+            Refusal::Duplicate {
+                what: Kind::Contribution,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|_, decision| decision.contributions[1] = decision.contributions[0].clone());
+    assert!(
+        matches!(
+            r,
+            Refusal::Duplicate {
+                what: Kind::Contribution,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|_, decision| decision.contributions.truncate(2));
+    assert_eq!(
+        r,
+        Refusal::TooFew {
+            found: 2,
+            min_nodes: 3
+        }
+    );
+    let r = refusal(|stage, decision| {
+        let mut stale = stage.contribution(5, 0);
+        stale.ctx = Digest([9; 32]);
+        decision.contributions[0] = stage.sign(5, &stale);
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Stale {
+                what: Kind::Contribution,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|stage, decision| {
+        let others = stage.sign(6, &stage.contribution(6, 1));
+        let mine = stage.sign(6, &stage.contribution(6, 0));
+        let place = decision
+            .contributions
+            .iter()
+            .position(|c| c.bytes() == mine.bytes());
+        decision.contributions[place.unwrap()] = others;
+    });
+    assert_eq!(r, Refusal::OwnContribution);
+}
+
+#[test]
+fn masks_that_are_missing_doubled_or_not_the_holders_are_refused() {
+    let r = refusal(|_, decision| drop(decision.reveals.pop()));
+    assert_eq!(r, Refusal::NotRevealed { missing: 2 });
+    let r = refusal(|_, decision| decision.reveals.push(decision.reveals[0].clone()));
+    assert!(
+        matches!(
+            r,
+            Refusal::Duplicate {
+                what: Kind::Reveal,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|stage, decision| {
+        let few = stage.contributors(0..6);
+        decision.reveals[0] = stage.sign(0, &stage.reveal(0, &few, stage.classes_of(0)));
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::OtherContributors {
+                what: Kind::Reveal,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|stage, decision| {
+        let all = stage.contributors(0..N);
+        let classes = ClassSet::of(0..10).without(stage.classes_of(0));
+        decision.reveals[0] = stage.sign(0, &stage.reveal(0, &all, classes));
+    });
+    assert!(matches!(r, Refusal::Classes { .. }), "{r}");
+    let r = refusal(|stage, decision| {
+        let all = stage.contributors(0..N);
+        decision.reveals[0] = stage.sign(6, &stage.reveal(6, &all, stage.classes_of(0)));
+    });
+    assert!(matches!(r, Refusal::Stranger(_)), "{r}");
+    let r = refusal(|stage, decision| {
+        let mut stale = stage.reveal(0, &stage.contributors(0..N), stage.classes_of(0));
+        stale.ctx = Digest([9; 32]);
+        decision.reveals[0] = stage.sign(0, &stale);
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Stale {
+                what: Kind::Reveal,
+                ..
+            }
+        ),
+        "{r}"
+    );
+}
+
+#[test]
+fn tags_that_are_none_are_refused() {
+    let r = refusal(|stage, decision| {
+        let mut contribution = stage.contribution(5, 0);
+        contribution.tag = [u64::MAX, 0];
+        decision.contributions[0] = stage.sign(5, &contribution);
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Invalid {
+                what: Kind::Contribution,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|stage, decision| {
+        let mut reveal = stage.reveal(0, &stage.contributors(0..N), stage.classes_of(0));
+        reveal.tag = [0, (1 << 61) - 1];
+        decision.reveals[0] = stage.sign(0, &reveal);
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Invalid {
+                what: Kind::Reveal,
+                ..
+            }
+        ),
+        "{r}"
+    );
+}
+
+#[test]
+fn a_result_of_other_holders_or_of_the_other_scheme_is_refused() {
+    let stage = Stage::serving();
+    let mut few = outcome(&stage);
+    few.bundle.truncate(3);
+    assert_eq!(
+        verify(&stage, few).unwrap_err(),
+        Refusal::Holders {
+            found: 3,
+            needed: 4
+        }
+    );
+    let mut peers = outcome(&stage);
+    peers.parts = Parts::Sums(Vec::new());
+    assert_eq!(
+        verify(&stage, peers).unwrap_err(),
+        Refusal::Unexpected {
+            what: Kind::Outcome
+        }
+    );
+    let mut other = outcome(&stage);
+    other.ctx = Digest([9; 32]);
+    assert!(matches!(
+        verify(&stage, other).unwrap_err(),
+        Refusal::Stale { .. }
+    ));
+    // One of the holders less is another context, for which nobody has signed anything.
+    let mut less = outcome(&stage);
+    less.bundle.truncate(K - 1);
+    assert!(matches!(
+        verify(&stage, less).unwrap_err(),
+        Refusal::Stale { .. }
+    ));
+}

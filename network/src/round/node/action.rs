@@ -1,0 +1,96 @@
+//! What a node's machine asks of its driver.
+
+#[cfg(doc)]
+use super::Node;
+use super::{CompleteShares, Pending};
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::round::chain::Chain;
+use crate::round::committee::{CheckedSlip, Holders, RevealOrder};
+use crate::round::difference::SentSums;
+use crate::round::outcome::{CheckedCheckpoint, CheckedOutcome};
+use crate::round::refusal::Refusal;
+use crate::wire::NodeFrame;
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this frame.
+    Send(NodeFrame),
+    /// Train from the global model, or take the update that was kept for it, and call [`Node::trained`].
+    Train {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// When the relay goes on without this node, in milliseconds from now.
+        deadline_ms: u64,
+    },
+    /// Draw a seed for each peer, seal it to the peer's round key, and call [`Node::sealed`].
+    Seal {
+        /// Context.
+        ctx: Digest,
+        /// Peers with their round keys.
+        peers: Vec<(NodeId, [u8; 32])>,
+    },
+    /// Open the shares, compute the masked sum, and call [`Node::summed`].
+    Sum(CompleteShares),
+    /// Draw a round key as a holder, and call [`Node::convened`]. The former one is worth nothing any more.
+    Convene {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// Draw a seed for each class, seal to each holder those of its classes, mask the update with all of them, and
+    /// call [`Node::contributed`].
+    Contribute(Holders),
+    /// Open the box with the round key, compare the seeds with what they are committed to as, and call
+    /// [`Node::opened`].
+    Open(CheckedSlip),
+    /// Sum up the masks, and call [`Node::revealed`].
+    Reveal(RevealOrder),
+    /// Upload the sum of masks that has this root.
+    UploadReveal {
+        /// Root.
+        root: Digest,
+        /// First chunk to send.
+        first_chunk: u32,
+    },
+    /// The relay has the whole contribution: this node is not needed any more in this round.
+    Received {
+        /// Context.
+        ctx: Digest,
+    },
+    /// Write the masked vector to the outbox, with what is needed to go on after a restart.
+    Keep(Pending),
+    /// Make the record of sent sums durable before anything is sent.
+    Record(SentSums),
+    /// Upload the masked vector of this context.
+    Upload {
+        /// Context.
+        ctx: Digest,
+        /// First chunk to send.
+        first_chunk: u32,
+    },
+    /// Download the sum over all participants, check and average it, and call [`Node::averaged`].
+    Average(CheckedOutcome),
+    /// Download the certified model, check it, and call [`Node::adopted`].
+    Adopt(CheckedCheckpoint),
+    /// Make the new state durable, then forget the outbox.
+    Commit(Chain),
+    /// The relay waits for these nodes.
+    Waiting {
+        /// Who is missing.
+        missing: Vec<NodeId>,
+        /// For how long, in seconds.
+        for_s: u64,
+    },
+    /// The relay turned this node away.
+    TurnedAway(Refusal),
+    /// All rounds are done.
+    Finish {
+        /// Rounds completed.
+        rounds: u64,
+    },
+}

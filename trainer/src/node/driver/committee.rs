@@ -1,0 +1,150 @@
+//! What a node does in an attempt with a committee, as a contributor and as a holder.
+
+use std::time::Instant;
+
+use fl_network::client::Link;
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::kit::unix_s;
+use fl_network::round::Hindrance;
+use fl_network::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder};
+use fl_network::round::node::Action;
+use fl_network::wire::BulkKind;
+use fl_shaders::Tag;
+
+use super::{Driver, End};
+use crate::node::holding::Holding;
+use crate::node::job::Done;
+use crate::node::masking::{Masked, Masking};
+use crate::node::{NodeError, NodeEvent};
+
+impl<F: FnMut(NodeEvent)> Driver<F> {
+    /// Draws a round key as a holder. What was held of a former attempt is erased.
+    pub(super) fn convene(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
+        let holding = Holding::generate().map_err(|_| NodeError::Entropy)?;
+        let actions = self.machine.convened(round, *holding.public(), unix_s())?;
+        self.reveal_uploads.clear();
+        self.holding = Some(holding);
+        Ok(actions)
+    }
+
+    /// Masks the update beside the loop.
+    pub(super) fn contribute(&mut self, holders: Holders) {
+        let Some((_, update)) = self.update.clone() else {
+            return;
+        };
+        let (engine, layout) = (self.engine.clone(), self.layout.clone());
+        let (manifest, own) = (self.kit.manifest.clone(), self.own);
+        let epoch_key = self.epoch_key.clone();
+        self.linked.spawn_blocking(move || {
+            let begun = Instant::now();
+            let masking = Masking {
+                engine: &*engine,
+                epoch_key: &epoch_key,
+                format: manifest.fixed_point(),
+                layout: &layout,
+                own,
+                update: &update.update,
+                examples: update.examples,
+                before: update.before,
+            };
+            Done::Contributed {
+                ctx: holders.ctx(),
+                contribution: masking.contribute(&holders),
+                took: begun.elapsed(),
+            }
+        });
+    }
+
+    /// Announces a contribution, once it is in the outbox.
+    pub(super) async fn contributed(
+        &mut self,
+        link: &mut Link,
+        ctx: Digest,
+        Masked { body, hashes, tag }: Masked,
+        envelope: Envelope,
+    ) -> Result<Option<End>, NodeError> {
+        let actions = self
+            .machine
+            .contributed(ctx, hashes.root(), tag, envelope)?;
+        self.announce(link, actions, body, hashes).await
+    }
+
+    /// Opens a contributor's seeds.
+    pub(super) fn open(&mut self, slip: &CheckedSlip) -> Result<Vec<Action>, NodeError> {
+        let Some(holding) = &mut self.holding else {
+            return Ok(Vec::new());
+        };
+        let found = holding.open(self.own, slip);
+        Ok(self.machine.opened(slip.ctx(), slip.entry(), found)?)
+    }
+
+    /// Sums up masks beside the loop. That goes on over a lost connection, like the attempt.
+    pub(super) fn reveal(&mut self, order: &RevealOrder) {
+        let (ctx, classes) = (order.ctx(), order.classes());
+        let masks = self
+            .holding
+            .as_ref()
+            .and_then(|holding| holding.masks(order));
+        let Some(masks) = masks else {
+            return self.machine.not_revealed(ctx, classes);
+        };
+        let (engine, manifest) = (self.engine.clone(), self.kit.manifest.clone());
+        self.local.spawn_blocking(move || {
+            let (begun, tag) = (Instant::now(), masks.tag);
+            let sum = masks.sum(&*engine, &manifest);
+            let sum = sum.map(|sum| (ChunkHashes::of(&sum), sum));
+            Done::Revealed {
+                ctx,
+                classes,
+                sum,
+                tag,
+                took: begun.elapsed(),
+            }
+        });
+    }
+
+    /// Announces a sum of masks, and keeps it for as long as the attempt lasts.
+    pub(super) async fn revealed(
+        &mut self,
+        link: &mut Link,
+        (ctx, classes): (Digest, ClassSet),
+        (hashes, sum): (ChunkHashes, Vec<u8>),
+        tag: Tag,
+    ) -> Result<Option<End>, NodeError> {
+        let root = hashes.root();
+        let actions = self.machine.revealed(ctx, classes, root, tag)?;
+        if let Some(holding) = self.holding.as_mut().filter(|_| !actions.is_empty()) {
+            holding.reveals.insert(root, (sum.into(), hashes));
+        }
+        self.perform(link, actions).await
+    }
+
+    /// The engine cannot sum up masks. The relay may ask again, or another holder.
+    pub(super) async fn not_revealed(
+        &mut self,
+        link: &mut Link,
+        (ctx, classes): (Digest, ClassSet),
+        reason: String,
+    ) -> Result<Option<End>, NodeError> {
+        self.machine.not_revealed(ctx, classes);
+        self.hinder(link, Hindrance::Computation, reason).await
+    }
+
+    /// Uploads a sum of masks.
+    pub(super) fn upload_reveal(&mut self, link: &Link, root: Digest, first_chunk: u32) {
+        let reveals = self.holding.as_ref().map(|holding| &holding.reveals);
+        let Some((body, hashes)) = reveals.and_then(|reveals| reveals.get(&root)).cloned() else {
+            return;
+        };
+        let bodies = link.bodies();
+        let upload = self.linked.spawn(async move {
+            // A failed upload shows on the connection as well, and the relay asks again.
+            let what = (BulkKind::Reveal, root);
+            let _ = bodies.upload(what, first_chunk, &hashes, body).await;
+            Done::Uploaded
+        });
+        if let Some(former) = self.reveal_uploads.insert(root, upload) {
+            former.abort();
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A holder's part in the committee scheme: the round key of an attempt, the seeds that it opens, and the sums of masks
+//! that are asked for. In memory only: a holder that is restarted is lost for the attempt.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
+use fl_network::manifest::Manifest;
+use fl_network::round::Fault;
+use fl_network::round::committee::{CheckedSlip, RevealOrder, Seats};
+use fl_shaders::Tag;
+use fl_sharing::{Engine, EngineError, MaskKey, RandomnessError, RoundKey, Seed};
+
+/// What a holder has of one attempt. Secrets are erased on drop.
+pub(super) struct Holding {
+    round_key: RoundKey,
+    /// By contributor, and by the holders that do not have the seed.
+    seeds: BTreeMap<(NodeId, Seats), Seed>,
+    /// Sums of masks that were announced, by root.
+    pub(super) reveals: BTreeMap<Digest, (Bytes, ChunkHashes)>,
+}
+
+/// The keys of masks that are to be summed up, and the sum of the tags' masks.
+pub(super) struct Masks {
+    keys: Vec<MaskKey>,
+    pub(super) tag: Tag,
+}
+
+impl Holding {
+    /// Draws a round key.
+    pub(super) fn generate() -> Result<Self, RandomnessError> {
+        Ok(Self {
+            round_key: RoundKey::generate()?,
+            seeds: BTreeMap::new(),
+            reveals: BTreeMap::new(),
+        })
+    }
+
+    /// The public part of the round key.
+    pub(super) fn public(&self) -> &[u8; 32] {
+        self.round_key.public()
+    }
+
+    /// Opens a contributor's box, and keeps the seeds if they are what the contributor has committed to.
+    pub(super) fn open(&mut self, own: NodeId, slip: &CheckedSlip) -> Result<(), Fault> {
+        let (ctx, from, expected) = (slip.ctx(), slip.entry().node, slip.seeds());
+        let (ctx, sealed) = (ctx.as_bytes(), slip.sealed());
+        let (sender, count) = (from.as_bytes(), expected.len());
+        let opened = self
+            .round_key
+            .open_all(ctx, sender, own.as_bytes(), count, sealed);
+        let seeds = opened.map_err(|_| Fault::Box)?;
+        let differs = |(seed, (excluded, committed)): (&Seed, &(Seats, Option<Digest>))| {
+            let commitment = || Digest(seed.commitment(ctx, excluded.to_bytes()));
+            committed.is_some_and(|committed| committed != commitment())
+        };
+        if seeds.iter().zip(expected).any(differs) {
+            return Err(Fault::Commitment);
+        }
+        let classes = expected.iter().map(|(excluded, _)| (from, *excluded));
+        self.seeds.extend(classes.zip(seeds));
+        Ok(())
+    }
+
+    /// The masks that are asked for; nothing if this process lacks one of them.
+    pub(super) fn masks(&self, order: &RevealOrder) -> Option<Masks> {
+        let ctx = order.ctx();
+        let count = order.contributors().len() * order.excluded().len();
+        let (mut keys, mut tag) = (Vec::with_capacity(count), Tag::default());
+        for node in order.contributors() {
+            for excluded in order.excluded() {
+                let seed = self.seeds.get(&(*node, *excluded))?;
+                keys.push(seed.expand(ctx.as_bytes()));
+                tag += seed.tag_mask(ctx.as_bytes());
+            }
+        }
+        Some(Masks { keys, tag })
+    }
+}
+
+impl Masks {
+    /// The sum of the masks.
+    pub(super) fn sum(
+        self,
+        engine: &dyn Engine,
+        manifest: &Manifest,
+    ) -> Result<Vec<u8>, EngineError> {
+        let mut sum = vec![0; manifest.body_bytes()];
+        engine.sum(manifest.fixed_point().ring(), &self.keys, &mut sum)?;
+        Ok(sum)
+    }
+}
