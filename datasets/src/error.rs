@@ -28,6 +28,17 @@ pub enum Error {
         /// What the decompressor said.
         source: io::Error,
     },
+    /// The gzip file decompresses to more than is read. A file that does so may be small.
+    #[error(
+        "{path} decompresses to more than {most} bytes; if it is what you expect, decompress it \
+         and give the plain file"
+    )]
+    GzipTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that are read at most.
+        most: u64,
+    },
     /// The path is neither a folder nor named as CSV.
     #[error("{path} is no known format; give a folder of IDX files, a .csv or a .csv.gz")]
     UnknownFormat {

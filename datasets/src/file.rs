@@ -8,6 +8,10 @@ use flate2::read::MultiGzDecoder;
 
 use crate::Error;
 
+/// The most that a compressed file may hold: gzip makes a thousandth of zeros, and a plain file at least says how large
+/// it is.
+const MAX_DECOMPRESSED: u64 = 4 << 30;
+
 /// The content of the file at `path`.
 ///
 /// Gzip is recognised by its first two bytes, whatever the file is called.
@@ -25,14 +29,27 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// The content of the gzip file `bytes`, called `path` in errors.
 pub(crate) fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    gunzip_up_to(MAX_DECOMPRESSED, path, bytes)
+}
+
+/// The same, of `most` bytes at most.
+fn gunzip_up_to(most: u64, path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
-    MultiGzDecoder::new(bytes)
+    // One byte more tells a file that is too long from one that just is not.
+    let read = MultiGzDecoder::new(bytes)
+        .take(most.saturating_add(1))
         .read_to_end(&mut content)
         .map_err(|source| Error::Gzip {
             path: path.into(),
             source,
         })?;
-    Ok(content)
+    match read as u64 > most {
+        true => Err(Error::GzipTooLarge {
+            path: path.into(),
+            most,
+        }),
+        false => Ok(content),
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +84,18 @@ mod tests {
             read(&folder.path().join("no.csv")),
             Err(Error::Read { .. })
         ));
+    }
+
+    #[test]
+    fn what_decompresses_to_too_much_is_an_error() {
+        let path = Path::new("zeros.gz");
+        let zeros = gzip(&[0; 1000]);
+        assert_eq!(gunzip_up_to(1000, path, &zeros).unwrap(), [0; 1000]);
+        let members = [gzip(&[0; 500]), gzip(&[0; 500])].concat();
+        for bytes in [zeros, members] {
+            let found = gunzip_up_to(999, path, &bytes);
+            assert!(matches!(found, Err(Error::GzipTooLarge { most: 999, .. })));
+        }
     }
 
     #[test]

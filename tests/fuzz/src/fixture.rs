@@ -7,11 +7,15 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use fl_network::digest::{ChunkHashes, Digest, model_hash};
 use fl_network::identity::{Identity, NodeId};
-use fl_network::manifest::{Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable};
+use fl_network::manifest::{
+    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, epoch_key_check,
+};
 use fl_network::round::message::{Keys, Signed, Sum};
-use fl_network::round::{Averaged, Chain, Outcome, Participants, average};
+use fl_network::round::{Averaged, Chain, Outcome, Participants, Parts, average};
 use fl_network::words;
 use fl_shaders::{Counters, FixedPoint, Parameters, Ring};
+
+use crate::tags;
 
 /// Nodes of the consortium.
 pub(crate) const NODES: usize = 4;
@@ -98,11 +102,17 @@ pub(crate) fn manifest_file(identities: &[Identity]) -> ManifestFile {
     ManifestFile::new(
         "fuzz".to_owned(),
         "localhost:4433".to_owned(),
+        epoch_key_check(&tags::EPOCH_KEY),
         &plan.expect("a sound plan"),
         toml::Table::new(),
         model,
         nodes.collect(),
     )
+}
+
+/// Words as they travel.
+pub(crate) fn to_le_bytes(words: &[u32]) -> Vec<u8> {
+    words.iter().copied().flat_map(u32::to_le_bytes).collect()
 }
 
 /// A completed round of all nodes, with sums that nobody masked.
@@ -120,7 +130,7 @@ impl Round {
         Outcome {
             ctx: self.participants.ctx(),
             bundle: self.bundle.clone(),
-            sums: self.sums.clone(),
+            parts: Parts::Sums(self.sums.clone()),
             root: ChunkHashes::of(&self.result).root(),
             model: self.averaged.chain.model,
         }
@@ -161,19 +171,25 @@ pub(crate) fn round() -> &'static Round {
             loss: 2.5,
             clipped: 0,
         };
-        let body = |node: u32| {
+        let input = |node: u32| {
             let coordinates = (0..PARAMETERS as u32).map(|e| 1000 * node + e);
             let header = counters.to_header::<u32>(manifest.fixed_point());
-            let words = header.into_iter().chain(coordinates);
-            words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>()
+            header.into_iter().chain(coordinates).collect::<Vec<u32>>()
         };
-        let bodies: Vec<_> = (0..NODES as u32).map(body).collect();
-        let sum = |(identity, body): (&Identity, &Vec<u8>)| {
-            let root = ChunkHashes::of(body).root();
+        let inputs: Vec<_> = (0..NODES as u32).map(input).collect();
+        let bodies: Vec<_> = inputs.iter().map(|input| to_le_bytes(input)).collect();
+        let sum = |((identity, input), body): ((&Identity, &Vec<u32>), &Vec<u8>)| {
             let node = identity.node_id();
-            Signed::new(&Sum { ctx, node, root }, identity).expect("a short message")
+            let sum = Sum {
+                ctx,
+                node,
+                root: ChunkHashes::of(body).root(),
+                tag: tags::share(ctx, node, input, &[], &[]).values(),
+            };
+            Signed::new(&sum, identity).expect("a short message")
         };
-        let sums = identities.iter().zip(&bodies).map(sum).collect();
+        let nodes = identities.iter().zip(&inputs);
+        let sums = nodes.zip(&bodies).map(sum).collect();
         let mut result = vec![0; manifest.body_bytes()];
         for body in &bodies {
             words::add(Ring::U32, &mut result, body);

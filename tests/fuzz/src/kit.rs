@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::Seed;
 use crate::fixture::{PARAMETERS, consortium, key_pem};
 use crate::folder::{folder, with_contents};
+use crate::tags::EPOCH_KEY;
 
 /// Keys and certificates, in PEM or in DER.
 pub(crate) fn pem(data: &[u8]) {
@@ -33,13 +34,14 @@ pub(crate) fn pem(data: &[u8]) {
     let _ = Credentials::from_pem(text, text);
 }
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "manifest.toml",
     "manifest.sig",
     "authority.pem",
     "cert.pem",
     "key.pem",
     "initial.f32",
+    "epoch.key",
 ];
 
 /// A node's kit with one file replaced. The first byte says which.
@@ -72,6 +74,11 @@ fn load(folder: &Path) {
         Err(KitError::File(_) | KitError::InitialModel { .. }) => {}
         Err(error) => panic!("another error than is documented: {error}"),
     }
+    match kit.epoch_key() {
+        Ok(key) => assert_eq!(*key, EPOCH_KEY),
+        Err(KitError::File(_) | KitError::EpochKey(_)) => {}
+        Err(error) => panic!("another error than is documented: {error}"),
+    }
 }
 
 thread_local! {
@@ -85,6 +92,7 @@ pub(crate) fn write(folder: &Path) {
         authority_pem: &certificates().0,
         certificate_pem: &certificates().1,
         key_pem: &key_pem("node 0"),
+        epoch_key: Some(&EPOCH_KEY),
         initial: &[0.0; PARAMETERS],
     };
     files.write(folder).expect("a folder of our own");

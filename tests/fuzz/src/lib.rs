@@ -14,9 +14,10 @@ mod memory;
 mod rounds;
 mod sealed;
 mod store;
+mod tags;
 mod wire;
 
-use rounds::{hostile, network};
+use rounds::{Conduct, hostile, network};
 
 /// An input to begin with, under a name.
 pub type Seed = (String, Vec<u8>);
@@ -60,6 +61,36 @@ pub const TARGETS: &[Target] = &[
         wire::signed_messages,
     ),
     target("store", store::store, store::stores),
+];
+
+/// A target with nodes that do not keep the protocol, so that a property of it fails.
+#[derive(Clone, Copy, Debug)]
+pub struct Control {
+    /// The target's name.
+    pub target: &'static str,
+    /// Runs it with these nodes.
+    pub run: fn(&[u8]),
+    /// What the panic says where the property fails.
+    pub violated: &'static str,
+}
+
+/// All controls: without them, a property that holds might be one that cannot fail.
+pub const CONTROLS: &[Control] = &[
+    Control {
+        target: "hostile_relay",
+        run: |data| hostile::hostile_relay_of(Conduct::Forgetful, data),
+        violated: "two sets on one model",
+    },
+    Control {
+        target: "hostile_relay",
+        run: |data| hostile::hostile_relay_of(Conduct::Credulous, data),
+        violated: "a sum that is not that of the inputs",
+    },
+    Control {
+        target: "network",
+        run: |data| network::network_of(Conduct::Forgetful, data),
+        violated: "two sets on one model",
+    },
 ];
 
 /// Runs the target called `name`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fl_network::digest::{ChunkHashes, model_hash};
 use fl_network::kit::Kit;
-use fl_network::round::node::{Node, Pending};
+use fl_network::round::node::{Node, Pending, PendingSum};
 use fl_network::round::relay::{Event, LastResult, Relay, Settings};
 use fl_network::round::{Averaged, Chain, SentSums, average};
 use fl_network::store::Store;
@@ -79,8 +79,11 @@ fn outgoing(store: &Store) {
     let manifest = &consortium().manifest;
     let outgoing = || store.outgoing(manifest, &Chain::start(manifest));
     let Ok(Some(found)) = outgoing() else { return };
-    assert_eq!(found.pending.participants.ctx(), round().participants.ctx());
-    let sum = found.pending.sum.verify(manifest, EPOCH);
+    let Pending::Sum(pending) = &found.pending else {
+        panic!("a contribution without a committee");
+    };
+    assert_eq!(pending.participants.ctx(), round().participants.ctx());
+    let sum = pending.sum.verify(manifest, EPOCH);
     let sum = sum.expect("a signature that was checked");
     let of = consortium()
         .index(sum.node)
@@ -107,7 +110,7 @@ fn result(store: &Store, path: &Path) {
     assert_eq!(fs::read(path).expect("a file of our own"), found);
 
     let LastResult { base, outcome } = &last;
-    let (plan, nodes) = (manifest.fixed_point(), outcome.sums.len());
+    let (plan, nodes) = (manifest.fixed_point(), outcome.parts.len());
     let model = [0.0; PARAMETERS];
     let _ = average(&body, &model, plan, nodes, *base, outcome.ctx, outcome.root);
     let settings = Settings {
@@ -135,10 +138,10 @@ fn write(folder: &Path) {
     let store = Store::open(folder, manifest).expect("a folder of our own");
     let mut sent = SentSums::default();
     sent.record(manifest.initial_model(), round.participants.set());
-    let pending = Pending {
+    let pending = Pending::Sum(PendingSum {
         participants: round.participants.clone(),
         sum: round.sums[0].clone(),
-    };
+    });
     let last = LastResult {
         base: Chain::start(manifest),
         outcome: round.outcome(),

@@ -3,7 +3,7 @@
 use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::Identity;
 use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use fl_network::round::{Chain, Checkpoint, Hindrance, Kind, Outcome, Refusal};
+use fl_network::round::{Chain, Checkpoint, Hindrance, Kind, Outcome, Parts, Refusal};
 use fl_network::wire::{
     BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
     decode, encode,
@@ -119,6 +119,7 @@ fn sum() -> Sum {
         ctx: digest(1),
         node: signer().node_id(),
         root: ChunkHashes::of(&[1; 44]).root(),
+        tag: [6, (1 << 61) - 2],
     }
 }
 
@@ -179,6 +180,8 @@ pub(crate) fn node_frames() -> Vec<Seed> {
             previous: digest(3),
             model: digest(4),
             pending,
+            holding: pending,
+            voted_for: Vec::new(),
         })
     };
     let mut seeds = vec![
@@ -216,7 +219,7 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
     let outcome = RelayFrame::Outcome(Outcome {
         ctx: digest(1),
         bundle: vec![signed(&keys()); 3],
-        sums: vec![signed(&sum()); 3],
+        parts: Parts::Sums(vec![signed(&sum()); 3]),
         root: digest(2),
         model: digest(3),
     });

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fl_fuzz::{TARGETS, Target};
+use fl_fuzz::{CONTROLS, Control, TARGETS, Target};
 
 /// For each target, beside its corpus: this many altered inputs, as long as they do not take longer than this.
 const MUTATIONS: usize = 2000;
@@ -106,6 +106,35 @@ fn every_target_holds_on_its_corpus_and_near_it() {
         });
         let ran = ran.count();
         println!("{}: {} inputs, {ran} mutations", target.name, corpus.len());
+    }
+}
+
+/// Whether a node gives itself away in the property that it is to fail in.
+fn is_found_out(control: &Control, input: &[u8]) -> bool {
+    let Err(panic) = std::panic::catch_unwind(|| (control.run)(input)) else {
+        return false;
+    };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(panic.downcast_ref::<&str>().copied());
+    text.is_some_and(|text| text.contains(control.violated))
+}
+
+/// While nodes that keep the protocol hold on all of it, as the test above says.
+#[test]
+fn nodes_that_do_not_keep_the_protocol_are_found_out() {
+    for control in CONTROLS {
+        let target = TARGETS.iter().find(|target| target.name == control.target);
+        let corpus = corpus(target.unwrap());
+        let found: Vec<_> = corpus
+            .iter()
+            .filter(|(_, input)| is_found_out(control, input))
+            .map(|(name, _)| name)
+            .collect();
+        let Control {
+            target, violated, ..
+        } = control;
+        assert!(!found.is_empty(), "{target} cannot fail with: {violated}");
+        println!("{target}: {violated}: {found:?}");
     }
 }
 

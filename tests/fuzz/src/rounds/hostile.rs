@@ -1,17 +1,15 @@
 //! Honest nodes before a relay that is not, and that has a node of its own. It knows all that ever left the nodes,
 //! and makes frames of it that look right, or nearly.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod frames;
 
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
+use std::collections::BTreeMap;
+
+use fl_network::digest::Digest;
 use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use fl_network::round::{Chain, Checkpoint, Outcome, average};
 use fl_network::wire::{self, NodeFrame, RelayFrame};
-use fl_network::words;
-use fl_shaders::Ring;
 
-use super::site::{Sent, Site};
+use super::site::{Conduct, Sent, Site, assert_taken};
 use super::{Step, seed, steps};
 use crate::Seed;
 use crate::fixture::{EPOCH, NODES, consortium};
@@ -36,9 +34,18 @@ mod kind {
 }
 
 /// Whatever the relay does, a node signs no two sums or shares in one context and sends no sums over two sets of
-/// participants on one model (which [`Site`] asserts), and takes over no model that no honest node has averaged.
+/// participants on one model (which [`Site`] asserts), takes nothing for the sum of a round but that of its participants'
+/// inputs, and takes over no model that no honest node has averaged.
+///
+/// The relay's own node has the epoch key, too. It tags zeros with it, as an honest one does; with more, it would shift
+/// the sum as it may by its input.
 pub(crate) fn hostile_relay(data: &[u8]) {
-    let mut relay = Relay::new();
+    hostile_relay_of(Conduct::Sound, data);
+}
+
+/// The same before nodes of any conduct.
+pub(crate) fn hostile_relay_of(conduct: Conduct, data: &[u8]) {
+    let mut relay = Relay::new(conduct);
     for step in steps(data) {
         relay.step(*step);
     }
@@ -63,9 +70,9 @@ struct Relay {
 }
 
 impl Relay {
-    fn new() -> Self {
+    fn new(conduct: Conduct) -> Self {
         let mut relay = Self {
-            sites: (0..OWN).map(Site::new).collect(),
+            sites: (0..OWN).map(|node| Site::new(node, conduct)).collect(),
             heard: Heard::default(),
             unix_s: EPOCH,
         };
@@ -157,6 +164,7 @@ impl Relay {
                     Sent::Frame(NodeFrame::Ack(ack)) => self.heard.acks.push(open(ack)),
                     Sent::Body(ctx, _, body) => drop(self.heard.bodies.insert((ctx, node), body)),
                     Sent::Frame(NodeFrame::Hello(_) | NodeFrame::Refused { .. }) => {}
+                    Sent::Frame(frame) => panic!("{} without a committee", frame.kind()),
                 }
             }
             if !self.sites[node].is_busy() {
@@ -164,6 +172,7 @@ impl Relay {
             }
             sent = self.sites[node].done(self.unix_s);
         }
+        assert_taken(&mut self.sites, node);
         let commits = self.sites.iter().flat_map(|site| &site.ledger.commits);
         let averaged: Vec<_> = commits.filter(|(_, adopted)| !adopted).collect();
         for (chain, adopted) in &self.sites[node].ledger.commits {
@@ -174,190 +183,6 @@ impl Relay {
             );
         }
     }
-
-    fn open(&self, node: usize, which: u8) -> RelayFrame {
-        let chain = self.sites[node].chain();
-        RelayFrame::Open {
-            round: chain.next_round() + u64::from(which >> 6),
-            attempt: u32::from(which & 0x1f),
-            previous: chain.previous,
-            model: match which & 0x20 {
-                0 => chain.model,
-                _ => chain.previous,
-            },
-            deadline_ms: 1000,
-        }
-    }
-
-    /// Keys of the nodes in the low bits of `which`, those that belong to the last of `node`'s own; the higher bits
-    /// say what is wrong with them.
-    fn bundle(&self, node: usize, which: u8) -> Vec<Signed<Keys>> {
-        let of = |of: usize| {
-            self.heard
-                .keys
-                .iter()
-                .rev()
-                .filter(move |(by, ..)| *by == of)
-        };
-        let Some((_, _, own)) = of(node).next() else {
-            return Vec::new();
-        };
-        let older = usize::from(which >> 4 & 1);
-        let mut bundle: Vec<_> = (0..OWN)
-            .filter(|node| which >> node & 1 == 1)
-            .filter_map(|node| {
-                let matching = of(node).filter(|(_, _, keys)| keys.attempt == own.attempt);
-                matching.map(|(_, signed, _)| signed.clone()).nth(older)
-            })
-            .collect();
-        if which >> OWN & 1 == 1 {
-            bundle.push(signed(&Keys {
-                node: consortium().id(OWN),
-                round_key: [which >> 5; 32],
-                ..own.clone()
-            }));
-        }
-        if which >> 7 == 1 {
-            bundle.extend(bundle.first().cloned());
-        }
-        bundle
-    }
-
-    /// The context of `node`'s last shares, or the `back`-th before it.
-    fn ctx(&self, node: usize, back: usize) -> Digest {
-        let id = consortium().id(node);
-        let mut seen = BTreeSet::new();
-        let own = self
-            .heard
-            .shares
-            .iter()
-            .rev()
-            .filter(|(_, share)| share.from == id);
-        let mut contexts = own
-            .map(|(_, share)| share.ctx)
-            .filter(|ctx| seen.insert(*ctx));
-        let ctx = contexts.nth(back);
-        ctx.unwrap_or(self.sites[node].chain().previous)
-    }
-
-    /// The shares for `node` from the nodes in the low bits of `which`.
-    fn shares(&self, node: usize, which: u8) -> RelayFrame {
-        let (ctx, to) = (
-            self.ctx(node, usize::from(which >> 6)),
-            consortium().id(node),
-        );
-        let from = |id: NodeId| {
-            consortium()
-                .index(id)
-                .is_some_and(|by| which >> by & 1 == 1)
-        };
-        let for_node = |share: &&(Signed<Share>, Share)| {
-            share.1.ctx == ctx && share.1.to == to && from(share.1.from)
-        };
-        let shares = self.heard.shares.iter().filter(for_node);
-        let mut shares: Vec<_> = shares.map(|(signed, _)| signed.clone()).collect();
-        if which >> OWN & 1 == 1 {
-            let length = if which >> 4 & 1 == 1 { 80 } else { 32 };
-            shares.push(signed(&Share {
-                ctx,
-                from: consortium().id(OWN),
-                to,
-                sealed: vec![which; length],
-            }));
-        }
-        if which >> 5 & 1 == 1 {
-            shares.extend(shares.first().cloned());
-        }
-        RelayFrame::Shares(shares)
-    }
-
-    fn collect(&self, which: u8) -> Option<RelayFrame> {
-        let (_, sum) = self.heard.sums.iter().rev().nth(usize::from(which >> 4))?;
-        let first_chunk = u32::from(which & 0xf);
-        let ctx = sum.ctx;
-        Some(RelayFrame::Collect { ctx, first_chunk })
-    }
-
-    /// A result of the last context in which `node` has shared; the bits of `which` say what is wrong with it.
-    fn outcome(&self, node: usize, which: u8) -> (RelayFrame, Vec<u8>) {
-        let (manifest, chain) = (&consortium().manifest, self.sites[node].chain());
-        let ctx = self.ctx(node, usize::from(which >> 7));
-        let told = self
-            .heard
-            .told
-            .iter()
-            .rev()
-            .filter_map(|frame| match frame {
-                RelayFrame::Keys(bundle) => Some(bundle.clone()),
-                _ => None,
-            });
-        let bundle = told
-            .into_iter()
-            .nth(usize::from(which >> 5 & 3))
-            .unwrap_or_default();
-        let mut body = vec![0; manifest.body_bytes()];
-        let mut sums = Vec::new();
-        let mut seen = BTreeSet::new();
-        for (signed, sum) in self.heard.sums.iter().filter(|(_, sum)| sum.ctx == ctx) {
-            if seen.insert(sum.node) {
-                sums.push(signed.clone());
-            }
-        }
-        if which & 1 == 1 {
-            let (node, root) = (consortium().id(OWN), Digest([which; 32]));
-            sums.push(signed(&Sum { ctx, node, root }));
-        }
-        for (_, part) in self.heard.bodies.iter().filter(|((of, _), _)| *of == ctx) {
-            words::add(Ring::U32, &mut body, part);
-        }
-        if which >> 1 & 1 == 1 {
-            body[20] ^= 1;
-        }
-        let root = ChunkHashes::of(&body).root();
-        let (base, plan) = (self.sites[node].model(), manifest.fixed_point());
-        let averaged = average(&body, base, plan, bundle.len(), chain, ctx, root);
-        let model = averaged.map_or(chain.model, |averaged| averaged.chain.model);
-        if which >> 2 & 1 == 1 {
-            sums.pop();
-        }
-        let outcome = Outcome {
-            ctx,
-            bundle,
-            sums,
-            root: if which >> 3 & 1 == 1 { ctx } else { root },
-            model: if which >> 4 & 1 == 1 { ctx } else { model },
-        };
-        (RelayFrame::Outcome(outcome), body)
-    }
-
-    /// What some node has acknowledged last, with all that ever were, and the relay's own.
-    fn checkpoint(&self, which: u8) -> RelayFrame {
-        let of = consortium().id(usize::from(which) % OWN);
-        let last = self.heard.acks.iter().rev().find(|(_, ack)| ack.node == of);
-        let chain = last.map_or(self.sites[0].chain(), |(_, ack)| Chain {
-            round: ack.round + u64::from(which >> 7),
-            previous: ack.result,
-            model: ack.model,
-        });
-        let mut acks: Vec<_> = self
-            .heard
-            .acks
-            .iter()
-            .map(|(signed, _)| signed.clone())
-            .collect();
-        acks.push(signed(&ResultAck {
-            sid: consortium().manifest.sid(),
-            node: consortium().id(OWN),
-            round: chain.round,
-            result: chain.previous,
-            model: chain.model,
-        }));
-        RelayFrame::Checkpoint(Checkpoint { chain, acks })
-    }
-}
-
-fn signed<T: Message>(message: &T) -> Signed<T> {
-    Signed::new(message, &consortium().identities[OWN]).expect("a short message")
 }
 
 pub(crate) fn hostile_relays() -> Vec<Seed> {
@@ -380,6 +205,8 @@ pub(crate) fn hostile_relays() -> Vec<Seed> {
         ]
     };
     let result = [OUTCOME, 7, 0];
+    // With one bit of a coordinate flipped, and all else as if it were right.
+    let forged = [OUTCOME, 7, 2];
     let rerun = [round(1), with(2)].concat();
     let checkpoint = [&round(1)[..], &[[OUTCOME, 3, 0], [CHECKPOINT, 4, 0]]].concat();
     let crash = [
@@ -390,11 +217,20 @@ pub(crate) fn hostile_relays() -> Vec<Seed> {
     vec![
         seed("round", &[&round(1)[..], &[result]].concat()),
         seed("with-own", &[&with(1)[..], &[[OUTCOME, 7, 1]]].concat()),
+        seed("forged", &[&round(1)[..], &[forged, result]].concat()),
+        seed(
+            "forged-own",
+            &[&with(1)[..], &[[OUTCOME, 7, 3], [OUTCOME, 7, 0x41]]].concat(),
+        ),
         seed(
             "two-rounds",
             &[&round(1)[..], &[result], &round(1), &[result]].concat(),
         ),
         seed("rerun", &rerun),
+        seed(
+            "rerun-crash",
+            &[&round(1)[..], &[[CRASH, 7, 0]], &with(2)].concat(),
+        ),
         seed("checkpoint", &checkpoint),
         seed("crash", &crash),
         seed(
@@ -416,7 +252,7 @@ mod tests {
     fn after(name: &str) -> ([u64; OWN], bool) {
         let seeds = hostile_relays();
         let seed = seeds.iter().find(|(seed, _)| seed == name);
-        let mut relay = Relay::new();
+        let mut relay = Relay::new(Conduct::Sound);
         let (_, data) = seed.expect("a seed of this name");
         steps(data).for_each(|step| relay.step(*step));
         let rounds = std::array::from_fn(|node| relay.sites[node].chain().round);
@@ -427,7 +263,15 @@ mod tests {
     #[test]
     fn what_looks_right_to_the_nodes_gets_far() {
         assert_eq!(after("round"), ([1; OWN], false));
+        assert_eq!(after("with-own"), ([1; OWN], false));
         assert_eq!(after("two-rounds"), ([2; OWN], false));
         assert_eq!(after("checkpoint"), ([1; OWN], true));
+    }
+
+    #[test]
+    fn what_is_forged_does_not() {
+        assert_eq!(after("forged-own"), ([0; OWN], false));
+        // What is right is still taken afterwards.
+        assert_eq!(after("forged"), ([1; OWN], false));
     }
 }

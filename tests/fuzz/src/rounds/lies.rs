@@ -24,6 +24,7 @@ pub(super) fn lie(chain: &Chain, ctx: Digest, about: usize, which: usize) -> Nod
             ctx,
             node: from,
             root: Digest([which as u8; 32]),
+            tag: [about as u64; 2],
         })),
         1 => {
             let sealed = vec![which as u8; about];

@@ -9,6 +9,8 @@ mod lies;
 pub(crate) mod network;
 mod site;
 
+pub(crate) use site::Conduct;
+
 use crate::Seed;
 
 /// What happens, to whom, and which of several.

@@ -7,21 +7,41 @@ use fl_network::digest::{ChunkHashes, Digest, model_hash};
 use fl_network::files::from_le_bytes;
 use fl_network::identity::NodeId;
 use fl_network::round::message::{Share, Signed, Sum};
-use fl_network::round::node::{Action, CompleteShares, Node, Pending};
-use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums};
+use fl_network::round::node::{Action, CompleteShares, Node, Pending, PendingSum};
+use fl_network::round::{
+    Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Opened, Refusal, SentSums, Verifier,
+};
 use fl_network::wire::{NodeFrame, RelayFrame};
 use fl_shaders::cpu::{mask, quantize};
-use fl_shaders::{Counters, HEADER_WORDS, InputScale};
+use fl_shaders::{Counters, HEADER_WORDS, InputScale, Tag};
 
-use crate::fixture::{PARAMETERS, consortium};
+use crate::fixture::{PARAMETERS, consortium, to_le_bytes};
+use crate::tags;
 
 /// Work that takes a while.
 enum Work {
     Train(u64),
     Seal(Digest, Vec<(NodeId, Vec<u8>)>),
-    Sum(Digest, Vec<u8>),
+    Sum(Digest, Vec<u8>, Tag),
     Average(Digest, Averaged),
     Adopt(Chain, Vec<f32>),
+}
+
+/// How a node keeps the protocol.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// To the letter.
+    Sound,
+    /// But with a disk that loses with whom it has sent sums.
+    Forgetful,
+    /// But for the tags, which it does not check.
+    Credulous,
+}
+
+impl Verifier for Conduct {
+    fn verifies(&self, opened: &Opened<'_>) -> bool {
+        *self == Self::Credulous || tags::verifies(opened)
+    }
 }
 
 /// What leaves a node.
@@ -40,6 +60,13 @@ struct Disk {
     outbox: Option<(Pending, Vec<u8>)>,
 }
 
+/// What a node has taken for the sum of a round.
+struct Taken {
+    ctx: Digest,
+    nodes: BTreeSet<NodeId>,
+    sum: Vec<u8>,
+}
+
 /// What a node has ever signed or sent.
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -49,6 +76,8 @@ pub(super) struct Ledger {
     pub(super) inputs: BTreeMap<Digest, Vec<u32>>,
     /// With whom it has sent a sum, by the model.
     collected: BTreeMap<Digest, BTreeSet<NodeId>>,
+    /// The sums that it has taken since they were looked at last.
+    taken: Vec<Taken>,
     /// Where it has stood since the beginning, and whether it took others' word for that.
     pub(super) commits: Vec<(Chain, bool)>,
 }
@@ -56,6 +85,7 @@ pub(super) struct Ledger {
 /// A node's process.
 pub(super) struct Site {
     index: usize,
+    conduct: Conduct,
     node: Node,
     disk: Disk,
     work: VecDeque<Work>,
@@ -73,7 +103,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(index: usize) -> Self {
+    pub(super) fn new(index: usize, conduct: Conduct) -> Self {
         let disk = Disk {
             chain: Chain::start(&consortium().manifest),
             model: vec![0.0; PARAMETERS],
@@ -82,6 +112,7 @@ impl Site {
         };
         Self {
             index,
+            conduct,
             node: boot(index, &disk),
             disk,
             work: VecDeque::new(),
@@ -147,8 +178,15 @@ impl Site {
     pub(super) fn body(&mut self, body: &[u8]) -> Vec<Sent> {
         let plan = consortium().manifest.fixed_point();
         let checked = if let Some(outcome) = self.outcome.take() {
-            let averaged = outcome.average(body, &self.disk.model, plan);
-            averaged.map(|averaged| Work::Average(outcome.participants().ctx(), averaged))
+            let averaged = outcome.average(body, &self.disk.model, plan, &self.conduct);
+            averaged.map(|averaged| {
+                self.ledger.taken.push(Taken {
+                    ctx: outcome.ctx(),
+                    nodes: outcome.nodes().clone(),
+                    sum: body.to_vec(),
+                });
+                Work::Average(outcome.ctx(), averaged)
+            })
         } else if let Some(checkpoint) = self.checkpoint.take() {
             let model = from_le_bytes(body);
             let checked = checkpoint.check_model(&model);
@@ -183,10 +221,10 @@ impl Site {
                 self.node.trained(round, round_key, unix_s)
             }
             Work::Seal(ctx, sealed) => self.node.sealed(ctx, sealed),
-            Work::Sum(ctx, body) => {
+            Work::Sum(ctx, body, tag) => {
                 let root = ChunkHashes::of(&body).root();
                 self.body = Some((ctx, body));
-                self.node.summed(ctx, root)
+                self.node.summed(ctx, root, tag)
             }
             Work::Average(ctx, averaged) => {
                 self.next = Some((averaged.chain, averaged.model.to_vec()));
@@ -218,11 +256,13 @@ impl Site {
                 Action::Sum(shares) => sent.extend(self.sum(&shares)),
                 Action::Keep(pending) => {
                     let (ctx, body) = self.body.take().expect("a sum that was just computed");
-                    assert_eq!(ctx, pending.participants.ctx());
+                    assert_eq!(ctx, pending.ctx());
                     self.disk.outbox = Some((pending, body));
                 }
                 Action::Record(sums) => {
-                    self.disk.sent = sums;
+                    if self.conduct != Conduct::Forgetful {
+                        self.disk.sent = sums;
+                    }
                     self.recorded = true;
                 }
                 Action::Upload { ctx, first_chunk } => sent.push(self.upload(ctx, first_chunk)),
@@ -237,6 +277,12 @@ impl Site {
                 }
                 Action::TurnedAway(_) => self.turned_away = true,
                 Action::Waiting { .. } | Action::Finish { .. } => {}
+                Action::Convene { .. }
+                | Action::Contribute(_)
+                | Action::Open(_)
+                | Action::Reveal(_)
+                | Action::UploadReveal { .. }
+                | Action::Received { .. } => panic!("a committee's work without a committee"),
             }
         }
         sent
@@ -269,7 +315,9 @@ impl Site {
     fn upload(&mut self, ctx: Digest, first_chunk: u32) -> Sent {
         assert!(self.recorded, "a sum leaves before it is recorded");
         let (pending, body) = self.disk.outbox.as_ref().expect("a sum that was kept");
-        let participants = &pending.participants;
+        let Pending::Sum(PendingSum { participants, .. }) = pending else {
+            panic!("a contribution without a committee");
+        };
         assert_eq!(participants.ctx(), ctx);
         let model = self.disk.chain.model;
         let former = self.ledger.collected.entry(model);
@@ -345,10 +393,40 @@ impl Site {
         let given: Vec<_> = given.into_values().collect();
         let mut sum = input.clone();
         mask(&mut sum, 0, &given, &received);
+        let own = consortium().id(self.index);
+        let tag = tags::share(ctx, own, &input, &given, &received);
         self.ledger.inputs.insert(ctx, input);
-        let body = sum.into_iter().flat_map(u32::to_le_bytes).collect();
-        self.work.push_back(Work::Sum(ctx, body));
+        self.work.push_back(Work::Sum(ctx, to_le_bytes(&sum), tag));
         Vec::new()
+    }
+}
+
+/// What these nodes put into the sum of `ctx`. Those that are not among `sites` put in zeros.
+pub(super) fn plain_sum<'a>(
+    sites: &[Site],
+    ctx: Digest,
+    nodes: impl Iterator<Item = &'a NodeId>,
+) -> Vec<u8> {
+    let mut plain = vec![0u32; HEADER_WORDS + PARAMETERS];
+    for id in nodes {
+        let node = consortium().index(*id).expect("a node of the consortium");
+        let Some(site) = sites.get(node) else {
+            continue;
+        };
+        let input = site.ledger.inputs.get(&ctx);
+        let input = input.expect("a sum in which a node did not take part");
+        for (word, x) in plain.iter_mut().zip(input) {
+            *word = word.wrapping_add(*x);
+        }
+    }
+    to_le_bytes(&plain)
+}
+
+/// What `sites[node]` has taken for the sum of a round is that of its participants' inputs.
+pub(super) fn assert_taken(sites: &mut [Site], node: usize) {
+    for Taken { ctx, nodes, sum } in std::mem::take(&mut sites[node].ledger.taken) {
+        let plain = plain_sum(sites, ctx, nodes.iter());
+        assert!(sum == plain, "a sum that is not that of the inputs");
     }
 }
 

@@ -1,0 +1,230 @@
+//! Frames of a hostile relay. Bits of `which` say what is wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
+use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_network::round::{Chain, Checkpoint, Outcome, Parts, average};
+use fl_network::wire::RelayFrame;
+use fl_network::words;
+use fl_shaders::cpu::mask;
+use fl_shaders::{HEADER_WORDS, Ring, Tag};
+
+use super::{OWN, Relay};
+use crate::fixture::{PARAMETERS, consortium, to_le_bytes};
+use crate::tags;
+
+/// The seed that the relay's own node gives to everyone.
+const SEED: [u8; 32] = [0x5e; 32];
+
+impl Relay {
+    pub(super) fn open(&self, node: usize, which: u8) -> RelayFrame {
+        let chain = self.sites[node].chain();
+        RelayFrame::Open {
+            round: chain.next_round() + u64::from(which >> 6),
+            attempt: u32::from(which & 0x1f),
+            previous: chain.previous,
+            model: match which & 0x20 {
+                0 => chain.model,
+                _ => chain.previous,
+            },
+            deadline_ms: 1000,
+        }
+    }
+
+    /// Keys of the nodes in the low bits of `which`, those that belong to the last of `node`'s own; the higher bits
+    /// say what is wrong with them.
+    pub(super) fn bundle(&self, node: usize, which: u8) -> Vec<Signed<Keys>> {
+        let of = |of: usize| {
+            self.heard
+                .keys
+                .iter()
+                .rev()
+                .filter(move |(by, ..)| *by == of)
+        };
+        let Some((_, _, own)) = of(node).next() else {
+            return Vec::new();
+        };
+        let older = usize::from(which >> 4 & 1);
+        let mut bundle: Vec<_> = (0..OWN)
+            .filter(|node| which >> node & 1 == 1)
+            .filter_map(|node| {
+                let matching = of(node).filter(|(_, _, keys)| keys.attempt == own.attempt);
+                matching.map(|(_, signed, _)| signed.clone()).nth(older)
+            })
+            .collect();
+        if which >> OWN & 1 == 1 {
+            bundle.push(signed(&Keys {
+                node: consortium().id(OWN),
+                round_key: [which >> 5; 32],
+                ..own.clone()
+            }));
+        }
+        if which >> 7 == 1 {
+            bundle.extend(bundle.first().cloned());
+        }
+        bundle
+    }
+
+    /// The context of `node`'s last shares, or the `back`-th before it.
+    fn ctx(&self, node: usize, back: usize) -> Digest {
+        let id = consortium().id(node);
+        let mut seen = BTreeSet::new();
+        let own = self
+            .heard
+            .shares
+            .iter()
+            .rev()
+            .filter(|(_, share)| share.from == id);
+        let mut contexts = own
+            .map(|(_, share)| share.ctx)
+            .filter(|ctx| seen.insert(*ctx));
+        let ctx = contexts.nth(back);
+        ctx.unwrap_or(self.sites[node].chain().previous)
+    }
+
+    /// The shares for `node` from the nodes in the low bits of `which`.
+    pub(super) fn shares(&self, node: usize, which: u8) -> RelayFrame {
+        let (ctx, to) = (
+            self.ctx(node, usize::from(which >> 6)),
+            consortium().id(node),
+        );
+        let from = |id: NodeId| {
+            consortium()
+                .index(id)
+                .is_some_and(|by| which >> by & 1 == 1)
+        };
+        let for_node = |share: &&(Signed<Share>, Share)| {
+            share.1.ctx == ctx && share.1.to == to && from(share.1.from)
+        };
+        let shares = self.heard.shares.iter().filter(for_node);
+        let mut shares: Vec<_> = shares.map(|(signed, _)| signed.clone()).collect();
+        if which >> OWN & 1 == 1 {
+            let length = if which >> 4 & 1 == 1 { 31 } else { 32 };
+            shares.push(signed(&Share {
+                ctx,
+                from: consortium().id(OWN),
+                to,
+                sealed: SEED[..length].to_vec(),
+            }));
+        }
+        if which >> 5 & 1 == 1 {
+            shares.extend(shares.first().cloned());
+        }
+        RelayFrame::Shares(shares)
+    }
+
+    pub(super) fn collect(&self, which: u8) -> Option<RelayFrame> {
+        let (_, sum) = self.heard.sums.iter().rev().nth(usize::from(which >> 4))?;
+        let first_chunk = u32::from(which & 0xf);
+        let ctx = sum.ctx;
+        Some(RelayFrame::Collect { ctx, first_chunk })
+    }
+
+    /// A result of the last context in which `node` has shared; the bits of `which` say what is wrong with it.
+    pub(super) fn outcome(&self, node: usize, which: u8) -> (RelayFrame, Vec<u8>) {
+        let (manifest, chain) = (&consortium().manifest, self.sites[node].chain());
+        let ctx = self.ctx(node, usize::from(which >> 7));
+        let told = self
+            .heard
+            .told
+            .iter()
+            .rev()
+            .filter_map(|frame| match frame {
+                RelayFrame::Keys(bundle) => Some(bundle.clone()),
+                _ => None,
+            });
+        let bundle = told
+            .into_iter()
+            .nth(usize::from(which >> 5 & 1))
+            .unwrap_or_default();
+        let mut body = vec![0; manifest.body_bytes()];
+        let mut sums = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (signed, sum) in self.heard.sums.iter().filter(|(_, sum)| sum.ctx == ctx) {
+            if seen.insert(sum.node) {
+                sums.push(signed.clone());
+            }
+        }
+        let (own, mut tag) = self.own_part(ctx);
+        if which >> 6 & 1 == 1 {
+            tag += Tag::from_integers([1, 0]);
+        }
+        if which & 1 == 1 {
+            words::add(Ring::U32, &mut body, &own);
+            sums.push(signed(&Sum {
+                ctx,
+                node: consortium().id(OWN),
+                root: ChunkHashes::of(&own).root(),
+                tag: tag.values(),
+            }));
+        }
+        for (_, part) in self.heard.bodies.iter().filter(|((of, _), _)| *of == ctx) {
+            words::add(Ring::U32, &mut body, part);
+        }
+        if which >> 1 & 1 == 1 {
+            body[20] ^= 1;
+        }
+        let root = ChunkHashes::of(&body).root();
+        let (base, plan) = (self.sites[node].model(), manifest.fixed_point());
+        let averaged = average(&body, base, plan, bundle.len(), chain, ctx, root);
+        let model = averaged.map_or(chain.model, |averaged| averaged.chain.model);
+        if which >> 2 & 1 == 1 {
+            sums.pop();
+        }
+        let outcome = Outcome {
+            ctx,
+            bundle,
+            parts: Parts::Sums(sums),
+            root: if which >> 3 & 1 == 1 { ctx } else { root },
+            model: if which >> 4 & 1 == 1 { ctx } else { model },
+        };
+        (RelayFrame::Outcome(outcome), body)
+    }
+
+    /// What the relay's own node puts into the sum of `ctx`: zeros, masked like all inputs, and the share of their tag.
+    fn own_part(&self, ctx: Digest) -> (Vec<u8>, Tag) {
+        let own = consortium().id(OWN);
+        let shares = self.heard.shares.iter().map(|(_, share)| share);
+        let received: BTreeMap<NodeId, [u8; 32]> = shares
+            .filter(|share| share.ctx == ctx && share.to == own)
+            .filter_map(|share| Some((share.from, share.sealed[..].try_into().ok()?)))
+            .collect();
+        let received: Vec<_> = received.into_values().collect();
+        let given = vec![SEED; received.len()];
+        let mut vector = vec![0; HEADER_WORDS + PARAMETERS];
+        let tag = tags::share(ctx, own, &vector, &given, &received);
+        mask(&mut vector, 0, &given, &received);
+        (to_le_bytes(&vector), tag)
+    }
+
+    /// What some node has acknowledged last, with all that ever were, and the relay's own.
+    pub(super) fn checkpoint(&self, which: u8) -> RelayFrame {
+        let of = consortium().id(usize::from(which) % OWN);
+        let last = self.heard.acks.iter().rev().find(|(_, ack)| ack.node == of);
+        let chain = last.map_or(self.sites[0].chain(), |(_, ack)| Chain {
+            round: ack.round + u64::from(which >> 7),
+            previous: ack.result,
+            model: ack.model,
+        });
+        let mut acks: Vec<_> = self
+            .heard
+            .acks
+            .iter()
+            .map(|(signed, _)| signed.clone())
+            .collect();
+        acks.push(signed(&ResultAck {
+            sid: consortium().manifest.sid(),
+            node: consortium().id(OWN),
+            round: chain.round,
+            result: chain.previous,
+            model: chain.model,
+        }));
+        RelayFrame::Checkpoint(Checkpoint { chain, acks })
+    }
+}
+
+fn signed<T: Message>(message: &T) -> Signed<T> {
+    Signed::new(message, &consortium().identities[OWN]).expect("a short message")
+}

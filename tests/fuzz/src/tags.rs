@@ -1,0 +1,43 @@
+//! Tags of inputs under the consortium's epoch key (the protocol, section 8).
+
+use fl_network::digest::Digest;
+use fl_network::identity::NodeId;
+use fl_network::round::Opened;
+use fl_shaders::{Tag, Word};
+use fl_sharing::{EpochKey, Seed, TagKey};
+
+use crate::fixture::consortium;
+
+/// The nodes' secret. Anyone can read it here; a hostile relay of these targets does not.
+pub(crate) const EPOCH_KEY: [u8; 32] = [0x6b; 32];
+
+fn key(ctx: Digest, elements: usize) -> TagKey {
+    EpochKey::from_bytes(EPOCH_KEY).tag_key(ctx.as_bytes(), elements)
+}
+
+/// What `node` signs for `input`: its tag, minus what is expanded from the seeds that it gave, plus that from those it
+/// received.
+pub(crate) fn share(
+    ctx: Digest,
+    node: NodeId,
+    input: &[u32],
+    given: &[[u8; 32]],
+    received: &[[u8; 32]],
+) -> Tag {
+    let key = key(ctx, consortium().manifest.elements());
+    let mask = |seeds: &[[u8; 32]]| -> Tag {
+        let masks = seeds.iter();
+        masks
+            .map(|seed| Seed::from_bytes(*seed).tag_mask(ctx.as_bytes()))
+            .sum()
+    };
+    let tag = fl_shaders::cpu::tag(input, 0, key.coefficients()) + key.blind(node.as_bytes());
+    tag - mask(given) + mask(received)
+}
+
+/// Whether an opened sum fits its tags.
+pub(crate) fn verifies(opened: &Opened<'_>) -> bool {
+    let key = key(opened.ctx, opened.sum.len() / u32::BYTES);
+    let nodes = opened.nodes.iter().map(NodeId::as_bytes);
+    key.verifies(opened.ring, opened.sum, nodes, opened.tag)
+}
