@@ -37,7 +37,7 @@ impl Decision {
     /// it may have come too late.
     ///
     /// # Errors
-    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_minima`] and [`Certificate::verify`]
+    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_minima`] and `Certificate::verify`
     /// refuse; [`Refusal::Stale`] for a message of another context, [`Refusal::OwnContribution`]; [`Refusal::Stranger`],
     /// [`Refusal::OtherContributors`], [`Refusal::Classes`], [`Refusal::Duplicate`] and [`Refusal::NotRevealed`] for
     /// reveals.

@@ -31,8 +31,8 @@
 //! than the quorum, or a class without any, the attempt is over; and if a vote was cast in it, only the very same
 //! contributors can try again on this model (the difference rule).
 //!
-//! **Why it is so.** A vote is spent by value ([`ballot`]), a certificate is made of counted votes only
-//! ([`certificate`]), and a [`RevealOrder`] of both: masks of two lists of contributors cannot be asked for. The
+//! **Why it is so.** A vote is spent by value (`ballot`), a certificate is made of counted votes only
+//! (`certificate`), and a [`RevealOrder`] of both: masks of two lists of contributors cannot be asked for. The
 //! contribution that is signed is small, since the result lists them all; what is large hangs on its digest.
 //!
 //! **What is not handled.** More than t holders that break the rules: they can open a single contribution.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! With a committee, the phases between `Gathering` and `Averaging` are those of
-//! [`committee::relay`](super::committee::relay).
+//! `committee::relay`.
 
 mod acks;
 pub(super) mod bodies;
