@@ -357,8 +357,7 @@ impl Network {
                 }
             }
             Action::Accumulate { ctx } => {
-                let sum = vec![0; consortium().manifest.body_bytes()];
-                let bodies = BTreeMap::new();
+                let (sum, bodies) = (vec![0; consortium().manifest.body_bytes()], BTreeMap::new());
                 self.accumulator = Some(Accumulator { ctx, sum, bodies });
             }
             Action::Collect { node, ctx, root } => {
