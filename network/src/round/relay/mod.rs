@@ -350,6 +350,11 @@ impl Phase {
             (Self::Revealing(revealing), NodeFrame::Reveal(reveal)) => {
                 revealing.revealed(session, node, reveal)
             }
+            // Enough had looked or voted already.
+            (Self::Voting(_) | Self::Revealing(_), NodeFrame::Receipt(_))
+            | (Self::Revealing(_) | Self::Averaging(_) | Self::Acks(_), NodeFrame::Vote(_)) => {
+                Ok(())
+            }
             // A node that returns says again what its outbox holds.
             (Self::Bodies(_), NodeFrame::Sum(_)) => Ok(()),
             (_, frame) => {

@@ -1,16 +1,17 @@
 //! `fl-node bench-round`: what a round costs beside training.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use fl_network::round::relay::Settings;
 use fl_sharing::CpuEngine;
-use fl_trainer::node::NodeEvent;
+use fl_trainer::node::{NodeEvent, RoundReport};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TensorLayout, TrainError,
+    Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, Sharing, TensorLayout, TrainError,
 };
 
 use super::args::BenchRound;
@@ -79,15 +80,18 @@ pub(crate) fn run(args: BenchRound) -> anyhow::Result<()> {
     };
     let mut seconds = Vec::new();
     let mut last = Instant::now();
-    let (mut sent, mut received, mut reports) = (0, 0, 0);
-    let mut sharing = 0.0f64;
+    let holders = match args.scheme {
+        Sharing::Peer => 0,
+        Sharing::Committee { holders, .. } => holders,
+    };
+    let (mut ordinary, mut holding) = (Costs::default(), Costs::default());
     let observe = |event| {
         if let SimulationEvent::Node(index, NodeEvent::Round(report)) = event {
-            sent += report.bytes_up;
-            received += report.bytes_down;
-            reports += 1;
+            match index < holders {
+                true => holding.add(&report),
+                false => ordinary.add(&report),
+            }
             if index == 0 {
-                sharing += report.times.sharing.as_secs_f64();
                 seconds.push(last.elapsed().as_secs_f64());
                 last = Instant::now();
             }
@@ -99,21 +103,54 @@ pub(crate) fn run(args: BenchRound) -> anyhow::Result<()> {
     ensure!(ended.finished && !seconds.is_empty(), "stopped");
     seconds.sort_by(f64::total_cmp);
     println!(
-        "{} nodes x {} parameters, {} rounds: median {:.3} s a round (least {:.3}, most {:.3}); of which \
-         masking and averaging at a node {:.3} s; a node sent {} and received {} a round; \
-         peak memory of all parties together {}",
+        "{} nodes x {} parameters, {} rounds: median {:.3} s a round (least {:.3}, most {:.3}); peak memory of all \
+         parties together {}",
         args.nodes,
         args.params,
         args.rounds,
         seconds[seconds.len() / 2],
         seconds[0],
         seconds[seconds.len() - 1],
-        sharing / args.rounds as f64,
-        bytes(sent / reports),
-        bytes(received / reports),
         peak_memory().map_or_else(|| "unknown".to_owned(), bytes),
     );
+    for (who, costs) in [("a node", ordinary), ("a holder", holding)] {
+        if costs.reports > 0 {
+            println!("{who}, a round: {costs}");
+        }
+    }
     Ok(())
+}
+
+/// What rounds cost nodes of one kind, in all.
+#[derive(Default)]
+struct Costs {
+    reports: u32,
+    sharing: Duration,
+    sent: u64,
+    received: u64,
+}
+
+impl Costs {
+    fn add(&mut self, report: &RoundReport) {
+        self.reports += 1;
+        self.sharing += report.times.sharing;
+        self.sent += report.bytes_up;
+        self.received += report.bytes_down;
+    }
+}
+
+impl fmt::Display for Costs {
+    /// The mean of a node and round.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reports = self.reports.max(1);
+        write!(
+            f,
+            "masking and averaging {:.3} s, sent {}, received {}",
+            (self.sharing / reports).as_secs_f64(),
+            bytes(self.sent / u64::from(reports)),
+            bytes(self.received / u64::from(reports)),
+        )
+    }
 }
 
 /// The process's peak resident memory in bytes, where the system tells.
