@@ -11,8 +11,8 @@ use crate::error::WireError;
 use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
 use crate::quic::{
-    self, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender, TransportError,
-    send_bulk,
+    self, BulkBody, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender,
+    TransportError, send_bulk,
 };
 use crate::relay::CODE_REFUSED;
 use crate::tls::TlsError;
@@ -99,6 +99,15 @@ pub struct Link {
 pub struct Bodies {
     connection: Connection,
     manifest: Arc<Manifest>,
+}
+
+/// A body on its way here.
+#[derive(Debug)]
+pub struct Download {
+    body: BulkBody,
+    /// Bytes to come.
+    left: usize,
+    chunk: Vec<u8>,
 }
 
 impl Link {
@@ -192,20 +201,20 @@ impl Bodies {
         Ok(send_bulk(&self.connection, &header, parts).await?)
     }
 
-    /// Downloads the bytes of a result: as many as an input vector has.
+    /// Awaits the bytes of a result: as many as an input vector has.
     ///
     /// # Errors
     /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
-    pub async fn result(&self, ctx: Digest) -> Result<Vec<u8>, LinkError> {
+    pub async fn result(&self, ctx: Digest) -> Result<Download, LinkError> {
         self.download(BulkKind::Result, ctx, self.manifest.body_bytes())
             .await
     }
 
-    /// Downloads the parameters of a certified model.
+    /// Awaits the parameters of a certified model.
     ///
     /// # Errors
     /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
-    pub async fn model(&self, model: Digest) -> Result<Vec<u8>, LinkError> {
+    pub async fn model(&self, model: Digest) -> Result<Download, LinkError> {
         self.download(BulkKind::Model, model, 4 * self.manifest.parameters())
             .await
     }
@@ -215,11 +224,11 @@ impl Bodies {
         kind: BulkKind,
         subject: Digest,
         bytes: usize,
-    ) -> Result<Vec<u8>, LinkError> {
+    ) -> Result<Download, LinkError> {
         let timeouts = self.manifest.timeouts();
         let pace = timeouts.pace(timeouts.result_s);
         let receiver = BulkReceiver::accept(&self.connection, pace).await?;
-        let (header, mut body) = receiver.header(MAX_BULK_HEADER_BYTES).await?;
+        let (header, body) = receiver.header(MAX_BULK_HEADER_BYTES).await?;
         let header: BulkHeader = wire::decode(&header)?;
         if header
             != (BulkHeader {
@@ -230,10 +239,31 @@ impl Bodies {
         {
             return Err(LinkError::UnexpectedBody);
         }
-        let mut buffer = vec![0; bytes];
-        body.next_piece(&mut buffer).await?;
-        body.end().await?;
-        Ok(buffer)
+        Ok(Download {
+            body,
+            left: bytes,
+            chunk: vec![0; CHUNK_BYTES.min(bytes)],
+        })
+    }
+}
+
+impl Download {
+    /// The next chunk: [`CHUNK_BYTES`], unless it is the last one. `None` when all are here and nothing follows.
+    ///
+    /// Not cancel-safe.
+    ///
+    /// # Errors
+    /// [`LinkError::Transport`], for a body of another length as well.
+    pub async fn chunk(&mut self) -> Result<Option<&[u8]>, LinkError> {
+        if self.left == 0 {
+            self.body.end().await?;
+            return Ok(None);
+        }
+        let length = self.chunk.len().min(self.left);
+        let chunk = &mut self.chunk[..length];
+        self.body.next_piece(chunk).await?;
+        self.left -= length;
+        Ok(Some(chunk))
     }
 }
 

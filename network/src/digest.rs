@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::error::IdentityError;
+use crate::words;
 
 /// A 32-byte digest. Prints its first 8 hexadecimal digits; [`Digest::to_hex`] gives all 64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,15 +61,25 @@ impl FromStr for Digest {
 
 /// Hash of a model: BLAKE3 of its parameters as little-endian `f32`, in the order of the layout.
 pub fn model_hash(parameters: &[f32]) -> Digest {
-    let mut hash = blake3::Hasher::new();
-    let mut bytes = [0; 4 * 1024];
-    for piece in parameters.chunks(1024) {
-        for (slot, value) in bytes.chunks_exact_mut(4).zip(piece) {
-            slot.copy_from_slice(&value.to_le_bytes());
-        }
-        hash.update(&bytes[..4 * piece.len()]);
+    let mut hash = ModelHasher::default();
+    hash.add(parameters);
+    hash.finish()
+}
+
+/// A [`model_hash`] in the making.
+#[derive(Clone, Debug, Default)]
+pub struct ModelHasher(blake3::Hasher);
+
+impl ModelHasher {
+    /// Takes the next parameters.
+    pub fn add(&mut self, parameters: &[f32]) {
+        self.0.update(&words::le_bytes(parameters));
     }
-    Digest(hash.finalize().into())
+
+    /// The hash of all that was taken.
+    pub fn finish(&self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
 }
 
 /// BLAKE3 of each chunk of a bulk body, and the root over them that is signed.

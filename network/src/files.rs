@@ -4,8 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Parameters that are encoded at a time.
-const PIECE: usize = 16 << 10;
+use crate::words;
 
 /// A file or folder that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -128,9 +127,7 @@ pub fn open_private(path: &Path) -> Result<File, FileError> {
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError> {
     replace(path, 0o600, |file| {
-        for piece in parameters.chunks(PIECE) {
-            file.write_all(&to_le_bytes(piece))?;
-        }
+        file.write_all(&words::le_bytes(parameters))?;
         file.sync_data()
     })?;
     sync_folder(path)
@@ -151,9 +148,7 @@ pub fn read_parameters(path: &Path, count: usize) -> Result<Vec<f32>, FileError>
 
 /// Parameters as they are stored and sent.
 pub fn to_le_bytes(parameters: &[f32]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 * parameters.len());
-    bytes.extend(parameters.iter().flat_map(|value| value.to_le_bytes()));
-    bytes
+    words::le_bytes(parameters).into_owned()
 }
 
 /// Parameters from their stored form; a rest of less than four bytes is dropped.

@@ -1,6 +1,19 @@
 //! Ring words in bulk bodies: little-endian, added up in place.
 
+use std::borrow::Cow;
+
 use fl_shaders::{Ring, Word};
+
+/// Parameters as little-endian `f32`, as they are stored, sent and hashed; where that is how they lie in memory, as they
+/// lie there.
+pub(crate) fn le_bytes(parameters: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(parameters))
+    } else {
+        let bytes = parameters.iter().flat_map(|value| value.to_le_bytes());
+        Cow::Owned(bytes.collect())
+    }
+}
 
 /// Decodes as many little-endian words as `words` holds.
 pub(crate) fn read<W: Word>(bytes: &[u8], words: &mut [W]) {

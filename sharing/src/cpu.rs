@@ -15,7 +15,7 @@ use crate::seed::MaskKey;
 use encode::Encoded;
 use keystream::BLOCK_BYTES;
 pub(crate) use keystream::bytes as keystream_bytes;
-pub(crate) use tag::tag;
+pub(crate) use tag::{tag, tag_in_block};
 
 const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;
 /// Small enough for the first-level cache of any CPU, large enough that starting a cipher costs nothing next to it.

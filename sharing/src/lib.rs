@@ -46,4 +46,4 @@ pub use gpu::GpuEngine;
 pub use planner::{Needs, Plan, PlannerError};
 pub use seal::{RoundKey, SEALED_BYTES, SealError, seal, seal_all, sealed_bytes};
 pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed};
-pub use tag::{EpochKey, TagKey};
+pub use tag::{EpochKey, TagKey, Verification};

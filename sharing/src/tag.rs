@@ -97,7 +97,54 @@ impl TagKey {
             Ring::U32 => cpu::tag::<u32>(sum, self.coefficients()),
             Ring::U64 => cpu::tag::<u64>(sum, self.coefficients()),
         };
+        self.fits(linear, nodes, tag)
+    }
+
+    /// Begins the same check of a sum that arrives in parts.
+    pub fn verify(self, ring: Ring) -> Verification {
+        Verification {
+            key: self,
+            ring,
+            elements: 0,
+            linear: Tag::default(),
+        }
+    }
+
+    fn fits<'a>(&self, linear: Tag, nodes: impl Iterator<Item = &'a [u8; 32]>, tag: Tag) -> bool {
         linear + nodes.map(|node| self.blind(node)).sum() == tag
+    }
+}
+
+/// The check of a sum that arrives in parts; see [`TagKey::verifies`].
+#[derive(Debug)]
+pub struct Verification {
+    key: TagKey,
+    ring: Ring,
+    /// Elements taken.
+    elements: usize,
+    linear: Tag,
+}
+
+impl Verification {
+    /// Takes the next words of the sum: an even number of them, unless they are the last.
+    pub fn add(&mut self, mut part: &[u8]) {
+        let word_bytes = self.ring.word_bytes();
+        while !part.is_empty() {
+            let left = (TAG_BLOCK - self.elements % TAG_BLOCK) * word_bytes;
+            let (in_block, rest) = part.split_at(left.min(part.len()));
+            let coefficients = self.key.coefficients();
+            self.linear += match self.ring {
+                Ring::U32 => cpu::tag_in_block::<u32>(in_block, self.elements, coefficients),
+                Ring::U64 => cpu::tag_in_block::<u64>(in_block, self.elements, coefficients),
+            };
+            self.elements += in_block.len() / word_bytes;
+            part = rest;
+        }
+    }
+
+    /// Whether what was taken is the sum of the vectors of `nodes`, whose tags add up to `tag`.
+    pub fn holds<'a>(self, nodes: impl Iterator<Item = &'a [u8; 32]>, tag: Tag) -> bool {
+        self.key.fits(self.linear, nodes, tag)
     }
 }
 
@@ -176,6 +223,19 @@ mod tests {
             let verifies =
                 |sum: &[i64], tag| key.verifies(ring, &bytes(sum, ring), NODES.iter(), tag);
             assert!(verifies(&sum, tag));
+            for part in [2, 6, 65_534, ELEMENTS - 1] {
+                let in_parts = |tag| {
+                    let key = EpochKey::from_bytes([9; 32]).tag_key(&[4; 32], ELEMENTS);
+                    let mut verification = key.verify(ring);
+                    let sum = bytes(&sum, ring);
+                    for part in sum.chunks(part * ring.word_bytes()) {
+                        verification.add(part);
+                    }
+                    verification.holds(NODES.iter(), tag)
+                };
+                assert!(in_parts(tag), "in parts of {part}");
+                assert!(!in_parts(tag + tag), "the control");
+            }
 
             let mut other = sum.clone();
             other[66_000] += 1;

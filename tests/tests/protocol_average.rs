@@ -297,7 +297,7 @@ fn averaged(steps: &[Step], format: &FixedPoint, tamper: impl FnOnce(&mut [u8]))
         model: ctx,
     };
     let base = &steps[0].global;
-    let averaged = average(&sum, base, format, steps.len(), chain, ctx, ctx).unwrap();
+    let averaged = average(&sum, base, format, steps.len(), chain, ctx).unwrap();
     averaged.model.to_vec()
 }
 

@@ -4,13 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
-use fl_network::digest::ChunkHashes;
+use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::identity::NodeId;
 use fl_network::round::{
-    Averaged, Chain, CheckedOutcome, Opened, Outcome, Refusal, Verifier, average,
+    Averaged, Chain, Check, CheckedOutcome, Outcome, Refusal, Verifier, average,
 };
 use fl_network::wire::{self, RelayFrame};
-use fl_shaders::{HEADER_WORDS, Ring};
+use fl_shaders::{HEADER_WORDS, Ring, Tag};
 use fl_tests::federation::Kits;
 use fl_tests::federation::memory::{Round, drawn, sums_of};
 
@@ -40,7 +43,7 @@ fn forged(
     let base = kits.relay.initial().unwrap();
     outcome.root = ChunkHashes::of(body).root();
     let nodes = outcome.parts.len();
-    if let Ok(averaged) = average(body, &base, plan, nodes, chain, outcome.ctx, outcome.root) {
+    if let Ok(averaged) = average(body, &base, plan, nodes, chain, outcome.ctx) {
         outcome.model = averaged.chain.model;
     }
     CheckedOutcome::verify(outcome, None, manifest, &chain, round.unix_s())?
@@ -66,7 +69,17 @@ fn map_words(body: &[u8], map: impl Fn(i32) -> i32) -> Vec<u8> {
 struct Credulous;
 
 impl Verifier for Credulous {
-    fn verifies(&self, _: &Opened<'_>) -> bool {
+    type Check = Self;
+
+    fn begin(&self, _: Digest, _: Ring, _: usize) -> Self {
+        Self
+    }
+}
+
+impl Check for Credulous {
+    fn add(&mut self, _: &[u8]) {}
+
+    fn holds(self, _: &BTreeSet<NodeId>, _: Tag) -> bool {
         true
     }
 }

@@ -272,7 +272,7 @@ impl RelayJournal {
             // A reveal's body shows in the outcome.
             Event::RevealAdded(..)
             | Event::Lost(_)
-            | Event::Averaged { .. }
+            | Event::Averaged(_)
             | Event::Impossible(_)
             | Event::Tick => (None, None),
         };
@@ -330,7 +330,7 @@ impl RelayJournal {
                 ) => {
                     entries.extend(self::heard(frame));
                 }
-                Action::Accumulate { ctx } => self.collecting = Some(*ctx),
+                Action::Accumulate { ctx, .. } => self.collecting = Some(*ctx),
                 Action::Average { .. } | Action::Discard => self.collecting = None,
                 Action::Commit(_) => {
                     let last = machine.last_result();

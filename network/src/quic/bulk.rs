@@ -148,7 +148,7 @@ impl BulkBody {
     /// # Errors
     /// [`TransportError::Trailing`] if something does, [`TransportError::TooSlow`], and those of a lost
     /// connection or stream.
-    pub async fn end(mut self) -> Result<(), TransportError> {
+    pub async fn end(&mut self) -> Result<(), TransportError> {
         let expected = self.0.received;
         match self.0.read(&mut [0], expected).await? {
             0 => Ok(()),

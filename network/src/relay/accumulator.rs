@@ -1,15 +1,17 @@
 //! The running sum of one attempt: bodies are checked and added chunk by chunk as they arrive.
 //!
 //! However many nodes upload at the same time, there is one model-sized buffer. A node that is cut off goes on
-//! where it stopped, since a chunk is either added or not.
+//! where it stopped, since a chunk is either added or not. A chunk of which all bodies are there is averaged at once,
+//! behind the back of those that follow; nobody learns of it before all chunks are complete.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fl_shaders::Ring;
+use fl_shaders::{FixedPoint, Ring};
 
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
 use crate::identity::NodeId;
+use crate::round::{Averaged, Averaging, Chain, Refusal};
 use crate::words;
 
 /// A body that is not what was signed.
@@ -34,13 +36,27 @@ pub enum BodyError {
 pub(super) struct Accumulator {
     ctx: Digest,
     ring: Ring,
+    /// Number of bodies that make the sum complete.
+    nodes: usize,
     state: Mutex<State>,
+    /// `None` once it was taken out.
+    average: Mutex<Option<Average>>,
 }
 
 #[derive(Debug)]
 struct State {
     sum: Vec<u8>,
     bodies: BTreeMap<NodeId, Body>,
+}
+
+/// The average of the chunks that are complete.
+#[derive(Debug)]
+struct Average {
+    averaging: Averaging<Arc<Vec<f32>>>,
+    /// Chunks that are in it.
+    chunks: usize,
+    /// The one that is being averaged.
+    chunk: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -50,16 +66,30 @@ struct Body {
 }
 
 impl Accumulator {
-    /// An empty sum of `bytes` bytes.
-    pub(super) fn new(ctx: Digest, ring: Ring, bytes: usize) -> Self {
+    /// A sum of the bodies of `nodes` participants, to be averaged onto `model`. It takes the place of `zeros`, of which
+    /// there are as many as a body has.
+    pub(super) fn new(
+        ctx: Digest,
+        plan: &FixedPoint,
+        zeros: Vec<u8>,
+        nodes: usize,
+        model: Arc<Vec<f32>>,
+    ) -> Self {
+        let average = Average {
+            averaging: Averaging::new(plan, model, nodes),
+            chunks: 0,
+            chunk: Vec::with_capacity(CHUNK_BYTES.min(zeros.len())),
+        };
         let state = State {
-            sum: vec![0; bytes],
+            sum: zeros,
             bodies: BTreeMap::new(),
         };
         Self {
             ctx,
-            ring,
+            ring: plan.ring(),
+            nodes,
             state: Mutex::new(state),
+            average: Mutex::new(Some(average)),
         }
     }
 
@@ -96,7 +126,8 @@ impl Accumulator {
         bytes.saturating_sub(index * CHUNK_BYTES).min(CHUNK_BYTES)
     }
 
-    /// Checks chunk `index` of `node`'s body against `hash`, and adds it.
+    /// Checks chunk `index` of `node`'s body against `hash`, and adds it. Averages what is complete with it, unless
+    /// another thread is at it.
     pub(super) fn add(
         &self,
         node: NodeId,
@@ -107,8 +138,8 @@ impl Accumulator {
         if chunk_hash(chunk) != *hash {
             return Err(BodyError::Chunk(index));
         }
-        let mut state = self.lock();
-        let state = &mut *state;
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let body = state
             .bodies
             .get_mut(&node)
@@ -121,12 +152,41 @@ impl Accumulator {
             .ok_or(BodyError::Unasked)?;
         words::add(self.ring, target, chunk);
         body.added += 1;
+        drop(guard);
+        if let Ok(mut average) = self.average.try_lock()
+            && let Some(average) = &mut *average
+        {
+            self.average_complete(average);
+        }
         Ok(())
     }
 
-    /// Takes the sum out.
-    pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.lock().sum)
+    /// Averages the chunks of which all bodies are there.
+    fn average_complete(&self, average: &mut Average) {
+        loop {
+            {
+                let state = self.lock();
+                if average.chunks >= state.complete(self.nodes) {
+                    return;
+                }
+                // Copied, so that uploads do not wait for the average.
+                let start = average.chunks * CHUNK_BYTES;
+                let end = (start + CHUNK_BYTES).min(state.sum.len());
+                average.chunk.clear();
+                average.chunk.extend_from_slice(&state.sum[start..end]);
+            }
+            average.averaging.add(&average.chunk);
+            average.chunks += 1;
+        }
+    }
+
+    /// Takes out the sum, and its average onto the model of `chain`. Gives nothing if that was done before.
+    pub(super) fn finish(&self, chain: Chain) -> Option<(Vec<u8>, Result<Averaged, Refusal>)> {
+        let mut average = self.average.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut average = average.take()?;
+        self.average_complete(&mut average);
+        let sum = std::mem::take(&mut self.lock().sum);
+        Some((sum, average.averaging.finish(chain, self.ctx)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -136,6 +196,15 @@ impl Accumulator {
 }
 
 impl State {
+    /// Number of chunks, from the first on, of which the bodies of all `nodes` participants are there.
+    fn complete(&self, nodes: usize) -> usize {
+        if self.bodies.len() < nodes {
+            return 0;
+        }
+        let added = self.bodies.values().map(|body| body.added);
+        added.min().unwrap_or(0)
+    }
+
     fn chunks(&self) -> usize {
         ChunkHashes::count_for(self.sum.len())
     }
@@ -143,60 +212,142 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use fl_shaders::{Counters, HEADER_WORDS, Parameters};
+
     use super::*;
     use crate::identity::Identity;
+    use crate::round::average;
+
+    const CTX: Digest = Digest([7; 32]);
+    /// So many that the second chunk is a short one.
+    const PARAMETERS: usize = CHUNK_BYTES / 4;
+    const BYTES: usize = 4 * (HEADER_WORDS + PARAMETERS);
+
+    fn plan() -> FixedPoint {
+        let plan = FixedPoint::new(Parameters {
+            ring: Ring::U32,
+            clip: 1.0,
+            fraction_bits: 23,
+            nodes_max: 128,
+            examples_max: 1000,
+            loss_fraction_bits: 8,
+        });
+        plan.unwrap()
+    }
+
+    fn chain() -> Chain {
+        Chain {
+            round: 3,
+            previous: Digest([1; 32]),
+            model: Digest([2; 32]),
+        }
+    }
+
+    fn model() -> Arc<Vec<f32>> {
+        Arc::new((0..PARAMETERS).map(|k| k as f32).collect())
+    }
+
+    fn accumulator(nodes: usize) -> Accumulator {
+        Accumulator::new(CTX, &plan(), vec![0; BYTES], nodes, model())
+    }
 
     fn node() -> NodeId {
         Identity::generate().unwrap().node_id()
     }
 
+    /// An input that no mask hides.
+    fn body(salt: u32) -> Vec<u8> {
+        let counters = Counters {
+            examples: 100,
+            ..Counters::default()
+        };
+        let header = counters.to_header::<u32>(&plan());
+        let coordinates = (0..PARAMETERS as u32).map(|k| (k * 31 + salt) % 1000);
+        let words = header.into_iter().chain(coordinates);
+        words.flat_map(u32::to_le_bytes).collect()
+    }
+
+    fn chunks(body: &[u8]) -> [&[u8]; 2] {
+        let (first, last) = body.split_at(CHUNK_BYTES);
+        [first, last]
+    }
+
     #[test]
     fn bodies_add_up_chunk_by_chunk_and_go_on_where_they_stopped() {
-        let ctx = Digest([0; 32]);
-        let bytes = CHUNK_BYTES + 8;
-        let sum = Accumulator::new(ctx, Ring::U32, bytes);
-        for value in [1u8, 2] {
-            let body = vec![value; bytes];
-            let hashes = ChunkHashes::of(&body);
-            let node = node();
+        let sum = accumulator(2);
+        let bodies = [body(1), body(2)];
+        for body in &bodies {
+            let hashes = ChunkHashes::of(body);
+            let (node, chunks) = (node(), chunks(body));
             assert_eq!(sum.expect(node, hashes.root()), 0);
             sum.begin(node, 0, &hashes).unwrap();
-            sum.add(node, 0, &hashes.as_slice()[0], &body[..CHUNK_BYTES])
-                .unwrap();
+            assert_eq!(sum.chunk_len(0), CHUNK_BYTES);
+            sum.add(node, 0, &hashes.as_slice()[0], chunks[0]).unwrap();
             assert_eq!(sum.expect(node, hashes.root()), 1, "an interruption");
             assert_eq!(sum.begin(node, 0, &hashes), Err(BodyError::Unasked));
             sum.begin(node, 1, &hashes).unwrap();
-            assert_eq!(sum.chunk_len(1), 8);
-            sum.add(node, 1, &hashes.as_slice()[1], &body[CHUNK_BYTES..])
-                .unwrap();
+            assert_eq!(sum.chunk_len(1), chunks[1].len());
+            sum.add(node, 1, &hashes.as_slice()[1], chunks[1]).unwrap();
         }
-        assert!(sum.take().iter().all(|byte| *byte == 3));
+        let [mut expected, second] = bodies;
+        words::add(Ring::U32, &mut expected, &second);
+        let (sum, averaged) = sum.finish(chain()).unwrap();
+        assert_eq!(sum, expected);
+        let whole = average(&expected, &model(), &plan(), 2, chain(), CTX).unwrap();
+        let averaged = averaged.unwrap();
+        assert_eq!(averaged.chain, whole.chain);
+        assert_eq!(averaged.model, whole.model);
+        assert_ne!(averaged.model, model());
+    }
+
+    #[test]
+    fn whatever_the_order_of_the_chunks_the_average_is_that_of_the_whole() {
+        let bodies = [body(1), body(2), body(3)];
+        let hashes = bodies.each_ref().map(|body| ChunkHashes::of(body));
+        let averaged = |order: &[(usize, usize)], nodes: usize| {
+            let sum = accumulator(nodes);
+            let ids = [node(), node(), node()];
+            for (id, hashes) in ids.iter().zip(&hashes) {
+                sum.expect(*id, hashes.root());
+            }
+            for (body, chunk) in order {
+                let bytes = chunks(&bodies[*body])[*chunk];
+                let hash = &hashes[*body].as_slice()[*chunk];
+                sum.add(ids[*body], *chunk, hash, bytes).unwrap();
+            }
+            sum.finish(chain()).unwrap().1
+        };
+        let [a, b] = [
+            [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)],
+            [(2, 0), (1, 0), (0, 0), (1, 1), (2, 1), (0, 1)],
+        ]
+        .map(|order| averaged(&order, 3).unwrap().chain);
+        assert_eq!(a, b);
+        // The control: without its last chunk there is no average.
+        assert!(averaged(&[(0, 0), (1, 0), (2, 0), (1, 1), (2, 1)], 3).is_err());
     }
 
     #[test]
     fn other_bytes_than_signed_are_never_added() {
-        let sum = Accumulator::new(Digest([0; 32]), Ring::U32, 8);
-        let (body, other) = ([1; 8], [2; 8]);
+        let sum = accumulator(1);
+        let (body, other) = (body(1), body(2));
         let (hashes, others) = (ChunkHashes::of(&body), ChunkHashes::of(&other));
         let node = node();
         sum.expect(node, hashes.root());
         assert_eq!(sum.begin(node, 0, &others), Err(BodyError::Root));
-        assert_eq!(
-            sum.add(node, 0, &hashes.as_slice()[0], &other),
-            Err(BodyError::Chunk(0))
-        );
-        assert_eq!(
-            sum.add(node, 1, &hashes.as_slice()[0], &body),
-            Err(BodyError::Unasked)
-        );
+        let (right, wrong) = (chunks(&body), chunks(&other));
+        let add = |node, index, hash: usize, chunk: &[u8]| {
+            sum.add(node, index, &hashes.as_slice()[hash], chunk)
+        };
+        assert_eq!(add(node, 0, 0, wrong[0]), Err(BodyError::Chunk(0)));
+        assert_eq!(add(node, 1, 1, right[1]), Err(BodyError::Unasked));
         let stranger = self::node();
-        assert_eq!(
-            sum.add(stranger, 0, &hashes.as_slice()[0], &body),
-            Err(BodyError::Unasked)
-        );
-        sum.add(node, 0, &hashes.as_slice()[0], &body).unwrap();
-        let again = sum.add(node, 0, &hashes.as_slice()[0], &body);
+        assert_eq!(add(stranger, 0, 0, right[0]), Err(BodyError::Unasked));
+        add(node, 0, 0, right[0]).unwrap();
+        let again = add(node, 0, 0, right[0]);
         assert_eq!(again, Err(BodyError::Unasked), "never twice");
-        assert_eq!(sum.take(), body);
+        add(node, 1, 1, right[1]).unwrap();
+        assert_eq!(sum.finish(chain()).unwrap().0, body);
+        assert!(sum.finish(chain()).is_none(), "taken out once");
     }
 }

@@ -1,7 +1,5 @@
 //! Where bodies go as they arrive: into the sum itself, or aside until it is known whose are in it.
 
-use fl_shaders::Ring;
-
 use super::accumulator::{Accumulator, BodyError};
 use super::spool::{Parcel, Spool};
 use crate::digest::{ChunkHashes, Digest};
@@ -75,19 +73,6 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.add(parcel.node(), index, hash, chunk),
             Self::Spool(spool) => spool.add(parcel, index, hash, chunk),
-        }
-    }
-
-    /// The sum of what was added, or of these parcels, in `bytes` bytes.
-    pub(super) fn sum(
-        &self,
-        ring: Ring,
-        bytes: usize,
-        parcels: &[Parcel],
-    ) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Sum(sum) => Ok(sum.take()),
-            Self::Spool(spool) => spool.sum(ring, bytes, parcels),
         }
     }
 }

@@ -19,13 +19,13 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use crate::audit::{LogError, RelayJournal};
-use crate::digest::{ChunkHashes, Digest};
+use crate::digest::Digest;
 use crate::files::to_le_bytes;
 use crate::identity::NodeId;
 use crate::kit::{Kit, unix_s};
 use crate::quic::Server;
 use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
-use crate::round::{Averaged, Chain, average};
+use crate::round::{Averaged, Chain, Outcome, Refusal, average};
 use crate::store::{Store, StoreError};
 use crate::wire::{BulkKind, RelayFrame};
 
@@ -98,6 +98,7 @@ pub async fn serve(
         begun: Instant::now(),
         links: BTreeMap::new(),
         intakes,
+        kept: !result.is_empty(),
         result,
         model,
         restored: None,
@@ -156,20 +157,22 @@ struct Driver {
     begun: Instant,
     links: BTreeMap<NodeId, Link>,
     intakes: watch::Sender<Option<Arc<Intake>>>,
-    /// Bytes of the last result.
+    /// Bytes of the last result; none where they are not in memory.
     result: Bytes,
+    /// Whether the last result is on disk.
+    kept: bool,
     /// The global model.
     model: Arc<Vec<f32>>,
     /// Its bytes, once a node has asked for them.
     restored: Option<Bytes>,
     store: Arc<Store>,
-    averaging: JoinSet<Average>,
+    averaging: JoinSet<Option<Average>>,
     committing: Option<tokio::task::JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
 /// What an averaging thread brings back.
-type Average = (Bytes, Digest, Result<Averaged, crate::round::Refusal>);
+type Average = (Bytes, Result<Averaged, Refusal>);
 
 impl Driver {
     /// The event that an input is, if its connection is still the node's.
@@ -224,14 +227,15 @@ impl Driver {
     }
 
     /// Takes the average off its thread. A panic there would be a bug, not an input.
-    fn averaged(&mut self, done: Result<Average, tokio::task::JoinError>) -> Option<Event> {
+    fn averaged(&mut self, done: Result<Option<Average>, tokio::task::JoinError>) -> Option<Event> {
         match done {
-            Ok((body, root, Ok(averaged))) => {
+            Ok(Some((body, Ok(averaged)))) => {
                 self.result = body;
                 self.model = averaged.model.clone();
-                Some(Event::Averaged { averaged, root })
+                Some(Event::Averaged(averaged))
             }
-            Ok((_, _, Err(refusal))) => Some(Event::Impossible(refusal)),
+            Ok(Some((_, Err(refusal)))) => Some(Event::Impossible(refusal)),
+            Ok(None) => None,
             Err(error) => {
                 error!(%error, "averaging failed");
                 None
@@ -253,7 +257,7 @@ impl Driver {
                         link.turn_away(refusal);
                     }
                 }
-                Action::Accumulate { ctx } => self.accumulate(ctx),
+                Action::Accumulate { ctx, nodes } => self.accumulate(ctx, nodes),
                 Action::Spool { ctx } => self.spool(ctx),
                 Action::Collect { node, ctx, root } => {
                     self.collect(Parcel::Input(node), ctx, root);
@@ -261,9 +265,7 @@ impl Driver {
                 Action::CollectReveal { node, ctx, root } => {
                     self.collect(Parcel::Reveal(node, root), ctx, root);
                 }
-                Action::Average { chain, ctx, nodes } => {
-                    self.average(chain, ctx, nodes, Vec::new())
-                }
+                Action::Average { chain, .. } => self.average(chain),
                 Action::AddUp {
                     chain,
                     ctx,
@@ -275,14 +277,12 @@ impl Driver {
                     let reveals = reveals
                         .into_iter()
                         .map(|(node, root)| Parcel::Reveal(node, root));
-                    self.average(chain, ctx, nodes, inputs.chain(reveals).collect());
+                    self.add_up(chain, ctx, nodes, inputs.chain(reveals).collect());
                 }
                 Action::Discard => drop(self.intakes.send_replace(None)),
                 Action::Commit(chain) => self.commit(chain).await,
                 Action::Deliver(node, outcome) => {
-                    let ctx = outcome.ctx;
-                    self.send(node, RelayFrame::Outcome(outcome));
-                    self.send_body(node, BulkKind::Result, ctx, self.result.clone());
+                    self.deliver(node, outcome).await;
                 }
                 Action::Restore(node, checkpoint) => {
                     let model = checkpoint.chain.model;
@@ -315,10 +315,22 @@ impl Driver {
         }
     }
 
-    fn accumulate(&self, ctx: Digest) {
+    fn accumulate(&mut self, ctx: Digest, nodes: usize) {
         let manifest = &self.shared.manifest;
-        let ring = manifest.fixed_point().ring();
-        let sum = Accumulator::new(ctx, ring, manifest.body_bytes());
+        // In place of the last result, if it can be read back should a node still need it.
+        let mut zeros = match self.kept {
+            true => Vec::from(std::mem::take(&mut self.result)),
+            false => Vec::new(),
+        };
+        zeros.fill(0);
+        zeros.resize(manifest.body_bytes(), 0);
+        let sum = Accumulator::new(
+            ctx,
+            manifest.fixed_point(),
+            zeros,
+            nodes,
+            self.model.clone(),
+        );
         self.intakes.send_replace(Some(Arc::new(Intake::Sum(sum))));
     }
 
@@ -349,26 +361,65 @@ impl Driver {
         self.send(parcel.node(), frame);
     }
 
-    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize, parcels: Vec<Parcel>) {
-        let Some(intake) = self.intakes.send_replace(None) else {
+    /// Takes up what was averaged on arrival.
+    fn average(&mut self, chain: Chain) {
+        let Some(intake) = self.close_intake() else {
+            return;
+        };
+        self.averaging.spawn_blocking(move || match &*intake {
+            Intake::Sum(sum) => {
+                let (sum, averaged) = sum.finish(chain)?;
+                Some((sum.into(), averaged))
+            }
+            Intake::Spool(_) => None,
+        });
+    }
+
+    fn add_up(&mut self, chain: Chain, ctx: Digest, nodes: usize, parcels: Vec<Parcel>) {
+        let Some(intake) = self.close_intake() else {
             return;
         };
         let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
-        // The former result is not needed any more: whoever lacked it cannot be waited for.
-        self.result = Bytes::new();
-        self.restored = None;
         self.averaging.spawn_blocking(move || {
+            let Intake::Spool(spool) = &*intake else {
+                return None;
+            };
             let plan = manifest.fixed_point();
-            let sum = intake.sum(plan.ring(), manifest.body_bytes(), &parcels);
-            let body = Bytes::from(sum.unwrap_or_else(|error| {
+            let sum = spool.sum(plan.ring(), manifest.body_bytes(), &parcels);
+            let sum = sum.unwrap_or_else(|error| {
                 // An empty sum is impossible, and the attempt is repeated.
                 error!(%error, "contributions cannot be read back");
                 Vec::new()
-            }));
-            let root = ChunkHashes::of(&body).root();
-            let averaged = average(&body, &model, plan, nodes, chain, ctx, root);
-            (body, root, averaged)
+            });
+            let averaged = average(&sum, &model, plan, nodes, chain, ctx);
+            Some((sum.into(), averaged))
         });
+    }
+
+    /// The bodies of the attempt, of which no more are to come.
+    fn close_intake(&mut self) -> Option<Arc<Intake>> {
+        // The former result is not needed any more: whoever lacked it cannot be waited for.
+        self.result = Bytes::new();
+        self.restored = None;
+        self.intakes.send_replace(None)
+    }
+
+    /// Sends the last result, from the disk if that is where it is.
+    async fn deliver(&mut self, node: NodeId, outcome: Outcome) {
+        if self.result.is_empty() {
+            let (store, manifest) = (self.store.clone(), self.shared.manifest.clone());
+            let read = tokio::task::spawn_blocking(move || store.result(&manifest)).await;
+            match read {
+                Ok(Ok(Some((_, body)))) => self.result = body,
+                // The node asks again.
+                Ok(Ok(None)) => return error!("the last result is gone"),
+                Ok(Err(error)) => return error!(%error, "the last result cannot be read"),
+                Err(error) => return error!(%error, "the last result cannot be read"),
+            }
+        }
+        let ctx = outcome.ctx;
+        self.send(node, RelayFrame::Outcome(outcome));
+        self.send_body(node, BulkKind::Result, ctx, self.result.clone());
     }
 
     /// Keeps the result before any node gets it, since nodes that have it do not come back for it; the model that it
@@ -383,7 +434,7 @@ impl Driver {
                 store.keep_result(&last, &body)?;
                 Ok(synced?)
             };
-            log("the result", tokio::task::spawn_blocking(keep).await);
+            self.kept = log("the result", tokio::task::spawn_blocking(keep).await);
         }
         let former = self.committing.take();
         self.committing = Some(tokio::spawn(async move {
@@ -426,7 +477,7 @@ fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
         return Ok((chain, model, last));
     }
     let (plan, nodes) = (kit.manifest.fixed_point(), outcome.parts.len());
-    match average(body, &model, plan, nodes, chain, outcome.ctx, outcome.root) {
+    match average(body, &model, plan, nodes, chain, outcome.ctx) {
         Ok(averaged) if averaged.chain.model == outcome.model => {
             store.commit(&averaged.chain, &averaged.model)?;
             Ok((averaged.chain, averaged.model, last))
@@ -438,11 +489,12 @@ fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
     }
 }
 
-/// A relay whose disk fails goes on: the nodes have the model too.
-fn log(what: &str, written: Result<Result<(), StoreError>, tokio::task::JoinError>) {
+/// Whether it was written. A relay whose disk fails goes on: the nodes have the model too.
+fn log(what: &str, written: Result<Result<(), StoreError>, tokio::task::JoinError>) -> bool {
     match written {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => return true,
         Ok(Err(error)) => error!(%error, "{what} is not on disk"),
         Err(error) => error!(%error, "{what} is not on disk"),
     }
+    false
 }

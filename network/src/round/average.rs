@@ -1,6 +1,7 @@
 //! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on every bit.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use fl_shaders::cpu::dequantize;
@@ -10,7 +11,7 @@ use super::chain::Chain;
 use super::outcome::CheckedOutcome;
 use super::participants::count;
 use super::refusal::Refusal;
-use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, ModelHasher, chunk_hash};
 use crate::identity::NodeId;
 use crate::words;
 
@@ -24,104 +25,184 @@ pub struct Averaged {
     pub model: Arc<Vec<f32>>,
     /// The state after the round.
     pub chain: Chain,
+    /// [`ChunkHashes::root`] of the sum.
+    pub root: Digest,
     /// Sums of the participants' counters.
     pub totals: Counters,
     /// Number of participants.
     pub nodes: u32,
 }
 
-/// A sum that was opened, with all that it takes to tell whether it is the right one.
-pub struct Opened<'a> {
-    /// Context of the attempt.
-    pub ctx: Digest,
-    /// Ring of the words.
-    pub ring: Ring,
-    /// Little-endian ring words, header first, each in the range of honest sums.
-    pub sum: &'a [u8],
-    /// Whose inputs it adds up.
-    pub nodes: BTreeSet<NodeId>,
-    /// Sum of the tag shares that they signed.
-    pub tag: Tag,
-}
-
 /// Tells a sum that fits its tags from any other (the protocol, section 8). That takes a key that only nodes have, which
 /// is none of this crate's business.
 pub trait Verifier {
-    /// Whether the sum fits the tags.
-    fn verifies(&self, opened: &Opened<'_>) -> bool;
+    /// The check of one sum.
+    type Check: Check;
+
+    /// Begins the check of a sum of `elements` elements of `ring`, header included, in the context `ctx`.
+    fn begin(&self, ctx: Digest, ring: Ring, elements: usize) -> Self::Check;
 }
 
-impl CheckedOutcome {
-    /// Checks the bytes of X against the outcome and its tags, and averages them onto `base`, the model of the chain.
+/// A sum that is being checked while its chunks arrive.
+pub trait Check {
+    /// Takes the next chunk: little-endian ring words, each in the range of honest sums, [`CHUNK_BYTES`] of them unless it
+    /// is the last one.
+    fn add(&mut self, chunk: &[u8]);
+
+    /// Whether what was taken is the sum of the inputs of `nodes`, whose tag shares add up to `tag`.
+    fn holds(self, nodes: &BTreeSet<NodeId>, tag: Tag) -> bool;
+}
+
+/// A sum that is checked and averaged onto `base` while its chunks arrive, in order.
+///
+/// Each chunk is read once, while it is in the cache, and need not be kept.
+#[derive(Debug)]
+pub struct Averaging<B> {
+    plan: FixedPoint,
+    base: B,
+    nodes: u32,
+    /// Bytes taken.
+    taken: usize,
+    chunks: Vec<Digest>,
+    /// What the header says, once it is here.
+    header: Option<Header>,
+    model: Vec<f32>,
+    model_hash: ModelHasher,
+    refused: Option<Refusal>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    totals: Counters,
+    scale: MeanScale,
+    /// Greatest magnitude of an honest sum.
+    limit: u64,
+}
+
+impl<B> Averaging<B>
+where
+    B: Deref<Target: AsRef<[f32]>>,
+{
+    /// Begins the average of the inputs of `nodes` participants.
+    pub fn new(plan: &FixedPoint, base: B, nodes: usize) -> Self {
+        let parameters = base.as_ref().len();
+        let bytes = (HEADER_WORDS + parameters) * plan.ring().word_bytes();
+        Self {
+            plan: *plan,
+            base,
+            nodes: count(nodes),
+            taken: 0,
+            chunks: Vec::with_capacity(ChunkHashes::count_for(bytes)),
+            header: None,
+            model: Vec::with_capacity(parameters),
+            model_hash: ModelHasher::default(),
+            refused: None,
+        }
+    }
+
+    /// Takes the next chunk of the sum: [`CHUNK_BYTES`] of it, unless it is the last one. Gives whether all words so far
+    /// are ones that honest participants can add up to.
+    pub fn add(&mut self, chunk: &[u8]) -> bool {
+        self.chunks.push(chunk_hash(chunk));
+        if self.refused.is_none() {
+            let averaged = match self.plan.ring() {
+                Ring::U32 => self.average::<u32>(chunk),
+                Ring::U64 => self.average::<u64>(chunk),
+            };
+            self.refused = averaged.err();
+        }
+        self.taken += chunk.len();
+        self.refused.is_none()
+    }
+
+    /// [`ChunkHashes::root`] of what was taken so far.
+    pub fn root(&self) -> Digest {
+        ChunkHashes::from_list(self.chunks.clone()).root()
+    }
+
+    /// The average, and the state after the round, which was run in the context `ctx` from `chain` on.
     ///
     /// # Errors
-    /// [`Refusal::ResultRoot`] for other bytes than announced, whatever [`average`] refuses, [`Refusal::Tag`] for a
-    /// sum that does not fit the tags, and [`Refusal::Averaged`] if the relay announced another model than comes out.
-    pub fn average(
-        &self,
-        body: &[u8],
-        base: &[f32],
-        plan: &FixedPoint,
-        verifier: &impl Verifier,
-    ) -> Result<Averaged, Refusal> {
-        let found = ChunkHashes::of(body).root();
-        if found != self.root {
-            return Err(Refusal::ResultRoot {
-                announced: self.root,
-                found,
-            });
+    /// [`Refusal::OutOfRange`] and [`Refusal::Counters`] for sums that honest participants cannot add up to.
+    pub fn finish(self, chain: Chain, ctx: Digest) -> Result<Averaged, Refusal> {
+        let root = self.root();
+        let complete = self.model.len() == self.base.as_ref().len();
+        match (self.refused, self.header) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(Header { totals, .. })) if complete => Ok(Averaged {
+                model: Arc::new(self.model),
+                chain: chain.next(ctx, root, self.model_hash.finish()),
+                root,
+                totals,
+                nodes: self.nodes,
+            }),
+            _ => Err(wrong_length(self.taken)),
         }
-        let nodes = self.nodes.len();
-        let averaged = average(body, base, plan, nodes, self.chain, self.ctx, found)?;
-        // Tags are of integers: they mean something only now that every word is known to be in its range.
-        let opened = Opened {
-            ctx: self.ctx,
-            ring: plan.ring(),
-            sum: body,
-            nodes: self.nodes.clone(),
-            tag: self.tag,
+    }
+
+    fn average<W: Word>(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+        if !self.taken.is_multiple_of(CHUNK_BYTES) {
+            return Err(wrong_length(self.taken + chunk.len()));
+        }
+        let (header, coordinates) = match self.header {
+            Some(header) => (header, chunk),
+            None => {
+                let parts = chunk.split_at_checked(HEADER_WORDS * W::BYTES);
+                let (words, coordinates) = parts.ok_or_else(|| wrong_length(chunk.len()))?;
+                (self.read_header::<W>(words)?, coordinates)
+            }
         };
-        if !verifier.verifies(&opened) {
-            return Err(Refusal::Tag);
+        self.header = Some(header);
+
+        let done = self.model.len();
+        let base = &self.base.as_ref()[done..];
+        let (whole, rest) = coordinates.split_at(coordinates.len() - coordinates.len() % W::BYTES);
+        let base = base
+            .get(..whole.len() / W::BYTES)
+            .filter(|_| rest.is_empty());
+        let base = base.ok_or_else(|| wrong_length(self.taken + chunk.len()))?;
+        let mut sums = [W::default(); PIECE];
+        let mut mean = [0.0; PIECE];
+        for (base, bytes) in base.chunks(PIECE).zip(whole.chunks(PIECE * W::BYTES)) {
+            let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
+            words::read(bytes, sums);
+            let beyond = |word: &W| word.to_signed().unsigned_abs() > header.limit;
+            if sums.iter().any(beyond) {
+                let at = sums.iter().position(beyond).unwrap_or_default();
+                return Err(Refusal::OutOfRange {
+                    index: (self.model.len() + at) as u64,
+                    value: sums[at].to_signed(),
+                    limit: header.limit,
+                });
+            }
+            dequantize(sums, header.scale, mean);
+            let next = base.iter().zip(&*mean).map(|(base, mean)| base + mean);
+            self.model.extend(next);
         }
-        let computed = averaged.chain.model;
-        if computed != self.announced {
-            return Err(Refusal::Averaged {
-                announced: self.announced,
-                computed,
-            });
-        }
-        Ok(averaged)
+        self.model_hash.add(&self.model[done..]);
+        Ok(())
+    }
+
+    fn read_header<W: Word>(&self, words: &[u8]) -> Result<Header, Refusal> {
+        let mut counters = [W::default(); HEADER_WORDS];
+        words::read(words, &mut counters);
+        let totals = Counters::from_header(counters, &self.plan, self.nodes)
+            .map_err(|error| Refusal::Counters(error.to_string()))?;
+        let scale = MeanScale::new(&self.plan, totals.examples)
+            .map_err(|error| Refusal::Counters(error.to_string()))?;
+        let limit = coordinate_limit(&self.plan, self.nodes, totals.examples);
+        Ok(Header {
+            totals,
+            scale,
+            limit,
+        })
     }
 }
 
-/// Checks the sum `body` of `nodes` participants, and adds their mean update to `base`.
-///
-/// `body` holds little-endian ring words, header first, as long as `base` says; `root` is its chunk root.
-///
-/// # Errors
-/// [`Refusal::OutOfRange`] and [`Refusal::Counters`] for sums that honest participants cannot add up to.
-pub fn average(
-    body: &[u8],
-    base: &[f32],
-    plan: &FixedPoint,
-    nodes: usize,
-    chain: Chain,
-    ctx: Digest,
-    root: Digest,
-) -> Result<Averaged, Refusal> {
-    let nodes = count(nodes);
-    let (model, totals) = match plan.ring() {
-        Ring::U32 => next_model::<u32>(body, base, plan, nodes)?,
-        Ring::U64 => next_model::<u64>(body, base, plan, nodes)?,
-    };
-    let chain = chain.next(ctx, root, model_hash(&model));
-    Ok(Averaged {
-        model: Arc::new(model),
-        chain,
-        totals,
-        nodes,
-    })
+fn wrong_length(bytes: usize) -> Refusal {
+    Refusal::Counters(format!(
+        "{bytes} bytes, which is another length than the model's"
+    ))
 }
 
 /// The most that a coordinate can be: every participant's part is at most B · n_i / n_max, rounded up.
@@ -131,48 +212,106 @@ fn coordinate_limit(plan: &FixedPoint, nodes: u32, examples: u64) -> u64 {
     u64::try_from(most).unwrap_or(u64::MAX)
 }
 
-fn next_model<W: Word>(
+/// Averages a sum that is here whole; see [`Averaging`].
+///
+/// # Errors
+/// Those of [`Averaging::finish`].
+pub fn average(
     body: &[u8],
     base: &[f32],
     plan: &FixedPoint,
-    nodes: u32,
-) -> Result<(Vec<f32>, Counters), Refusal> {
-    let word_bytes = plan.ring().word_bytes();
-    let expected = (HEADER_WORDS + base.len()) * word_bytes;
-    if body.len() != expected {
-        let text = format!("{} bytes instead of {expected}", body.len());
-        return Err(Refusal::Counters(text));
+    nodes: usize,
+    chain: Chain,
+    ctx: Digest,
+) -> Result<Averaged, Refusal> {
+    let mut averaging = Averaging::new(plan, base, nodes);
+    for chunk in body.chunks(CHUNK_BYTES) {
+        averaging.add(chunk);
     }
-    let (header, coordinates) = body.split_at(HEADER_WORDS * word_bytes);
-    let mut counters = [W::default(); HEADER_WORDS];
-    words::read(header, &mut counters);
-    let totals = Counters::from_header(counters, plan, nodes)
-        .map_err(|error| Refusal::Counters(error.to_string()))?;
-    let scale = MeanScale::new(plan, totals.examples)
-        .map_err(|error| Refusal::Counters(error.to_string()))?;
-    let limit = coordinate_limit(plan, nodes, totals.examples);
+    averaging.finish(chain, ctx)
+}
 
-    let mut model = Vec::with_capacity(base.len());
-    let mut sums = [W::default(); PIECE];
-    let mut mean = [0.0; PIECE];
-    let pieces = base
-        .chunks(PIECE)
-        .zip(coordinates.chunks(PIECE * word_bytes));
-    for (piece, (base, bytes)) in pieces.enumerate() {
-        let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
-        words::read(bytes, sums);
-        let beyond = |word: &W| word.to_signed().unsigned_abs() > limit;
-        if sums.iter().any(beyond) {
-            let at = sums.iter().position(beyond).unwrap_or_default();
-            let index = (piece * PIECE + at) as u64;
-            return Err(Refusal::OutOfRange {
-                index,
-                value: sums[at].to_signed(),
-                limit,
+/// The bytes of a result that are being checked and averaged while they arrive.
+pub struct Opening<'a, B, C> {
+    outcome: &'a CheckedOutcome,
+    averaging: Averaging<B>,
+    check: C,
+}
+
+impl CheckedOutcome {
+    /// Begins to check the bytes of X against the outcome and its tags, and to average them onto `base`, the model of the
+    /// chain.
+    pub fn open<B, V>(&self, base: B, plan: &FixedPoint, verifier: &V) -> Opening<'_, B, V::Check>
+    where
+        B: Deref<Target: AsRef<[f32]>>,
+        V: Verifier,
+    {
+        let elements = HEADER_WORDS + base.as_ref().len();
+        Opening {
+            outcome: self,
+            check: verifier.begin(self.ctx, plan.ring(), elements),
+            averaging: Averaging::new(plan, base, self.nodes.len()),
+        }
+    }
+
+    /// Does it with all of X at once.
+    ///
+    /// # Errors
+    /// Those of [`Opening::finish`].
+    pub fn average<V: Verifier>(
+        &self,
+        body: &[u8],
+        base: &[f32],
+        plan: &FixedPoint,
+        verifier: &V,
+    ) -> Result<Averaged, Refusal> {
+        let mut opening = self.open(base, plan, verifier);
+        for chunk in body.chunks(CHUNK_BYTES) {
+            opening.add(chunk);
+        }
+        opening.finish()
+    }
+}
+
+impl<B, C> Opening<'_, B, C>
+where
+    B: Deref<Target: AsRef<[f32]>>,
+    C: Check,
+{
+    /// Takes the next chunk of X: [`CHUNK_BYTES`] of it, unless it is the last one.
+    pub fn add(&mut self, chunk: &[u8]) {
+        // Tags are of integers: they mean something only where every word is known to be in its range.
+        if self.averaging.add(chunk) {
+            self.check.add(chunk);
+        }
+    }
+
+    /// The average, if all holds.
+    ///
+    /// # Errors
+    /// [`Refusal::ResultRoot`] for other bytes than announced, whatever [`Averaging::finish`] refuses, [`Refusal::Tag`]
+    /// for a sum that does not fit the tags, and [`Refusal::Averaged`] if the relay announced another model than comes
+    /// out.
+    pub fn finish(self) -> Result<Averaged, Refusal> {
+        let outcome = self.outcome;
+        let found = self.averaging.root();
+        if found != outcome.root {
+            return Err(Refusal::ResultRoot {
+                announced: outcome.root,
+                found,
             });
         }
-        dequantize(sums, scale, mean);
-        model.extend(base.iter().zip(&*mean).map(|(base, mean)| base + mean));
+        let averaged = self.averaging.finish(outcome.chain, outcome.ctx)?;
+        if !self.check.holds(&outcome.nodes, outcome.tag) {
+            return Err(Refusal::Tag);
+        }
+        let computed = averaged.chain.model;
+        if computed != outcome.announced {
+            return Err(Refusal::Averaged {
+                announced: outcome.announced,
+                computed,
+            });
+        }
+        Ok(averaged)
     }
-    Ok((model, totals))
 }

@@ -58,7 +58,7 @@ pub mod relay;
 #[cfg(test)]
 mod tests;
 
-pub use average::{Averaged, Opened, Verifier, average};
+pub use average::{Averaged, Averaging, Check, Opening, Verifier, average};
 pub use chain::Chain;
 pub use difference::SentSums;
 pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome, Parts};

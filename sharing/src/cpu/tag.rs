@@ -19,7 +19,7 @@ pub(crate) fn tag<W: Word>(vector: &[u8], coefficients: Coefficients<'_>) -> Tag
 }
 
 /// What the words of `part`, which begins at element `first`, an even one, and lies in one block, add to the tag.
-pub(super) fn tag_in_block<W: Word>(
+pub(crate) fn tag_in_block<W: Word>(
     part: &[u8],
     first: usize,
     coefficients: Coefficients<'_>,

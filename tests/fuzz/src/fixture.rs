@@ -196,7 +196,7 @@ pub(crate) fn round() -> &'static Round {
         }
         let root = ChunkHashes::of(&result).root();
         let (base, plan) = ([0.0; PARAMETERS], manifest.fixed_point());
-        let averaged = average(&result, &base, plan, NODES, chain, ctx, root);
+        let averaged = average(&result, &base, plan, NODES, chain, ctx);
         Round {
             bundle: participants.bundle().to_vec(),
             participants,

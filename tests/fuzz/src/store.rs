@@ -112,7 +112,7 @@ fn result(store: &Store, path: &Path) {
     let LastResult { base, outcome } = &last;
     let (plan, nodes) = (manifest.fixed_point(), outcome.parts.len());
     let model = [0.0; PARAMETERS];
-    let _ = average(&body, &model, plan, nodes, *base, outcome.ctx, outcome.root);
+    let _ = average(&body, &model, plan, nodes, *base, outcome.ctx);
     let settings = Settings {
         rounds: 2,
         fraction_fit: 1.0,

@@ -1,10 +1,11 @@
 //! Tags of inputs under the consortium's epoch key (the protocol, section 8).
 
+use std::collections::BTreeSet;
+
 use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
-use fl_network::round::Opened;
-use fl_shaders::{Tag, Word};
-use fl_sharing::{EpochKey, Seed, TagKey};
+use fl_shaders::{Ring, Tag};
+use fl_sharing::{EpochKey, Seed, TagKey, Verification};
 
 use crate::fixture::consortium;
 
@@ -35,9 +36,19 @@ pub(crate) fn share(
     tag - mask(given) + mask(received)
 }
 
-/// Whether an opened sum fits its tags.
-pub(crate) fn verifies(opened: &Opened<'_>) -> bool {
-    let key = key(opened.ctx, opened.sum.len() / u32::BYTES);
-    let nodes = opened.nodes.iter().map(NodeId::as_bytes);
-    key.verifies(opened.ring, opened.sum, nodes, opened.tag)
+/// The check whether an opened sum fits its tags.
+pub(crate) struct Check(Verification);
+
+impl Check {
+    pub(crate) fn new(ctx: Digest, elements: usize) -> Self {
+        Self(key(ctx, elements).verify(Ring::U32))
+    }
+
+    pub(crate) fn add(&mut self, chunk: &[u8]) {
+        self.0.add(chunk);
+    }
+
+    pub(crate) fn holds(self, nodes: &BTreeSet<NodeId>, tag: Tag) -> bool {
+        self.0.holds(nodes.iter().map(NodeId::as_bytes), tag)
+    }
 }

@@ -52,7 +52,7 @@ pub enum RelayCall {
     /// A masked sum is added.
     BodyAdded(NodeId),
     /// The sum is averaged.
-    Averaged(Box<Averaged>, Digest),
+    Averaged(Box<Averaged>),
 }
 
 /// A node, its secrets, and what it went through.
@@ -252,11 +252,10 @@ impl Round {
                     for body in self.bodies.values() {
                         words::add(plan.ring(), &mut self.result, body);
                     }
-                    let root = ChunkHashes::of(&self.result).root();
                     let initial = &kits.relay.initial()?;
-                    let averaged = average(&self.result, initial, plan, nodes, chain, ctx, root)?;
+                    let averaged = average(&self.result, initial, plan, nodes, chain, ctx)?;
                     let averaged = Box::new(averaged);
-                    mail.push_back(Mail::ToRelay(RelayCall::Averaged(averaged, root)));
+                    mail.push_back(Mail::ToRelay(RelayCall::Averaged(averaged)));
                 }
                 relay::Action::Deliver(node, outcome) => {
                     self.post(node, &RelayFrame::Outcome(outcome), mail)?;
@@ -482,9 +481,6 @@ fn event(call: &RelayCall) -> Result<Event> {
     Ok(match call {
         RelayCall::Frame(node, bytes) => Event::Frame(*node, wire::decode::<NodeFrame>(bytes)?),
         RelayCall::BodyAdded(node) => Event::BodyAdded(*node),
-        RelayCall::Averaged(averaged, root) => Event::Averaged {
-            averaged: (**averaged).clone(),
-            root: *root,
-        },
+        RelayCall::Averaged(averaged) => Event::Averaged((**averaged).clone()),
     })
 }

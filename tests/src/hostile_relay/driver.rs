@@ -202,7 +202,7 @@ impl Driver {
                     Action::TurnAway(node, refusal) => {
                         panic!("{} is turned away: {refusal}", self.record.name(node))
                     }
-                    Action::Accumulate { ctx } => {
+                    Action::Accumulate { ctx, .. } => {
                         self.sum = Accumulated {
                             ctx: Some(ctx),
                             roots: BTreeMap::new(),
@@ -259,11 +259,10 @@ impl Driver {
 
     fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) -> Event {
         let plan = self.kit.manifest.fixed_point();
-        let root = ChunkHashes::of(&self.sum.sum).root();
-        let averaged = average(&self.sum.sum, &self.model, plan, nodes, chain, ctx, root).unwrap();
+        let averaged = average(&self.sum.sum, &self.model, plan, nodes, chain, ctx).unwrap();
         self.record.base = chain;
         self.record.base_model = std::mem::replace(&mut self.model, averaged.model.clone());
-        Event::Averaged { averaged, root }
+        Event::Averaged(averaged)
     }
 
     /// Sends what the attack makes of these parcels.

@@ -142,8 +142,8 @@ impl Record {
         let (mut outcome, _) = self.results.last().unwrap().clone();
         outcome.root = ChunkHashes::of(&body).root();
         let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
-        let (ctx, root) = (outcome.ctx, outcome.root);
-        if let Ok(averaged) = average(&body, &self.base_model, plan, nodes, self.base, ctx, root) {
+        let ctx = outcome.ctx;
+        if let Ok(averaged) = average(&body, &self.base_model, plan, nodes, self.base, ctx) {
             outcome.model = averaged.chain.model;
         }
         result(outcome, body.into())

@@ -8,15 +8,20 @@ use fl_sharing::{SealError, Seed, seal_all};
 use super::masking::{Masked, Masking, MaskingError};
 
 impl Masking<'_> {
-    /// Computes `x − Σ PRG(seed)` over the classes, and the same of the tag, and seals the seeds to the holders.
+    /// Computes `x − Σ PRG(seed)` over the classes, in `spare` if that is large enough, and the same of the tag, and seals
+    /// the seeds to the holders.
     ///
     /// The seeds are erased when this returns, whatever the outcome.
-    pub(super) fn contribute(&self, holders: &Holders) -> Result<(Masked, Envelope), MaskingError> {
+    pub(super) fn contribute(
+        &self,
+        holders: &Holders,
+        spare: Vec<u8>,
+    ) -> Result<(Masked, Envelope), MaskingError> {
         let classes = holders.committee().classes().count();
         let seeds: Result<Vec<_>, _> = (0..classes).map(|_| Seed::generate()).collect();
         let seeds = seeds.map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
         let envelope = self.seal(holders, &seeds)?;
-        let masked = self.compute(holders.ctx(), &seeds, &[])?;
+        let masked = self.compute(holders.ctx(), &seeds, &[], spare)?;
         Ok((masked, envelope))
     }
 

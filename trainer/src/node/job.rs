@@ -11,7 +11,7 @@ use fl_network::files::from_le_bytes;
 use fl_network::identity::NodeId;
 use fl_network::manifest::Manifest;
 use fl_network::round::committee::{ClassSet, Envelope};
-use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Hindrance, Refusal};
+use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
 use fl_shaders::Tag;
 use fl_sharing::EngineError;
 use tokio::sync::{Semaphore, mpsc};
@@ -68,6 +68,18 @@ pub(super) enum Done {
 pub(super) enum BodyError {
     Link(LinkError),
     Refused(Refusal),
+}
+
+impl From<LinkError> for BodyError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<Refusal> for BodyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// A trained update, with the global model's evaluation before training.
@@ -185,20 +197,19 @@ pub(super) async fn average(
     own: NodeId,
 ) -> Done {
     let (ctx, took_part) = (outcome.ctx(), outcome.nodes().contains(&own));
-    let (averaged, took) = match bodies.result(ctx).await {
-        Ok(body) => {
-            let averaging = tokio::task::spawn_blocking(move || {
-                let begun = Instant::now();
-                let averaged = outcome.average(&body, &base, manifest.fixed_point(), &verifier);
-                (averaged.map_err(BodyError::Refused), begun.elapsed())
-            });
-            averaging.await.unwrap_or_else(|_| {
-                let refusal = Refusal::CannotContribute(Hindrance::Computation);
-                (Err(BodyError::Refused(refusal)), Duration::ZERO)
-            })
+    let mut took = Duration::ZERO;
+    let averaged = async {
+        let mut download = bodies.result(ctx).await?;
+        let mut opening = outcome.open(base, manifest.fixed_point(), &verifier);
+        // A chunk takes a fraction of a millisecond, while the connection's own task receives the next one.
+        while let Some(chunk) = download.chunk().await? {
+            let begun = Instant::now();
+            opening.add(chunk);
+            took += begun.elapsed();
         }
-        Err(error) => (Err(BodyError::Link(error)), Duration::ZERO),
+        Ok(opening.finish()?)
     };
+    let averaged = averaged.await;
     Done::Averaged {
         ctx,
         averaged,
@@ -210,13 +221,15 @@ pub(super) async fn average(
 /// Downloads a certified model and checks it.
 pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> Done {
     let chain = checkpoint.chain();
-    let adopted = match bodies.model(chain.model).await {
-        Ok(bytes) => {
-            let model = from_le_bytes(&bytes);
-            let checked = checkpoint.check_model(&model);
-            checked.map(|()| model).map_err(BodyError::Refused)
+    let adopted = async {
+        let mut download = bodies.model(chain.model).await?;
+        let mut model = Vec::new();
+        while let Some(chunk) = download.chunk().await? {
+            model.extend(from_le_bytes(chunk));
         }
-        Err(error) => Err(BodyError::Link(error)),
+        checkpoint.check_model(&model)?;
+        Ok(model)
     };
+    let adopted = adopted.await;
     Done::Adopted { chain, adopted }
 }

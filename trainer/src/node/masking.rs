@@ -87,7 +87,7 @@ pub(super) struct Masking<'a> {
 }
 
 impl Masking<'_> {
-    /// Opens the received shares and computes the masked sum of a participant.
+    /// Opens the received shares and computes the masked sum of a participant, in `spare` if that is large enough.
     ///
     /// The keys and seeds are erased when this returns, whatever the outcome.
     pub(super) fn sum(
@@ -95,6 +95,7 @@ impl Masking<'_> {
         round_key: RoundKey,
         given: OwnSeeds,
         sealed: &BTreeMap<NodeId, Vec<u8>>,
+        spare: Vec<u8>,
     ) -> Result<Masked, MaskingError> {
         let ctx = given.ctx;
         let mut received = Vec::with_capacity(sealed.len());
@@ -104,15 +105,16 @@ impl Masking<'_> {
                 .map_err(|_| Refusal::Share { from: *from })?;
             received.push(seed);
         }
-        self.compute(ctx, &given.seeds, &received)
+        self.compute(ctx, &given.seeds, &received, spare)
     }
 
-    /// Computes `x − Σ PRG(given) + Σ PRG(received)`, and the same of the tags.
+    /// Computes `x − Σ PRG(given) + Σ PRG(received)`, in `body`, and the same of the tags.
     pub(super) fn compute(
         &self,
         ctx: Digest,
         given: &[Seed],
         received: &[Seed],
+        mut body: Vec<u8>,
     ) -> Result<Masked, MaskingError> {
         let ctx = ctx.as_bytes();
         let tag_key = self
@@ -148,7 +150,7 @@ impl Masking<'_> {
             masks: &masks,
             coefficients: tag_key.coefficients(),
         };
-        let mut body = vec![0; masked_len(self.format, self.update.len())];
+        body.resize(masked_len(self.format, self.update.len()), 0);
         let met = self
             .update
             .mask(self.engine, (self.format, counters), &blinding, &mut body)

@@ -128,13 +128,13 @@ impl Bodies {
 }
 
 impl AveragingSum {
-    pub(super) fn averaged(self, session: &mut Session, averaged: Averaged, root: Digest) -> Phase {
+    pub(super) fn averaged(self, session: &mut Session, averaged: Averaged) -> Phase {
         let attempts = session.attempt;
         let outcome = Outcome {
             ctx: self.ctx,
             bundle: self.bundle,
             parts: self.parts,
-            root,
+            root: averaged.root,
             model: averaged.chain.model,
         };
         session.complete(averaged.chain, outcome, self.nodes);

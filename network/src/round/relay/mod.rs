@@ -67,13 +67,8 @@ pub enum Event {
     BodyAdded(NodeId),
     /// A holder's sum of masks with this root has arrived whole, and every chunk was as announced.
     RevealAdded(NodeId, Digest),
-    /// The sum was averaged; `root` is its chunk root.
-    Averaged {
-        /// The average.
-        averaged: Averaged,
-        /// Chunk root of X.
-        root: Digest,
-    },
+    /// The sum was averaged.
+    Averaged(Averaged),
     /// The sum cannot be averaged: some participant lied about its counters or bounds.
     Impossible(Refusal),
     /// Time has passed.
@@ -91,6 +86,8 @@ pub enum Action {
     Accumulate {
         /// Context.
         ctx: Digest,
+        /// Number of participants.
+        nodes: usize,
     },
     /// Ask the node for its masked sum or its contribution, whose bytes have this root, from the first chunk that is missing.
     Collect {
@@ -304,8 +301,8 @@ impl Relay {
                 Phase::Revealing(revealing) => revealing.added(node, root),
                 phase => phase,
             },
-            Event::Averaged { averaged, root } => match phase {
-                Phase::Averaging(averaging) => averaging.averaged(session, averaged, root),
+            Event::Averaged(averaged) => match phase {
+                Phase::Averaging(averaging) => averaging.averaged(session, averaged),
                 phase => phase,
             },
             Event::Impossible(refusal) => match phase {

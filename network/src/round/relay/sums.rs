@@ -69,7 +69,8 @@ impl Sums {
             .collect();
         if missing.is_empty() {
             let ctx = self.participants.ctx();
-            session.actions.push(Action::Accumulate { ctx });
+            let nodes = self.participants.len();
+            session.actions.push(Action::Accumulate { ctx, nodes });
             for (node, (_, sum)) in &self.sums {
                 session.actions.push(Action::Collect {
                     node: *node,

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::site::{Effect, Site, Work};
 use crate::audit::{RelayJournal, verify};
-use crate::digest::{ChunkHashes, Digest};
+use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::relay::{Completed, Event, LastResult, Relay, Report, Settings};
 use crate::round::{Averaged, Chain, Refusal};
@@ -456,12 +456,8 @@ impl Federation {
                 let event = match result {
                     Ok(averaged) => {
                         self.relay_model.clone_from(&averaged.model);
-                        let root = ChunkHashes::of(&body).root();
                         self.result = body;
-                        Event::Averaged {
-                            averaged: *averaged,
-                            root,
-                        }
+                        Event::Averaged(*averaged)
                     }
                     Err(refusal) => Event::Impossible(refusal),
                 };

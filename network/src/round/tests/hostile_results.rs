@@ -1,12 +1,16 @@
 //! A relay that publishes a wrong result or a checkpoint that nobody certified.
 
+use std::collections::BTreeSet;
+
+use fl_shaders::{Ring, Tag};
+
 use super::victim::Victim;
 use crate::digest::{ChunkHashes, Digest};
-use crate::identity::Identity;
+use crate::identity::{Identity, NodeId};
 use crate::round::message::{ResultAck, Signed, Sum};
 use crate::round::node::Action;
 use crate::round::{
-    Chain, CheckedOutcome, Checkpoint, Kind, Opened, Outcome, Parts, Refusal, Verifier,
+    Chain, Check, CheckedOutcome, Checkpoint, Kind, Outcome, Parts, Refusal, Verifier,
 };
 use crate::wire::RelayFrame;
 
@@ -41,7 +45,17 @@ fn checked(victim: &mut Victim, outcome: Outcome) -> CheckedOutcome {
 struct Credulous;
 
 impl Verifier for Credulous {
-    fn verifies(&self, _: &Opened<'_>) -> bool {
+    type Check = Self;
+
+    fn begin(&self, _: Digest, _: Ring, _: usize) -> Self {
+        Self
+    }
+}
+
+impl Check for Credulous {
+    fn add(&mut self, _: &[u8]) {}
+
+    fn holds(self, _: &BTreeSet<NodeId>, _: Tag) -> bool {
         true
     }
 }

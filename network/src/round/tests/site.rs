@@ -1,11 +1,11 @@
 //! A node's driver as the tests have it: real ring arithmetic, a disk that survives crashes, seeds that travel open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fl_shaders::cpu::{chacha20, quantize};
-use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Tag};
+use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Ring, Tag};
 
 use crate::audit::{NodeJournal, heard};
 use crate::digest::{ChunkHashes, Digest, model_hash};
@@ -15,7 +15,7 @@ use crate::round::committee::message::Entry;
 use crate::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder, Seats};
 use crate::round::node::{Action, CompleteShares, Node, Pending};
 use crate::round::{
-    Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Fault, Opened, Refusal, SentSums, Verifier,
+    Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums, Verifier,
 };
 use crate::wire::{NodeFrame, RelayFrame};
 
@@ -524,11 +524,28 @@ fn fold(sum: &mut [u32], seed: &[u8; 32], fold: fn(u32, u32) -> u32) {
 /// Tags without a secret: no match for a relay that computes, but they tell one sum from another.
 pub(super) struct Tags;
 
+pub(super) struct TagsOf {
+    ctx: Digest,
+    words: Vec<u32>,
+}
+
 impl Verifier for Tags {
-    fn verifies(&self, opened: &Opened<'_>) -> bool {
-        let (words, _) = opened.sum.as_chunks::<4>();
-        let words: Vec<_> = words.iter().map(|le| u32::from_le_bytes(*le)).collect();
-        tag_of(&words, opened.ctx) == opened.tag
+    type Check = TagsOf;
+
+    fn begin(&self, ctx: Digest, _: Ring, _: usize) -> TagsOf {
+        let words = Vec::new();
+        TagsOf { ctx, words }
+    }
+}
+
+impl Check for TagsOf {
+    fn add(&mut self, chunk: &[u8]) {
+        let words = chunk.as_chunks().0.iter();
+        self.words.extend(words.map(|le| u32::from_le_bytes(*le)));
+    }
+
+    fn holds(self, _: &BTreeSet<NodeId>, tag: Tag) -> bool {
+        tag_of(&self.words, self.ctx) == tag
     }
 }
 

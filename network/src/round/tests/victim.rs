@@ -213,7 +213,7 @@ impl Victim {
         let base = vec![0.0; manifest.parameters()];
         let (root, ctx) = (ChunkHashes::of(body).root(), participants.ctx());
         let (chain, plan) = (Chain::start(manifest), manifest.fixed_point());
-        let averaged = average(body, &base, plan, participants.len(), chain, ctx, root);
+        let averaged = average(body, &base, plan, participants.len(), chain, ctx);
         let model = averaged.map_or(root, |averaged| averaged.chain.model);
         Outcome {
             ctx,

@@ -356,7 +356,7 @@ impl Network {
                     self.sites[node].disconnected();
                 }
             }
-            Action::Accumulate { ctx } => {
+            Action::Accumulate { ctx, .. } => {
                 let (sum, bodies) = (vec![0; consortium().manifest.body_bytes()], BTreeMap::new());
                 self.accumulator = Some(Accumulator { ctx, sum, bodies });
             }
@@ -418,13 +418,12 @@ impl Network {
             assert_eq!(sum.sum, plain, "the masks do not cancel");
         }
         let plan = consortium().manifest.fixed_point();
-        let root = ChunkHashes::of(&sum.sum).root();
-        let averaged = average(&sum.sum, &self.model, plan, nodes, chain, ctx, root);
+        let averaged = average(&sum.sum, &self.model, plan, nodes, chain, ctx);
         match averaged {
             Ok(averaged) => {
                 self.result = sum.sum;
                 self.model = averaged.model.to_vec();
-                self.tell(Event::Averaged { averaged, root });
+                self.tell(Event::Averaged(averaged));
             }
             Err(refusal) => {
                 assert!(self.lied, "honest nodes cannot add up to this: {refusal}");

@@ -9,11 +9,11 @@ use fl_network::identity::NodeId;
 use fl_network::round::message::{Share, Signed, Sum};
 use fl_network::round::node::{Action, CompleteShares, Node, Pending, PendingSum};
 use fl_network::round::{
-    Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Opened, Refusal, SentSums, Verifier,
+    Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums, Verifier,
 };
 use fl_network::wire::{NodeFrame, RelayFrame};
 use fl_shaders::cpu::{mask, quantize};
-use fl_shaders::{Counters, HEADER_WORDS, InputScale, Tag};
+use fl_shaders::{Counters, HEADER_WORDS, InputScale, Ring, Tag};
 
 use crate::fixture::{PARAMETERS, consortium, to_le_bytes};
 use crate::tags;
@@ -39,8 +39,20 @@ pub(crate) enum Conduct {
 }
 
 impl Verifier for Conduct {
-    fn verifies(&self, opened: &Opened<'_>) -> bool {
-        *self == Self::Credulous || tags::verifies(opened)
+    type Check = (Self, tags::Check);
+
+    fn begin(&self, ctx: Digest, _: Ring, elements: usize) -> Self::Check {
+        (*self, tags::Check::new(ctx, elements))
+    }
+}
+
+impl Check for (Conduct, tags::Check) {
+    fn add(&mut self, chunk: &[u8]) {
+        self.1.add(chunk);
+    }
+
+    fn holds(self, nodes: &BTreeSet<NodeId>, tag: Tag) -> bool {
+        self.0 == Conduct::Credulous || self.1.holds(nodes, tag)
     }
 }
 

@@ -108,6 +108,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let (engine, layout) = (self.engine.clone(), self.layout.clone());
         let (manifest, own) = (self.kit.manifest.clone(), self.own);
         let epoch_key = self.epoch_key.clone();
+        let spare = std::mem::take(&mut self.spare);
         self.linked.spawn_blocking(move || {
             let begun = Instant::now();
             let masking = Masking {
@@ -122,7 +123,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             };
             Done::Summed {
                 ctx: shares.ctx(),
-                masked: masking.sum(round_key, seeds, shares.sealed()),
+                masked: masking.sum(round_key, seeds, shares.sealed(), spare),
                 took: begun.elapsed(),
             }
         });
@@ -351,6 +352,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             chain,
             totals,
             nodes,
+            ..
         } = averaged;
         self.model = model;
         let end = self.perform(link, actions).await?;

@@ -35,6 +35,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let (engine, layout) = (self.engine.clone(), self.layout.clone());
         let (manifest, own) = (self.kit.manifest.clone(), self.own);
         let epoch_key = self.epoch_key.clone();
+        let spare = std::mem::take(&mut self.spare);
         self.linked.spawn_blocking(move || {
             let begun = Instant::now();
             let masking = Masking {
@@ -49,7 +50,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             };
             Done::Contributed {
                 ctx: holders.ctx(),
-                contribution: masking.contribute(&holders),
+                contribution: masking.contribute(&holders, spare),
                 took: begun.elapsed(),
             }
         });

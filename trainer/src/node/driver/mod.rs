@@ -20,7 +20,7 @@ use fl_network::store::{Outgoing, Store, StoreError};
 use fl_network::wire::{NodeFrame, RelayFrame};
 use fl_sharing::{Engine, EpochKey, RoundKey};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::holding::Holding;
 use super::job::{self, Done, SharedTrainer, StopFlag, Update};
@@ -74,6 +74,10 @@ pub(super) struct Driver<F> {
     /// What this node holds of others. It outlives a connection, but not the attempt.
     holding: Option<Holding>,
     outgoing: Option<Outgoing>,
+    /// The new state on its way to the disk.
+    committing: Option<JoinHandle<Result<(), StoreError>>>,
+    /// What the last masked vector lay in.
+    spare: Vec<u8>,
     /// Training, evaluation and a holder's sums, which outlive a connection.
     local: JoinSet<Done>,
     /// Masking and transfers, which do not.
@@ -149,6 +153,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             secrets: Secrets::default(),
             holding: None,
             outgoing,
+            committing: None,
+            spare: Vec::new(),
             local: JoinSet::new(),
             linked: JoinSet::new(),
             upload: None,
@@ -174,7 +180,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         loop {
             let connected = tokio::select! {
                 connected = Link::connect(&self.kit, self.relay.as_deref()) => connected,
-                () = &mut stop => return Ok(self.end(false).await),
+                () = &mut stop => return self.end(false).await,
             };
             let session = match connected {
                 Ok(mut link) => {
@@ -196,8 +202,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Err(error) => End::Lost(error),
             };
             let reason = match session {
-                End::Finished => return Ok(self.end(true).await),
-                End::Stopped => return Ok(self.end(false).await),
+                End::Finished => return self.end(true).await,
+                End::Stopped => return self.end(false).await,
                 End::TurnedAway(refusal) if refusal.is_final() => {
                     return Err(NodeError::TurnedAway(refusal));
                 }
@@ -211,15 +217,16 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             });
             tokio::select! {
                 () = tokio::time::sleep(retry) => {}
-                () = &mut stop => return Ok(self.end(false).await),
+                () = &mut stop => return self.end(false).await,
             }
             retry = (2 * retry).min(LAST_RETRY);
         }
     }
 
-    /// Stops training, and shows what is still to be shown.
-    async fn end(mut self, finished: bool) -> Ended {
+    /// Stops training, writes what is still to be written, and shows what is still to be shown.
+    async fn end(mut self, finished: bool) -> Result<Ended, NodeError> {
         self.stop_training.raise();
+        committed(&mut self.committing).await?;
         while let Some(done) = self.local.join_next().await {
             if let Ok(Done::Evaluated {
                 report,
@@ -230,11 +237,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
             }
         }
-        Ended {
+        Ok(Ended {
             round: self.machine.chain().round,
             model: self.model,
             finished,
-        }
+        })
     }
 
     /// Serves one connection until it ends.
@@ -256,6 +263,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 () = stop.as_mut() => Some(End::Stopped),
                 Some(event) = progress.recv() => {
                     (self.observe)(event);
+                    None
+                }
+                written = committed(&mut self.committing), if self.committing.is_some() => {
+                    written?;
                     None
                 }
                 Some(done) = self.local.join_next(), if !self.local.is_empty() => {
@@ -404,6 +415,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         continue;
                     };
                     outgoing.pending = pending;
+                    // The end of the last round empties the outbox.
+                    committed(&mut self.committing).await?;
                     // On a full disk the node steps back before anything is announced.
                     let (store, kept) = (self.store.clone(), outgoing.clone());
                     let sync = self.journal.sync();
@@ -442,6 +455,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.download(job::adopt(link.bodies(), checkpoint));
                 }
                 Action::Commit(chain) => {
+                    committed(&mut self.committing).await?;
                     let (store, model) = (self.store.clone(), self.model.clone());
                     let sync = self.journal.sync();
                     let commit = move || {
@@ -449,8 +463,16 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         store.commit(&chain, &model)?;
                         store.forget()
                     };
-                    tokio::task::spawn_blocking(commit).await??;
-                    self.outgoing = None;
+                    // Nobody waits for the disk: a node that loses the new state gets it from the relay, which has the
+                    // result on disk, and the outbox is emptied last.
+                    self.committing = Some(tokio::task::spawn_blocking(commit));
+                    if let Some(outgoing) = self.outgoing.take() {
+                        self.spare = outgoing
+                            .body
+                            .try_into_mut()
+                            .map(Vec::from)
+                            .unwrap_or_default();
+                    }
                     self.update = None;
                     self.holding = None;
                 }
@@ -471,6 +493,18 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             former.abort();
         }
     }
+}
+
+/// Waits until the new state is on disk, if one is on its way there. Cancel-safe.
+async fn committed(
+    committing: &mut Option<JoinHandle<Result<(), StoreError>>>,
+) -> Result<(), NodeError> {
+    if let Some(writing) = committing {
+        let written = writing.await;
+        *committing = None;
+        written??;
+    }
+    Ok(())
 }
 
 fn check_layout(kit: &Kit, layout: &Layout) -> Result<(), NodeError> {

@@ -131,7 +131,7 @@ impl Federation {
                     self.cut(node);
                 }
             }
-            Action::Accumulate { ctx } | Action::Spool { ctx } => {
+            Action::Accumulate { ctx, .. } | Action::Spool { ctx } => {
                 let parts = BTreeMap::new();
                 self.accumulator = Some(Accumulator { ctx, parts });
             }
@@ -251,9 +251,7 @@ impl Federation {
             "the sum of the masked inputs is the sum of the inputs"
         );
         let (life, nodes) = (self.relay_life, contributors.len());
-        let root = ChunkHashes::of(&body).root();
-        let result =
-            average(&body, &self.relay_model, &plan, nodes, chain, ctx, root).map(Box::new);
+        let result = average(&body, &self.relay_model, &plan, nodes, chain, ctx).map(Box::new);
         let takes = self.random(Duration::from_secs(1));
         self.after(takes, Happening::Averaged { life, body, result });
     }

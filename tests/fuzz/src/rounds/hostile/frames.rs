@@ -168,7 +168,7 @@ impl Relay {
         }
         let root = ChunkHashes::of(&body).root();
         let (base, plan) = (self.sites[node].model(), manifest.fixed_point());
-        let averaged = average(&body, base, plan, bundle.len(), chain, ctx, root);
+        let averaged = average(&body, base, plan, bundle.len(), chain, ctx);
         let model = averaged.map_or(chain.model, |averaged| averaged.chain.model);
         if which >> 2 & 1 == 1 {
             sums.pop();
