@@ -31,36 +31,68 @@ pub async fn send_bulk(
     header: &[u8],
     parts: impl IntoIterator<Item = Bytes>,
 ) -> Result<(), TransportError> {
-    let length = length_field(header)?;
-    let mut chunks = vec![Bytes::from([&length, header].concat())];
-    chunks.extend(parts);
-    let mut upload = Upload {
-        stream: connection.open_uni().await?,
-        complete: false,
-    };
-    let stream = &mut upload.stream;
-    // quinn 0.11 does not wake a writer that waits for the peer's credit when the peer stops the stream.
-    let stopped = stream.stopped();
-    tokio::select! {
-        written = stream.write_all_chunks(&mut chunks) => written?,
-        refused = stopped => return Err(match refused? {
-            Some(code) => TransportError::StreamStopped { code: code.into_inner() },
-            None => TransportError::StreamClosed,
-        }),
-    }
-    stream.finish()?;
-    upload.complete = true;
-    Ok(())
+    let mut sender = BulkSender::open(connection, header).await?;
+    sender.send(parts).await?;
+    sender.finish()
 }
 
-/// A stream that is reset if it is dropped before it is finished: quinn would finish it, and the peer would take what
-/// was given up for what is short.
-struct Upload {
+/// A bulk stream that is sent bit by bit.
+///
+/// It is reset if it is dropped before it is finished: quinn would finish it, and the peer would take what was given up
+/// for what is short.
+#[derive(Debug)]
+pub struct BulkSender {
     stream: SendStream,
     complete: bool,
 }
 
-impl Drop for Upload {
+impl BulkSender {
+    /// Opens a stream and sends its header.
+    ///
+    /// # Errors
+    /// Those of [`send_bulk`].
+    pub async fn open(connection: &Connection, header: &[u8]) -> Result<Self, TransportError> {
+        let start = Bytes::from([&length_field(header)?, header].concat());
+        let mut sender = Self {
+            stream: connection.open_uni().await?,
+            complete: false,
+        };
+        sender.send([start]).await?;
+        Ok(sender)
+    }
+
+    /// Sends the next parts of the body.
+    ///
+    /// # Errors
+    /// Those of [`send_bulk`].
+    pub async fn send(
+        &mut self,
+        parts: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), TransportError> {
+        let mut parts: Vec<_> = parts.into_iter().collect();
+        // quinn 0.11 does not wake a writer that waits for the peer's credit when the peer stops the stream.
+        let stopped = self.stream.stopped();
+        tokio::select! {
+            written = self.stream.write_all_chunks(&mut parts) => Ok(written?),
+            refused = stopped => Err(match refused? {
+                Some(code) => TransportError::StreamStopped { code: code.into_inner() },
+                None => TransportError::StreamClosed,
+            }),
+        }
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// [`TransportError::StreamClosed`] if the peer does not want it any more.
+    pub fn finish(mut self) -> Result<(), TransportError> {
+        self.stream.finish()?;
+        self.complete = true;
+        Ok(())
+    }
+}
+
+impl Drop for BulkSender {
     fn drop(&mut self) {
         if !self.complete {
             // It fails where the peer has stopped the stream, or the connection is gone.

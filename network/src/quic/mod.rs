@@ -15,7 +15,7 @@ mod tests;
 use quinn::Connection;
 use rustls_pki_types::CertificateDer;
 
-pub use bulk::{BulkBody, BulkReceiver, Pace, send_bulk};
+pub use bulk::{BulkBody, BulkReceiver, BulkSender, Pace, send_bulk};
 pub use control::{ControlReceiver, ControlSender};
 pub use endpoint::{Client, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, Incoming, Server, close};
 pub use error::{Fault, Reason, TransportError};

@@ -67,16 +67,17 @@ struct Body {
 
 impl Accumulator {
     /// A sum of the bodies of `nodes` participants, to be averaged onto `model`. It takes the place of `zeros`, of which
-    /// there are as many as a body has.
+    /// there are as many as a body has, and the average that of `spare`.
     pub(super) fn new(
         ctx: Digest,
         plan: &FixedPoint,
         zeros: Vec<u8>,
         nodes: usize,
         model: Arc<Vec<f32>>,
+        spare: Vec<f32>,
     ) -> Self {
         let average = Average {
-            averaging: Averaging::new(plan, model, nodes),
+            averaging: Averaging::new(plan, model, nodes, spare),
             chunks: 0,
             chunk: Vec::with_capacity(CHUNK_BYTES.min(zeros.len())),
         };
@@ -248,7 +249,7 @@ mod tests {
     }
 
     fn accumulator(nodes: usize) -> Accumulator {
-        Accumulator::new(CTX, &plan(), vec![0; BYTES], nodes, model())
+        Accumulator::new(CTX, &plan(), vec![0; BYTES], nodes, model(), Vec::new())
     }
 
     fn node() -> NodeId {

@@ -16,8 +16,10 @@ use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::kit::unix_s;
 use crate::manifest::Manifest;
-use crate::quic::{self, BulkBody, BulkReceiver, ControlReceiver, ControlSender, Incoming};
-use crate::quic::{TransportError, send_bulk};
+use crate::quic::{
+    self, BulkBody, BulkReceiver, BulkSender, ControlReceiver, ControlSender, Incoming,
+    TransportError,
+};
 use crate::round::Refusal;
 use crate::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
 
@@ -94,8 +96,15 @@ impl Link {
         );
     }
 
-    /// Sends a body in the background. A node that has not taken it within `limit` is cut off.
-    pub(super) fn send_body(&self, kind: BulkKind, subject: Digest, body: Bytes, limit: Duration) {
+    /// Sends a body in the background, its last chunk once `ready` is done. A node that has not taken it within `limit` is
+    /// cut off.
+    pub(super) fn send_body(
+        &self,
+        (kind, subject): (BulkKind, Digest),
+        body: Bytes,
+        ready: impl Future<Output = ()> + Send + 'static,
+        limit: Duration,
+    ) {
         let connection = self.connection.clone();
         let header = BulkHeader {
             kind,
@@ -106,7 +115,15 @@ impl Link {
             let Ok(header) = wire::encode(&header) else {
                 return;
             };
-            match timeout(limit, send_bulk(&connection, &header, [body])).await {
+            let send = async {
+                let last = body.len().saturating_sub(1) / CHUNK_BYTES * CHUNK_BYTES;
+                let mut sender = BulkSender::open(&connection, &header).await?;
+                sender.send([body.slice(..last)]).await?;
+                ready.await;
+                sender.send([body.slice(last..)]).await?;
+                sender.finish()
+            };
+            match timeout(limit, send).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "a body was not sent"),
                 Err(_) => quic::close(&connection, CODE_SLOW, "does not take what it is sent"),

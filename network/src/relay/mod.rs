@@ -98,9 +98,10 @@ pub async fn serve(
         begun: Instant::now(),
         links: BTreeMap::new(),
         intakes,
-        kept: !result.is_empty(),
+        kept: watch::channel(Some(!result.is_empty())).1,
         result,
         model,
+        spare: Vec::new(),
         restored: None,
         store: Arc::new(store),
         averaging: JoinSet::new(),
@@ -159,10 +160,12 @@ struct Driver {
     intakes: watch::Sender<Option<Arc<Intake>>>,
     /// Bytes of the last result; none where they are not in memory.
     result: Bytes,
-    /// Whether the last result is on disk.
-    kept: bool,
+    /// Whether the last result is on disk, once that is known.
+    kept: watch::Receiver<Option<bool>>,
     /// The global model.
     model: Arc<Vec<f32>>,
+    /// What the former one lay in.
+    spare: Vec<f32>,
     /// Its bytes, once a node has asked for them.
     restored: Option<Bytes>,
     store: Arc<Store>,
@@ -231,7 +234,8 @@ impl Driver {
         match done {
             Ok(Some((body, Ok(averaged)))) => {
                 self.result = body;
-                self.model = averaged.model.clone();
+                let former = std::mem::replace(&mut self.model, averaged.model.clone());
+                self.spare = Arc::try_unwrap(former).unwrap_or_default();
                 Some(Event::Averaged(averaged))
             }
             Ok(Some((_, Err(refusal)))) => Some(Event::Impossible(refusal)),
@@ -257,7 +261,7 @@ impl Driver {
                         link.turn_away(refusal);
                     }
                 }
-                Action::Accumulate { ctx, nodes } => self.accumulate(ctx, nodes),
+                Action::Accumulate { ctx, nodes } => self.accumulate(ctx, nodes).await,
                 Action::Spool { ctx } => self.spool(ctx),
                 Action::Collect { node, ctx, root } => {
                     self.collect(Parcel::Input(node), ctx, root);
@@ -280,7 +284,7 @@ impl Driver {
                     self.add_up(chain, ctx, nodes, inputs.chain(reveals).collect());
                 }
                 Action::Discard => drop(self.intakes.send_replace(None)),
-                Action::Commit(chain) => self.commit(chain).await,
+                Action::Commit(chain) => self.commit(chain),
                 Action::Deliver(node, outcome) => {
                     self.deliver(node, outcome).await;
                 }
@@ -289,9 +293,9 @@ impl Driver {
                     let body = self
                         .restored
                         .get_or_insert_with(|| to_le_bytes(&self.model).into());
-                    let body = body.clone();
+                    let (body, ready) = (body.clone(), std::future::ready(()));
                     self.send(node, RelayFrame::Checkpoint(checkpoint));
-                    self.send_body(node, BulkKind::Model, model, body);
+                    self.send_body(node, (BulkKind::Model, model), body, ready);
                 }
                 Action::Report(told) => report(&told),
                 Action::Finish => finished = true,
@@ -306,31 +310,34 @@ impl Driver {
         }
     }
 
-    fn send_body(&self, node: NodeId, kind: BulkKind, subject: Digest, body: Bytes) {
+    fn send_body(
+        &self,
+        node: NodeId,
+        what: (BulkKind, Digest),
+        body: Bytes,
+        ready: impl Future<Output = ()> + Send + 'static,
+    ) {
         if let Some(link) = self.links.get(&node) {
             let manifest = &self.shared.manifest;
             let limit = Duration::from_secs(manifest.timeouts().result_s);
             let limit = limit.saturating_add(manifest.transfer_timeout());
-            link.send_body(kind, subject, body, limit);
+            link.send_body(what, body, ready, limit);
         }
     }
 
-    fn accumulate(&mut self, ctx: Digest, nodes: usize) {
+    async fn accumulate(&mut self, ctx: Digest, nodes: usize) {
         let manifest = &self.shared.manifest;
         // In place of the last result, if it can be read back should a node still need it.
-        let mut zeros = match self.kept {
+        let kept = self.kept.wait_for(Option::is_some).await;
+        let mut zeros = match kept.is_ok_and(|kept| *kept == Some(true)) {
             true => Vec::from(std::mem::take(&mut self.result)),
             false => Vec::new(),
         };
         zeros.fill(0);
         zeros.resize(manifest.body_bytes(), 0);
-        let sum = Accumulator::new(
-            ctx,
-            manifest.fixed_point(),
-            zeros,
-            nodes,
-            self.model.clone(),
-        );
+        let (model, spare) = (self.model.clone(), std::mem::take(&mut self.spare));
+        let plan = manifest.fixed_point();
+        let sum = Accumulator::new(ctx, plan, zeros, nodes, model, spare);
         self.intakes.send_replace(Some(Arc::new(Intake::Sum(sum))));
     }
 
@@ -419,25 +426,33 @@ impl Driver {
         }
         let ctx = outcome.ctx;
         self.send(node, RelayFrame::Outcome(outcome));
-        self.send_body(node, BulkKind::Result, ctx, self.result.clone());
+        let (body, mut kept) = (self.result.clone(), self.kept.clone());
+        let ready = async move {
+            let _ = kept.wait_for(Option::is_some).await;
+        };
+        self.send_body(node, (BulkKind::Result, ctx), body, ready);
     }
 
-    /// Keeps the result before any node gets it, since nodes that have it do not come back for it; the model that it
-    /// leads to follows behind, and can be computed again.
-    async fn commit(&mut self, chain: Chain) {
+    /// Keeps the result before any node has all of it, since nodes that have it do not come back for it. The model that
+    /// it leads to follows behind, and can be computed again.
+    fn commit(&mut self, chain: Chain) {
         let (store, model) = (self.store.clone(), self.model.clone());
-        if let Some(last) = self.machine.last_result().cloned() {
-            let (store, body) = (store.clone(), self.result.clone());
-            let sync = self.journal.sync();
-            let keep = move || {
-                let synced = sync();
-                store.keep_result(&last, &body)?;
-                Ok(synced?)
-            };
-            self.kept = log("the result", tokio::task::spawn_blocking(keep).await);
-        }
+        let last = self.machine.last_result().cloned();
+        let (body, sync) = (self.result.clone(), self.journal.sync());
+        let (keeping, kept) = watch::channel(None);
+        self.kept = kept;
         let former = self.committing.take();
         self.committing = Some(tokio::spawn(async move {
+            if let Some(last) = last {
+                let store = store.clone();
+                let keep = move || {
+                    let synced = sync();
+                    store.keep_result(&last, &body)?;
+                    Ok(synced?)
+                };
+                let written = tokio::task::spawn_blocking(keep).await;
+                keeping.send_replace(Some(log("the result", written)));
+            }
             if let Some(former) = former {
                 let _ = former.await;
             }

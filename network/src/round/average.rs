@@ -83,18 +83,19 @@ impl<B> Averaging<B>
 where
     B: Deref<Target: AsRef<[f32]>>,
 {
-    /// Begins the average of the inputs of `nodes` participants.
-    pub fn new(plan: &FixedPoint, base: B, nodes: usize) -> Self {
-        let parameters = base.as_ref().len();
-        let bytes = (HEADER_WORDS + parameters) * plan.ring().word_bytes();
+    /// Begins the average of the inputs of `nodes` participants, in the place of `spare`: memory that is reused needs not
+    /// be found and cleared by the system.
+    pub fn new(plan: &FixedPoint, base: B, nodes: usize, mut spare: Vec<f32>) -> Self {
+        spare.clear();
+        spare.reserve_exact(base.as_ref().len());
         Self {
             plan: *plan,
             base,
             nodes: count(nodes),
             taken: 0,
-            chunks: Vec::with_capacity(ChunkHashes::count_for(bytes)),
+            chunks: Vec::new(),
             header: None,
-            model: Vec::with_capacity(parameters),
+            model: spare,
             model_hash: ModelHasher::default(),
             refused: None,
         }
@@ -224,7 +225,7 @@ pub fn average(
     chain: Chain,
     ctx: Digest,
 ) -> Result<Averaged, Refusal> {
-    let mut averaging = Averaging::new(plan, base, nodes);
+    let mut averaging = Averaging::new(plan, base, nodes, Vec::new());
     for chunk in body.chunks(CHUNK_BYTES) {
         averaging.add(chunk);
     }
@@ -240,8 +241,14 @@ pub struct Opening<'a, B, C> {
 
 impl CheckedOutcome {
     /// Begins to check the bytes of X against the outcome and its tags, and to average them onto `base`, the model of the
-    /// chain.
-    pub fn open<B, V>(&self, base: B, plan: &FixedPoint, verifier: &V) -> Opening<'_, B, V::Check>
+    /// chain, in the place of `spare`.
+    pub fn open<B, V>(
+        &self,
+        base: B,
+        plan: &FixedPoint,
+        verifier: &V,
+        spare: Vec<f32>,
+    ) -> Opening<'_, B, V::Check>
     where
         B: Deref<Target: AsRef<[f32]>>,
         V: Verifier,
@@ -250,7 +257,7 @@ impl CheckedOutcome {
         Opening {
             outcome: self,
             check: verifier.begin(self.ctx, plan.ring(), elements),
-            averaging: Averaging::new(plan, base, self.nodes.len()),
+            averaging: Averaging::new(plan, base, self.nodes.len(), spare),
         }
     }
 
@@ -265,7 +272,7 @@ impl CheckedOutcome {
         plan: &FixedPoint,
         verifier: &V,
     ) -> Result<Averaged, Refusal> {
-        let mut opening = self.open(base, plan, verifier);
+        let mut opening = self.open(base, plan, verifier, Vec::new());
         for chunk in body.chunks(CHUNK_BYTES) {
             opening.add(chunk);
         }

@@ -187,7 +187,7 @@ pub(super) async fn evaluate(
     }
 }
 
-/// Downloads a result, checks it, and averages it onto `base`.
+/// Downloads a result, checks it, and averages it onto `base`, in the place of `spare`.
 pub(super) async fn average(
     bodies: Bodies,
     outcome: CheckedOutcome,
@@ -195,12 +195,13 @@ pub(super) async fn average(
     manifest: Arc<Manifest>,
     verifier: TagVerifier,
     own: NodeId,
+    spare: Vec<f32>,
 ) -> Done {
     let (ctx, took_part) = (outcome.ctx(), outcome.nodes().contains(&own));
     let mut took = Duration::ZERO;
     let averaged = async {
         let mut download = bodies.result(ctx).await?;
-        let mut opening = outcome.open(base, manifest.fixed_point(), &verifier);
+        let mut opening = outcome.open(base, manifest.fixed_point(), &verifier, spare);
         // A chunk takes a fraction of a millisecond, while the connection's own task receives the next one.
         while let Some(chunk) = download.chunk().await? {
             let begun = Instant::now();

@@ -354,7 +354,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             nodes,
             ..
         } = averaged;
-        self.model = model;
+        let former = std::mem::replace(&mut self.model, model);
+        self.spare_model = Arc::try_unwrap(former).unwrap_or_default();
         let end = self.perform(link, actions).await?;
         let report = self.close_round(link, chain, totals, nodes, took_part);
         self.local.spawn(job::evaluate(

@@ -78,6 +78,8 @@ pub(super) struct Driver<F> {
     committing: Option<JoinHandle<Result<(), StoreError>>>,
     /// What the last masked vector lay in.
     spare: Vec<u8>,
+    /// What the former model lay in.
+    spare_model: Vec<f32>,
     /// Training, evaluation and a holder's sums, which outlive a connection.
     local: JoinSet<Done>,
     /// Masking and transfers, which do not.
@@ -155,6 +157,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             outgoing,
             committing: None,
             spare: Vec::new(),
+            spare_model: Vec::new(),
             local: JoinSet::new(),
             linked: JoinSet::new(),
             upload: None,
@@ -448,7 +451,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     let (bodies, model) = (link.bodies(), self.model.clone());
                     let manifest = self.kit.manifest.clone();
                     let verifier = TagVerifier::new(self.epoch_key.clone());
-                    let job = job::average(bodies, outcome, model, manifest, verifier, self.own);
+                    let (own, spare) = (self.own, std::mem::take(&mut self.spare_model));
+                    let job = job::average(bodies, outcome, model, manifest, verifier, own, spare);
                     self.download(job);
                 }
                 Action::Adopt(checkpoint) => {
