@@ -47,6 +47,8 @@ pub(super) struct Rounds {
     pub(super) rounds: Vec<Costs>,
     pub(super) relay_cpu_s: f64,
     pub(super) nodes_cpu_s: f64,
+    /// Before the first node, so that of the program itself.
+    pub(super) relay_memory_idle: u64,
     pub(super) relay_memory: u64,
     pub(super) node_memory: u64,
 }
@@ -84,6 +86,7 @@ struct Measured {
     udp_received: u64,
     relay_cpu_s: f64,
     node_cpu_s: f64,
+    relay_memory_idle_bytes: u64,
     relay_memory_bytes: u64,
     node_memory_bytes: u64,
     /// Medians over nodes and rounds, in the order of [`PHASES`].
@@ -130,6 +133,7 @@ impl Measured {
             udp_received: mean(|node| node.udp_received),
             relay_cpu_s: all.relay_cpu_s / seconds.len() as f64,
             node_cpu_s: all.nodes_cpu_s / count as f64,
+            relay_memory_idle_bytes: all.relay_memory_idle,
             relay_memory_bytes: all.relay_memory,
             node_memory_bytes: all.node_memory,
             phases_s: all.phases(),
@@ -221,13 +225,16 @@ impl fmt::Display for Summary {
             let (secure, plain) = (bytes(secure), bytes(plain));
             writeln!(f, "{name:34}{secure:>12}{plain:>12}{ratio:>8.3}")?;
         }
-        let (relay, node) = (secure.relay_memory_bytes, secure.node_memory_bytes);
-        writeln!(
-            f,
-            "peak memory, secure: relay {:.2} models, node {:.2} models",
-            relay as f64 / model,
-            node as f64 / model
-        )?;
+        for (name, measured) in [("secure", secure), ("plain", plain)] {
+            let idle = measured.relay_memory_idle_bytes;
+            let above = measured.relay_memory_bytes.saturating_sub(idle);
+            writeln!(
+                f,
+                "{name} relay: {} before the first node, and at most {:.2} models more",
+                bytes(idle),
+                above as f64 / model,
+            )?;
+        }
         writeln!(f, "phases, medians over nodes and rounds:")?;
         for ((name, secure), (_, plain)) in secure.phases_s.iter().zip(&plain.phases_s) {
             let (secure, plain) = (length(*secure), length(*plain));

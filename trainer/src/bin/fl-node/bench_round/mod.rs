@@ -10,7 +10,6 @@ mod party;
 mod plain;
 mod secure;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -120,16 +119,19 @@ impl Federation {
         let (_, _, Told::Listening(address)) = told.recv()? else {
             bail!("the relay did not start");
         };
+        let idle = relay.peak_memory();
         let start = |(number, name): (usize, &String)| {
-            let address: Option<SocketAddr> = Some(address);
-            Party::start(number, &folder.join(name), address, flags, &tell)
+            Party::start(number, &folder.join(name), Some(address), flags, &tell)
         };
         let nodes: anyhow::Result<Vec<_>> = names.iter().enumerate().map(start).collect();
         let federation = Self {
             relay,
             nodes: nodes?,
             told,
-            rounds: Rounds::default(),
+            rounds: Rounds {
+                relay_memory_idle: idle,
+                ..Rounds::default()
+            },
         };
         federation.wait(Instant::now())?;
         Ok(federation)

@@ -112,7 +112,7 @@ impl Party {
         Ok(())
     }
 
-    /// Its peak resident memory in bytes; 0 where the system does not tell.
+    /// Its peak resident memory so far in bytes; 0 where the system does not tell.
     pub(super) fn peak_memory(&self) -> u64 {
         let status = self.read("status").unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
