@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fl_trainer::Sharing;
 use fl_trainer::node::{RoundReport, Step};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,12 @@ use crate::output::bytes;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct NodeCosts {
     pub(super) steps: Vec<(Step, f64)>,
+    pub(super) traffic: Traffic,
+}
+
+/// Bytes of a node and round.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Traffic {
     /// Messages and bodies.
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -20,15 +27,37 @@ pub(super) struct NodeCosts {
     pub(super) udp_received: u64,
 }
 
+impl Traffic {
+    /// The mean of many, or nothing of none.
+    fn mean<'a>(all: impl Iterator<Item = &'a Self>) -> Option<Self> {
+        let (mut sum, mut count) = (Self::default(), 0);
+        for one in all {
+            count += 1;
+            sum.sent += one.sent;
+            sum.received += one.received;
+            sum.udp_sent += one.udp_sent;
+            sum.udp_received += one.udp_received;
+        }
+        (count > 0).then(|| Self {
+            sent: sum.sent / count,
+            received: sum.received / count,
+            udp_sent: sum.udp_sent / count,
+            udp_received: sum.udp_received / count,
+        })
+    }
+}
+
 impl From<RoundReport> for NodeCosts {
     fn from(report: RoundReport) -> Self {
         let steps = report.steps.iter();
         Self {
             steps: steps.map(|(step, at)| (*step, at.as_secs_f64())).collect(),
-            sent: report.payload_up,
-            received: report.payload_down,
-            udp_sent: report.bytes_up,
-            udp_received: report.bytes_down,
+            traffic: Traffic {
+                sent: report.payload_up,
+                received: report.payload_down,
+                udp_sent: report.bytes_up,
+                udp_received: report.bytes_down,
+            },
         }
     }
 }
@@ -38,7 +67,8 @@ impl From<RoundReport> for NodeCosts {
 pub(super) struct Costs {
     pub(super) seconds: f64,
     pub(super) collected: f64,
-    pub(super) nodes: Vec<NodeCosts>,
+    /// By number of the node.
+    pub(super) nodes: Vec<(usize, NodeCosts)>,
 }
 
 /// All rounds of a federation, and what its processes took for them.
@@ -61,7 +91,7 @@ enum End {
     Ready,
 }
 
-/// The parts of a round, in order.
+/// The parts of a round, in order. With a committee its votes and reveals count as upload.
 const PHASES: [(&str, End); 9] = [
     ("keys and shares", End::At(Step::Shares)),
     ("masking", End::At(Step::Masked)),
@@ -74,16 +104,16 @@ const PHASES: [(&str, End); 9] = [
     ("acknowledgements", End::Ready),
 ];
 
-/// One federation, as it is printed: times in seconds, bytes of a node and round.
+/// One federation, as it is printed: times in seconds.
 #[derive(Serialize)]
 struct Measured {
     median_s: f64,
     least_s: f64,
     most_s: f64,
-    sent: u64,
-    received: u64,
-    udp_sent: u64,
-    udp_received: u64,
+    /// Of a node that holds nothing of others. All nodes may be holders.
+    node: Option<Traffic>,
+    /// Of a holder, where there is a committee.
+    holder: Option<Traffic>,
     relay_cpu_s: f64,
     node_cpu_s: f64,
     relay_memory_idle_bytes: u64,
@@ -106,31 +136,37 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn new(args: &BenchRound, secure: Rounds, plain: Rounds) -> Self {
+        let holders = match args.scheme {
+            Sharing::Peer => 0,
+            Sharing::Committee { holders, .. } => holders,
+        };
         Self {
             nodes: args.nodes,
             parameters: args.params,
             rounds: args.rounds,
             scheme: args.scheme.to_string(),
-            secure: Measured::new(&secure),
-            plain: Measured::new(&plain),
+            secure: Measured::new(&secure, holders),
+            plain: Measured::new(&plain, 0),
         }
     }
 }
 
 impl Measured {
-    fn new(all: &Rounds) -> Self {
+    /// The first `holders` nodes are a committee.
+    fn new(all: &Rounds, holders: usize) -> Self {
         let seconds: Vec<_> = all.rounds.iter().map(|round| round.seconds).collect();
         let nodes = || all.rounds.iter().flat_map(|round| &round.nodes);
         let count = nodes().count().max(1) as u64;
-        let mean = |bytes: fn(&NodeCosts) -> u64| nodes().map(bytes).sum::<u64>() / count;
+        let traffic = |holding: bool| {
+            let of_kind = nodes().filter(|(number, _)| (*number < holders) == holding);
+            Traffic::mean(of_kind.map(|(_, node)| &node.traffic))
+        };
         Self {
             median_s: median(&seconds).unwrap_or(0.0),
             least_s: seconds.iter().copied().fold(f64::INFINITY, f64::min),
             most_s: seconds.iter().copied().fold(0.0, f64::max),
-            sent: mean(|node| node.sent),
-            received: mean(|node| node.received),
-            udp_sent: mean(|node| node.udp_sent),
-            udp_received: mean(|node| node.udp_received),
+            node: traffic(false),
+            holder: traffic(true),
             relay_cpu_s: all.relay_cpu_s / seconds.len() as f64,
             node_cpu_s: all.nodes_cpu_s / count as f64,
             relay_memory_idle_bytes: all.relay_memory_idle,
@@ -145,7 +181,7 @@ impl Rounds {
     fn phases(&self) -> Vec<(&'static str, Option<f64>)> {
         let mut phases = PHASES.map(|(name, _)| (name, Vec::new()));
         for round in &self.rounds {
-            for node in &round.nodes {
+            for (_, node) in &round.nodes {
                 let mut before = 0.0;
                 for ((_, end), (_, lengths)) in PHASES.iter().zip(&mut phases) {
                     let at = match end {
@@ -200,15 +236,20 @@ impl fmt::Display for Summary {
             let ratio = secure / plain;
             writeln!(f, "{name:34}{secure:>10.4} s{plain:>10.4} s{ratio:>8.3}")?;
         }
-        let sizes = [
-            ("node, sent", secure.sent, plain.sent),
-            ("node, received", secure.received, plain.received),
-            ("node, sent, UDP", secure.udp_sent, plain.udp_sent),
-            (
-                "node, received, UDP",
-                secure.udp_received,
-                plain.udp_received,
-            ),
+        let open = plain.node.unwrap_or_default();
+        for (who, traffic) in [("node", secure.node), ("holder", secure.holder)] {
+            let Some(traffic) = traffic else { continue };
+            let sizes = [
+                ("sent", traffic.sent, open.sent),
+                ("received", traffic.received, open.received),
+                ("sent, UDP", traffic.udp_sent, open.udp_sent),
+                ("received, UDP", traffic.udp_received, open.udp_received),
+            ];
+            for (name, secure, plain) in sizes {
+                size(f, &format!("{who}, {name}"), secure, plain)?;
+            }
+        }
+        let memory = [
             (
                 "relay, peak memory",
                 secure.relay_memory_bytes,
@@ -220,10 +261,8 @@ impl fmt::Display for Summary {
                 plain.node_memory_bytes,
             ),
         ];
-        for (name, secure, plain) in sizes {
-            let ratio = secure as f64 / plain as f64;
-            let (secure, plain) = (bytes(secure), bytes(plain));
-            writeln!(f, "{name:34}{secure:>12}{plain:>12}{ratio:>8.3}")?;
+        for (name, secure, plain) in memory {
+            size(f, name, secure, plain)?;
         }
         for (name, measured) in [("secure", secure), ("plain", plain)] {
             let idle = measured.relay_memory_idle_bytes;
@@ -242,6 +281,12 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+fn size(f: &mut fmt::Formatter<'_>, name: &str, secure: u64, plain: u64) -> fmt::Result {
+    let ratio = secure as f64 / plain as f64;
+    let (secure, plain) = (bytes(secure), bytes(plain));
+    writeln!(f, "{name:34}{secure:>12}{plain:>12}{ratio:>8.3}")
 }
 
 fn length(seconds: Option<f64>) -> String {

@@ -40,14 +40,16 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
         secure.round()?;
         plain.round()?;
     }
-    (secure.begin(), plain.begin());
+    secure.begin();
+    plain.begin();
     for _ in 0..args.rounds {
         let round = secure.round()?;
         secure.rounds.rounds.push(round);
         let round = plain.round()?;
         plain.rounds.rounds.push(round);
     }
-    (secure.end(), plain.end());
+    secure.end();
+    plain.end();
     let summary = Summary::new(args, secure.rounds, plain.rounds);
     match args.json {
         true => println!("{}", serde_json::to_string(&summary)?),
@@ -158,7 +160,7 @@ impl Federation {
                     waiting -= 1;
                     costs.seconds = costs.seconds.max(since.as_secs_f64());
                 }
-                Told::Round(node) => costs.nodes.push(node),
+                Told::Round(node) => costs.nodes.push((number, node)),
                 Told::Collected => costs.collected = since.as_secs_f64(),
                 Told::Listening(_) => {}
                 Told::Gone => bail!("party {number} has ended; it says why above"),

@@ -22,7 +22,7 @@ use fl_network::quic::{
 use fl_trainer::node::Step;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::costs::NodeCosts;
+use super::costs::{NodeCosts, Traffic};
 use super::party::{Told, leave_with_bench, ready, tell};
 use super::secure::update;
 
@@ -141,10 +141,12 @@ pub(super) async fn node(kit: Kit, relay: SocketAddr) -> anyhow::Result<()> {
                 (Step::Announced, announced.as_secs_f64()),
                 (Step::Averaged, averaged.as_secs_f64()),
             ],
-            sent: payload,
-            received: payload,
-            udp_sent: after.sent - before.sent,
-            udp_received: after.received - before.received,
+            traffic: Traffic {
+                sent: payload,
+                received: payload,
+                udp_sent: after.sent - before.sent,
+                udp_received: after.received - before.received,
+            },
         }))?;
     }
 }
