@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quinn::Connection;
@@ -12,7 +13,7 @@ use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
 use crate::quic::{
     self, BulkBody, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender,
-    TransportError, send_bulk,
+    LENGTH_BYTES, TransportError, send_bulk,
 };
 use crate::relay::CODE_REFUSED;
 use crate::tls::TlsError;
@@ -92,6 +93,24 @@ pub struct Link {
     sender: ControlSender,
     receiver: ControlReceiver,
     manifest: Arc<Manifest>,
+    payload: Arc<Payload>,
+}
+
+/// Bytes of messages and bodies so far, with the lengths in front of them.
+#[derive(Debug, Default)]
+struct Payload {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Payload {
+    fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 /// The part of a link that moves bodies, for use beside the frames.
@@ -99,6 +118,7 @@ pub struct Link {
 pub struct Bodies {
     connection: Connection,
     manifest: Arc<Manifest>,
+    payload: Arc<Payload>,
 }
 
 /// A body on its way here.
@@ -129,6 +149,7 @@ impl Link {
             sender,
             receiver,
             manifest,
+            payload: Arc::default(),
         })
     }
 
@@ -137,7 +158,9 @@ impl Link {
     /// # Errors
     /// [`LinkError::Transport`] if the connection is lost.
     pub async fn send(&mut self, frame: &NodeFrame) -> Result<(), LinkError> {
-        Ok(self.sender.send(&wire::encode(frame)?).await?)
+        let frame = wire::encode(frame)?;
+        self.payload.sent(LENGTH_BYTES + frame.len());
+        Ok(self.sender.send(&frame).await?)
     }
 
     /// The relay's next frame. Cancel-safe.
@@ -146,7 +169,10 @@ impl Link {
     /// [`LinkError::Transport`] if the connection is lost, [`LinkError::Wire`] if the relay sent something else.
     pub async fn recv(&mut self) -> Result<RelayFrame, LinkError> {
         match self.receiver.recv(MAX_MESSAGE_BYTES).await? {
-            Some(bytes) => Ok(wire::decode(&bytes)?),
+            Some(bytes) => {
+                self.payload.received(LENGTH_BYTES + bytes.len());
+                Ok(wire::decode(&bytes)?)
+            }
             // The reason, if there is one, comes with the close.
             None => Err(TransportError::from(self.connection.closed().await).into()),
         }
@@ -157,12 +183,21 @@ impl Link {
         Bodies {
             connection: self.connection.clone(),
             manifest: self.manifest.clone(),
+            payload: self.payload.clone(),
         }
     }
 
     /// What the connection has cost so far.
     pub fn bytes(&self) -> ConnectionBytes {
         ConnectionBytes::of(&self.connection)
+    }
+
+    /// The messages and bodies so far, without what QUIC adds.
+    pub fn payload(&self) -> ConnectionBytes {
+        ConnectionBytes {
+            sent: self.payload.sent.load(Ordering::Relaxed),
+            received: self.payload.received.load(Ordering::Relaxed),
+        }
     }
 
     /// Leaves, and waits until the relay knows.
@@ -198,6 +233,8 @@ impl Bodies {
             .saturating_mul(CHUNK_BYTES)
             .min(body.len());
         let parts = [Bytes::from(list), body.slice(offset..)];
+        let bytes: usize = parts.iter().map(Bytes::len).sum();
+        self.payload.sent(LENGTH_BYTES + header.len() + bytes);
         Ok(send_bulk(&self.connection, &header, parts).await?)
     }
 
@@ -229,6 +266,7 @@ impl Bodies {
         let pace = timeouts.pace(timeouts.result_s);
         let receiver = BulkReceiver::accept(&self.connection, pace).await?;
         let (header, body) = receiver.header(MAX_BULK_HEADER_BYTES).await?;
+        self.payload.received(LENGTH_BYTES + header.len() + bytes);
         let header: BulkHeader = wire::decode(&header)?;
         if header
             != (BulkHeader {

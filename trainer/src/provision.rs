@@ -1,6 +1,7 @@
 //! Founding a consortium: the authority, the signed manifest, a kit for every node and one for the relay.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -115,6 +116,15 @@ pub enum Sharing {
         /// t: the relay and t holders together learn nothing.
         threshold: u32,
     },
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer => write!(f, "peer"),
+            Self::Committee { holders, threshold } => write!(f, "committee:{holders},{threshold}"),
+        }
+    }
 }
 
 impl FromStr for Sharing {

@@ -13,7 +13,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use super::TransportError;
 
 /// Bytes of a frame's length field.
-pub(super) const LENGTH_BYTES: usize = 4;
+pub(crate) const LENGTH_BYTES: usize = 4;
 
 /// Above the priority of bulk streams, which is quinn's default of 0.
 const PRIORITY: i32 = 1;

@@ -12,10 +12,11 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-use quinn::Connection;
+pub use quinn::Connection;
 use rustls_pki_types::CertificateDer;
 
 pub use bulk::{BulkBody, BulkReceiver, BulkSender, Pace, send_bulk};
+pub(crate) use control::LENGTH_BYTES;
 pub use control::{ControlReceiver, ControlSender};
 pub use endpoint::{Client, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, Incoming, Server, close};
 pub use error::{Fault, Reason, TransportError};
@@ -39,7 +40,7 @@ pub fn peer_public_key(connection: &Connection) -> Result<PublicKey, TransportEr
     )?)
 }
 
-/// UDP payload that a connection has cost so far, in bytes: handshake, headers and retransmissions included.
+/// Bytes of a connection so far.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ConnectionBytes {
     /// Sent by this side.
@@ -49,7 +50,7 @@ pub struct ConnectionBytes {
 }
 
 impl ConnectionBytes {
-    /// Reads the counters of `connection`.
+    /// The UDP payload that `connection` has cost: handshake, headers and retransmissions included.
     pub fn of(connection: &Connection) -> Self {
         let stats = connection.stats();
         Self {

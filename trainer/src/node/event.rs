@@ -5,6 +5,7 @@ use std::time::Duration;
 use fl_network::identity::NodeId;
 use fl_network::round::Refusal;
 use fl_shaders::Counters;
+use serde::{Deserialize, Serialize};
 
 use crate::{Evaluation, Progress};
 
@@ -94,10 +95,36 @@ pub struct RoundReport {
     pub local: Evaluation,
     /// Where the time went.
     pub times: RoundTimes,
+    /// What was done when, since the node had its update; in an attempt that was repeated, steps come again.
+    pub steps: Vec<(Step, Duration)>,
     /// Bytes of UDP payload that this node sent in the round.
     pub bytes_up: u64,
     /// Bytes of UDP payload that this node received in the round.
     pub bytes_down: u64,
+    /// Bytes of messages and bodies that this node sent in the round.
+    pub payload_up: u64,
+    /// Bytes of messages and bodies that this node received in the round.
+    pub payload_down: u64,
+}
+
+/// What a node that takes part has behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It has the shares of all others, or with a committee the keys of the holders.
+    Shares,
+    /// Its update is masked.
+    Masked,
+    /// It is asked to upload.
+    Asked,
+    /// It knows that there is a result.
+    Announced,
+    /// It has the bytes of the result.
+    Downloaded,
+    /// It has checked and averaged them.
+    Averaged,
+    /// The new state is on its disk, and acknowledged.
+    Committed,
 }
 
 /// Where a round's time went.

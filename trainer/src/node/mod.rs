@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use crate::{LocalTrainer, TrainError};
 
 use driver::Driver;
-pub use event::{NodeEvent, RoundReport, RoundTimes};
+pub use event::{NodeEvent, RoundReport, RoundTimes, Step};
 pub use verifying::TagVerifier;
 
 /// Why a node stops before all rounds are done.

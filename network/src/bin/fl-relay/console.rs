@@ -6,7 +6,7 @@ use std::time::Instant;
 use fl_network::manifest::Manifest;
 use fl_network::round::relay::{Completed, Report};
 use serde::Serialize;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub(crate) struct Console {
     manifest: Arc<Manifest>,
@@ -60,6 +60,7 @@ impl Console {
             Report::Participants { round, nodes } => {
                 info!("round {round}: {} take part", manifest.names_of(nodes));
             }
+            Report::Collected { round } => debug!("round {round}: all uploads are in"),
             Report::Abandoned {
                 round,
                 attempt,

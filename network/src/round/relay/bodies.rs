@@ -90,6 +90,9 @@ impl Bodies {
             return Phase::Bodies(self);
         }
         session.forget_last();
+        session.report(Report::Collected {
+            round: session.chain.next_round(),
+        });
         session.actions.push(Action::Average {
             chain: session.chain,
             ctx: self.participants.ctx(),

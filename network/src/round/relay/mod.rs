@@ -177,6 +177,11 @@ pub enum Report {
         /// Who.
         nodes: Vec<NodeId>,
     },
+    /// All uploads are in, and are averaged now.
+    Collected {
+        /// Round.
+        round: u64,
+    },
     /// The attempt is over without a result.
     Abandoned {
         /// Round.

@@ -2,6 +2,7 @@
 //!
 //! Flags that may also stand in a TOML file are optional here; a flag wins over the file, the file over the default.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -36,8 +37,11 @@ pub(crate) enum Command {
     Devices,
     /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds followed the protocol
     VerifyLog(VerifyLog),
-    /// Time rounds without training: a relay and several nodes in this process, random updates
+    /// Time rounds without training, and averaging in the open beside them: relay and nodes are processes on this machine
     BenchRound(BenchRound),
+    /// One party of a bench
+    #[command(hide = true)]
+    BenchParty(BenchParty),
 }
 
 /// Flags of `simulate`.
@@ -274,9 +278,26 @@ pub(crate) struct BenchRound {
     /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
     #[arg(long, value_name = "SCHEME", default_value = "peer")]
     pub(crate) scheme: Sharing,
-    /// Number of rounds
+    /// Number of rounds of each kind
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) rounds: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `bench-round` starts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchParty {
+    /// The party's folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) kit: PathBuf,
+    /// Where the relay is; the party is the relay itself if this is missing
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) relay: Option<SocketAddr>,
+    /// Average in the open
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 /// Reads a configuration file, or gives the empty one.

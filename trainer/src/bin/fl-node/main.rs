@@ -28,7 +28,8 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Devices => devices::run(),
         Command::VerifyLog(args) => return verify_log::run(args),
-        Command::BenchRound(args) => bench_round::run(args),
+        Command::BenchRound(args) => bench_round::run(&args),
+        Command::BenchParty(args) => bench_round::party(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

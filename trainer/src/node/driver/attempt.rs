@@ -15,10 +15,11 @@ use fl_network::wire::BulkKind;
 use fl_shaders::Counters;
 use fl_sharing::{DeviceError, RoundKey};
 
+use super::clock::Counted;
 use super::{Driver, End, Secrets};
 use crate::node::job::{self, Done, StopFlag};
 use crate::node::masking::{Masked, Masking, MaskingError, OwnSeeds};
-use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes};
+use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes, Step};
 use crate::{Evaluation, TrainError};
 
 impl<F: FnMut(NodeEvent)> Driver<F> {
@@ -169,6 +170,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     return Ok(None);
                 }
                 self.clock.training += took;
+                self.clock.updated();
                 match trained {
                     Ok(update) => {
                         self.evaluated = Some((model, update.before));
@@ -196,6 +198,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             }
             Done::Summed { ctx, masked, took } => {
                 self.clock.sharing += took;
+                self.clock.step(Step::Masked);
                 match masked {
                     _ if !self.machine.is_summing(ctx) => Ok(None),
                     Ok(masked) => self.summed(link, ctx, masked).await,
@@ -208,6 +211,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 took,
             } => {
                 self.clock.sharing += took;
+                self.clock.step(Step::Masked);
                 match contribution {
                     _ if !self.machine.is_masking(ctx) => Ok(None),
                     Ok((masked, envelope)) => self.contributed(link, ctx, masked, envelope).await,
@@ -238,6 +242,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 took,
             } => {
                 self.clock.sharing += took;
+                self.clock.step_before(Step::Downloaded, took);
+                self.clock.step(Step::Averaged);
                 match averaged {
                     Ok(averaged) => self.averaged(link, ctx, averaged, took_part).await,
                     Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
@@ -374,12 +380,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         nodes: u32,
         took_part: bool,
     ) -> RoundReport {
+        self.clock.step(Step::Committed);
         let clock = std::mem::take(&mut self.clock);
         let total = clock
             .opened
             .map(|opened| opened.elapsed())
             .unwrap_or_default();
-        let bytes = link.bytes();
+        let (bytes, before) = (Counted::of(link), clock.counted);
         self.clock.counted = bytes;
         let network = total
             .saturating_sub(clock.training)
@@ -395,8 +402,14 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 sharing: clock.sharing,
                 network,
             },
-            bytes_up: bytes.sent.saturating_sub(clock.counted.sent),
-            bytes_down: bytes.received.saturating_sub(clock.counted.received),
+            steps: clock.steps,
+            bytes_up: bytes.udp.sent.saturating_sub(before.udp.sent),
+            bytes_down: bytes.udp.received.saturating_sub(before.udp.received),
+            payload_up: bytes.payload.sent.saturating_sub(before.payload.sent),
+            payload_down: bytes
+                .payload
+                .received
+                .saturating_sub(before.payload.received),
         }
     }
 }

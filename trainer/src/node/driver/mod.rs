@@ -1,19 +1,20 @@
 //! The node's loop: keeps a connection to the relay, listens, and carries out what the machine decides.
 
 mod attempt;
+mod clock;
 mod committee;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fl_network::audit::{LogError, NodeJournal, heard};
 use fl_network::client::{Link, LinkError};
 use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
 use fl_network::kit::{Kit, unix_s};
-use fl_network::quic::{ConnectionBytes, TransportError};
+use fl_network::quic::TransportError;
 use fl_network::round::node::{Action, Node};
 use fl_network::round::{Hindrance, Refusal};
 use fl_network::store::{Outgoing, Store, StoreError};
@@ -26,8 +27,9 @@ use super::holding::Holding;
 use super::job::{self, Done, SharedTrainer, StopFlag, Update};
 use super::masking::OwnSeeds;
 use super::verifying::TagVerifier;
-use super::{Ended, NodeError, NodeEvent, Participant, RoundReport};
+use super::{Ended, NodeError, NodeEvent, Participant, RoundReport, Step};
 use crate::{Evaluation, Layout};
+use clock::{Counted, RoundClock};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(10);
@@ -41,16 +43,6 @@ const EVENTS: usize = 64;
 struct Secrets {
     round_key: Option<RoundKey>,
     seeds: Option<OwnSeeds>,
-}
-
-/// Times and bytes of the round under way.
-#[derive(Default)]
-struct RoundClock {
-    opened: Option<Instant>,
-    training: Duration,
-    sharing: Duration,
-    /// Bytes of the connection at the end of the last round.
-    counted: ConnectionBytes,
 }
 
 pub(super) struct Driver<F> {
@@ -254,7 +246,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         progress: &mut mpsc::Receiver<NodeEvent>,
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> Result<End, NodeError> {
-        self.clock.counted = ConnectionBytes::default();
+        self.clock.counted = Counted::default();
         let actions = self.machine.connected()?;
         if let Some(end) = self.perform(link, actions).await? {
             return Ok(end);
@@ -401,9 +393,15 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     queue.extend(self.train(round, attempt, deadline)?);
                 }
                 Action::Seal { ctx, peers } => queue.extend(self.seal(ctx, &peers)?),
-                Action::Sum(shares) => self.sum(shares),
+                Action::Sum(shares) => {
+                    self.clock.step(Step::Shares);
+                    self.sum(shares);
+                }
                 Action::Convene { round, .. } => queue.extend(self.convene(round)?),
-                Action::Contribute(holders) => self.contribute(holders),
+                Action::Contribute(holders) => {
+                    self.clock.step(Step::Shares);
+                    self.contribute(holders);
+                }
                 Action::Open(slip) => queue.extend(self.open(&slip)?),
                 Action::Reveal(order) => self.reveal(&order),
                 Action::UploadReveal { root, first_chunk } => {
@@ -446,8 +444,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         queue.clear();
                     }
                 }
-                Action::Upload { ctx, first_chunk } => self.upload(link, ctx, first_chunk),
+                Action::Upload { ctx, first_chunk } => {
+                    self.clock.step(Step::Asked);
+                    self.upload(link, ctx, first_chunk);
+                }
                 Action::Average(outcome) => {
+                    self.clock.step(Step::Announced);
                     let (bodies, model) = (link.bodies(), self.model.clone());
                     let manifest = self.kit.manifest.clone();
                     let verifier = TagVerifier::new(self.epoch_key.clone());

@@ -16,7 +16,7 @@ use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::bodies::AveragingSum;
 use crate::round::relay::session::Session;
 use crate::round::relay::waiting::Waiting;
-use crate::round::relay::{Action, Phase};
+use crate::round::relay::{Action, Phase, Report};
 use crate::wire::RelayFrame;
 
 pub(in crate::round) struct Revealing {
@@ -270,6 +270,9 @@ impl Revealing {
     fn add_up(self, session: &mut Session) -> Phase {
         let nodes = self.chosen.contributors.nodes();
         session.forget_last();
+        session.report(Report::Collected {
+            round: session.chain.next_round(),
+        });
         session.actions.push(Action::AddUp {
             chain: session.chain,
             ctx: self.holders.ctx(),

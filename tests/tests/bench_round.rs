@@ -1,0 +1,60 @@
+//! `fl-node bench-round`: what it counts, and what a round may cost in bytes.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use fl_tests::deployed::{Process, fl_node};
+use serde_json::Value;
+
+const PARAMETERS: u64 = 100_000;
+
+/// Runs two rounds with these flags.
+fn bench(flags: &[&str]) -> Value {
+    let mut command = fl_node();
+    command
+        .args(["bench-round", "--rounds", "2", "--json", "--params"])
+        .arg(PARAMETERS.to_string())
+        .args(flags);
+    let ended = Process::start("bench-round", command).ended().succeeded();
+    serde_json::from_str(&ended.stdout[0]).unwrap()
+}
+
+/// Bytes that a `who` of the federation sent and received.
+fn payload(bench: &Value, federation: &str, who: &str) -> [u64; 2] {
+    let traffic = &bench[federation][who];
+    ["sent", "received"].map(|way| traffic[way].as_u64().unwrap())
+}
+
+#[test]
+fn a_node_sends_and_receives_hardly_more_than_in_the_open() {
+    let bench = bench(&["--nodes", "4"]);
+    // One body, and the four bytes that say that it has no header.
+    let open = 4 * PARAMETERS + 4;
+    assert_eq!(payload(&bench, "plain", "node"), [open, open]);
+    for bytes in payload(&bench, "secure", "node") {
+        let most = 4 * PARAMETERS * 101 / 100 + 3 * 512;
+        assert!(bytes > open && bytes <= most, "{bytes}");
+    }
+    assert!(bench["secure"]["holder"].is_null());
+    assert_eq!(bench["secure"]["phases_s"].as_array().unwrap().len(), 9);
+}
+
+#[test]
+fn holders_are_told_from_other_nodes() {
+    let bench = bench(&["--nodes", "5", "--scheme", "committee:4,1"]);
+    let [node, _] = payload(&bench, "secure", "node");
+    let [holder, _] = payload(&bench, "secure", "holder");
+    assert!((4 * PARAMETERS..6 * PARAMETERS).contains(&node), "{node}");
+    // Its own contribution, and the masks that it reveals.
+    assert!(holder > 8 * PARAMETERS, "{holder}");
+    assert!(bench["plain"]["holder"].is_null());
+}
+
+#[test]
+fn two_nodes_are_too_few() {
+    let mut command = fl_node();
+    command.args(["bench-round", "--nodes", "2"]);
+    let ended = Process::start("bench-round", command).ended();
+    assert_eq!(ended.code, Some(1));
+    let said = ended.stderr.join("\n");
+    assert!(said.contains("--nodes must be at least 3"), "{said}");
+}

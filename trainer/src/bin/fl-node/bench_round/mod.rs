@@ -1,0 +1,192 @@
+//! `fl-node bench-round`: what a round costs beside training, and what it would cost without the secrecy.
+//!
+//! Two federations of the same nodes and parameters stand side by side, every party a process of its own: one runs the
+//! protocol ([`secure`]), the other averages in the open over the same transport ([`plain`]). Each round waits until
+//! all of its nodes have their update, and the two take turns, so that whatever else the machine does slows both alike. A
+//! round lasts from the moment when the nodes are let go until all of them are ready for the next.
+
+mod costs;
+mod party;
+mod plain;
+mod secure;
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+use fl_network::kit::Kit;
+use fl_network::manifest::TimeoutTable;
+use fl_shaders::Ring;
+use fl_trainer::provision::Agreement;
+use fl_trainer::{Layout, NodeName, TensorLayout};
+
+use super::args::{BenchParty, BenchRound};
+use costs::{Costs, Rounds, Summary};
+use party::{Party, Told};
+
+/// A round that is not counted: connections find their pace, and memory is touched for the first time.
+const WARM_UP: u64 = 1;
+
+pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
+    ensure!(args.nodes >= 3, "--nodes must be at least 3");
+    ensure!(args.params > 0, "--params must be at least 1");
+    ensure!(args.rounds > 0, "--rounds must be at least 1");
+    let folder = tempfile::tempdir()?;
+    let names = found(args, folder.path())?;
+    let mut secure = Federation::start(folder.path(), &names, &[])?;
+    let mut plain = Federation::start(folder.path(), &names, &["--plain"])?;
+    for _ in 0..WARM_UP {
+        secure.round()?;
+        plain.round()?;
+    }
+    secure.begin();
+    plain.begin();
+    for _ in 0..args.rounds {
+        let round = secure.round()?;
+        secure.rounds.rounds.push(round);
+        let round = plain.round()?;
+        plain.rounds.rounds.push(round);
+    }
+    secure.end();
+    plain.end();
+    let summary = Summary::new(args, secure.rounds, plain.rounds);
+    match args.json {
+        true => println!("{}", serde_json::to_string(&summary)?),
+        false => print!("{summary}"),
+    }
+    Ok(())
+}
+
+/// One party of a bench, in a process that [`run`] has started.
+pub(crate) fn party(args: &BenchParty) -> anyhow::Result<()> {
+    let kit = Kit::load(&args.kit)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = match (&args.relay, args.plain) {
+        (None, false) => runtime.block_on(secure::relay(kit, &args.kit)),
+        (Some(relay), false) => runtime.block_on(secure::node(kit, &args.kit, relay)),
+        (None, true) => runtime.block_on(plain::relay(kit)),
+        (Some(relay), true) => runtime.block_on(plain::node(kit, *relay)),
+    };
+    ended.with_context(|| args.kit.display().to_string())
+}
+
+/// Founds a consortium of the nodes in `folder`. Gives their names.
+fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<Vec<String>> {
+    let names: Vec<_> = (1..=args.nodes).map(|k| format!("node-{k}")).collect();
+    let node = |name: &String| NodeName {
+        name: name.clone(),
+        organisation: name.clone(),
+    };
+    let tensor = TensorLayout {
+        name: "parameters".to_owned(),
+        shape: vec![args.params],
+    };
+    let agreement = Agreement {
+        name: "bench".to_owned(),
+        // Nodes are told the real port; the certificate is for the host.
+        relay: "localhost:0".to_owned(),
+        nodes: names.iter().map(node).collect(),
+        min_nodes: 3,
+        sharing: args.scheme,
+        ring: Ring::U32,
+        examples_max: secure::EXAMPLES,
+        layout: Layout::try_from(vec![tensor])?,
+        initial: vec![0.0; args.params],
+        task: toml::Table::new(),
+        timeouts: TimeoutTable {
+            training_s: 24 * 3600,
+            ..TimeoutTable::default()
+        },
+        valid_days: 2,
+    };
+    agreement.found()?.write(folder)?;
+    Ok(names)
+}
+
+/// A relay and its nodes.
+struct Federation {
+    relay: Party,
+    nodes: Vec<Party>,
+    /// By number of the party, with the time at which it was said.
+    told: mpsc::Receiver<(usize, Instant, Told)>,
+    rounds: Rounds,
+}
+
+impl Federation {
+    /// Starts a process for each party, and waits until all nodes are ready.
+    fn start(folder: &Path, names: &[String], flags: &[&str]) -> anyhow::Result<Self> {
+        let (tell, told) = mpsc::channel();
+        let relay = Party::start(names.len(), &folder.join("relay"), None, flags, &tell)?;
+        let (_, _, Told::Listening(address)) = told.recv()? else {
+            bail!("the relay did not start");
+        };
+        let idle = relay.peak_memory();
+        let start = |(number, name): (usize, &String)| {
+            Party::start(number, &folder.join(name), Some(address), flags, &tell)
+        };
+        let nodes: anyhow::Result<Vec<_>> = names.iter().enumerate().map(start).collect();
+        let federation = Self {
+            relay,
+            nodes: nodes?,
+            told,
+            rounds: Rounds {
+                relay_memory_idle: idle,
+                ..Rounds::default()
+            },
+        };
+        federation.wait(Instant::now())?;
+        Ok(federation)
+    }
+
+    /// Lets the nodes go, and waits until all are ready again.
+    fn round(&mut self) -> anyhow::Result<Costs> {
+        let begun = Instant::now();
+        for node in &mut self.nodes {
+            node.release()?;
+        }
+        self.wait(begun)
+    }
+
+    /// Waits until all nodes are ready.
+    fn wait(&self, begun: Instant) -> anyhow::Result<Costs> {
+        let mut costs = Costs::default();
+        let mut waiting = self.nodes.len();
+        while waiting > 0 {
+            let (number, at, told) = self.told.recv()?;
+            let since = at.saturating_duration_since(begun);
+            match told {
+                Told::Ready => {
+                    waiting -= 1;
+                    costs.seconds = costs.seconds.max(since.as_secs_f64());
+                }
+                Told::Round(node) => costs.nodes.push((number, node)),
+                Told::Collected => costs.collected = since.as_secs_f64(),
+                Told::Listening(_) => {}
+                Told::Gone => bail!("party {number} has ended; it says why above"),
+            }
+        }
+        Ok(costs)
+    }
+
+    /// Counts processor time from here on.
+    fn begin(&mut self) {
+        let (relay, nodes) = self.processor_s();
+        (self.rounds.relay_cpu_s, self.rounds.nodes_cpu_s) = (-relay, -nodes);
+    }
+
+    /// Counts processor time up to here, and memory.
+    fn end(&mut self) {
+        let (relay, nodes) = self.processor_s();
+        self.rounds.relay_cpu_s += relay;
+        self.rounds.nodes_cpu_s += nodes;
+        self.rounds.relay_memory = self.relay.peak_memory();
+        self.rounds.node_memory = self.nodes.iter().map(Party::peak_memory).max().unwrap_or(0);
+    }
+
+    /// Of the relay, and of all nodes together.
+    fn processor_s(&self) -> (f64, f64) {
+        let nodes = self.nodes.iter().map(Party::processor_s).sum();
+        (self.relay.processor_s(), nodes)
+    }
+}
