@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::words;
@@ -184,6 +184,18 @@ pub fn write_parts(path: &Path, parts: &[&[u8]], durability: Durability) -> Resu
     }
 }
 
+/// Takes a file that may be missing out of use, and leaves its place on the disk to the next one that is written under the
+/// name `next`: overwriting costs half of what a new file does, and cannot fail for want of space.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn retire(path: &Path, next: &Path) -> Result<(), FileError> {
+    match fs::rename(path, unfinished(next)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::write(path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a file that may be missing.
 ///
 /// # Errors
@@ -201,16 +213,29 @@ fn replace(
     mode: u32,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let written = create(&new, mode).and_then(|mut file| write(&mut file));
+    let new = unfinished(path);
+    let written = create(&new, mode).and_then(|mut file| {
+        write(&mut file)?;
+        // Of a longer file that was there before.
+        let written = file.stream_position()?;
+        if file.metadata()?.len() != written {
+            file.set_len(written)?;
+        }
+        Ok(())
+    });
     let renamed = written.and_then(|()| fs::rename(&new, path));
     renamed.map_err(|source| {
         // What is left of it is of no use to anyone.
         let _ = fs::remove_file(&new);
         FileError::write(path, source)
     })
+}
+
+/// Where a file is written before it takes its name.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
 }
 
 /// Makes a file's new name durable, which takes its folder's own write.
@@ -230,15 +255,35 @@ fn sync_folder(_path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Whether an ordinary file of this mode is there, which may be overwritten.
+#[cfg_attr(not(unix), expect(unused_variables))]
+fn is_retired(path: &Path, mode: u32) -> bool {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return false;
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // Nor must it have a second name.
+        found.is_file() && found.mode() & 0o7777 == mode && found.nlink() == 1
+    }
+    #[cfg(not(unix))]
+    found.is_file()
+}
+
 #[cfg_attr(not(unix), expect(unused_variables))]
 fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if is_retired(path, mode) {
+        return options.open(path);
+    }
     // What an interrupted run left may have another mode, or lead elsewhere.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     options.open(path)
@@ -278,6 +323,15 @@ mod tests {
             read_limited(&path, 2),
             Err(FileError::Read { .. })
         ));
+        write_parts(&path, &[b"a longer one"], Durability::Process).unwrap();
+        retire(&path, &path).unwrap();
+        assert!(!path.exists());
+        write_private(&path, b"short").unwrap();
+        assert_eq!(read_limited(&path, 99).unwrap(), b"short");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        remove(&path).unwrap();
+        retire(&path, &path).unwrap();
+
         let nowhere = folder.path().join("no/such/folder");
         assert!(matches!(
             write_public(&nowhere, b""),

@@ -9,6 +9,7 @@
 //! result.bin      the last result, for nodes that did not get it (relay)
 //! audit.log       the transcript, which only grows; see [`crate::audit`]
 //! spool/          what has arrived of the attempt under way (relay of a committee)
+//! *.new           files on the way, and former ones that the next are written over
 //! ```
 //!
 //! Nothing here is secret: a masked sum is uniformly random to whoever lacks the seeds.
@@ -238,16 +239,25 @@ impl Store {
             model: chain.model.to_hex(),
         };
         self.write_json("state.json", &state)?;
-        self.forget_models_but(&self.model_path(chain.round))
+        self.forget_models_but(chain.round)
     }
 
-    fn forget_models_but(&self, current: &Path) -> Result<(), StoreError> {
+    /// The former model gives its place to the next one.
+    fn forget_models_but(&self, round: u64) -> Result<(), StoreError> {
+        let current = self.model_path(round);
         let failed = |source| FileError::read(&self.folder, source);
-        for entry in fs::read_dir(&self.folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+        let entries = fs::read_dir(&self.folder).map_err(failed)?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let paths = paths.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        let mut next = Some(self.model_path(round.wrapping_add(1)));
+        for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("model-") && name.ends_with(".f32") && path != current {
-                files::remove(&path)?;
+            if !name.starts_with("model-") || path == current {
+                continue;
+            }
+            match name.ends_with(".f32").then(|| next.take()).flatten() {
+                Some(next) => files::retire(&path, &next)?,
+                None => files::remove(&path)?,
             }
         }
         Ok(())
@@ -336,7 +346,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::File`], on a full disk for instance.
     pub fn keep_result(&self, last: &LastResult, body: &[u8]) -> Result<(), StoreError> {
-        write_headed(&self.result_path(), last, body, Durability::Disk)
+        let path = self.result_path();
+        // Nobody comes for the former one any more.
+        files::retire(&path, &path)?;
+        write_headed(&path, last, body, Durability::Disk)
     }
 
     /// The last result and its bytes, if they were kept.
@@ -360,7 +373,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::File`].
     pub fn forget(&self) -> Result<(), StoreError> {
-        Ok(files::remove(&self.outbox_path())?)
+        let path = self.outbox_path();
+        Ok(files::retire(&path, &path)?)
     }
 
     /// Where the log is.
