@@ -1,15 +1,12 @@
 //! Encodes coordinates as fixed point: [`fl_shaders::cpu::quantize`] without branches, so that it vectorises.
 
-use std::iter::Sum;
 use std::marker::PhantomData;
-use std::mem;
 use std::ops::AddAssign;
 
-use fl_shaders::{InputScale, Word};
+use fl_shaders::{InputScale, Ring, Word};
 
-use super::keystream::{self, BLOCK_BYTES, Consumer};
-use crate::seed::RoundingKey;
-use crate::words::{read_word, write_word};
+use super::instructions::{Instructions, Work};
+use crate::words::write_word;
 
 const SIGN_BITS: u32 = 31;
 const MAGNITUDE_MASK: u32 = 0x7fff_ffff;
@@ -18,7 +15,6 @@ const FRACTION_FIELD_BITS: u32 = 23;
 const FRACTION_FIELD: u32 = (1 << FRACTION_FIELD_BITS) - 1;
 /// The exponent field e of a normal number stands for a mantissa times 2^(e − 150).
 const EXPONENT_BIAS: i32 = 150;
-const RANDOM_BYTES: usize = 4;
 
 /// What was met while encoding.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,89 +32,59 @@ impl AddAssign for Encoded {
     }
 }
 
-impl Sum for Encoded {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), |mut sum, part| {
-            sum += part;
-            sum
-        })
-    }
-}
-
-/// Encodes `update`, which begins at coordinate `first`, into the little-endian words of `encoded`.
+/// Encodes `update`, rounded with `random`, one word a coordinate, into the little-endian words of `encoded`.
 pub(super) fn encode<W: Word>(
+    with: Instructions,
     update: &[f32],
-    first: usize,
     scale: &InputScale,
-    rounding: &RoundingKey,
+    random: &[u32],
     encoded: &mut [u8],
 ) -> Encoded {
-    let first_byte = first * RANDOM_BYTES;
-    let skip = first_byte % BLOCK_BYTES;
-    let mut met = Encoded::default();
-    let encoder = Encoder::<W> {
+    with.run(Encode::<W> {
         update,
         scale,
+        random,
         encoded,
-        skip,
-        met: &mut met,
         word: PhantomData,
-    };
-    let first_block = (first_byte / BLOCK_BYTES) as u64;
-    let len = skip + update.len() * RANDOM_BYTES;
-    keystream::feed(rounding.expose(), first_block, len, encoder);
-    met
+    })
 }
 
-/// Encodes what is left of `update`, with random words from a keystream.
-struct Encoder<'a, W> {
+struct Encode<'a, W> {
     update: &'a [f32],
     scale: &'a InputScale,
+    random: &'a [u32],
     encoded: &'a mut [u8],
-    /// Number of keystream bytes before the first coordinate's.
-    skip: usize,
-    met: &'a mut Encoded,
     word: PhantomData<W>,
 }
 
-impl<W: Word> Consumer for Encoder<'_, W> {
-    #[inline(always)]
-    fn consume(&mut self, stream: &[u8]) {
-        let random = &stream[self.skip.min(stream.len())..];
-        self.skip -= stream.len() - random.len();
-        let coordinates = random.len() / RANDOM_BYTES;
-        let (update, later) = self.update.split_at(coordinates);
-        self.update = later;
-        let (encoded, rest) = mem::take(&mut self.encoded).split_at_mut(coordinates * W::BYTES);
-        self.encoded = rest;
+impl<W: Word> Work for Encode<'_, W> {
+    type Output = Encoded;
 
+    #[inline(always)]
+    fn work(self) -> Encoded {
+        let scale = *self.scale;
+        // A piece has fewer than 2^32 coordinates.
         let (mut clipped, mut non_finite) = (0_u32, 0_u32);
-        let random = random.chunks_exact(RANDOM_BYTES);
-        for ((u, random), word) in update
-            .iter()
-            .zip(random)
-            .zip(encoded.chunks_exact_mut(W::BYTES))
-        {
+        let words = self.encoded.chunks_exact_mut(W::BYTES);
+        for ((u, random), word) in self.update.iter().zip(self.random).zip(words) {
             let bits = u.to_bits();
             let magnitude_bits = bits & MAGNITUDE_MASK;
-            clipped += u32::from(magnitude_bits > self.scale.clip_bits);
+            clipped += u32::from(magnitude_bits > scale.clip_bits);
             non_finite += u32::from(magnitude_bits >= INFINITY_BITS);
-            let magnitude = magnitude(
-                magnitude_bits.min(self.scale.clip_bits),
-                self.scale,
-                read_word(random),
-            );
+            let magnitude = magnitude::<W>(magnitude_bits.min(scale.clip_bits), &scale, *random);
             let sign = -i64::from(bits >> SIGN_BITS);
             write_word(word, W::from_signed((magnitude ^ sign) - sign));
         }
-        self.met.clipped += u64::from(clipped);
-        self.met.non_finite += u64::from(non_finite);
+        Encoded {
+            clipped: clipped.into(),
+            non_finite: non_finite.into(),
+        }
     }
 }
 
 /// The magnitude with the given bits, scaled and rounded.
 #[inline(always)]
-fn magnitude(bits: u32, scale: &InputScale, random: u32) -> i64 {
+fn magnitude<W: Word>(bits: u32, scale: &InputScale, random: u32) -> i64 {
     let field = bits >> FRACTION_FIELD_BITS;
     let implicit = u32::from(field > 0) << FRACTION_FIELD_BITS;
     let mantissa = bits & FRACTION_FIELD | implicit;
@@ -128,8 +94,17 @@ fn magnitude(bits: u32, scale: &InputScale, random: u32) -> i64 {
 
     // Below 2^56, so that a shift by 63 leaves nothing.
     let product = u64::from(mantissa) * u64::from(scale.mantissa);
-    let integer = product >> shift.min(63);
-    let fraction = product >> shift.saturating_sub(32).min(63) << 32_u32.saturating_sub(shift);
-    let carry = ((fraction & u64::from(u32::MAX)) + u64::from(random)) >> 32;
-    (integer + carry).cast_signed()
+    let (left, right) = (
+        32_u32.saturating_sub(shift),
+        shift.saturating_sub(32).min(63),
+    );
+    let rounded = match W::RING {
+        // The integer is at most B < 2^31: with 32 bits of fraction it fits in 64.
+        Ring::U32 => ((product << left >> right) + u64::from(random)) >> 32,
+        Ring::U64 => {
+            let fraction = product >> right << left & u64::from(u32::MAX);
+            (product >> shift.min(63)) + ((fraction + u64::from(random)) >> 32)
+        }
+    };
+    rounded.cast_signed()
 }
