@@ -34,16 +34,22 @@ impl Batch {
     /// The words in the order of the keystream.
     #[inline(always)]
     pub(super) fn in_order(&self) -> [u32; BATCH_WORDS] {
+        const SIDE: usize = 4;
         let rows = &self.0;
-        let mut blocks = [[[0; 4]; BLOCK_WORDS / 4]; LANES];
-        // Four rows at a time: a shape that compilers turn into shuffles.
-        for quarter in 0..BLOCK_WORDS / 4 {
-            for (lane, block) in blocks.iter_mut().enumerate() {
-                block[quarter] = std::array::from_fn(|i| rows[4 * quarter + i][lane]);
+        let mut words = [0; BATCH_WORDS];
+        // Squares of four rows and four blocks, read whole and then turned: a shape that compilers make shuffles of.
+        let (groups, _) = words.as_chunks_mut::<{ SIDE * BLOCK_WORDS }>();
+        for (group, blocks) in groups.iter_mut().enumerate() {
+            let mut squares = [[[0; SIDE]; SIDE]; BLOCK_WORDS / SIDE];
+            for (r, row) in rows.iter().enumerate() {
+                squares[r / SIDE][r % SIDE].copy_from_slice(&row[SIDE * group..][..SIDE]);
+            }
+            for (block, words) in blocks.chunks_exact_mut(BLOCK_WORDS).enumerate() {
+                for (square, words) in squares.iter().zip(words.chunks_exact_mut(SIDE)) {
+                    words.copy_from_slice(&square.map(|row| row[block]));
+                }
             }
         }
-        let mut words = [0; BATCH_WORDS];
-        words.copy_from_slice(blocks.as_flattened().as_flattened());
         words
     }
 }

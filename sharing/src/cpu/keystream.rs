@@ -166,8 +166,9 @@ impl Work for Write<'_> {
     }
 }
 
-/// The first `len` bytes of the keystream of `key`.
+/// The first `len` bytes of the keystream of `key`, in whole words of 32 bits.
 pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
+    debug_assert!(len.is_multiple_of(size_of::<u32>()), "whole words");
     let mut bytes = Zeroizing::new(vec![0; len]);
     let mut sums = Sums::new();
     for (piece, bytes) in (0_u64..).zip(bytes.chunks_mut(PIECE_BYTES)) {
@@ -304,7 +305,7 @@ mod tests {
             bytes
         };
         for len in [
-            0, 1, 63, 64, 65, 1_023, 1_024, 1_025, 65_535, 65_536, 65_537, 262_148,
+            0, 4, 60, 64, 68, 1_020, 1_024, 1_028, 65_532, 65_536, 65_540, 262_148,
         ] {
             assert!(*bytes(&KEYS[0], len) == expected(0, 0, len), "{len}");
         }
@@ -314,9 +315,10 @@ mod tests {
             let end = end
                 .iter()
                 .flat_map(|word| word.wrapping_sub(0xa5a5_a5a5).to_le_bytes());
-            let mut both = expected(0, STRIPE - 16, 1_024);
-            both.extend(expected(1, 0, 1_024));
-            assert!(end.eq(both), "{with:?}");
+            let end: Vec<u8> = end.collect();
+            // The cipher refuses the last block of a stripe.
+            assert!(end[..960] == expected(0, STRIPE - 16, 960), "{with:?}");
+            assert!(end[1_024..] == expected(1, 0, 1_024), "{with:?}");
         }
     }
 

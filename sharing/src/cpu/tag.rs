@@ -91,13 +91,12 @@ impl Work for Narrow<'_> {
     #[inline(always)]
     fn work(self) -> Sums {
         let mut sums = Sums::default();
-        let beta = self.beta.map(|limbs| &limbs[..self.words.len()]);
-        for (i, words) in self.words.iter().enumerate() {
+        for (words, pairs) in self.words.iter().zip(zipped(self.beta)) {
             let words = u64::from_le_bytes(*words);
-            for (limb, pairs) in beta.iter().enumerate() {
+            for (limb, pair) in pairs.into_iter().enumerate() {
                 // Two products of at most 2^31 · (2^31 − 1).
-                let even = low_signed(words) * low_signed(pairs[i]);
-                let odd = high_signed(words) * high_signed(pairs[i]);
+                let even = low_signed(words) * low_signed(pair);
+                let odd = high_signed(words) * high_signed(pair);
                 sums.add_signed(limb, even + odd);
             }
         }
@@ -126,11 +125,9 @@ impl Work for Wide<'_> {
     #[inline(always)]
     fn work(self) -> (Sums, Sums) {
         let (mut low, mut high) = (Sums::default(), Sums::default());
-        let beta = self.beta.map(|limbs| &limbs[..self.words.len()]);
-        for (i, words) in self.words.iter().enumerate() {
+        for (words, pairs) in self.words.iter().zip(zipped(self.beta)) {
             let [even, odd] = words.map(u64::from_le_bytes);
-            for (limb, pairs) in beta.iter().enumerate() {
-                let pair = pairs[i];
+            for (limb, pair) in pairs.into_iter().enumerate() {
                 // Two products of at most (2^32 − 1) · (2^31 − 1).
                 let product = low_half(even) * low_half(pair) + low_half(odd) * (pair >> 32);
                 low.add(limb, product);
@@ -142,6 +139,16 @@ impl Work for Wide<'_> {
         }
         (low, high)
     }
+}
+
+/// All limbs of a pair of coefficients at a time.
+#[inline(always)]
+fn zipped([a, b, c, d]: [&[u64]; Beta::LIMBS]) -> impl Iterator<Item = [u64; Beta::LIMBS]> {
+    let zipped = a.iter().zip(b).zip(c).zip(d);
+    zipped.map(
+        #[inline(always)]
+        |(((a, b), c), d)| [*a, *b, *c, *d],
+    )
 }
 
 #[inline(always)]
