@@ -7,6 +7,7 @@ mod chacha20;
 mod encode;
 mod instructions;
 mod keystream;
+mod order;
 mod tag;
 
 use fl_shaders::{CHUNK_WORDS, HEADER_WORDS, InputScale, Ring, TAG_BLOCK, Tag, Word};
@@ -24,7 +25,6 @@ pub(crate) use tag::tag;
 const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;
 /// Small enough for the first-level cache of any CPU, large enough that starting a cipher costs nothing next to it.
 const PIECE_BYTES: usize = 16 * 1024;
-const PIECE_WORDS: usize = PIECE_BYTES / 4;
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(PIECE_BYTES));
 // A piece lies in one block of the tag's coefficients.
 const _: () = assert!((4 * TAG_BLOCK).is_multiple_of(PIECE_BYTES));

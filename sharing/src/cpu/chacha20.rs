@@ -6,7 +6,6 @@
 
 use fl_shaders::cpu::chacha20::BLOCK_WORDS;
 use fl_shaders::{Ring, Word};
-use zeroize::Zeroize;
 
 use crate::engine::Sign;
 
@@ -23,42 +22,10 @@ const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]
 /// Where the state has the counter, and behind it the nonce, which begins with the stripe.
 const COUNTER: usize = 12;
 
-/// Blocks side by side: word r of block b is `[r][b]`.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-pub(super) struct Batch([[u32; LANES]; BLOCK_WORDS]);
+/// Blocks side by side: word r of block b is `[r][b]`. In order: `[b][r]`.
+pub(super) type Batch = [[u32; LANES]; BLOCK_WORDS];
 
-impl Batch {
-    pub(super) const ZERO: Self = Self([[0; LANES]; BLOCK_WORDS]);
-
-    /// The words in the order of the keystream.
-    #[inline(always)]
-    pub(super) fn in_order(&self) -> [u32; BATCH_WORDS] {
-        const SIDE: usize = 4;
-        let rows = &self.0;
-        let mut words = [0; BATCH_WORDS];
-        // Squares of four rows and four blocks, read whole and then turned: a shape that compilers make shuffles of.
-        let (groups, _) = words.as_chunks_mut::<{ SIDE * BLOCK_WORDS }>();
-        for (group, blocks) in groups.iter_mut().enumerate() {
-            let mut squares = [[[0; SIDE]; SIDE]; BLOCK_WORDS / SIDE];
-            for (r, row) in rows.iter().enumerate() {
-                squares[r / SIDE][r % SIDE].copy_from_slice(&row[SIDE * group..][..SIDE]);
-            }
-            for (block, words) in blocks.chunks_exact_mut(BLOCK_WORDS).enumerate() {
-                for (square, words) in squares.iter().zip(words.chunks_exact_mut(SIDE)) {
-                    words.copy_from_slice(&square.map(|row| row[block]));
-                }
-            }
-        }
-        words
-    }
-}
-
-impl Zeroize for Batch {
-    fn zeroize(&mut self) {
-        self.0.zeroize();
-    }
-}
+pub(super) const EMPTY: Batch = [[0; LANES]; BLOCK_WORDS];
 
 /// Adds or subtracts the keystream of `key`, from block `first_block` on, a multiple of [`LANES`], to `sums`, whose
 /// words are those of the ring.
@@ -98,7 +65,7 @@ fn in_stripe<W: Word, const PLUS: bool>(key: &[u8; 32], first_block: u64, sums: 
         *word = u32::from_le_bytes(*bytes);
     }
     initial[COUNTER + 1] = stripe;
-    for Batch(rows) in sums {
+    for rows in sums {
         // One iteration is one block; compiled, a vector of blocks. What does not depend on the counter, most of the
         // first round, is then done once for all batches.
         for lane in 0..LANES {

@@ -47,6 +47,11 @@ impl Instructions {
         Self::available().next().unwrap_or(Self(Set::Baseline))
     }
 
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn has_avx512(self) -> bool {
+        self.0 == Set::Avx512
+    }
+
     /// Does `work` with these instructions.
     pub(super) fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {

@@ -1,28 +1,31 @@
 //! Shares and keystreams, made a piece at a time where they are used.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use fl_shaders::Word;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::chacha20::{self, BATCH_BYTES, BATCH_WORDS, BLOCK_BYTES, Batch, LANES};
+use super::PIECE_BYTES;
+use super::chacha20::{self, BATCH_BYTES, BATCH_WORDS, BLOCK_BYTES, Batch, EMPTY, LANES};
 use super::instructions::{Instructions, Work};
-use super::{PIECE_BYTES, PIECE_WORDS};
+use super::order::order;
 use crate::engine::Sign;
 use crate::words::{read_word, write_word};
 
-const BATCH_BLOCKS: u64 = LANES as u64;
+const PIECE_BATCHES: usize = PIECE_BYTES / BATCH_BYTES;
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BATCH_BYTES));
 
 /// The key of a share, and what is done with it.
 pub(super) type Share<'a> = (&'a [u8; 32], Sign);
 
-/// The sum of the shares of a piece, out of order. Erased on drop, not after each piece.
-pub(super) struct Sums([Batch; PIECE_BYTES / BATCH_BYTES]);
+/// The sum of the shares of a piece. Erased on drop, not after each piece.
+#[repr(align(64))]
+pub(super) struct Sums([Batch; PIECE_BATCHES]);
 
 impl Sums {
     pub(super) fn new() -> Self {
-        Self([Batch::ZERO; _])
+        Self([EMPTY; _])
     }
 }
 
@@ -44,64 +47,85 @@ pub(super) fn combine<W: Word>(
     if shares.is_empty() {
         return;
     }
-    let batches = piece.len().div_ceil(BATCH_BYTES);
-    with.run(Combine::<W> {
-        shares,
-        first_block,
-        sums: &mut sums.0[..batches],
+    let sums = &mut sums.0[..piece.len().div_ceil(BATCH_BYTES)];
+    expand::<W>(with, shares, first_block, sums);
+    with.run(Add::<W> {
+        sums: sums.as_flattened().as_flattened(),
         piece,
         word: PhantomData,
     });
 }
 
-struct Combine<'a, W> {
+/// Writes the sum of `shares`, in order.
+fn expand<W: Word>(with: Instructions, shares: &[Share<'_>], first_block: u64, sums: &mut [Batch]) {
+    with.run(Expand::<W> {
+        shares,
+        first_block,
+        sums,
+        word: PhantomData,
+    });
+    order(with, sums);
+}
+
+struct Expand<'a, W> {
     shares: &'a [Share<'a>],
     first_block: u64,
     sums: &'a mut [Batch],
-    piece: &'a mut [u8],
     word: PhantomData<W>,
 }
 
-impl<W: Word> Work for Combine<'_, W> {
+impl<W: Word> Work for Expand<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn work(self) {
-        self.sums.fill(Batch::ZERO);
+        self.sums.fill(EMPTY);
         for (key, sign) in self.shares {
             chacha20::combine::<W>(key, *sign, self.first_block, self.sums);
-        }
-        for (bytes, sums) in self.piece.chunks_mut(BATCH_BYTES).zip(self.sums) {
-            let sums = sums.in_order();
-            let sums = sums.chunks_exact(W::KEYSTREAM_WORDS);
-            for (bytes, sum) in bytes.chunks_exact_mut(W::BYTES).zip(sums) {
-                let high = if W::KEYSTREAM_WORDS == 2 { sum[1] } else { 0 };
-                let sum = W::from_keystream(sum[0], high);
-                write_word(bytes, read_word::<W>(bytes).wrapping_add(sum));
-            }
         }
     }
 }
 
-/// The keystream that rounds an update, made in order and a piece at a time. Erased on drop.
+/// Adds keystream words to the ring's.
+struct Add<'a, W> {
+    sums: &'a [u32],
+    piece: &'a mut [u8],
+    word: PhantomData<W>,
+}
+
+impl<W: Word> Work for Add<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        let sums = self.sums.chunks_exact(W::KEYSTREAM_WORDS);
+        for (bytes, sum) in self.piece.chunks_exact_mut(W::BYTES).zip(sums) {
+            let high = if W::KEYSTREAM_WORDS == 2 { sum[1] } else { 0 };
+            let sum = W::from_keystream(sum[0], high);
+            write_word(bytes, read_word::<W>(bytes).wrapping_add(sum));
+        }
+    }
+}
+
+/// The keystream that rounds an update, made a piece at a time. Erased on drop.
+#[repr(align(64))]
 pub(super) struct Random {
-    words: [u32; PIECE_WORDS + BATCH_WORDS],
-    /// The batches that `words` has.
-    first: usize,
-    end: usize,
+    /// One batch more than a piece has, because pieces of coordinates begin inside a batch.
+    batches: [Batch; PIECE_BATCHES + 1],
+    /// The numbers of these batches.
+    made: Range<usize>,
 }
 
 impl Random {
     pub(super) fn new() -> Self {
         Self {
-            words: [0; _],
-            first: 0,
-            end: 0,
+            batches: [EMPTY; _],
+            made: 0..0,
         }
     }
 
-    /// Words `first` to `first + count` of the keystream of `key`, at most [`PIECE_WORDS`] of them. Calls have the same
-    /// key.
+    /// Words `first` to `first + count` of the keystream of `key`, as many as a piece has at most. All calls have the
+    /// same key.
     pub(super) fn words(
         &mut self,
         with: Instructions,
@@ -109,60 +133,26 @@ impl Random {
         first: usize,
         count: usize,
     ) -> &[u32] {
-        let begin = first / BATCH_WORDS;
-        let end = (first + count).div_ceil(BATCH_WORDS);
+        let needed = first / BATCH_WORDS..(first + count).div_ceil(BATCH_WORDS);
         // The last batch of one piece is most often the first of the next.
-        if (self.first..self.end).contains(&begin) {
-            let kept = (begin - self.first) * BATCH_WORDS..(self.end - self.first) * BATCH_WORDS;
-            self.words.copy_within(kept, 0);
-        } else {
-            self.end = begin;
-        }
-        self.first = begin;
-        let made = (self.end - begin) * BATCH_WORDS;
-        let new = self.end.max(end) - self.end;
-        let words = &mut self.words[made..][..new * BATCH_WORDS];
-        let first_block = self.end as u64 * BATCH_BLOCKS;
-        with.run(Write {
-            key,
-            first_block,
-            words,
-        });
-        self.end += new;
-        &self.words[first - begin * BATCH_WORDS..][..count]
+        let kept = match self.made.contains(&needed.start) {
+            true => needed.start - self.made.start..needed.end.min(self.made.end) - self.made.start,
+            false => 0..0,
+        };
+        let (kept_len, first_block) = (kept.len(), (needed.start + kept.len()) * LANES);
+        self.batches.copy_within(kept, 0);
+        let new = &mut self.batches[kept_len..needed.len()];
+        expand::<u32>(with, &[(key, Sign::Plus)], first_block as u64, new);
+        self.made = needed;
+
+        let words = self.batches.as_flattened().as_flattened();
+        &words[first % BATCH_WORDS..][..count]
     }
 }
 
 impl Drop for Random {
     fn drop(&mut self) {
-        self.words.zeroize();
-    }
-}
-
-/// Writes a keystream in order.
-struct Write<'a> {
-    key: &'a [u8; 32],
-    first_block: u64,
-    words: &'a mut [u32],
-}
-
-impl Work for Write<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn work(self) {
-        let mut block = self.first_block;
-        for words in self.words.as_chunks_mut::<BATCH_WORDS>().0 {
-            let mut batch = Batch::ZERO;
-            chacha20::combine::<u32>(
-                self.key,
-                Sign::Plus,
-                block,
-                std::slice::from_mut(&mut batch),
-            );
-            *words = batch.in_order();
-            block += BATCH_BLOCKS;
-        }
+        self.batches.zeroize();
     }
 }
 
@@ -233,7 +223,7 @@ mod tests {
             );
             if words > 0 {
                 // Negative controls: the blocks beside, and the other sign.
-                let other = first_block ^ BATCH_BLOCKS;
+                let other = first_block ^ LANES as u64;
                 assert!(
                     combined::<W>(with, shares, other, words) != expected,
                     "{case}"
@@ -253,7 +243,7 @@ mod tests {
 
     #[test]
     fn shares_are_those_of_the_twin_across_stripes() {
-        let last = STRIPE - BATCH_BLOCKS;
+        let last = STRIPE - LANES as u64;
         for first_block in [0, 16, 4_096, last, last - 32, STRIPE, 7 * STRIPE - 16] {
             for words in (0..18).chain([255, 256, 257, 1_023, 1_024, 1_025, 2_048]) {
                 for plus in [&[true][..], &[false], &[false, true, false]] {
@@ -262,8 +252,8 @@ mod tests {
                 }
             }
         }
-        assert_equals_the_twin::<u32>(&signs(&[true, false]), 0, PIECE_WORDS);
-        assert_equals_the_twin::<u64>(&signs(&[true, false]), 0, PIECE_WORDS / 2);
+        assert_equals_the_twin::<u32>(&signs(&[true, false]), 0, PIECE_BYTES / 4);
+        assert_equals_the_twin::<u64>(&signs(&[true, false]), 0, PIECE_BYTES / 8);
     }
 
     #[test]

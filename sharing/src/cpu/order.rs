@@ -1,0 +1,100 @@
+//! Puts blocks that were made side by side in order: the one step that compilers do not find the instructions for.
+
+use std::array;
+
+use fl_shaders::cpu::chacha20::BLOCK_WORDS;
+
+use super::chacha20::{Batch, LANES};
+use super::instructions::{Instructions, Work};
+
+/// Rows and blocks that are turned together.
+const SIDE: usize = 4;
+const SIDES: usize = 4;
+const _: () = assert!(SIDE * SIDES == BLOCK_WORDS && SIDE * SIDES == LANES);
+
+/// Turns rows into blocks: afterwards word r of block b is `[b][r]`, and the words of a batch are in the order of the
+/// keystream.
+pub(super) fn order(with: Instructions, batches: &mut [Batch]) {
+    #[cfg(target_arch = "x86_64")]
+    if with.has_avx512() {
+        #[expect(unsafe_code, reason = "calls a function that not every CPU can run")]
+        // SAFETY: this CPU can.
+        unsafe {
+            avx512::order(batches);
+        }
+        return;
+    }
+    with.run(Order(batches));
+}
+
+struct Order<'a>(&'a mut [Batch]);
+
+impl Work for Order<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        for rows in self.0 {
+            let blocks: [[[[u32; SIDE]; SIDES]; SIDE]; SIDES] = array::from_fn(|quarter| {
+                // Read whole, then turned.
+                let squares: [[[u32; SIDE]; SIDE]; SIDES] = array::from_fn(|square| {
+                    array::from_fn(|r| {
+                        array::from_fn(|b| rows[SIDE * square + r][SIDE * quarter + b])
+                    })
+                });
+                array::from_fn(|b| array::from_fn(|i| squares[i].map(|row| row[b])))
+            });
+            for (row, block) in rows.iter_mut().zip(blocks.as_flattened()) {
+                row.copy_from_slice(block.as_flattened());
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+    use std::mem;
+
+    use super::*;
+
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) fn order(batches: &mut [Batch]) {
+        for rows in batches {
+            let turned = [0, 1, 2, 3].map(|quarter| {
+                // Four words of rows i, i + 4, i + 8 and i + 12, of four blocks.
+                let [a, b, c, d] = [0, 1, 2, 3].map(|i| {
+                    let part = |square: usize| vector(&rows[SIDE * square + i], quarter);
+                    let parts = _mm512_castsi128_si512(part(0));
+                    let parts = _mm512_inserti32x4::<1>(parts, part(1));
+                    let parts = _mm512_inserti32x4::<2>(parts, part(2));
+                    _mm512_inserti32x4::<3>(parts, part(3))
+                });
+                let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+                let (ab2, cd2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+                [
+                    _mm512_unpacklo_epi64(ab, cd),
+                    _mm512_unpackhi_epi64(ab, cd),
+                    _mm512_unpacklo_epi64(ab2, cd2),
+                    _mm512_unpackhi_epi64(ab2, cd2),
+                ]
+            });
+            for (row, block) in rows.iter_mut().zip(turned.as_flattened()) {
+                *row = words(*block);
+            }
+        }
+    }
+
+    #[expect(unsafe_code, reason = "a vector is its words")]
+    fn vector(row: &[u32; LANES], quarter: usize) -> __m128i {
+        let (parts, _) = row.as_chunks::<SIDE>();
+        // SAFETY: both are 16 bytes, and any are valid.
+        unsafe { mem::transmute(parts[quarter]) }
+    }
+
+    #[expect(unsafe_code, reason = "a vector is its words")]
+    fn words(block: __m512i) -> [u32; BLOCK_WORDS] {
+        // SAFETY: both are 64 bytes, and any are valid.
+        unsafe { mem::transmute(block) }
+    }
+}
