@@ -12,7 +12,6 @@ const SIGN_BITS: u32 = 31;
 const MAGNITUDE_MASK: u32 = 0x7fff_ffff;
 const INFINITY_BITS: u32 = 0x7f80_0000;
 const FRACTION_FIELD_BITS: u32 = 23;
-const FRACTION_FIELD: u32 = (1 << FRACTION_FIELD_BITS) - 1;
 /// The exponent field e of a normal number stands for a mantissa times 2^(e − 150).
 const EXPONENT_BIAS: i32 = 150;
 
@@ -82,28 +81,27 @@ impl<W: Word> Work for Encode<'_, W> {
     }
 }
 
-/// The magnitude with the given bits, scaled and rounded.
+/// The magnitude with the given bits, scaled and rounded: at most B.
 #[inline(always)]
 fn magnitude<W: Word>(bits: u32, scale: &InputScale, random: u32) -> i64 {
     let field = bits >> FRACTION_FIELD_BITS;
-    let implicit = u32::from(field > 0) << FRACTION_FIELD_BITS;
-    let mantissa = bits & FRACTION_FIELD | implicit;
+    // Eight bits higher than it counts, the implicit one on top.
+    let mantissa = bits << 8 | u32::from(field > 0) << 31;
     let exponent = field.max(1).cast_signed() - EXPONENT_BIAS;
     // At least 7, because B < 2^48.
     let shift = (scale.shift - exponent).cast_unsigned();
 
-    // Below 2^56, so that a shift by 63 leaves nothing.
     let product = u64::from(mantissa) * u64::from(scale.mantissa);
-    let (left, right) = (
-        32_u32.saturating_sub(shift),
-        shift.saturating_sub(32).min(63),
-    );
+    let random = u64::from(random);
     let rounded = match W::RING {
-        // The integer is at most B < 2^31: with 32 bits of fraction it fits in 64.
-        Ring::U32 => ((product << left >> right) + u64::from(random)) >> 32,
+        // Here B < 2^31: that many bits and 32 of fraction fit in 64, and the shift is at least 24.
+        Ring::U32 => ((product >> (shift - 24).min(63)) + random) >> 32,
         Ring::U64 => {
-            let fraction = product >> right << left & u64::from(u32::MAX);
-            (product >> shift.min(63)) + ((fraction + u64::from(random)) >> 32)
+            // Below 2^56, so that a shift by 63 leaves nothing.
+            let product = product >> 8;
+            let fraction =
+                product >> shift.saturating_sub(32).min(63) << 32_u32.saturating_sub(shift);
+            (product >> shift.min(63)) + (((fraction & u64::from(u32::MAX)) + random) >> 32)
         }
     };
     rounded.cast_signed()
