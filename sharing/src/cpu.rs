@@ -9,6 +9,9 @@ mod instructions;
 mod keystream;
 mod order;
 mod tag;
+mod upcoming;
+
+use std::ops::Range;
 
 use fl_shaders::{CHUNK_WORDS, HEADER_WORDS, InputScale, Ring, TAG_BLOCK, Tag, Word};
 use rayon::prelude::*;
@@ -21,6 +24,7 @@ pub use instructions::Instructions;
 pub(crate) use keystream::bytes as keystream_bytes;
 use keystream::{Random, Share, Sums};
 pub(crate) use tag::tag;
+use upcoming::Upcoming;
 
 const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;
 /// Small enough for the first-level cache of any CPU, large enough that starting a cipher costs nothing next to it.
@@ -102,12 +106,11 @@ fn mask_words<W: Word>(
         .enumerate()
         .map_init(Workspace::new, |workspace, (index, chunk)| {
             let mut met = (Encoded::default(), Tag::default());
-            for (i, piece) in chunk.chunks_mut(PIECE_BYTES).enumerate() {
-                let offset = index * CHUNK_BYTES + i * PIECE_BYTES;
-                let (encoded, tag) = masking.piece::<W>(offset, workspace, piece);
+            pieces(index, chunk, |offset, piece, next| {
+                let (encoded, tag) = masking.piece::<W>(offset, piece, next, workspace);
                 met.0 += encoded;
                 met.1 += tag;
-            }
+            });
             met
         })
         .reduce(Default::default, |mut sum, part| {
@@ -137,13 +140,24 @@ fn sum_words<W: Word>(with: Instructions, keys: &[MaskKey], sum: &mut [u8]) {
     sum.par_chunks_mut(CHUNK_BYTES).enumerate().for_each_init(
         || Box::new(Sums::new()),
         |sums, (index, chunk)| {
-            for (i, piece) in chunk.chunks_mut(PIECE_BYTES).enumerate() {
-                let first_block = (index * CHUNK_BYTES + i * PIECE_BYTES) / BLOCK_BYTES;
+            pieces(index, chunk, |offset, piece, next| {
+                let (first_block, upcoming) = (offset / BLOCK_BYTES, Upcoming::new(&[], next));
                 piece.fill(0);
-                keystream::combine::<W>(with, &shares, first_block as u64, sums, piece);
-            }
+                keystream::combine::<W>(with, &shares, first_block, upcoming, sums, piece);
+            });
         },
     );
+}
+
+/// Calls `make` with each piece of chunk `index`: the byte of the vector at which it begins, itself, and the one after it.
+fn pieces(index: usize, chunk: &mut [u8], mut make: impl FnMut(usize, &mut [u8], &[u8])) {
+    let mut pieces = chunk.chunks_mut(PIECE_BYTES).peekable();
+    let mut offset = index * CHUNK_BYTES;
+    while let Some(piece) = pieces.next() {
+        let next = pieces.peek().map_or(&[][..], |next| next);
+        make(offset, piece, next);
+        offset += piece.len();
+    }
 }
 
 /// What tasks use one after another.
@@ -176,29 +190,39 @@ impl Masking<'_> {
     fn piece<W: Word>(
         &self,
         offset: usize,
-        workspace: &mut Workspace,
         piece: &mut [u8],
+        next: &[u8],
+        workspace: &mut Workspace,
     ) -> (Encoded, Tag) {
-        let element = offset / W::BYTES;
-        let header_words = HEADER_WORDS.saturating_sub(element);
-        let (header, coordinates) = piece.split_at_mut(header_words * W::BYTES);
+        let &Self { with, blinding, .. } = self;
+        let here = coordinates::<W>(offset, piece.len());
+        let (header, words) = piece.split_at_mut(piece.len() - here.len() * W::BYTES);
         header.fill(0);
-        let first = element + header_words - HEADER_WORDS;
-        let update = &self.update[first..][..coordinates.len() / W::BYTES];
-        let key = self.blinding.rounding.expose();
-        let random = workspace.random.words(self.with, key, first, update.len());
-        let encoded = encode::encode::<W>(self.with, update, &self.scale, random, coordinates);
-        let coefficients = self.blinding.coefficients;
-        let tag = tag::tag_in_block::<W>(self.with, piece, element, coefficients);
+        let (first, update) = (here.start, &self.update[here]);
+        let random = workspace
+            .random
+            .words(with, blinding.rounding.expose(), first, update.len());
+        let encoded = encode::encode::<W>(with, update, &self.scale, random, words);
+        let element = offset / W::BYTES;
+        let tag = tag::tag_in_block::<W>(with, piece, element, blinding.coefficients);
 
-        let first_block = (offset / BLOCK_BYTES) as u64;
+        let later = &self.update[coordinates::<W>(offset + piece.len(), next.len())];
+        let upcoming = Upcoming::new(later, next);
+        let first_block = offset / BLOCK_BYTES;
         keystream::combine::<W>(
-            self.with,
+            with,
             self.shares,
             first_block,
+            upcoming,
             &mut workspace.sums,
             piece,
         );
         (encoded, tag)
     }
+}
+
+/// The coordinates that are words of the `len` bytes from `offset` on.
+fn coordinates<W: Word>(offset: usize, len: usize) -> Range<usize> {
+    let coordinate = |byte: usize| (byte / W::BYTES).saturating_sub(HEADER_WORDS);
+    coordinate(offset)..coordinate(offset + len)
 }

@@ -7,6 +7,7 @@
 use fl_shaders::cpu::chacha20::BLOCK_WORDS;
 use fl_shaders::{Ring, Word};
 
+use super::upcoming::Upcoming;
 use crate::engine::Sign;
 
 /// Blocks that are made side by side: as many as the widest vectors have lanes of 32 bits. Narrower ones take several
@@ -28,9 +29,15 @@ pub(super) type Batch = [[u32; LANES]; BLOCK_WORDS];
 pub(super) const EMPTY: Batch = [[0; LANES]; BLOCK_WORDS];
 
 /// Adds or subtracts the keystream of `key`, from block `first_block` on, a multiple of [`LANES`], to `sums`, whose
-/// words are those of the ring.
+/// words are those of the ring. After each batch `upcoming` memory is asked for.
 #[inline(always)]
-pub(super) fn combine<W: Word>(key: &[u8; 32], sign: Sign, first_block: u64, sums: &mut [Batch]) {
+pub(super) fn combine<W: Word>(
+    key: &[u8; 32],
+    sign: Sign,
+    first_block: u64,
+    sums: &mut [Batch],
+    upcoming: &mut Upcoming<'_>,
+) {
     debug_assert!(first_block.is_multiple_of(LANES as u64), "a whole batch");
     let mut sums = sums;
     let mut block = first_block;
@@ -39,8 +46,8 @@ pub(super) fn combine<W: Word>(key: &[u8; 32], sign: Sign, first_block: u64, sum
         let batches = usize::try_from(stripe_ends).map_or(sums.len(), |n| n.min(sums.len()));
         let (here, next) = sums.split_at_mut(batches);
         match sign {
-            Sign::Plus => in_stripe::<W, true>(key, block, here),
-            Sign::Minus => in_stripe::<W, false>(key, block, here),
+            Sign::Plus => in_stripe::<W, true>(key, block, here, upcoming),
+            Sign::Minus => in_stripe::<W, false>(key, block, here, upcoming),
         }
         block += (batches * LANES) as u64;
         sums = next;
@@ -57,7 +64,12 @@ pub(super) fn combine<W: Word>(key: &[u8; 32], sign: Sign, first_block: u64, sum
     clippy::needless_range_loop,
     reason = "rows are many, and the loop is over their columns"
 )]
-fn in_stripe<W: Word, const PLUS: bool>(key: &[u8; 32], first_block: u64, sums: &mut [Batch]) {
+fn in_stripe<W: Word, const PLUS: bool>(
+    key: &[u8; 32],
+    first_block: u64,
+    sums: &mut [Batch],
+    upcoming: &mut Upcoming<'_>,
+) {
     let (stripe, mut counter) = ((first_block >> 32) as u32, first_block as u32);
     let mut initial = [0; BLOCK_WORDS];
     initial[..4].copy_from_slice(&CONSTANTS);
@@ -82,6 +94,7 @@ fn in_stripe<W: Word, const PLUS: bool>(key: &[u8; 32], first_block: u64, sums: 
                 };
             }
         }
+        upcoming.ask();
         counter = counter.wrapping_add(LANES as u32);
     }
 }

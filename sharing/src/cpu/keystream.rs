@@ -10,6 +10,7 @@ use super::PIECE_BYTES;
 use super::chacha20::{self, BATCH_BYTES, BATCH_WORDS, BLOCK_BYTES, Batch, EMPTY, LANES};
 use super::instructions::{Instructions, Work};
 use super::order::order;
+use super::upcoming::Upcoming;
 use crate::engine::Sign;
 use crate::words::{read_word, write_word};
 
@@ -36,11 +37,12 @@ impl Drop for Sums {
 }
 
 /// Adds `shares` to the little-endian words of `piece`, or subtracts them: from block `first_block` on, a multiple of
-/// [`LANES`].
+/// [`LANES`]. Meanwhile `upcoming` memory is asked for.
 pub(super) fn combine<W: Word>(
     with: Instructions,
     shares: &[Share<'_>],
-    first_block: u64,
+    first_block: usize,
+    upcoming: Upcoming<'_>,
     sums: &mut Sums,
     piece: &mut [u8],
 ) {
@@ -48,7 +50,7 @@ pub(super) fn combine<W: Word>(
         return;
     }
     let sums = &mut sums.0[..piece.len().div_ceil(BATCH_BYTES)];
-    expand::<W>(with, shares, first_block, sums);
+    expand::<W>(with, shares, first_block, upcoming, sums);
     with.run(Add::<W> {
         sums: sums.as_flattened().as_flattened(),
         piece,
@@ -57,10 +59,18 @@ pub(super) fn combine<W: Word>(
 }
 
 /// Writes the sum of `shares`, in order.
-fn expand<W: Word>(with: Instructions, shares: &[Share<'_>], first_block: u64, sums: &mut [Batch]) {
+fn expand<W: Word>(
+    with: Instructions,
+    shares: &[Share<'_>],
+    first_block: usize,
+    upcoming: Upcoming<'_>,
+    sums: &mut [Batch],
+) {
+    let upcoming = upcoming.in_steps(shares.len() * sums.len());
     with.run(Expand::<W> {
         shares,
-        first_block,
+        first_block: first_block as u64,
+        upcoming,
         sums,
         word: PhantomData,
     });
@@ -70,6 +80,7 @@ fn expand<W: Word>(with: Instructions, shares: &[Share<'_>], first_block: u64, s
 struct Expand<'a, W> {
     shares: &'a [Share<'a>],
     first_block: u64,
+    upcoming: Upcoming<'a>,
     sums: &'a mut [Batch],
     word: PhantomData<W>,
 }
@@ -78,10 +89,10 @@ impl<W: Word> Work for Expand<'_, W> {
     type Output = ();
 
     #[inline(always)]
-    fn work(self) {
+    fn work(mut self) {
         self.sums.fill(EMPTY);
         for (key, sign) in self.shares {
-            chacha20::combine::<W>(key, *sign, self.first_block, self.sums);
+            chacha20::combine::<W>(key, *sign, self.first_block, self.sums, &mut self.upcoming);
         }
     }
 }
@@ -142,7 +153,8 @@ impl Random {
         let (kept_len, first_block) = (kept.len(), (needed.start + kept.len()) * LANES);
         self.batches.copy_within(kept, 0);
         let new = &mut self.batches[kept_len..needed.len()];
-        expand::<u32>(with, &[(key, Sign::Plus)], first_block as u64, new);
+        let share = [(key, Sign::Plus)];
+        expand::<u32>(with, &share, first_block, Upcoming::default(), new);
         self.made = needed;
 
         let words = self.batches.as_flattened().as_flattened();
@@ -161,12 +173,15 @@ pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
     debug_assert!(len.is_multiple_of(size_of::<u32>()), "whole words");
     let mut bytes = Zeroizing::new(vec![0; len]);
     let mut sums = Sums::new();
-    for (piece, bytes) in (0_u64..).zip(bytes.chunks_mut(PIECE_BYTES)) {
-        let first_block = piece * (PIECE_BYTES / BLOCK_BYTES) as u64;
+    let share = [(key, Sign::Plus)];
+    for (piece, bytes) in bytes.chunks_mut(PIECE_BYTES).enumerate() {
+        let first_block = piece * PIECE_BYTES / BLOCK_BYTES;
+        let upcoming = Upcoming::default();
         combine::<u32>(
             Instructions::best(),
-            &[(key, Sign::Plus)],
+            &share,
             first_block,
+            upcoming,
             &mut sums,
             bytes,
         );
@@ -197,7 +212,16 @@ mod tests {
         words: usize,
     ) -> Vec<W> {
         let mut piece = vec![0xa5; words * W::BYTES];
-        combine::<W>(with, shares, first_block, &mut Sums::new(), &mut piece);
+        let upcoming = Upcoming::new(&[1.0; 100], &[1; 100]);
+        let first_block = usize::try_from(first_block).unwrap();
+        combine::<W>(
+            with,
+            shares,
+            first_block,
+            upcoming,
+            &mut Sums::new(),
+            &mut piece,
+        );
         piece.chunks_exact(W::BYTES).map(read_word).collect()
     }
 
