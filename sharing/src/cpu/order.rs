@@ -58,40 +58,52 @@ mod avx512 {
 
     use super::*;
 
+    // Without closures: they are not always compiled for these instructions.
     #[target_feature(enable = "avx512f,avx512vl")]
     pub(super) fn order(batches: &mut [Batch]) {
         for rows in batches {
-            let turned = [0, 1, 2, 3].map(|quarter| {
-                // Four words of rows i, i + 4, i + 8 and i + 12, of four blocks.
-                let [a, b, c, d] = [0, 1, 2, 3].map(|i| {
-                    let part = |square: usize| vector(&rows[SIDE * square + i], quarter);
-                    let parts = _mm512_castsi128_si512(part(0));
-                    let parts = _mm512_inserti32x4::<1>(parts, part(1));
-                    let parts = _mm512_inserti32x4::<2>(parts, part(2));
-                    _mm512_inserti32x4::<3>(parts, part(3))
-                });
-                let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
-                let (ab2, cd2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
-                [
-                    _mm512_unpacklo_epi64(ab, cd),
-                    _mm512_unpackhi_epi64(ab, cd),
-                    _mm512_unpacklo_epi64(ab2, cd2),
-                    _mm512_unpackhi_epi64(ab2, cd2),
-                ]
-            });
+            let turned = [turn(rows, 0), turn(rows, 1), turn(rows, 2), turn(rows, 3)];
             for (row, block) in rows.iter_mut().zip(turned.as_flattened()) {
                 *row = words(*block);
             }
         }
     }
 
+    /// Four of the blocks.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    fn turn(rows: &Batch, quarter: usize) -> [__m512i; SIDE] {
+        let (a, b) = (gather(rows, quarter, 0), gather(rows, quarter, 1));
+        let (c, d) = (gather(rows, quarter, 2), gather(rows, quarter, 3));
+        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+        let (ab2, cd2) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+        [
+            _mm512_unpacklo_epi64(ab, cd),
+            _mm512_unpackhi_epi64(ab, cd),
+            _mm512_unpacklo_epi64(ab2, cd2),
+            _mm512_unpackhi_epi64(ab2, cd2),
+        ]
+    }
+
+    /// The words of four blocks in rows i, i + 4, i + 8 and i + 12.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl")]
+    fn gather(rows: &Batch, quarter: usize, i: usize) -> __m512i {
+        let parts = _mm512_castsi128_si512(part(&rows[i], quarter));
+        let parts = _mm512_inserti32x4::<1>(parts, part(&rows[i + SIDE], quarter));
+        let parts = _mm512_inserti32x4::<2>(parts, part(&rows[i + 2 * SIDE], quarter));
+        _mm512_inserti32x4::<3>(parts, part(&rows[i + 3 * SIDE], quarter))
+    }
+
+    #[inline(always)]
     #[expect(unsafe_code, reason = "a vector is its words")]
-    fn vector(row: &[u32; LANES], quarter: usize) -> __m128i {
+    fn part(row: &[u32; LANES], quarter: usize) -> __m128i {
         let (parts, _) = row.as_chunks::<SIDE>();
         // SAFETY: both are 16 bytes, and any are valid.
         unsafe { mem::transmute(parts[quarter]) }
     }
 
+    #[inline(always)]
     #[expect(unsafe_code, reason = "a vector is its words")]
     fn words(block: __m512i) -> [u32; BLOCK_WORDS] {
         // SAFETY: both are 64 bytes, and any are valid.
