@@ -9,8 +9,7 @@ use super::instructions::{Instructions, Work};
 
 /// Rows and blocks that are turned together.
 const SIDE: usize = 4;
-const SIDES: usize = 4;
-const _: () = assert!(SIDE * SIDES == BLOCK_WORDS && SIDE * SIDES == LANES);
+const _: () = assert!(SIDE * SIDE == BLOCK_WORDS && SIDE * SIDE == LANES);
 
 /// Turns rows into blocks: afterwards word r of block b is `[b][r]`, and the words of a batch are in the order of the
 /// keystream.
@@ -35,17 +34,25 @@ impl Work for Order<'_> {
     #[inline(always)]
     fn work(self) {
         for rows in self.0 {
-            let blocks: [[[[u32; SIDE]; SIDES]; SIDE]; SIDES] = array::from_fn(|quarter| {
+            let unordered = *rows;
+            let (quarters, _) = rows.as_chunks_mut::<SIDE>();
+            for (quarter, blocks) in quarters.iter_mut().enumerate() {
+                let part = |r: usize| -> [u32; SIDE] {
+                    array::from_fn(|b| unordered[r][SIDE * quarter + b])
+                };
                 // Read whole, then turned.
-                let squares: [[[u32; SIDE]; SIDE]; SIDES] = array::from_fn(|square| {
-                    array::from_fn(|r| {
-                        array::from_fn(|b| rows[SIDE * square + r][SIDE * quarter + b])
-                    })
-                });
-                array::from_fn(|b| array::from_fn(|i| squares[i].map(|row| row[b])))
-            });
-            for (row, block) in rows.iter_mut().zip(blocks.as_flattened()) {
-                row.copy_from_slice(block.as_flattened());
+                let mut squares = [[[0; SIDE]; SIDE]; SIDE];
+                for (i, square) in squares.iter_mut().enumerate() {
+                    for (j, row) in square.iter_mut().enumerate() {
+                        *row = part(SIDE * i + j);
+                    }
+                }
+                for (b, block) in blocks.iter_mut().enumerate() {
+                    let (parts, _) = block.as_chunks_mut::<SIDE>();
+                    for (part, [r, s, t, u]) in parts.iter_mut().zip(squares) {
+                        *part = [r[b], s[b], t[b], u[b]];
+                    }
+                }
             }
         }
     }
