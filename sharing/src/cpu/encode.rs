@@ -106,3 +106,88 @@ fn magnitude<W: Word>(bits: u32, scale: &InputScale, random: u32) -> i64 {
     };
     rounded.cast_signed()
 }
+
+#[cfg(test)]
+mod tests {
+    use fl_shaders::{FixedPoint, Parameters, cpu};
+
+    use super::*;
+
+    const KEY: [u8; 32] = [0x42; 32];
+
+    fn scale(ring: Ring, clip: f32, fraction_bits: u32, nodes_max: u32) -> InputScale {
+        let format = FixedPoint::new(Parameters {
+            ring,
+            clip,
+            fraction_bits,
+            nodes_max,
+            examples_max: 1_000,
+            loss_fraction_bits: 0,
+        });
+        InputScale::new(&format.unwrap(), 999).unwrap()
+    }
+
+    /// Both signs of numbers of every exponent, subnormal ones as well.
+    fn every_exponent() -> Vec<f32> {
+        let fractions = [0, 1, 0x2a_aaaa, 0x40_0000, 0x7f_ffff];
+        (0..255_u32)
+            .flat_map(|field| fractions.map(|fraction| field << FRACTION_FIELD_BITS | fraction))
+            .flat_map(|bits| [bits, bits | 1 << SIGN_BITS])
+            .map(f32::from_bits)
+            .collect()
+    }
+
+    fn assert_equals_the_twin<W: Word>(scale: &InputScale) {
+        let update = every_exponent();
+        let mut twin = vec![W::default(); update.len()];
+        let met = cpu::quantize(&update, 0, scale, &KEY, &mut twin);
+        let expected: Vec<u8> = twin
+            .iter()
+            .flat_map(|word| word.to_le_bytes().as_ref().to_vec())
+            .collect();
+        let random: Vec<u32> = cpu::chacha20::words(&KEY, 0).take(update.len()).collect();
+        for with in Instructions::available() {
+            let mut words = vec![0xa5; expected.len()];
+            let encoded = encode::<W>(with, &update, scale, &random, &mut words);
+            assert!(words == expected, "{with:?}, {scale:?}");
+            assert_eq!((encoded.clipped, encoded.non_finite), (met.clipped, 0));
+            // Negative control: other random words, where there is something to round.
+            let other: Vec<u32> = random.iter().map(|word| !word).collect();
+            encode::<W>(with, &update, scale, &other, &mut words);
+            assert_eq!(words != expected, f32::from_bits(scale.clip_bits) >= 1.0);
+        }
+    }
+
+    #[test]
+    fn equals_the_twin_for_every_exponent() {
+        for (clip, fraction_bits, nodes_max) in [
+            (1.0, 23, 128),
+            (1.0, 0, 128),
+            (1.5e9, 0, 1),
+            (f32::from_bits(1), 63, 1),
+            (f32::from_bits(0x0080_0000), 63, 1),
+        ] {
+            assert_equals_the_twin::<u32>(&scale(Ring::U32, clip, fraction_bits, nodes_max));
+            assert_equals_the_twin::<u64>(&scale(Ring::U64, clip, fraction_bits, nodes_max));
+        }
+        assert_equals_the_twin::<u64>(&scale(Ring::U64, 128.0, 32, 65_536));
+        assert_equals_the_twin::<u64>(&scale(Ring::U64, 1e14, 0, 1));
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_counted() {
+        let update = [
+            f32::NAN,
+            0.0,
+            f32::INFINITY,
+            -f32::NAN,
+            f32::NEG_INFINITY,
+            2.0,
+        ];
+        for with in Instructions::available() {
+            let scale = scale(Ring::U32, 1.0, 23, 128);
+            let met = encode::<u32>(with, &update, &scale, &[0; 6], &mut [0; 24]);
+            assert_eq!((met.clipped, met.non_finite), (5, 4), "{with:?}");
+        }
+    }
+}
