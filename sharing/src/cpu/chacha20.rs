@@ -1,8 +1,11 @@
 //! ChaCha20 blocks side by side, one a SIMD lane, added up over several keys before they are put in order.
 //!
 //! A block function with one block a lane needs no shuffles, but leaves word r of all blocks in one vector, where the
-//! keystream wants all words of one block. To put that in order costs as much as a fifth of the rounds. Shares are
-//! needed as their sum only, so they are added up as they come, and only the sum is put in order.
+//! keystream wants all words of one block. Shares are needed as their sum only, so they are added up as they come, and
+//! only the sum is put in order.
+//!
+//! Sums are erased by their owners. What registers, and the stack behind them, have held of keys and keystreams is out
+//! of reach.
 
 use fl_shaders::cpu::chacha20::BLOCK_WORDS;
 use fl_shaders::{Ring, Word};

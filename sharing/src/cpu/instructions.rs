@@ -82,7 +82,6 @@ impl Set {
     }
 }
 
-// Without AVX512DQ, whose long multiplication compilers would prefer to a faster one for half words.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl")]
 fn avx512<W: Work>(work: W) -> W::Output {
