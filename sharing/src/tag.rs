@@ -128,14 +128,14 @@ pub struct Verification {
 impl Verification {
     /// Takes the next words of the sum: an even number of them, unless they are the last.
     pub fn add(&mut self, mut part: &[u8]) {
-        let word_bytes = self.ring.word_bytes();
+        let (with, word_bytes) = (cpu::Instructions::best(), self.ring.word_bytes());
         while !part.is_empty() {
             let left = (TAG_BLOCK - self.elements % TAG_BLOCK) * word_bytes;
             let (in_block, rest) = part.split_at(left.min(part.len()));
             let coefficients = self.key.coefficients();
             self.linear += match self.ring {
-                Ring::U32 => cpu::tag_in_block::<u32>(in_block, self.elements, coefficients),
-                Ring::U64 => cpu::tag_in_block::<u64>(in_block, self.elements, coefficients),
+                Ring::U32 => cpu::tag_in_block::<u32>(with, in_block, self.elements, coefficients),
+                Ring::U64 => cpu::tag_in_block::<u64>(with, in_block, self.elements, coefficients),
             };
             self.elements += in_block.len() / word_bytes;
             part = rest;

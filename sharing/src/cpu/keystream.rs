@@ -1,248 +1,366 @@
-//! ChaCha20 keystreams, handed over a few blocks at a time while they are still in the first-level cache.
-//!
-//! The consumer is compiled into the cipher's own backend, so its loops use the same instructions (AVX-512, AVX2, …),
-//! chosen once for both at run time.
+//! Shares and keystreams, made a piece at a time where they are used.
 
 use std::marker::PhantomData;
-use std::mem;
+use std::ops::Range;
 
-use chacha20::cipher::array::Array;
-use chacha20::cipher::consts::U64;
-use chacha20::cipher::typenum::Unsigned;
-use chacha20::cipher::{
-    BlockSizeUser, KeyIvInit, ParBlocks, StreamCipherBackend, StreamCipherClosure, StreamCipherCore,
-};
-use chacha20::variants::Ietf;
-use chacha20::{ChaChaCore, R20};
 use fl_shaders::Word;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
+use super::PIECE_BYTES;
+use super::chacha20::{self, BATCH_BYTES, BATCH_WORDS, BLOCK_BYTES, Batch, EMPTY, LANES};
+use super::instructions::{Instructions, Work};
+use super::order::order;
+use super::upcoming::Upcoming;
 use crate::engine::Sign;
 use crate::words::{read_word, write_word};
 
-pub(super) const BLOCK_BYTES: usize = 64;
-/// Number of blocks that share a nonce (the protocol, section 4).
-const STRIPE_BLOCKS: u64 = 1 << 32;
+const PIECE_BATCHES: usize = PIECE_BYTES / BATCH_BYTES;
+const _: () = assert!(PIECE_BYTES.is_multiple_of(BATCH_BYTES));
 
-/// Takes a keystream in order, in runs of any number of bytes.
-///
-/// Implementations are `#[inline(always)]`, or they would not be compiled for the backend's instructions.
-pub(super) trait Consumer {
-    fn consume(&mut self, stream: &[u8]);
-}
+/// The key of a share, and what is done with it.
+pub(super) type Share<'a> = (&'a [u8; 32], Sign);
 
-/// Feeds `len` bytes of the keystream of `key`, from block `first_block` on, to `consumer`.
-pub(super) fn feed(key: &[u8; 32], first_block: u64, len: usize, mut consumer: impl Consumer) {
-    let (mut block, mut left) = (first_block, len);
-    while left > 0 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "stripe and counter are the halves"
-        )]
-        let (stripe, counter) = ((block >> 32) as u32, block as u32);
-        let mut nonce = [0_u8; 12];
-        nonce[..4].copy_from_slice(&stripe.to_le_bytes());
-        let mut core = ChaChaCore::<R20, Ietf>::new(key.into(), &nonce.into());
-        core.set_block_pos(counter);
+/// The sum of the shares of a piece. Erased on drop, not after each piece.
+#[repr(align(64))]
+pub(super) struct Sums([Batch; PIECE_BATCHES]);
 
-        let blocks = (STRIPE_BLOCKS - u64::from(counter)).min(left.div_ceil(BLOCK_BYTES) as u64);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "no more than the bytes that are left need"
-        )]
-        let len = left.min(blocks as usize * BLOCK_BYTES);
-        core.process_with_backend(Feed {
-            len,
-            consumer: &mut consumer,
-        });
-        block += blocks;
-        left -= len;
+impl Sums {
+    pub(super) fn new() -> Self {
+        Self([EMPTY; _])
     }
 }
 
-struct Feed<'a, C> {
-    len: usize,
-    consumer: &'a mut C,
-}
-
-impl<C> BlockSizeUser for Feed<'_, C> {
-    type BlockSize = U64;
-}
-
-impl<C: Consumer> StreamCipherClosure for Feed<'_, C> {
-    #[inline(always)]
-    fn call<B: StreamCipherBackend<BlockSize = U64>>(mut self, backend: &mut B) {
-        let mut blocks = ParBlocks::<B>::default();
-        let batch = B::ParBlocksSize::USIZE * BLOCK_BYTES;
-        while self.len >= batch {
-            backend.gen_par_ks_blocks(&mut blocks);
-            self.consumer.consume(Array::slice_as_flattened(&blocks));
-            self.len -= batch;
-        }
-        let tail = self.len.div_ceil(BLOCK_BYTES);
-        if tail == B::ParBlocksSize::USIZE {
-            backend.gen_par_ks_blocks(&mut blocks);
-        } else {
-            backend.gen_tail_blocks(&mut blocks[..tail]);
-        }
-        self.consumer
-            .consume(&Array::slice_as_flattened(&blocks)[..self.len]);
+impl Drop for Sums {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
-/// Work to be compiled for the instructions that the cipher's backend uses.
-///
-/// Implementations are `#[inline(always)]`, or they would not be.
-pub(super) trait Work {
-    fn work(&mut self);
-}
-
-/// Does `work` with the best instructions that the CPU has.
-pub(super) fn accelerate(work: &mut impl Work) {
-    // The backend is chosen whatever the key, and no keystream is asked for.
-    let mut core = ChaChaCore::<R20, Ietf>::new(&[0; 32].into(), &[0; 12].into());
-    core.process_with_backend(Accelerated(work));
-}
-
-struct Accelerated<'a, W>(&'a mut W);
-
-impl<W> BlockSizeUser for Accelerated<'_, W> {
-    type BlockSize = U64;
-}
-
-impl<W: Work> StreamCipherClosure for Accelerated<'_, W> {
-    #[inline(always)]
-    fn call<B: StreamCipherBackend<BlockSize = U64>>(self, _backend: &mut B) {
-        self.0.work();
+/// Adds `shares` to the little-endian words of `piece`, or subtracts them: from block `first_block` on, a multiple of
+/// [`LANES`]. Meanwhile `upcoming` memory is asked for.
+pub(super) fn combine<W: Word>(
+    with: Instructions,
+    shares: &[Share<'_>],
+    first_block: usize,
+    upcoming: Upcoming<'_>,
+    sums: &mut Sums,
+    piece: &mut [u8],
+) {
+    if shares.is_empty() {
+        return;
     }
+    let sums = &mut sums.0[..piece.len().div_ceil(BATCH_BYTES)];
+    expand::<W>(with, shares, first_block, upcoming, sums);
+    with.run(Add::<W> {
+        sums: sums.as_flattened().as_flattened(),
+        piece,
+        word: PhantomData,
+    });
 }
 
-/// The first `len` bytes of the keystream of `key`.
-pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(len));
-    feed(key, 0, len, Collector(&mut bytes));
-    bytes
+/// Writes the sum of `shares`, in order.
+fn expand<W: Word>(
+    with: Instructions,
+    shares: &[Share<'_>],
+    first_block: usize,
+    upcoming: Upcoming<'_>,
+    sums: &mut [Batch],
+) {
+    let upcoming = upcoming.in_steps(shares.len() * sums.len());
+    with.run(Expand::<W> {
+        shares,
+        first_block: first_block as u64,
+        upcoming,
+        sums,
+        word: PhantomData,
+    });
+    order(with, sums);
 }
 
-struct Collector<'a>(&'a mut Vec<u8>);
-
-impl Consumer for Collector<'_> {
-    #[inline(always)]
-    fn consume(&mut self, stream: &[u8]) {
-        self.0.extend_from_slice(stream);
-    }
-}
-
-/// Adds or subtracts the share of `key`, from block `first_block` on, to the little-endian words of `vector`.
-pub(super) fn combine<W: Word>(key: &[u8; 32], sign: Sign, first_block: u64, vector: &mut [u8]) {
-    let len = vector.len();
-    feed(
-        key,
-        first_block,
-        len,
-        Combiner::<W> {
-            vector,
-            sign,
-            word: PhantomData,
-        },
-    );
-}
-
-/// Combines a keystream into the words that are left of `vector`.
-struct Combiner<'a, W> {
-    vector: &'a mut [u8],
-    sign: Sign,
+struct Expand<'a, W> {
+    shares: &'a [Share<'a>],
+    first_block: u64,
+    upcoming: Upcoming<'a>,
+    sums: &'a mut [Batch],
     word: PhantomData<W>,
 }
 
-impl<W: Word> Consumer for Combiner<'_, W> {
+impl<W: Word> Work for Expand<'_, W> {
+    type Output = ();
+
     #[inline(always)]
-    fn consume(&mut self, stream: &[u8]) {
-        let (vector, rest) = mem::take(&mut self.vector).split_at_mut(stream.len());
-        self.vector = rest;
-        match self.sign {
-            Sign::Plus => combine_words::<W>(vector, stream, W::wrapping_add),
-            Sign::Minus => combine_words::<W>(vector, stream, W::wrapping_sub),
+    fn work(mut self) {
+        self.sums.fill(EMPTY);
+        for (key, sign) in self.shares {
+            chacha20::combine::<W>(key, *sign, self.first_block, self.sums, &mut self.upcoming);
         }
     }
 }
 
-#[inline(always)]
-fn combine_words<W: Word>(vector: &mut [u8], stream: &[u8], combine: impl Fn(W, W) -> W) {
-    let words = vector
-        .chunks_exact_mut(W::BYTES)
-        .zip(stream.chunks_exact(W::BYTES));
-    for (word, share) in words {
-        let share = read_word::<W>(share);
-        write_word(word, combine(read_word::<W>(word), share));
+/// Adds keystream words to the ring's.
+struct Add<'a, W> {
+    sums: &'a [u32],
+    piece: &'a mut [u8],
+    word: PhantomData<W>,
+}
+
+impl<W: Word> Work for Add<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        let sums = self.sums.chunks_exact(W::KEYSTREAM_WORDS);
+        for (bytes, sum) in self.piece.chunks_exact_mut(W::BYTES).zip(sums) {
+            let high = if W::KEYSTREAM_WORDS == 2 { sum[1] } else { 0 };
+            let sum = W::from_keystream(sum[0], high);
+            write_word(bytes, read_word::<W>(bytes).wrapping_add(sum));
+        }
     }
+}
+
+/// The keystream that rounds an update, made a piece at a time. Erased on drop.
+#[repr(align(64))]
+pub(super) struct Random {
+    /// One batch more than a piece has, because pieces of coordinates begin inside a batch.
+    batches: [Batch; PIECE_BATCHES + 1],
+    /// The numbers of these batches.
+    made: Range<usize>,
+}
+
+impl Random {
+    pub(super) fn new() -> Self {
+        Self {
+            batches: [EMPTY; _],
+            made: 0..0,
+        }
+    }
+
+    /// Words `first` to `first + count` of the keystream of `key`, as many as a piece has at most. All calls have the
+    /// same key.
+    pub(super) fn words(
+        &mut self,
+        with: Instructions,
+        key: &[u8; 32],
+        first: usize,
+        count: usize,
+    ) -> &[u32] {
+        let needed = first / BATCH_WORDS..(first + count).div_ceil(BATCH_WORDS);
+        // The last batch of one piece is most often the first of the next.
+        let kept = match self.made.contains(&needed.start) {
+            true => needed.start - self.made.start..needed.end.min(self.made.end) - self.made.start,
+            false => 0..0,
+        };
+        let (kept_len, first_block) = (kept.len(), (needed.start + kept.len()) * LANES);
+        self.batches.copy_within(kept, 0);
+        let new = &mut self.batches[kept_len..needed.len()];
+        let share = [(key, Sign::Plus)];
+        expand::<u32>(with, &share, first_block, Upcoming::default(), new);
+        self.made = needed;
+
+        let words = self.batches.as_flattened().as_flattened();
+        &words[first % BATCH_WORDS..][..count]
+    }
+}
+
+impl Drop for Random {
+    fn drop(&mut self) {
+        self.batches.zeroize();
+    }
+}
+
+/// The first `len` bytes of the keystream of `key`, in whole words of 32 bits.
+pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
+    debug_assert!(len.is_multiple_of(size_of::<u32>()), "whole words");
+    let mut bytes = Zeroizing::new(vec![0; len]);
+    let mut sums = Sums::new();
+    let share = [(key, Sign::Plus)];
+    for (piece, bytes) in bytes.chunks_mut(PIECE_BYTES).enumerate() {
+        let first_block = piece * PIECE_BYTES / BLOCK_BYTES;
+        let upcoming = Upcoming::default();
+        combine::<u32>(
+            Instructions::best(),
+            &share,
+            first_block,
+            upcoming,
+            &mut sums,
+            bytes,
+        );
+    }
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
-    use fl_shaders::cpu::chacha20;
+    use ::chacha20::ChaCha20;
+    use ::chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
+    use fl_shaders::cpu;
 
     use super::*;
 
-    const KEY: [u8; 32] = [0x5a; 32];
+    const KEYS: [[u8; 32]; 3] = [[0x5a; 32], [0xff; 32], [0; 32]];
+    const STRIPE: u64 = 1 << 32;
 
-    fn combined<W: Word>(sign: Sign, first_block: u64, words: usize) -> Vec<W> {
-        let mut vector = vec![0xa5; words * W::BYTES];
-        combine::<W>(&KEY, sign, first_block, &mut vector);
-        vector.chunks_exact(W::BYTES).map(read_word).collect()
+    fn signs(plus: &[bool]) -> Vec<Share<'static>> {
+        let sign = |plus: &bool| if *plus { Sign::Plus } else { Sign::Minus };
+        KEYS.iter().zip(plus.iter().map(sign)).collect()
     }
 
-    fn twin<W: Word>(sign: Sign, first_block: u64, words: usize) -> Vec<W> {
+    fn combined<W: Word>(
+        with: Instructions,
+        shares: &[Share<'_>],
+        first_block: u64,
+        words: usize,
+    ) -> Vec<W> {
+        let mut piece = vec![0xa5; words * W::BYTES];
+        let upcoming = Upcoming::new(&[1.0; 100], &[1; 100]);
+        let first_block = usize::try_from(first_block).unwrap();
+        combine::<W>(
+            with,
+            shares,
+            first_block,
+            upcoming,
+            &mut Sums::new(),
+            &mut piece,
+        );
+        piece.chunks_exact(W::BYTES).map(read_word).collect()
+    }
+
+    fn twin<W: Word>(shares: &[Share<'_>], first_block: u64, words: usize) -> Vec<W> {
         let mut vector = vec![read_word::<W>(&[0xa5; 8][..W::BYTES]); words];
         let first_element = first_block * (BLOCK_BYTES / W::BYTES) as u64;
-        match sign {
-            Sign::Plus => fl_shaders::cpu::sum(&mut vector, first_element, &[KEY]),
-            Sign::Minus => fl_shaders::cpu::split(&mut vector, first_element, &[KEY]),
+        for (key, sign) in shares {
+            match sign {
+                Sign::Plus => cpu::sum(&mut vector, first_element, &[**key]),
+                Sign::Minus => cpu::split(&mut vector, first_element, &[**key]),
+            }
         }
         vector
     }
 
+    fn assert_equals_the_twin<W: Word>(shares: &[Share<'_>], first_block: u64, words: usize) {
+        let expected = twin::<W>(shares, first_block, words);
+        for with in Instructions::available() {
+            let case = format!("{with:?}, block {first_block}, {words} words");
+            assert!(
+                combined::<W>(with, shares, first_block, words) == expected,
+                "{case}"
+            );
+            if words > 0 {
+                // Negative controls: the blocks beside, and the other sign.
+                let other = first_block ^ LANES as u64;
+                assert!(
+                    combined::<W>(with, shares, other, words) != expected,
+                    "{case}"
+                );
+                let mut other = shares.to_vec();
+                other[0].1 = match shares[0].1 {
+                    Sign::Plus => Sign::Minus,
+                    Sign::Minus => Sign::Plus,
+                };
+                assert!(
+                    combined::<W>(with, &other, first_block, words) != expected,
+                    "{case}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn shares_are_those_of_the_twin_across_stripes() {
-        let last = STRIPE_BLOCKS - 1;
-        for first_block in [
-            0,
-            1,
-            4_096,
-            last,
-            last - 3,
-            last - 40,
-            7 * STRIPE_BLOCKS - 2,
-        ] {
-            for words in (0..40).chain([255, 256, 257, 1_023, 1_024, 1_025, 2_048]) {
-                for sign in [Sign::Plus, Sign::Minus] {
-                    let block = first_block;
-                    assert_eq!(
-                        combined::<u32>(sign, block, words),
-                        twin::<u32>(sign, block, words)
-                    );
-                    assert_eq!(
-                        combined::<u64>(sign, block, words),
-                        twin::<u64>(sign, block, words)
-                    );
+        let last = STRIPE - LANES as u64;
+        for first_block in [0, 16, 4_096, last, last - 32, STRIPE, 7 * STRIPE - 16] {
+            for words in (0..18).chain([255, 256, 257, 1_023, 1_024, 1_025, 2_048]) {
+                for plus in [&[true][..], &[false], &[false, true, false]] {
+                    assert_equals_the_twin::<u32>(&signs(plus), first_block, words);
+                    assert_equals_the_twin::<u64>(&signs(plus), first_block, words);
                 }
             }
         }
-        assert_ne!(
-            combined::<u32>(Sign::Plus, 0, 16),
-            twin::<u32>(Sign::Plus, 1, 16)
-        );
-        assert_ne!(
-            combined::<u32>(Sign::Plus, 0, 16),
-            twin::<u32>(Sign::Minus, 0, 16)
-        );
+        assert_equals_the_twin::<u32>(&signs(&[true, false]), 0, PIECE_BYTES / 4);
+        assert_equals_the_twin::<u64>(&signs(&[true, false]), 0, PIECE_BYTES / 8);
     }
 
     #[test]
     fn a_stripe_changes_the_nonce_and_not_only_the_counter() {
-        let word = |stripe: u32| chacha20::block(&KEY, 0, [stripe, 0, 0])[0];
-        let first = combined::<u32>(Sign::Plus, STRIPE_BLOCKS, 1)[0].wrapping_sub(0xa5a5_a5a5);
-        assert_eq!(first, word(1));
-        assert_ne!(first, word(0));
+        let word = |stripe: u32| cpu::chacha20::block(&KEYS[0], 0, [stripe, 0, 0])[0];
+        for with in Instructions::available() {
+            let shares = signs(&[true]);
+            let first = combined::<u32>(with, &shares, STRIPE, 1)[0].wrapping_sub(0xa5a5_a5a5);
+            assert_eq!(first, word(1));
+            assert_ne!(first, word(0));
+        }
+    }
+
+    /// RFC 8439, appendix A.1, test vectors 1 and 2: consecutive blocks under the zero key and nonce.
+    #[test]
+    fn keystream_of_the_rfc() {
+        let expected = "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7\
+                        da41597c5157488d7724e03fb8d84a376a43b8f41518a11cc387b669b2ee6586\
+                        9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed\
+                        29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f";
+        assert_eq!(hex::encode(&*bytes(&[0; 32], 128)), expected);
+        for with in Instructions::available() {
+            let mut random = Random::new();
+            let words = random.words(with, &[0; 32], 0, 32).iter();
+            let bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+            assert_eq!(hex::encode(bytes), expected, "{with:?}");
+        }
+    }
+
+    #[test]
+    fn keystreams_are_those_of_the_cipher() {
+        let expected = |stripe: u8, counter: u64, len: usize| {
+            let mut nonce = [0; 12];
+            nonce[0] = stripe;
+            let mut cipher = ChaCha20::new(&KEYS[0].into(), &nonce.into());
+            cipher.seek(counter * BLOCK_BYTES as u64);
+            let mut bytes = vec![0; len];
+            cipher.write_keystream(&mut bytes);
+            bytes
+        };
+        for len in [
+            0, 4, 60, 64, 68, 1_020, 1_024, 1_028, 65_532, 65_536, 65_540, 262_148,
+        ] {
+            assert!(*bytes(&KEYS[0], len) == expected(0, 0, len), "{len}");
+        }
+        assert_ne!(*bytes(&KEYS[1], 64), expected(0, 0, 64));
+        for with in Instructions::available() {
+            let end = combined::<u32>(with, &signs(&[true]), STRIPE - 16, 512);
+            let end = end
+                .iter()
+                .flat_map(|word| word.wrapping_sub(0xa5a5_a5a5).to_le_bytes());
+            let end: Vec<u8> = end.collect();
+            // The cipher refuses the last block of a stripe.
+            assert!(end[..960] == expected(0, STRIPE - 16, 960), "{with:?}");
+            assert!(end[1_024..] == expected(1, 0, 1_024), "{with:?}");
+        }
+    }
+
+    #[test]
+    fn random_words_are_the_same_in_any_pieces() {
+        for with in Instructions::available() {
+            let all: Vec<u32> = cpu::chacha20::words(&KEYS[0], 0).take(70_000).collect();
+            for (first, steps) in [
+                (0, vec![4_091, 4_096, 4_096, 1]),
+                (5_000, vec![1, 255, 256, 257, 4_096, 0, 3]),
+                (61_435, vec![4_096, 4_096]),
+                (256 * 9 - 1, vec![1, 1, 4_096, 2_048]),
+            ] {
+                let (mut random, mut first) = (Random::new(), first);
+                for count in steps {
+                    let words = random.words(with, &KEYS[0], first, count);
+                    assert!(
+                        words == &all[first..][..count],
+                        "{with:?}, {first}, {count}"
+                    );
+                    if count > 0 {
+                        assert!(words != &all[first + 1..][..count], "{with:?}, {first}");
+                    }
+                    first += count;
+                }
+                // A piece that does not follow the last one.
+                assert_eq!(random.words(with, &KEYS[0], 777, 10), &all[777..787]);
+            }
+        }
     }
 }

@@ -4,22 +4,24 @@
 use fl_shaders::{Beta, Coefficients, Ring, TAG_BLOCK, Tag, Word, cpu};
 use rayon::prelude::*;
 
-use super::keystream::{Work, accelerate};
+use super::instructions::{Instructions, Work};
 use crate::words::read_word;
 
 const PAIR_BYTES: usize = size_of::<u64>();
 
 /// The tag of a whole vector of little-endian words.
 pub(crate) fn tag<W: Word>(vector: &[u8], coefficients: Coefficients<'_>) -> Tag {
+    let with = Instructions::best();
     vector
         .par_chunks(TAG_BLOCK * W::BYTES)
         .enumerate()
-        .map(|(block, words)| tag_in_block::<W>(words, block * TAG_BLOCK, coefficients))
+        .map(|(block, words)| tag_in_block::<W>(with, words, block * TAG_BLOCK, coefficients))
         .sum()
 }
 
 /// What the words of `part`, which begins at element `first`, an even one, and lies in one block, add to the tag.
 pub(crate) fn tag_in_block<W: Word>(
+    with: Instructions,
     part: &[u8],
     first: usize,
     coefficients: Coefficients<'_>,
@@ -29,8 +31,8 @@ pub(crate) fn tag_in_block<W: Word>(
     let beta = coefficients.beta.pairs();
     let beta = beta.map(|limbs| &limbs[first % TAG_BLOCK / 2..]);
     let linear = match W::RING {
-        Ring::U32 => Narrow::tag(pairs, beta),
-        Ring::U64 => Wide::tag(pairs, beta),
+        Ring::U32 => Narrow::tag(with, pairs, beta),
+        Ring::U64 => Wide::tag(with, pairs, beta),
     };
     let odd: Vec<W> = odd.chunks_exact(W::BYTES).map(read_word).collect();
     let last = (first + pairs.len() / W::BYTES) as u64;
@@ -74,36 +76,31 @@ impl Sums {
 struct Narrow<'a> {
     words: &'a [[u8; PAIR_BYTES]],
     beta: [&'a [u64]; Beta::LIMBS],
-    sums: Sums,
 }
 
 impl<'a> Narrow<'a> {
-    fn tag(words: &'a [u8], beta: [&'a [u64]; Beta::LIMBS]) -> Tag {
+    fn tag(with: Instructions, words: &'a [u8], beta: [&'a [u64]; Beta::LIMBS]) -> Tag {
         let (words, _) = words.as_chunks();
-        let mut product = Self {
-            words,
-            beta: beta.map(|limbs| &limbs[..words.len()]),
-            sums: Sums::default(),
-        };
-        accelerate(&mut product);
-        product.sums.tag()
+        with.run(Self { words, beta }).tag()
     }
 }
 
 impl Work for Narrow<'_> {
+    type Output = Sums;
+
     #[inline(always)]
-    fn work(&mut self) {
+    fn work(self) -> Sums {
         let mut sums = Sums::default();
-        for (i, words) in self.words.iter().enumerate() {
+        for (words, pairs) in self.words.iter().zip(zipped(self.beta)) {
             let words = u64::from_le_bytes(*words);
-            for (limb, pairs) in self.beta.iter().enumerate() {
+            for (limb, pair) in pairs.into_iter().enumerate() {
                 // Two products of at most 2^31 · (2^31 − 1).
-                let even = low_signed(words) * low_signed(pairs[i]);
-                let odd = high_signed(words) * high_signed(pairs[i]);
+                let even = low_signed(words) * low_signed(pair);
+                let odd = high_signed(words) * high_signed(pair);
                 sums.add_signed(limb, even + odd);
             }
         }
-        self.sums = sums;
+        sums
     }
 }
 
@@ -111,32 +108,26 @@ impl Work for Narrow<'_> {
 struct Wide<'a> {
     words: &'a [[[u8; PAIR_BYTES]; 2]],
     beta: [&'a [u64]; Beta::LIMBS],
-    low: Sums,
-    high: Sums,
 }
 
 impl<'a> Wide<'a> {
-    fn tag(words: &'a [u8], beta: [&'a [u64]; Beta::LIMBS]) -> Tag {
+    fn tag(with: Instructions, words: &'a [u8], beta: [&'a [u64]; Beta::LIMBS]) -> Tag {
         let (words, _) = words.as_chunks().0.as_chunks();
-        let mut product = Self {
-            words,
-            beta: beta.map(|limbs| &limbs[..words.len()]),
-            low: Sums::default(),
-            high: Sums::default(),
-        };
-        accelerate(&mut product);
-        product.low.tag() + product.high.tag() * Tag::from_integers([1 << 32; 2])
+        let (low, high) = with.run(Self { words, beta });
+        low.tag() + high.tag() * Tag::from_integers([1 << 32; 2])
     }
 }
 
 impl Work for Wide<'_> {
+    /// The sums of the low halves, and of the high halves.
+    type Output = (Sums, Sums);
+
     #[inline(always)]
-    fn work(&mut self) {
+    fn work(self) -> (Sums, Sums) {
         let (mut low, mut high) = (Sums::default(), Sums::default());
-        for (i, words) in self.words.iter().enumerate() {
+        for (words, pairs) in self.words.iter().zip(zipped(self.beta)) {
             let [even, odd] = words.map(u64::from_le_bytes);
-            for (limb, pairs) in self.beta.iter().enumerate() {
-                let pair = pairs[i];
+            for (limb, pair) in pairs.into_iter().enumerate() {
                 // Two products of at most (2^32 − 1) · (2^31 − 1).
                 let product = low_half(even) * low_half(pair) + low_half(odd) * (pair >> 32);
                 low.add(limb, product);
@@ -146,8 +137,18 @@ impl Work for Wide<'_> {
                 high.add_signed(limb, even + odd);
             }
         }
-        (self.low, self.high) = (low, high);
+        (low, high)
     }
+}
+
+/// All limbs of a pair of coefficients at a time.
+#[inline(always)]
+fn zipped([a, b, c, d]: [&[u64]; Beta::LIMBS]) -> impl Iterator<Item = [u64; Beta::LIMBS]> {
+    let zipped = a.iter().zip(b).zip(c).zip(d);
+    zipped.map(
+        #[inline(always)]
+        |(((a, b), c), d)| [*a, *b, *c, *d],
+    )
 }
 
 #[inline(always)]
@@ -189,9 +190,12 @@ mod tests {
         let first = TAG_BLOCK + 128;
         let expected = cpu::tag(&words[..300], first as u64, coefficients);
         let part = &bytes[..300 * W::BYTES];
-        assert_eq!(tag_in_block::<W>(part, first, coefficients), expected);
-        // Negative control.
-        assert_ne!(tag_in_block::<W>(part, first + 2, coefficients), expected);
+        for with in Instructions::available() {
+            let tag = |first| tag_in_block::<W>(with, part, first, coefficients);
+            assert_eq!(tag(first), expected, "{with:?}");
+            // Negative control.
+            assert_ne!(tag(first + 2), expected, "{with:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::LazyLock;
 
-use fl_sharing::{CpuEngine, Engine};
+use fl_sharing::{CpuEngine, Engine, Instructions};
 
 /// An engine that tells its name when a test fails.
 pub(crate) trait Named: Engine + Debug {}
@@ -12,11 +12,13 @@ impl<E: Engine + Debug> Named for E {}
 
 pub(crate) type TestEngine = dyn Named;
 
-/// All of them: the CPU's, and with the feature `gpu` the GPU's if there is one.
+/// All of them: the CPU's, also with each set of instructions that it has, and with the feature `gpu` the GPU's if there
+/// is one.
 pub(crate) fn engines() -> impl Iterator<Item = &'static TestEngine> {
     static ENGINES: LazyLock<Vec<Box<TestEngine>>> = LazyLock::new(|| {
         let cpu: Box<TestEngine> = Box::new(CpuEngine);
-        std::iter::once(cpu).chain(gpu()).collect()
+        let sets = Instructions::available().map(|set| -> Box<TestEngine> { Box::new(set) });
+        std::iter::once(cpu).chain(sets).chain(gpu()).collect()
     });
     ENGINES.iter().map(|engine| &**engine)
 }

@@ -1,0 +1,95 @@
+//! Sets of SIMD instructions. The loops of this engine are written plainly, compiled once for each set, and chosen at run
+//! time.
+
+/// A set of instructions that this CPU has.
+///
+/// As an [`Engine`](crate::Engine) it is [`CpuEngine`](crate::CpuEngine) held to that set, for tests and benchmarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instructions(Set);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Those that every CPU of the architecture has.
+    Baseline,
+}
+
+/// Work to be compiled for a set of instructions.
+///
+/// Implementations are `#[inline(always)]`, and so is all that they call in a loop, or it would be compiled for the
+/// baseline.
+pub(super) trait Work {
+    type Output;
+
+    fn work(self) -> Self::Output;
+}
+
+impl Instructions {
+    /// All sets that this CPU has, the best first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        [
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2,
+            Set::Baseline,
+        ]
+        .into_iter()
+        .filter(|set| set.is_available())
+        .map(Self)
+    }
+
+    /// The best set that this CPU has.
+    pub(crate) fn best() -> Self {
+        Self::available().next().unwrap_or(Self(Set::Baseline))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn has_avx512(self) -> bool {
+        self.0 == Set::Avx512
+    }
+
+    /// Does `work` with these instructions.
+    pub(super) fn run<W: Work>(self, work: W) -> W::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "calls functions that not every CPU can run")]
+            // SAFETY: `available` alone makes values of this type, once the CPU was found to have what they name.
+            Set::Avx512 => unsafe { avx512(work) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "calls functions that not every CPU can run")]
+            // SAFETY: as above.
+            Set::Avx2 => unsafe { avx2(work) },
+            Set::Baseline => work.work(),
+        }
+    }
+}
+
+impl Set {
+    fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            Self::Baseline => true,
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn avx512<W: Work>(work: W) -> W::Output {
+    work.work()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn avx2<W: Work>(work: W) -> W::Output {
+    work.work()
+}
