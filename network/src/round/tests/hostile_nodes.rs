@@ -334,7 +334,13 @@ fn a_node_outside_the_attempt_cannot_end_it() {
     }
     let actions = target.event(Event::BodyAdded(target.all.id(3)));
     assert!(
-        matches!(actions[..], [Action::Average { nodes: 4, .. }]),
+        matches!(
+            actions[..],
+            [
+                Action::Report(Report::Collected { round: 1 }),
+                Action::Average { nodes: 4, .. }
+            ]
+        ),
         "{actions:?}"
     );
     // Whatever arrives while the average is computed.
