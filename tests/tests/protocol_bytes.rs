@@ -330,7 +330,11 @@ impl Rogue {
             .upload((BulkKind::Sum, ctx), first_chunk, &hashes, body.into())
             .await?;
         let outcome = NodeCall::Frame(wire::encode(&link.recv().await?)?);
-        let result = link.bodies().result(ctx).await?;
+        let mut download = link.bodies().result(ctx).await?;
+        let mut result = Vec::new();
+        while let Some(chunk) = download.chunk().await? {
+            result.extend_from_slice(chunk);
+        }
         for outgoing in self.party.tell(&self.kits, outcome, &result, unix_s())? {
             if let Outgoing::Frame(frame) = outgoing {
                 link.send(&frame).await?;

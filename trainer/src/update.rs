@@ -1,5 +1,7 @@
 //! What a round of local training changed.
 
+use std::sync::Arc;
+
 use fl_shaders::{Counters, FixedPoint};
 use fl_sharing::{Blinding, Engine, EngineError, Input, Masked};
 
@@ -9,13 +11,13 @@ use crate::gpu::Resident;
 
 /// Local parameters minus global parameters, in the order of the [`Layout`](crate::Layout).
 ///
-/// A trainer on the host makes one of a vector. What [`BurnTrainer`](crate::BurnTrainer) trains on a GPU stays there.
+/// A trainer on the host makes one of a vector, and copies of it share that vector. What [`BurnTrainer`](crate::BurnTrainer) trains on a GPU stays there.
 #[derive(Clone, Debug)]
 pub struct Update(Place);
 
 #[derive(Clone, Debug)]
 enum Place {
-    Host(Vec<f32>),
+    Host(Arc<Vec<f32>>),
     #[cfg(feature = "gpu")]
     Gpu(Box<Resident>),
 }
@@ -41,7 +43,7 @@ impl Update {
     /// The GPU fails.
     pub fn to_vec(&self) -> Result<Vec<f32>, TrainError> {
         match &self.0 {
-            Place::Host(values) => Ok(values.clone()),
+            Place::Host(values) => Ok(values.to_vec()),
             #[cfg(feature = "gpu")]
             Place::Gpu(resident) => resident.to_vec(),
         }
@@ -77,7 +79,7 @@ impl Update {
 
 impl From<Vec<f32>> for Update {
     fn from(values: Vec<f32>) -> Self {
-        Self(Place::Host(values))
+        Self(Place::Host(Arc::new(values)))
     }
 }
 

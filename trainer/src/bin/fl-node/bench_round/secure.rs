@@ -13,7 +13,7 @@ use fl_network::store::Store;
 use fl_sharing::CpuEngine;
 use fl_trainer::node::{NodeEvent, Participant};
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TensorLayout, TrainError,
+    Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TensorLayout, TrainError, Update,
 };
 use tokio::sync::Semaphore;
 
@@ -96,7 +96,7 @@ pub(super) fn update(kit: &Kit) -> Vec<f32> {
 /// A node that has its update at once, and waits for the bench.
 struct Instantly {
     layout: Layout,
-    update: Vec<f32>,
+    update: Update,
 }
 
 impl Instantly {
@@ -107,7 +107,7 @@ impl Instantly {
         });
         Ok(Self {
             layout: Layout::try_from(tensors.collect::<Vec<_>>())?,
-            update: update(kit),
+            update: update(kit).into(),
         })
     }
 }
@@ -127,11 +127,9 @@ impl LocalTrainer for Instantly {
         _round: u64,
         _progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
-        // A trainer would have an update of its own by now, so the copy is made before the clock runs.
-        let update = self.update.clone().into();
         ready();
         Ok(LocalUpdate {
-            update,
+            update: self.update.clone(),
             examples: EXAMPLES,
         })
     }
