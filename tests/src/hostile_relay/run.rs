@@ -19,6 +19,12 @@ pub fn consortium(nodes: &str) -> Consortium {
     Consortium::found(nodes, &["--data", DATA, "--local-epochs", "1"])
 }
 
+/// The same with a committee: `scheme` is `committee:K,T`, and the first K nodes hold the seeds.
+pub fn committee(nodes: &str, scheme: &str) -> Consortium {
+    let flags = ["--data", DATA, "--local-epochs", "1", "--scheme", scheme];
+    Consortium::found(nodes, &flags)
+}
+
 /// A hostile relay and real nodes.
 pub struct Run<'a> {
     /// The relay.
