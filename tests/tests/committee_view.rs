@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use fl_network::round::relay::Settings;
 use fl_network::words;
-use fl_shaders::{HEADER_WORDS, Ring, cpu};
+use fl_shaders::{Ring, cpu};
 use fl_sharing::{Input, Mask, MaskKey, Seed, Sign};
 use fl_tests::federation::memory::counters;
 use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, layout, masked};
@@ -255,9 +255,9 @@ fn a_seed_that_serves_twice_or_one_holder_more_gives_an_update_away() -> Result<
 
     // Two contributors with one seed: their difference is that of their updates, which tells the federations apart.
     let (twice, others) = (view_of(ONE, [1, 1, 3, 4])?, view_of(OTHER, [5, 5, 7, 8])?);
-    let difference = ([1, -1, 0, 0], false);
-    assert!(telling(&twice, &others).contains(&difference));
-    let (seen, seen_there) = (twice.combined(difference), others.combined(difference));
+    let of_two = ([1, -1, 0, 0], false);
+    assert!(telling(&twice, &others).contains(&of_two));
+    let (seen, seen_there) = (twice.combined(of_two), others.combined(of_two));
     assert!(told_apart(&seen, &seen_there) > 100.0);
 
     // A contributor with one seed in two rounds: what has changed between them is in the open.

@@ -426,34 +426,42 @@ fn a_real_holder_reveals_nothing_without_a_certificate_of_enough_votes_for_its_l
     lie(&consortium, "a,b,c,d", 2, lies);
 }
 
-/// Has e, which is in league with the relay, sign as its own what another has sealed; once, for the victim.
+/// Has e, which is in league with the relay, sign as its own what another has sealed, for the victim; its true word
+/// comes after that.
 struct Resubmission {
     traitor: Identity,
     faults: Sender<Fault>,
+    /// What the victim should have got of e, until it does.
+    held: Option<Slip>,
     told: bool,
-    heard: bool,
 }
 
 impl Attack for Resubmission {
     fn send(&mut self, record: &Record, to: NodeId, parcels: &mut Vec<Parcel>) {
-        let [Parcel::Frame(RelayFrame::Slip(slip))] = &mut parcels[..] else {
+        let [Parcel::Frame(RelayFrame::Slip(slip))] = &parcels[..] else {
             return;
         };
-        let of_e = record.opened(&slip.contribution);
-        if self.told || record.name(to) != VICTIM || record.name(of_e.node) != "e" {
+        if self.told || record.name(to) != VICTIM {
             return;
         }
-        let Some((other, _, envelope)) = anothers(record, slip) else {
-            // Too early: it will be sent again when the victim is back.
-            *parcels = vec![Parcel::Close];
+        if record.name(record.opened(&slip.contribution).node) == "e" {
+            self.held = Some(slip.clone());
+            parcels.clear();
+        }
+        // Whoever else has contributed by now will do.
+        let Some(held) = &self.held else {
+            return;
+        };
+        let Some((other, _, envelope)) = anothers(record, held) else {
             return;
         };
         let stolen = Contribution {
-            node: of_e.node,
+            node: record.id("e"),
             ..other
         };
         let contribution = signed(&stolen, &self.traitor);
-        *slip = envelope.slip(&contribution, place(record)).unwrap();
+        let slip = envelope.slip(&contribution, place(record)).unwrap();
+        parcels.push(Parcel::Frame(RelayFrame::Slip(slip)));
         self.told = true;
     }
 
@@ -470,8 +478,8 @@ impl Attack for Resubmission {
         assert_eq!(record.name(from), VICTIM);
         // The test may know all that it wants.
         let _ = self.faults.send(fault);
-        let first = !std::mem::replace(&mut self.heard, true);
-        first.then(|| vec![(from, Parcel::Close)])
+        let slip = self.held.take()?;
+        Some(vec![(from, Parcel::Frame(RelayFrame::Slip(slip)))])
     }
 }
 
@@ -482,8 +490,8 @@ fn a_real_holder_does_not_take_one_nodes_seeds_for_anothers() {
     let attack = Resubmission {
         traitor: consortium.identity("e"),
         faults,
+        held: None,
         told: false,
-        heard: false,
     };
     let run = Run::start(&consortium, "a,b,c,d,e", 1, attack);
     let next = || found.recv_timeout(PATIENCE).unwrap();
