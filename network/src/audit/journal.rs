@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use tracing::error;
+use tracing::{error, info};
 
 use super::log::{Log, LogError};
 use super::record::{Entry, Party, Record};
@@ -232,6 +232,8 @@ pub struct RelayJournal {
     /// The attempt whose bodies are being collected.
     collecting: Option<Digest>,
     unwritten: VecDeque<Record>,
+    /// Whether it was said that the disk does not take it.
+    said: bool,
 }
 
 /// What of an event belongs into the relay's log, if its machine accepts it.
@@ -258,6 +260,7 @@ impl RelayJournal {
             manifest,
             collecting: None,
             unwritten: VecDeque::new(),
+            said: false,
         })
     }
 
@@ -366,13 +369,17 @@ impl RelayJournal {
     fn write(&mut self) {
         while let Some(record) = self.unwritten.front() {
             if let Err(error) = self.journal.write(record) {
-                let waiting = self.unwritten.len();
-                error!(%error, waiting, "the log is not on disk, and will be written later");
+                if !std::mem::replace(&mut self.said, true) {
+                    error!(%error, "the log is not on disk, and will be written later");
+                }
                 // A log with a hole in it is found not to be sound, whatever is left out.
                 self.unwritten.truncate(MAX_UNWRITTEN);
                 return;
             }
             self.unwritten.pop_front();
+        }
+        if std::mem::take(&mut self.said) {
+            info!("the log is on disk again");
         }
     }
 
