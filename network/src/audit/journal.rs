@@ -265,8 +265,10 @@ impl RelayJournal {
     }
 
     /// The machine is about to take in `event`.
-    pub fn hears(&self, event: &Event) -> Heard {
+    pub fn hears(&self, event: &Event, machine: &Relay) -> Heard {
         let (from, entry) = match event {
+            // What is let pass unseen may be anything.
+            Event::Frame(node, frame) if !machine.looks_at(frame.kind()) => (Some(*node), None),
             Event::Frame(node, frame) => (Some(*node), self.frame(frame)),
             Event::BodyAdded(node) => {
                 let body = |ctx| Entry::Body { ctx, node: *node };
@@ -423,7 +425,7 @@ mod tests {
                 joined,
             };
             let actions = [Action::Report(Report::Refused(node, refusal))];
-            journal.acts(journal.hears(&Event::Tick), &actions, &machine, 9);
+            journal.acts(journal.hears(&Event::Tick, &machine), &actions, &machine, 9);
         };
         let logged = || {
             let verdict = verify(manifest, File::open(&path).unwrap()).unwrap();
@@ -461,7 +463,7 @@ mod tests {
             Refusal::Unexpected { what: Kind::Share },
         ));
         let event = Event::Frame(node, NodeFrame::Shares(Vec::new()));
-        journal.acts(journal.hears(&event), &[late], &machine, 9);
+        journal.acts(journal.hears(&event, &machine), &[late], &machine, 9);
         assert_eq!(logged().len(), MAX_REFUSALS);
     }
 }
