@@ -166,8 +166,8 @@ type Combination = ([i8; 4], bool);
 
 /// All differences and sums of parts, and all sums of parts with the masks of all.
 fn combinations() -> Vec<Combination> {
-    let part = |k: i32, base: i32, least: i8| {
-        [0, 1, 2, 3].map(|place: u32| least + (k / base.pow(place) % base) as i8)
+    let part = |k: i8, base: i8, least: i8| {
+        [0, 1, 2, 3].map(|place: u32| least + k / base.pow(place) % base)
     };
     let differences = (0..81).map(|k| (part(k, 3, -1), false));
     let opened = (0..16).map(|k| (part(k, 2, 0), true));

@@ -3,7 +3,7 @@
 //!
 //! That the same processes complete all rounds once they are not lied to is the control of every lie.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
