@@ -9,4 +9,5 @@
 pub mod deployed;
 pub mod federation;
 pub mod hostile_relay;
+pub mod statistics;
 pub mod workspace;

@@ -17,6 +17,7 @@ use fl_shaders::Ring;
 use fl_sharing::{Input, Mask, RoundKey, Seed, Sign};
 use fl_tests::federation::memory::{Contribution, RelayCall, Round, counters, drawn};
 use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, Synthetic, masked};
+use fl_tests::statistics::{difference, is_uniform};
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::inout::InOutBuf;
 use hpke::kdf::HkdfSha256;
@@ -25,42 +26,6 @@ use hpke::{Deserializable, Kem, OpModeR};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustls_pki_types::pem::{PemObject, SectionKind};
-
-/// χ² with 255 degrees of freedom leaves this range once in 10^9 times.
-const CHI_SQUARE: std::ops::Range<f64> = 140.0..409.0;
-/// A normal variable is this many standard deviations off once in 10^11 times.
-const DEVIATIONS: f64 = 7.0;
-
-/// Whether `bytes` look like uniform words: every byte value and every bit as frequent as chance has it.
-fn is_uniform(bytes: &[u8]) -> bool {
-    let mut counts = [0_u64; 256];
-    let mut ones = [0_u64; 32];
-    for word in bytes.as_chunks::<4>().0 {
-        word.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
-        let word = u32::from_le_bytes(*word);
-        for (bit, ones) in ones.iter_mut().enumerate() {
-            *ones += u64::from(word >> bit & 1);
-        }
-    }
-    let expected = bytes.len() as f64 / 256.0;
-    let square = |count: &u64| (*count as f64 - expected).powi(2) / expected;
-    let chi_square: f64 = counts.iter().map(square).sum();
-    let words = bytes.len() as f64 / 4.0;
-    let far = |ones: &u64| (*ones as f64 - words / 2.0).abs() / (words / 4.0).sqrt() > DEVIATIONS;
-    CHI_SQUARE.contains(&chi_square) && !ones.iter().any(far)
-}
-
-/// `a` − `b`, word by word.
-fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
-    let words = a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0);
-    words
-        .flat_map(|(a, b)| {
-            u32::from_le_bytes(*a)
-                .wrapping_sub(u32::from_le_bytes(*b))
-                .to_le_bytes()
-        })
-        .collect()
-}
 
 /// The input vector of a contribution without any mask, or with those of `keys`.
 fn encoded(kits: &Kits, (update, counters): &Contribution, keys: &[([u8; 32], Sign)]) -> Vec<u8> {

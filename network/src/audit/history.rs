@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Entry, Party, Record};
+use super::sitting::{InContext, Sitting};
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::committee::Holders;
-use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
 use crate::round::node::{Pending, PendingSum};
 use crate::round::{
     Chain, CheckedOutcome, Checkpoint, Kind, Outcome, Participants, Parts, Refusal, SentSums,
@@ -107,6 +108,7 @@ struct Attempt {
 }
 
 type Attempts = BTreeMap<Digest, Attempt>;
+type Sittings = BTreeMap<Digest, Sitting>;
 
 /// The state that the records lead to.
 pub(super) struct History<'a> {
@@ -115,6 +117,9 @@ pub(super) struct History<'a> {
     begins: Option<Chain>,
     chain: Chain,
     attempts: Attempts,
+    /// With a committee, the attempts of this round and of the one before, in which a holder may still be at work.
+    sittings: Sittings,
+    former_sittings: Sittings,
     /// What the last result has replaced. A crash may keep it from the disk as long as nobody has acknowledged it.
     former: Option<(Chain, Attempts)>,
     /// What each node has sent, for the difference rule.
@@ -130,6 +135,8 @@ impl<'a> History<'a> {
             begins: None,
             chain: Chain::start(manifest),
             attempts: Attempts::new(),
+            sittings: Sittings::new(),
+            former_sittings: Sittings::new(),
             former: None,
             sent: BTreeMap::new(),
             rounds: Vec::new(),
@@ -167,11 +174,22 @@ impl<'a> History<'a> {
             Entry::Outcome(outcome) => self.outcome(party, outcome, unix_s),
             Entry::Ack(ack) => self.ack(party, &ack, unix_s),
             Entry::Adopted(checkpoint) => self.adopted(party, checkpoint, unix_s),
-            // What counts of a committee's messages is in the outcome; these are kept as evidence.
-            Entry::Contribution(signed) => self.signed(&signed, unix_s),
-            Entry::Receipt(signed) => self.signed(&signed, unix_s),
-            Entry::Vote(signed) => self.signed(&signed, unix_s),
-            Entry::Reveal(signed) => self.signed(&signed, unix_s),
+            Entry::Contribution(signed) => {
+                let (contribution, sitting) = self.sitting(&signed, unix_s)?;
+                sitting.contribution(party, contribution.node, &signed)
+            }
+            Entry::Receipt(signed) => {
+                let (receipt, sitting) = self.sitting(&signed, unix_s)?;
+                sitting.receipt(party, &receipt)
+            }
+            Entry::Vote(signed) => {
+                let (vote, sitting) = self.sitting(&signed, unix_s)?;
+                sitting.vote(party, &vote)
+            }
+            Entry::Reveal(signed) => {
+                let (reveal, sitting) = self.sitting(&signed, unix_s)?;
+                sitting.reveal(party, &reveal)
+            }
             Entry::Refused { by, to, refusal } => {
                 self.round().refusals.push((by, to, refusal));
                 Ok(())
@@ -201,6 +219,7 @@ impl<'a> History<'a> {
         // The log is written first. What it has and the disk has not is taken, or computed, once more.
         if let Some((base, attempts)) = self.former.take_if(|(base, _)| *base == chain) {
             (self.chain, self.attempts) = (base, attempts);
+            self.sittings = std::mem::take(&mut self.former_sittings);
             if let Some(round) = self.rounds.iter_mut().rfind(|round| round.taken.is_some()) {
                 round.taken = None;
             }
@@ -229,9 +248,19 @@ impl<'a> History<'a> {
         Ok(())
     }
 
-    fn signed<T: Message>(&self, signed: &Signed<T>, unix_s: u64) -> Result<(), Unsound> {
-        signed.verify(self.manifest, unix_s)?;
-        Ok(())
+    /// What a committee's message says, and the attempt that it belongs to.
+    fn sitting<T: InContext>(
+        &mut self,
+        signed: &Signed<T>,
+        unix_s: u64,
+    ) -> Result<(T, &mut Sitting), Unsound> {
+        let message = signed.verify(self.manifest, unix_s)?;
+        let ctx = message.ctx();
+        let sitting = match self.sittings.get_mut(&ctx) {
+            None => self.former_sittings.get_mut(&ctx),
+            sitting => sitting,
+        };
+        Ok((message, sitting.ok_or(Unsound::NoAttempt(T::KIND))?))
     }
 
     fn keys(
@@ -241,7 +270,9 @@ impl<'a> History<'a> {
         unix_s: u64,
     ) -> Result<(), Unsound> {
         if self.manifest.committee().is_some() {
-            Holders::of_result(bundle, self.manifest, &self.chain, unix_s)?;
+            let holders = Holders::of_result(bundle, self.manifest, &self.chain, unix_s)?;
+            let sitting = self.sittings.entry(holders.ctx());
+            sitting.or_insert_with(|| Sitting::new(holders));
             return Ok(());
         }
         let participants = Participants::of_result(bundle, self.manifest, &self.chain, unix_s)?;
@@ -348,6 +379,10 @@ impl<'a> History<'a> {
                 return Err(Unsound::Body(missing));
             }
         }
+        let decision = match &outcome.parts {
+            Parts::Sums(_) => None,
+            Parts::Decision(decision) => Some(decision.clone()),
+        };
         let checked = CheckedOutcome::verify(
             outcome,
             own.as_ref().map(|(node, pending)| (*node, pending)),
@@ -356,6 +391,13 @@ impl<'a> History<'a> {
             unix_s,
         )?;
         let participants = checked.nodes().clone();
+        match (decision, self.sittings.get(&ctx)) {
+            (Some(decision), Some(sitting)) => sitting.outcome(party, &participants, &decision)?,
+            (Some(_), None) if party == Party::Relay => {
+                return Err(Unsound::NoAttempt(Kind::Outcome));
+            }
+            _ => {}
+        }
         // With a committee it is the holders who answer for the difference rule; that only one list is decided on
         // follows from the certificate.
         if self.manifest.committee().is_none() {
@@ -414,6 +456,7 @@ impl<'a> History<'a> {
         self.round().taken = Some(taken);
         let base = std::mem::replace(&mut self.chain, next);
         self.former = Some((base, std::mem::take(&mut self.attempts)));
+        self.former_sittings = std::mem::take(&mut self.sittings);
     }
 
     /// The round under way.

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use tracing::error;
+use tracing::{error, info};
 
 use super::log::{Log, LogError};
 use super::record::{Entry, Party, Record};
@@ -232,6 +232,8 @@ pub struct RelayJournal {
     /// The attempt whose bodies are being collected.
     collecting: Option<Digest>,
     unwritten: VecDeque<Record>,
+    /// Whether it was said that the disk does not take it.
+    said: bool,
 }
 
 /// What of an event belongs into the relay's log, if its machine accepts it.
@@ -258,12 +260,15 @@ impl RelayJournal {
             manifest,
             collecting: None,
             unwritten: VecDeque::new(),
+            said: false,
         })
     }
 
     /// The machine is about to take in `event`.
-    pub fn hears(&self, event: &Event) -> Heard {
+    pub fn hears(&self, event: &Event, machine: &Relay) -> Heard {
         let (from, entry) = match event {
+            // What is let pass unseen may be anything.
+            Event::Frame(node, frame) if !machine.looks_at(frame.kind()) => (Some(*node), None),
             Event::Frame(node, frame) => (Some(*node), self.frame(frame)),
             Event::BodyAdded(node) => {
                 let body = |ctx| Entry::Body { ctx, node: *node };
@@ -366,13 +371,17 @@ impl RelayJournal {
     fn write(&mut self) {
         while let Some(record) = self.unwritten.front() {
             if let Err(error) = self.journal.write(record) {
-                let waiting = self.unwritten.len();
-                error!(%error, waiting, "the log is not on disk, and will be written later");
+                if !std::mem::replace(&mut self.said, true) {
+                    error!(%error, "the log is not on disk, and will be written later");
+                }
                 // A log with a hole in it is found not to be sound, whatever is left out.
                 self.unwritten.truncate(MAX_UNWRITTEN);
                 return;
             }
             self.unwritten.pop_front();
+        }
+        if std::mem::take(&mut self.said) {
+            info!("the log is on disk again");
         }
     }
 
@@ -416,7 +425,7 @@ mod tests {
                 joined,
             };
             let actions = [Action::Report(Report::Refused(node, refusal))];
-            journal.acts(journal.hears(&Event::Tick), &actions, &machine, 9);
+            journal.acts(journal.hears(&Event::Tick, &machine), &actions, &machine, 9);
         };
         let logged = || {
             let verdict = verify(manifest, File::open(&path).unwrap()).unwrap();
@@ -454,7 +463,7 @@ mod tests {
             Refusal::Unexpected { what: Kind::Share },
         ));
         let event = Event::Frame(node, NodeFrame::Shares(Vec::new()));
-        journal.acts(journal.hears(&event), &[late], &machine, 9);
+        journal.acts(journal.hears(&event, &machine), &[late], &machine, 9);
         assert_eq!(logged().len(), MAX_REFUSALS);
     }
 }

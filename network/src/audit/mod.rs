@@ -16,6 +16,7 @@ mod history;
 mod journal;
 mod log;
 mod record;
+mod sitting;
 mod verify;
 
 pub use history::{Round, Taken, Unsound};

@@ -250,7 +250,7 @@ impl Driver {
     /// Lets the machine decide, and does what it says. True when all rounds are done.
     async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
         let mut finished = false;
-        let heard = self.journal.hears(&event);
+        let heard = self.journal.hears(&event, &self.machine);
         let actions = self.machine.handle(self.begun.elapsed(), event);
         self.journal.acts(heard, &actions, &self.machine, unix_s());
         for action in actions {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fl_shaders::Ring;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::accumulator::BodyError;
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
@@ -122,23 +122,32 @@ impl Spool {
             return Err(BodyError::Chunk(index));
         }
         // The file is taken out for the time of the write, so that uploads do not wait for each other.
-        let mut file = {
+        let file = {
             let mut bodies = self.lock();
             let body = bodies.get_mut(&parcel).filter(|body| body.written == index);
             let body = body.ok_or(BodyError::Unasked)?;
             match (index, body.file.take()) {
-                (0, _) => File::create(self.folder.join(parcel.file_name()))
-                    .map_err(|_| BodyError::Disk)?,
-                (_, file) => file.ok_or(BodyError::Unasked)?,
+                (0, _) => File::create(self.folder.join(parcel.file_name())),
+                (_, file) => Ok(file.ok_or(BodyError::Unasked)?),
             }
         };
-        file.write_all(chunk).map_err(|_| BodyError::Disk)?;
-        if let Some(body) = self.lock().get_mut(&parcel) {
-            body.written = index + 1;
-            // The last chunk closes it: there may be more bodies than a process may have files.
-            body.file = (body.written < ChunkHashes::count_for(self.bytes)).then_some(file);
+        let written = file.and_then(|mut file| file.write_all(chunk).map(|()| file));
+        let mut bodies = self.lock();
+        let body = bodies.get_mut(&parcel).ok_or(BodyError::Unasked)?;
+        match written {
+            Ok(file) => {
+                body.written = index + 1;
+                // The last chunk closes it: there may be more bodies than a process may have files.
+                body.file = (body.written < ChunkHashes::count_for(self.bytes)).then_some(file);
+                Ok(())
+            }
+            Err(error) => {
+                // A part of the chunk may be in the file: the body begins again, when there is room.
+                body.written = 0;
+                error!(%error, "a contribution or a sum of masks cannot be kept");
+                Err(BodyError::Disk)
+            }
         }
-        Ok(())
     }
 
     /// The sum of these bodies.
@@ -230,5 +239,30 @@ mod tests {
         );
         drop(spool);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_body_for_which_there_is_no_room_begins_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = CHUNK_BYTES + 8;
+        let spool = Spool::new(Digest([0; 32]), folder.path().to_owned(), bytes);
+        let body = vec![7; bytes];
+        let hashes = ChunkHashes::of(&body);
+        let parcel = Parcel::Input(Identity::generate().unwrap().node_id());
+        let add = |index: usize| {
+            let chunk = body.chunks(CHUNK_BYTES).nth(index).unwrap();
+            spool.add(parcel, index, &hashes.as_slice()[index], chunk)
+        };
+        spool.expect(parcel, hashes.root());
+        add(0).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        spool.lock().get_mut(&parcel).unwrap().file = Some(full);
+        assert_eq!(add(1), Err(BodyError::Disk));
+
+        assert_eq!(spool.expect(parcel, hashes.root()), 0);
+        spool.begin(parcel, 0, &hashes).unwrap();
+        add(0).unwrap();
+        add(1).unwrap();
+        assert_eq!(spool.sum(Ring::U32, bytes, &[parcel]).unwrap(), body);
     }
 }

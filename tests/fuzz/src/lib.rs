@@ -4,7 +4,9 @@
 //! toolchain. Each has a corpus in `corpus/NAME`, whose seeds are made from real messages. The README says how to run
 //! them, and how to add one.
 
+mod audit;
 mod average;
+mod committee;
 mod data;
 mod fixture;
 mod folder;
@@ -17,6 +19,9 @@ mod store;
 mod tags;
 mod wire;
 
+use audit::Chaining;
+use committee::decision::{self, Check};
+use committee::holder;
 use rounds::{Conduct, hostile, network};
 
 /// An input to begin with, under a name.
@@ -39,9 +44,12 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Seed>) ->
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    target("audit_log", audit::audit_log, audit::audit_logs),
     target("average", average::average, average::averaged),
     target("bulk_header", wire::bulk_header, wire::bulk_headers),
     target("csv", data::csv, data::csvs),
+    target("decision", decision::decision, decision::decisions),
+    target("holder", holder::holder, holder::holders),
     target(
         "hostile_relay",
         hostile::hostile_relay,
@@ -76,6 +84,21 @@ pub struct Control {
 
 /// All controls: without them, a property that holds might be one that cannot fail.
 pub const CONTROLS: &[Control] = &[
+    Control {
+        target: "audit_log",
+        run: |data| audit::audit_log_of(Chaining::Anew, data),
+        violated: "a change that is not seen",
+    },
+    Control {
+        target: "decision",
+        run: |data| decision::decision_of(Check::Lenient, data),
+        violated: "a result is not judged by the rule",
+    },
+    Control {
+        target: "holder",
+        run: |data| holder::holder_of(Conduct::Forgetful, data),
+        violated: "two sets on one model",
+    },
     Control {
         target: "hostile_relay",
         run: |data| hostile::hostile_relay_of(Conduct::Forgetful, data),

@@ -2,8 +2,10 @@
 
 use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::Identity;
+use fl_network::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
+use fl_network::round::committee::{ClassSet, Decision, Envelope};
 use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use fl_network::round::{Chain, Checkpoint, Hindrance, Kind, Outcome, Parts, Refusal};
+use fl_network::round::{Chain, Checkpoint, Fault, Hindrance, Kind, Outcome, Parts, Refusal};
 use fl_network::wire::{
     BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
     decode, encode,
@@ -58,11 +60,15 @@ pub(crate) fn signed_message(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
-    match kind % 4 {
+    match kind % 8 {
         0 => verified(data, &keys()),
         1 => verified(data, &share()),
         2 => verified(data, &sum()),
-        _ => verified(data, &ack()),
+        3 => verified(data, &ack()),
+        4 => verified(data, &contribution()),
+        5 => verified(data, &receipt()),
+        6 => verified(data, &vote()),
+        _ => verified(data, &reveal()),
     }
 }
 
@@ -133,6 +139,58 @@ fn ack() -> ResultAck {
     }
 }
 
+fn envelope() -> Envelope {
+    Envelope {
+        commitments: vec![digest(7); 4],
+        boxes: vec![vec![8; 80]; 4],
+    }
+}
+
+fn contribution() -> Contribution {
+    Contribution {
+        ctx: digest(1),
+        node: signer().node_id(),
+        root: digest(2),
+        tag: [6, (1 << 61) - 2],
+        envelope: envelope().digest(),
+    }
+}
+
+fn entry() -> Entry {
+    Entry {
+        node: signer().node_id(),
+        contribution: digest(3),
+    }
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        ctx: digest(1),
+        holder: signer().node_id(),
+        entry: entry(),
+        fault: Some(Fault::Commitment),
+    }
+}
+
+fn vote() -> Vote {
+    Vote {
+        ctx: digest(1),
+        holder: signer().node_id(),
+        contributors: digest(4),
+    }
+}
+
+fn reveal() -> Reveal {
+    Reveal {
+        ctx: digest(1),
+        holder: signer().node_id(),
+        contributors: digest(4),
+        classes: ClassSet::of([0, 3, 63]),
+        root: digest(5),
+        tag: [6, 7],
+    }
+}
+
 /// One refusal of each shape that an encoding can have.
 fn refusals() -> Vec<Refusal> {
     let id = consortium().id(1);
@@ -191,6 +249,13 @@ pub(crate) fn node_frames() -> Vec<Seed> {
         encoded("shares", &NodeFrame::Shares(vec![signed(&share()); 2])),
         encoded("sum", &NodeFrame::Sum(signed(&sum()))),
         encoded("ack", &NodeFrame::Ack(signed(&ack()))),
+        encoded(
+            "contribution",
+            &NodeFrame::Contribution(signed(&contribution()), envelope()),
+        ),
+        encoded("receipt", &NodeFrame::Receipt(signed(&receipt()))),
+        encoded("vote", &NodeFrame::Vote(signed(&vote()))),
+        encoded("reveal", &NodeFrame::Reveal(signed(&reveal()))),
     ];
     seeds.extend(refusals().into_iter().enumerate().map(|(k, refusal)| {
         let (round, attempt) = (1, 2);
@@ -223,6 +288,40 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         root: digest(2),
         model: digest(3),
     });
+    let decided = RelayFrame::Outcome(Outcome {
+        ctx: digest(1),
+        bundle: vec![signed(&keys()); 3],
+        parts: Parts::Decision(Decision {
+            contributions: vec![signed(&contribution()); 3],
+            votes: vec![signed(&vote()); 3],
+            reveals: vec![signed(&reveal()); 2],
+        }),
+        root: digest(2),
+        model: digest(3),
+    });
+    let slip = envelope().slip(&signed(&contribution()), 1);
+    let slip = RelayFrame::Slip(slip.expect("a box at this place"));
+    let (ctx, previous, model) = (digest(1), digest(1), digest(2));
+    let convene = RelayFrame::Convene {
+        round: 1,
+        attempt: 1,
+        previous,
+        model,
+    };
+    let ballot = RelayFrame::Ballot {
+        ctx,
+        entries: vec![entry(); 3],
+    };
+    let order = RelayFrame::Reveal {
+        ctx,
+        entries: vec![entry(); 3],
+        votes: vec![signed(&vote()); 3],
+        classes: ClassSet::of([1, 2]),
+    };
+    let collect_reveal = RelayFrame::CollectReveal {
+        root: digest(5),
+        first_chunk: 3,
+    };
     let checkpoint = RelayFrame::Checkpoint(Checkpoint {
         chain: Chain::start(&consortium().manifest),
         acks: vec![signed(&ack()); 3],
@@ -237,6 +336,13 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         encoded("shares", &RelayFrame::Shares(vec![signed(&share()); 2])),
         encoded("collect", &collect),
         encoded("outcome", &outcome),
+        encoded("decided", &decided),
+        encoded("slip", &slip),
+        encoded("convene", &convene),
+        encoded("ballot", &ballot),
+        encoded("order", &order),
+        encoded("collect-reveal", &collect_reveal),
+        encoded("received", &RelayFrame::Received { ctx }),
         encoded("checkpoint", &checkpoint),
         encoded("waiting", &waiting),
         encoded("finished", &RelayFrame::Finished { rounds: 3 }),
@@ -269,5 +375,9 @@ pub(crate) fn signed_messages() -> Vec<Seed> {
         kind(1, "share", &share()),
         kind(2, "sum", &sum()),
         kind(3, "ack", &ack()),
+        kind(4, "contribution", &contribution()),
+        kind(5, "receipt", &receipt()),
+        kind(6, "vote", &vote()),
+        kind(7, "reveal", &reveal()),
     ]
 }

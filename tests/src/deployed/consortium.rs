@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use fl_network::digest::model_hash;
 use fl_network::identity::Identity;
+use fl_network::kit::Kit;
 use fl_network::manifest::{Manifest, ManifestFile};
 use fl_trainer::Checkpoint;
 use serde_json::Value;
@@ -81,6 +82,15 @@ impl Consortium {
     /// The kit of a node or of `relay`.
     pub fn kit(&self, party: &str) -> PathBuf {
         self.path().join("consortium").join(party)
+    }
+
+    /// A node's key, for one that is in league with somebody.
+    ///
+    /// # Panics
+    /// If the kit is unusable.
+    pub fn identity(&self, node: &str) -> Identity {
+        let kit = Kit::load(&self.kit(node)).unwrap();
+        kit.node_identity().unwrap().clone()
     }
 
     /// What a party remembers between restarts.

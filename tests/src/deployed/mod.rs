@@ -4,6 +4,7 @@
 
 mod consortium;
 pub mod data;
+mod disk;
 mod process;
 mod program;
 mod proxy;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use consortium::Consortium;
+pub use disk::SmallDisk;
 pub use process::{Ended, Process, Signal};
 pub use program::{fl_node, fl_relay};
 pub use proxy::{Gate, Proxy};

@@ -19,17 +19,27 @@ pub struct Masking {
     pub masked: Vec<u8>,
 }
 
+/// Keys of masks, and the sum of those masks: what a holder of a committee reveals.
+pub type Revealed = (Vec<[u8; 32]>, Vec<u8>);
+
 /// The CPU engine, with a record of every call.
 #[derive(Clone, Debug, Default)]
-pub struct RecordingEngine(Arc<Mutex<Vec<Masking>>>);
+pub struct RecordingEngine {
+    masked: Arc<Mutex<Vec<Masking>>>,
+    revealed: Arc<Mutex<Vec<Revealed>>>,
+}
 
 impl RecordingEngine {
-    /// The calls so far.
+    /// The calls so far that masked something.
     pub fn calls(&self) -> Vec<Masking> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let calls = self.masked.lock();
+        calls.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The calls so far that summed up masks.
+    pub fn revealed(&self) -> Vec<Revealed> {
+        let calls = self.revealed.lock();
+        calls.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -50,13 +60,17 @@ impl Engine for RecordingEngine {
             rounding: *blinding.rounding.expose(),
             masked: masked.to_vec(),
         };
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.masked.lock().unwrap_or_else(PoisonError::into_inner);
         calls.push(call);
         Ok(done)
     }
 
     fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
-        CpuEngine.sum(ring, keys, sum)
+        CpuEngine.sum(ring, keys, sum)?;
+        let keys = keys.iter().map(|key| *key.expose()).collect();
+        let mut calls = self.revealed.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.push((keys, sum.to_vec()));
+        Ok(())
     }
 }
 

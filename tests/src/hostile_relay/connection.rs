@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::digest::ChunkHashes;
 use fl_network::identity::NodeId;
 use fl_network::manifest::Manifest;
 use fl_network::quic::{
@@ -30,7 +30,7 @@ pub(super) struct Input {
 pub(super) enum What {
     Connected(mpsc::UnboundedSender<Parcel>),
     Frame(NodeFrame),
-    Body { ctx: Digest, body: Vec<u8> },
+    Body(BulkHeader, Vec<u8>),
     Gone,
 }
 
@@ -69,7 +69,7 @@ async fn read(mut receiver: ControlReceiver, tell: impl Fn(What)) {
     }
 }
 
-/// Takes masked sums, from their first chunk on.
+/// Takes bodies, from their first chunk on.
 async fn bodies(connection: &Connection, manifest: &Manifest, tell: impl Fn(What)) {
     let timeouts = manifest.timeouts();
     let pace = timeouts.pace(timeouts.sums_s);
@@ -82,10 +82,10 @@ async fn bodies(connection: &Connection, manifest: &Manifest, tell: impl Fn(What
             let mut words = vec![0; manifest.body_bytes()];
             body.next_piece(&mut words).await?;
             body.end().await?;
-            Ok::<_, TransportError>((header.subject, words))
+            Ok::<_, TransportError>((header, words))
         };
-        if let Ok((ctx, body)) = body.await {
-            tell(What::Body { ctx, body });
+        if let Ok((header, body)) = body.await {
+            tell(What::Body(header, body));
         }
     }
 }

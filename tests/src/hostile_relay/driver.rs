@@ -14,7 +14,7 @@ use fl_network::kit::{Kit, unix_s};
 use fl_network::quic::Server;
 use fl_network::round::relay::{Action, Event, Relay, Settings};
 use fl_network::round::{Chain, Refusal, average};
-use fl_network::wire::{BulkKind, NodeFrame, RelayFrame};
+use fl_network::wire::{BulkHeader, BulkKind, NodeFrame, RelayFrame};
 use fl_network::words;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -37,17 +37,18 @@ pub(super) struct Driver {
     links: BTreeMap<NodeId, (u64, mpsc::UnboundedSender<Parcel>)>,
     /// Nodes that are cut off whenever they come.
     absent: BTreeSet<NodeId>,
-    sum: Accumulated,
+    bodies: Bodies,
+    result: Bytes,
     model: Arc<Vec<f32>>,
     record: Record,
 }
 
-/// The bodies of one attempt.
+/// The bodies of one attempt, each under its root, which with a committee may be one of several of its node.
 #[derive(Default)]
-struct Accumulated {
+struct Bodies {
     ctx: Option<Digest>,
-    roots: BTreeMap<NodeId, Digest>,
-    sum: Vec<u8>,
+    asked: BTreeMap<NodeId, Digest>,
+    here: BTreeMap<(NodeId, Digest), Vec<u8>>,
 }
 
 impl Driver {
@@ -79,7 +80,8 @@ impl Driver {
             begun: Instant::now(),
             links: BTreeMap::new(),
             absent: BTreeSet::new(),
-            sum: Accumulated::default(),
+            bodies: Bodies::default(),
+            result: Bytes::new(),
             model,
             record,
         }
@@ -133,7 +135,7 @@ impl Driver {
         }
         self.machine = machine(&self.kit, self.rounds, self.absent.len());
         self.begun = Instant::now();
-        self.sum = Accumulated::default();
+        self.bodies = Bodies::default();
         self.model = Arc::new(self.kit.initial().unwrap());
     }
 
@@ -155,18 +157,19 @@ impl Driver {
                 self.links.remove(&node);
                 self.handle(Event::Lost(node))
             }
-            What::Body { ctx, body } => {
-                self.sum.ctx == Some(ctx) && {
-                    self.add(node, &body);
-                    self.handle(Event::BodyAdded(node))
-                }
-            }
+            What::Body(header, body) => self.body(node, header, body),
             What::Frame(frame) => self.frame(node, frame),
         }
     }
 
-    fn frame(&mut self, node: NodeId, frame: NodeFrame) -> bool {
+    fn frame(&mut self, node: NodeId, mut frame: NodeFrame) -> bool {
         self.record.heard.push((node, frame.clone()));
+        // In a rerun without some, for whom the holders have voted is what it does not want to know.
+        if let NodeFrame::Hello(hello) = &mut frame
+            && !self.absent.is_empty()
+        {
+            hello.voted_for.clear();
+        }
         if let NodeFrame::Refused { refusal, .. } = frame {
             // The test may have seen enough.
             let _ = self.refused.send((node, refusal));
@@ -202,29 +205,48 @@ impl Driver {
                     Action::TurnAway(node, refusal) => {
                         panic!("{} is turned away: {refusal}", self.record.name(node))
                     }
-                    Action::Accumulate { ctx, .. } => {
-                        self.sum = Accumulated {
+                    Action::Accumulate { ctx, .. } | Action::Spool { ctx } => {
+                        self.bodies = Bodies {
                             ctx: Some(ctx),
-                            roots: BTreeMap::new(),
-                            sum: vec![0; self.kit.manifest.body_bytes()],
+                            ..Bodies::default()
                         };
                     }
                     Action::Collect { node, ctx, root } => {
-                        self.sum.roots.insert(node, root);
+                        self.bodies.asked.insert(node, root);
                         let collect = RelayFrame::Collect {
                             ctx,
                             first_chunk: 0,
                         };
                         self.send(node, vec![Parcel::Frame(collect)]);
                     }
-                    Action::Average { chain, ctx, nodes } => {
-                        events.push(self.average(chain, ctx, nodes));
+                    Action::CollectReveal { node, root, .. } => {
+                        let collect = RelayFrame::CollectReveal {
+                            root,
+                            first_chunk: 0,
+                        };
+                        self.send(node, vec![Parcel::Frame(collect)]);
                     }
-                    Action::Discard => self.sum = Accumulated::default(),
+                    Action::Average { chain, ctx, nodes } => {
+                        let bodies = self.bodies.asked.iter().map(|(node, root)| (*node, *root));
+                        let bodies = bodies.collect();
+                        events.push(self.average(chain, ctx, nodes, bodies));
+                    }
+                    Action::AddUp {
+                        chain,
+                        ctx,
+                        contributors,
+                        reveals,
+                    } => {
+                        let nodes = contributors.len();
+                        let inputs = contributors.into_iter();
+                        let inputs = inputs.map(|node| (node, self.bodies.asked[&node]));
+                        let bodies = inputs.chain(reveals).collect();
+                        events.push(self.average(chain, ctx, nodes, bodies));
+                    }
+                    Action::Discard => self.bodies = Bodies::default(),
                     Action::Commit(_) => {
                         let last = self.machine.last_result().unwrap();
-                        let body = std::mem::take(&mut self.sum.sum);
-                        let last = (last.outcome.clone(), Bytes::from(body));
+                        let last = (last.outcome.clone(), self.result.clone());
                         self.record.results.push(last);
                     }
                     Action::Deliver(node, outcome) => {
@@ -238,11 +260,7 @@ impl Driver {
                         let body = Parcel::Body(header, body, Flow::Whole);
                         self.send(node, vec![Parcel::Frame(frame), body]);
                     }
-                    // A committee's, which this relay does not serve.
-                    Action::Spool { .. }
-                    | Action::CollectReveal { .. }
-                    | Action::AddUp { .. }
-                    | Action::Report(_) => {}
+                    Action::Report(_) => {}
                     Action::Finish => finished = true,
                 }
             }
@@ -250,16 +268,38 @@ impl Driver {
         finished
     }
 
-    /// Adds a masked sum. Nodes are honest: it is the one that they signed.
-    fn add(&mut self, node: NodeId, body: &[u8]) {
-        assert_eq!(ChunkHashes::of(body).root(), self.sum.roots[&node]);
-        let ring = self.kit.manifest.fixed_point().ring();
-        words::add(ring, &mut self.sum.sum, body);
+    /// Keeps a body. Nodes are honest: it is the one that they signed. True when all rounds are done.
+    fn body(&mut self, node: NodeId, header: BulkHeader, body: Vec<u8>) -> bool {
+        let root = ChunkHashes::of(&body).root();
+        let event = match header.kind {
+            BulkKind::Reveal => {
+                assert_eq!(root, header.subject);
+                Event::RevealAdded(node, root)
+            }
+            _ if self.bodies.ctx != Some(header.subject) => return false,
+            _ => {
+                assert_eq!(root, self.bodies.asked[&node]);
+                Event::BodyAdded(node)
+            }
+        };
+        self.bodies.here.insert((node, root), body);
+        self.handle(event)
     }
 
-    fn average(&mut self, chain: Chain, ctx: Digest, nodes: usize) -> Event {
+    fn average(
+        &mut self,
+        chain: Chain,
+        ctx: Digest,
+        nodes: usize,
+        bodies: Vec<(NodeId, Digest)>,
+    ) -> Event {
         let plan = self.kit.manifest.fixed_point();
-        let averaged = average(&self.sum.sum, &self.model, plan, nodes, chain, ctx).unwrap();
+        let mut sum = vec![0; self.kit.manifest.body_bytes()];
+        for body in bodies {
+            words::add(plan.ring(), &mut sum, &self.bodies.here[&body]);
+        }
+        let averaged = average(&sum, &self.model, plan, nodes, chain, ctx).unwrap();
+        self.result = sum.into();
         self.record.base = chain;
         self.record.base_model = std::mem::replace(&mut self.model, averaged.model.clone());
         Event::Averaged(averaged)

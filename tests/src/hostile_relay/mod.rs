@@ -8,6 +8,7 @@
 
 mod connection;
 mod driver;
+pub mod met;
 mod run;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use crate::deployed::{Consortium, PATIENCE};
 
 use driver::Driver;
 
-pub use run::{Lie, Run, VICTIM, consortium, lie};
+pub use run::{Lie, Run, VICTIM, committee, consortium, lie};
 
 /// Something on its way to a node.
 #[derive(Clone, Debug)]

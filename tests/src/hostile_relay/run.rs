@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use fl_network::identity::NodeId;
 use fl_network::round::Refusal;
+use fl_network::wire::NodeFrame;
 
 use super::{Attack, HostileRelay, Parcel, Record};
 use crate::deployed::{Consortium, Process, wait_until};
@@ -17,6 +18,12 @@ const DATA: &str = "breast-cancer";
 /// A consortium of these nodes, joined by commas, whose rounds are short.
 pub fn consortium(nodes: &str) -> Consortium {
     Consortium::found(nodes, &["--data", DATA, "--local-epochs", "1"])
+}
+
+/// The same with a committee: `scheme` is `committee:K,T`, and the first K nodes hold the seeds.
+pub fn committee(nodes: &str, scheme: &str) -> Consortium {
+    let flags = ["--data", DATA, "--local-epochs", "1", "--scheme", scheme];
+    Consortium::found(nodes, &flags)
 }
 
 /// A hostile relay and real nodes.
@@ -125,16 +132,26 @@ impl Lie {
     }
 }
 
-/// Tells the lies one after the other, each at the first time that suits it.
-struct Liar(VecDeque<Tell>);
+/// Tells the lies one after the other, each at the first time that suits it and when those before are refused: of
+/// several that travel together only the first would be answered.
+struct Liar {
+    lies: VecDeque<(Tell, bool)>,
+    /// Refusals of the lies so far.
+    due: usize,
+}
 
 impl Attack for Liar {
     fn send(&mut self, record: &Record, to: NodeId, parcels: &mut Vec<Parcel>) {
+        let is_refusal = |(from, frame): &&(NodeId, NodeFrame)| {
+            *from == to && matches!(frame, NodeFrame::Refused { .. })
+        };
         if record.name(to) == VICTIM
-            && let Some(tell) = self.0.front_mut()
+            && record.heard.iter().filter(is_refusal).count() >= self.due
+            && let Some((tell, is_refused)) = self.lies.front_mut()
             && tell(record, parcels)
         {
-            self.0.pop_front();
+            self.due += usize::from(*is_refused);
+            self.lies.pop_front();
         }
     }
 }
@@ -145,9 +162,12 @@ impl Attack for Liar {
 /// # Panics
 /// If not.
 pub fn lie(consortium: &Consortium, nodes: &str, rounds: u64, lies: Vec<Lie>) {
-    let (tell, met): (VecDeque<_>, Vec<_>) =
-        lies.into_iter().map(|lie| (lie.tell, lie.met)).unzip();
-    let run = Run::start(consortium, nodes, rounds, Liar(tell));
+    let lies = lies.into_iter().map(|Lie { tell, met }| {
+        let is_refused = matches!(met, Met::Refused(_));
+        ((tell, is_refused), met)
+    });
+    let (lies, met): (VecDeque<_>, Vec<_>) = lies.unzip();
+    let run = Run::start(consortium, nodes, rounds, Liar { lies, due: 0 });
     let mut given_up = Vec::new();
     for (index, met) in met.into_iter().enumerate() {
         match met {

@@ -279,6 +279,18 @@ impl Relay {
         }
     }
 
+    /// Whether a message of this kind is looked at now, and not just let pass because enough of them are here.
+    pub(crate) fn looks_at(&self, what: Kind) -> bool {
+        !matches!(
+            (&self.phase, what),
+            (Phase::Voting(_) | Phase::Revealing(_), Kind::Receipt)
+                | (
+                    Phase::Revealing(_) | Phase::Averaging(_) | Phase::Acks(_),
+                    Kind::Vote
+                )
+        )
+    }
+
     /// Takes in what happened at `now`, and says what to do, in order.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         let session = &mut self.session;

@@ -14,13 +14,13 @@ pub(crate) use site::Conduct;
 use crate::Seed;
 
 /// What happens, to whom, and which of several.
-type Step = [u8; 3];
+pub(crate) type Step = [u8; 3];
 
 /// The steps of an input: as many as a run is worth.
-fn steps(data: &[u8]) -> impl Iterator<Item = &Step> {
+pub(crate) fn steps(data: &[u8]) -> impl Iterator<Item = &Step> {
     data.as_chunks::<3>().0.iter().take(200)
 }
 
-fn seed(name: &str, steps: &[Step]) -> Seed {
+pub(crate) fn seed(name: &str, steps: &[Step]) -> Seed {
     (name.to_owned(), steps.concat())
 }

@@ -3,6 +3,7 @@
 mod hostile_contributors;
 mod hostile_relay;
 mod hostile_results;
+mod logs;
 mod losses;
 mod model;
 mod rounds;

@@ -108,12 +108,12 @@ impl Federation {
         self.killed(node, Moment::AfterBody);
     }
 
-    pub(in super::super) fn tell_relay(&mut self, event: Event) {
+    pub(in crate::round) fn tell_relay(&mut self, event: Event) {
         let unix_s = self.unix_s();
         let (Some(relay), Some(journal)) = (&mut self.relay, &mut self.relay_journal) else {
             return;
         };
-        let heard = journal.hears(&event);
+        let heard = journal.hears(&event, relay);
         let actions = relay.handle(self.now, event);
         journal.acts(heard, &actions, relay, unix_s);
         for action in actions {

@@ -1,0 +1,186 @@
+//! Real programs whose state is on a full file system: they say so, lose nothing, and go on when there is room again.
+//!
+//! The model has 25,096 bytes. So a disk of 16 KiB takes a log and little else, one of 48 KiB one vector of that size,
+//! and not two. Where nothing can be mounted the tests are skipped, loudly, but not in CI.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+
+use fl_network::audit::{Entry, Log, Party, Record};
+use fl_network::kit::Kit;
+use fl_network::round::Chain;
+use fl_tests::deployed::{Consortium, Process, Signal, SmallDisk, fl_node, wait_until};
+
+const DATA: &str = "breast-cancer";
+const NODES: [&str; 3] = ["a", "b", "c"];
+const FULL: &str = "No space left on device";
+const LITTLE: u32 = 16;
+const HALF: u32 = 48;
+const ENOUGH: u32 = 16 * 1024;
+
+fn consortium(flags: &[&str]) -> Consortium {
+    let flags = [&["--data", DATA, "--local-epochs", "1"], flags].concat();
+    Consortium::found("a,b,c", &flags)
+}
+
+/// Checks that a party's log holds, to the end.
+#[track_caller]
+fn assert_sound(consortium: &Consortium, party: &str) {
+    let mut command = fl_node();
+    command.arg("verify-log");
+    command.arg(consortium.state(party).join("audit.log"));
+    let told = Process::start("verify-log", command).ended().succeeded();
+    assert!(
+        told.stdout.last().unwrap().starts_with("sound: "),
+        "{}",
+        told.text()
+    );
+}
+
+#[test]
+fn a_node_whose_outbox_or_model_finds_no_room_loses_nothing_and_goes_on() {
+    let consortium = consortium(&[]);
+    let Some(disk) = SmallDisk::mount(&consortium.state("a"), LITTLE) else {
+        return;
+    };
+    let (relay, address) = consortium.relay(&["--rounds", "3"]);
+    let [a, b, c] = NODES.map(|node| consortium.node(node, address, DATA));
+    // The masked sum does not go into the outbox, so it is not announced; the others wait.
+    a.line("outbox.bin");
+    let said = a.line(FULL);
+    assert!(said.contains("cannot write "), "{said}");
+    relay.line("cannot contribute");
+    assert!(!consortium.state("a").join("outbox.bin").exists());
+
+    // Now it does, but the model has no room beside it. The process ends; what it has sent is still there.
+    disk.resize(HALF);
+    let ended = a.ended().refused(&["cannot write ", "model-1.f32", FULL]);
+    assert!(!ended.text().contains("panicked"));
+    assert!(
+        consortium
+            .stands("a")
+            .is_none_or(|stands| stands["round"] == 0)
+    );
+    let outbox = fs::read(consortium.state("a").join("outbox.bin")).unwrap();
+    assert!(outbox.len() > 25_096);
+
+    disk.resize(ENOUGH);
+    let a = consortium.node("a", address, DATA);
+    for process in [a, b, c, relay] {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 3);
+    assert_sound(&consortium, "a");
+}
+
+#[test]
+fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
+    let consortium = consortium(&[]);
+    let Some(disk) = SmallDisk::mount(&consortium.state("a"), ENOUGH) else {
+        return;
+    };
+    // A log that fills its last page but for a record or two: the node starts, and is asked for a round.
+    let kit = Kit::load(&consortium.kit("a")).unwrap();
+    let (manifest, path) = (&kit.manifest, consortium.state("a").join("audit.log"));
+    let (mut log, _) = Log::open(&path, manifest.sid()).unwrap();
+    let entry = Entry::Started {
+        sid: manifest.sid(),
+        party: Party::Node(kit.node_identity().unwrap().node_id()),
+        chain: Chain::start(manifest),
+        dropped: 0,
+    };
+    let length = || fs::metadata(&path).unwrap().len();
+    let (mut record, mut appended) = (0, 0);
+    while appended == 0 || length() + 2 * record < 4096 {
+        let unix_s = fl_network::kit::unix_s();
+        let entry = entry.clone();
+        log.append(&Record { unix_s, entry }).unwrap();
+        record = length() / (appended + 1);
+        appended += 1;
+    }
+    drop(log);
+    disk.resize(4);
+
+    let (relay, address) = consortium.relay(&["--rounds", "2"]);
+    let [a, b, c] = NODES.map(|node| consortium.node(node, address, DATA));
+    let said = a.line(FULL);
+    assert!(said.contains("audit.log"), "{said}");
+    relay.line("cannot contribute");
+    assert!(length() <= 4096);
+    assert_sound(&consortium, "a");
+
+    disk.resize(ENOUGH);
+    for process in [a, b, c, relay] {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 2);
+    assert_sound(&consortium, "a");
+}
+
+#[test]
+fn a_relay_whose_result_model_and_log_find_no_room_goes_on() {
+    let consortium = consortium(&[]);
+    let Some(disk) = SmallDisk::mount(&consortium.state("relay"), LITTLE) else {
+        return;
+    };
+    let (relay, address) = consortium.relay(&["--rounds", "1000000"]);
+    let nodes = NODES.map(|node| consortium.node(node, address, DATA));
+    for said in [
+        "the result is not on disk",
+        "the new model is not on disk",
+        "the log is not on disk, and will be written later",
+    ] {
+        let line = relay.line(said);
+        assert!(line.contains(FULL), "{line}");
+    }
+    // It serves rounds all the same.
+    let stands = || {
+        consortium
+            .stands("a")
+            .and_then(|stands| stands["round"].as_u64())
+    };
+    wait_until("third round", || stands() >= Some(3));
+    assert!(consortium.stands("relay").is_none());
+
+    disk.resize(ENOUGH);
+    wait_until("state of the relay", || {
+        consortium.stands("relay").is_some()
+    });
+    relay.signal(Signal::TERM);
+    relay.ended().succeeded();
+    assert_sound(&consortium, "relay");
+
+    let stands = consortium.stands("relay").unwrap();
+    let last = stands["round"].as_u64().unwrap() + 2;
+    let (relay, _) = consortium.relay_at(address, &["--rounds", &last.to_string()]);
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, last);
+    for party in ["a", "b", "c", "relay"] {
+        assert_sound(&consortium, party);
+    }
+}
+
+#[test]
+fn a_relay_without_room_for_contributions_says_so_and_takes_them_when_there_is_some() {
+    let consortium = consortium(&["--scheme", "committee:3,2"]);
+    let Some(disk) = SmallDisk::mount(&consortium.state("relay"), LITTLE) else {
+        return;
+    };
+    let (relay, address) = consortium.relay(&["--rounds", "2"]);
+    let nodes = NODES.map(|node| consortium.node(node, address, DATA));
+    let said = relay.line("a contribution or a sum of masks cannot be kept");
+    assert!(said.contains(FULL), "{said}");
+    assert!(NODES.iter().all(|node| {
+        let stands = consortium.stands(node);
+        stands.is_none_or(|stands| stands["round"] == 0)
+    }));
+    disk.resize(ENOUGH);
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 2);
+    assert_sound(&consortium, "relay");
+}
