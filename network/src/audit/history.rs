@@ -120,7 +120,8 @@ pub(super) struct History<'a> {
     /// With a committee, the attempts of this round and of the one before, in which a holder may still be at work.
     sittings: Sittings,
     former_sittings: Sittings,
-    /// What the last result has replaced. A crash may keep it from the disk as long as nobody has acknowledged it.
+    /// What the last result has replaced, as long as a crash may keep the result from the disk: until someone has
+    /// acknowledged it, in a relay's log, and until the node signs its next sum or contribution, in a node's.
     former: Option<(Chain, Attempts)>,
     /// What each node has sent, for the difference rule.
     sent: BTreeMap<NodeId, SentSums>,
@@ -176,7 +177,11 @@ impl<'a> History<'a> {
             Entry::Adopted(checkpoint) => self.adopted(party, checkpoint, unix_s),
             Entry::Contribution(signed) => {
                 let (contribution, sitting) = self.sitting(&signed, unix_s)?;
-                sitting.contribution(party, contribution.node, &signed)
+                sitting.contribution(party, contribution.node, &signed)?;
+                if party == Party::Node(contribution.node) {
+                    self.former = None;
+                }
+                Ok(())
             }
             Entry::Receipt(signed) => {
                 let (receipt, sitting) = self.sitting(&signed, unix_s)?;
@@ -220,8 +225,9 @@ impl<'a> History<'a> {
         if let Some((base, attempts)) = self.former.take_if(|(base, _)| *base == chain) {
             (self.chain, self.attempts) = (base, attempts);
             self.sittings = std::mem::take(&mut self.former_sittings);
-            if let Some(round) = self.rounds.iter_mut().rfind(|round| round.taken.is_some()) {
-                round.taken = None;
+            if let Some(last) = self.rounds.iter().rposition(|round| round.taken.is_some()) {
+                self.rounds[last].taken = None;
+                self.rounds.truncate(last + 1);
             }
             return Ok(());
         }
@@ -334,6 +340,9 @@ impl<'a> History<'a> {
         {
             return Err(Unsound::Shares(node));
         }
+        if party == Party::Node(node) {
+            self.former = None;
+        }
         if attempt.sums.get(&node).is_some_and(|sum| *sum != signed) {
             let (what, signer) = (Kind::Sum, node);
             return Err(Unsound::Refused(Refusal::Duplicate { what, signer }));
@@ -428,7 +437,9 @@ impl<'a> History<'a> {
             let (what, signer) = (Kind::Ack, ack.node);
             return Err(Unsound::Refused(Refusal::Stale { what, signer }));
         }
-        self.former = None;
+        if party == Party::Relay {
+            self.former = None;
+        }
         if let Some(round) = self.rounds.iter_mut().rfind(|round| round.taken.is_some()) {
             round.acknowledged.insert(ack.node);
         }

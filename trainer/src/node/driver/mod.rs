@@ -370,6 +370,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     ) -> Result<Option<End>, NodeError> {
         let mut queue = std::collections::VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
+            // The log tells by a sum that the last result is on disk, and the end of a round empties the outbox.
+            if matches!(action, Action::Keep(_) | Action::Commit(_)) {
+                committed(&mut self.committing).await?;
+            }
             if let Err(error) = self.journal.acts(&action, unix_s())
                 && let Some(instead) = self.unlogged(&action, error)?
             {
@@ -416,8 +420,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         continue;
                     };
                     outgoing.pending = pending;
-                    // The end of the last round empties the outbox.
-                    committed(&mut self.committing).await?;
                     // On a full disk the node steps back before anything is announced.
                     let (store, kept) = (self.store.clone(), outgoing.clone());
                     let sync = self.journal.sync();
@@ -461,7 +463,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.download(job::adopt(link.bodies(), checkpoint));
                 }
                 Action::Commit(chain) => {
-                    committed(&mut self.committing).await?;
                     let (store, model) = (self.store.clone(), self.model.clone());
                     let sync = self.journal.sync();
                     let commit = move || {
