@@ -1,8 +1,10 @@
-//! Log lines and errors on standard error: terse, with colours only in a terminal, filtered by `RUST_LOG`.
+//! Results on standard output; log lines and errors on standard error: terse, with colours only in a terminal, filtered by `RUST_LOG`.
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 /// Sets up logging for a binary; the default level is `info`.
@@ -16,6 +18,14 @@ pub fn init() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init();
+}
+
+/// Prints a line. A reader that has seen enough and is gone, like `head`, ends nothing.
+pub fn say(line: impl Display) {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => error!(%error, "cannot print"),
+        _ => {}
+    }
 }
 
 /// An error with its causes, each said once: some errors already name their cause in their own words.

@@ -32,6 +32,22 @@ fn both_programs_tell_their_version() {
     }
 }
 
+#[test]
+fn a_reader_that_goes_away_is_no_fault() {
+    let mut command = fl_node();
+    command.args(["simulate", "--data", "breast-cancer", "--rounds", "1"]);
+    let folder = tempfile::tempdir().unwrap();
+    command.current_dir(folder.path());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = command.stdout(writer).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        ended.status.success() && !said.contains("panicked"),
+        "{said}"
+    );
+}
+
 /// Compares the help of the program, and of each command that it lists, with the snapshots.
 fn compare(name: &str, program: fn() -> Command) {
     let help = |command: Option<&str>| {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use fl_network::logging::say;
 use fl_network::manifest::Manifest;
 use fl_network::round::relay::{Completed, Report};
 use serde::Serialize;
@@ -106,7 +107,7 @@ impl Console {
         };
         if self.json {
             match serde_json::to_string(&line) {
-                Ok(line) => println!("{line}"),
+                Ok(line) => say(line),
                 Err(error) => warn!(%error, "a round cannot be printed"),
             }
             return;

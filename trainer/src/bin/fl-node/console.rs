@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use fl_network::logging::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::RoundLine;
@@ -48,7 +49,7 @@ impl Console {
             true => serde_json::to_string(line)?,
             false => line.to_string(),
         };
-        self.bar.suspend(|| println!("{text}"));
+        self.bar.suspend(|| say(text));
         Ok(())
     }
 
@@ -57,7 +58,7 @@ impl Console {
         self.bar.finish_and_clear();
         match self.json {
             true => eprintln!("{text}"),
-            false => println!("{text}"),
+            false => say(text),
         }
     }
 }

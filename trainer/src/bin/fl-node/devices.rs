@@ -1,5 +1,6 @@
 //! `fl-node devices`, and the device that `--gpu` asks for.
 
+use fl_network::logging::say;
 use fl_trainer::Compute;
 
 use super::args::GpuChoice;
@@ -30,14 +31,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
     let adapters = adapters();
     for adapter in &adapters {
-        println!("{adapter}");
+        say(adapter);
     }
     match choose(&adapters, &Selector::Fastest) {
-        Ok(taken) => println!("\n--gpu takes {}", taken.name),
-        Err(AdapterError::OnlySoftware { names }) => println!(
+        Ok(taken) => say(format_args!("\n--gpu takes {}", taken.name)),
+        Err(AdapterError::OnlySoftware { names }) => say(format_args!(
             "\n--gpu takes none of them: there is only software; --gpu {} takes it all the same",
             names[0]
-        ),
+        )),
         Err(error) => return Err(error.into()),
     }
     Ok(())

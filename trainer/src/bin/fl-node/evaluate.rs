@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use fl_datasets::{LoadOptions, load};
+use fl_network::logging::say;
 use fl_trainer::Checkpoint;
 use serde_json::json;
 
@@ -45,15 +46,15 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
             "loss": loss,
             "accuracy": accuracy,
         });
-        println!("{line}");
+        say(line);
     } else {
-        println!(
+        say(format_args!(
             "model of round {round} on {part} of {}: loss {loss:.4}, accuracy {:.2} % ({} of {})",
             args.data,
             100.0 * accuracy,
             evaluation.correct,
             evaluation.examples
-        );
+        ));
     }
     Ok(())
 }

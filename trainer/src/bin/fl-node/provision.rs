@@ -1,6 +1,7 @@
 //! `fl-node provision`.
 
 use anyhow::ensure;
+use fl_network::logging::say;
 use fl_network::manifest::TimeoutTable;
 use fl_shaders::Ring;
 use fl_trainer::provision::Agreement;
@@ -38,20 +39,27 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     let consortium = agreement.found()?;
     consortium.write(&args.out)?;
     let folder = |name: &str| args.out.join(name).display().to_string();
-    println!("{}", consortium.plan());
-    println!(
+    say(consortium.plan());
+    say(format_args!(
         "manifest {} is signed",
         consortium.manifest().sid().to_hex()
-    );
-    println!("give each party its folder, over a channel that you trust:");
-    println!("  {}: to whoever runs `fl-relay serve`", folder("relay"));
+    ));
+    say(format_args!(
+        "give each party its folder, over a channel that you trust:"
+    ));
+    say(format_args!(
+        "  {}: to whoever runs `fl-relay serve`",
+        folder("relay")
+    ));
     for node in &agreement.nodes {
         let (folder, organisation) = (folder(&node.name), &node.organisation);
-        println!("  {folder}: to {organisation}, who runs `fl-node train`");
+        say(format_args!(
+            "  {folder}: to {organisation}, who runs `fl-node train`"
+        ));
     }
-    println!(
+    say(format_args!(
         "no program needs {}; whoever has its key can found a consortium in your name",
         folder("authority")
-    );
+    ));
     Ok(())
 }

@@ -11,6 +11,7 @@ use fl_network::audit::{Party, Round, Summary, Taken, Verdict, verify};
 use fl_network::files::read_limited;
 use fl_network::identity::NodeId;
 use fl_network::kit::load_manifest;
+use fl_network::logging::say;
 use fl_network::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use fl_network::round::Chain;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ fn check(args: &VerifyLog) -> anyhow::Result<bool> {
     let verdict = verify(&manifest, BufReader::new(log)).with_context(cannot)?;
     let telling = Telling(&manifest);
     match args.json {
-        true => println!("{}", telling.json(&verdict)),
+        true => say(telling.json(&verdict)),
         false => telling.text(&verdict),
     }
     Ok(verdict.flaw.is_none())
@@ -74,22 +75,30 @@ impl Telling<'_> {
     fn text(&self, verdict: &Verdict) {
         let Verdict { summary, flaw } = verdict;
         if let Some(party) = summary.party {
-            println!("log of {} of {}", self.name(party), self.0.name());
+            say(format_args!(
+                "log of {} of {}",
+                self.name(party),
+                self.0.name()
+            ));
         }
         if let Some(begins) = summary.begins.filter(|begins| begins.round > 0) {
-            println!("it begins after round {}", begins.round);
+            say(format_args!("it begins after round {}", begins.round));
         }
         for round in &summary.rounds {
-            println!("{}", self.round(round));
+            say(self.round(round));
             for (by, to, refusal) in &round.refusals {
-                println!("  {} refuses {}: {refusal}", self.name(*by), self.name(*to));
+                say(format_args!(
+                    "  {} refuses {}: {refusal}",
+                    self.name(*by),
+                    self.name(*to)
+                ));
             }
         }
         if summary.incomplete > 0 {
-            println!(
+            say(format_args!(
                 "the last {} bytes are the beginning of a record that a crash cut short",
                 summary.incomplete
-            );
+            ));
         }
         let Summary {
             records,
@@ -98,11 +107,13 @@ impl Telling<'_> {
             ..
         } = summary;
         match flaw {
-            None => println!(
+            None => say(format_args!(
                 "sound: {records} records, {bytes} bytes, up to digest {}",
                 head.to_hex()
-            ),
-            Some(flaw) => println!("NOT SOUND: {flaw}\nthe {records} records before it hold"),
+            )),
+            Some(flaw) => say(format_args!(
+                "NOT SOUND: {flaw}\nthe {records} records before it hold"
+            )),
         }
     }
 

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use fl_network::kit::Kit;
+use fl_network::logging::say;
 use fl_network::manifest::TimeoutTable;
 use fl_shaders::Ring;
 use fl_trainer::provision::Agreement;
@@ -52,8 +53,8 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
     plain.end();
     let summary = Summary::new(args, secure.rounds, plain.rounds);
     match args.json {
-        true => println!("{}", serde_json::to_string(&summary)?),
-        false => print!("{summary}"),
+        true => say(serde_json::to_string(&summary)?),
+        false => say(summary.to_string().trim_end()),
     }
     Ok(())
 }
