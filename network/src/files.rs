@@ -87,11 +87,8 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, 0o644, |file| {
-        file.write_all(bytes)?;
-        file.sync_data()
-    })?;
-    sync_folder(path)
+    let file = |new: &Path| create(new, 0o644);
+    replace(path, file, &[bytes], Durability::Disk)
 }
 
 /// Writes a file that only its owner may read, replacing it whole.
@@ -99,11 +96,8 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, 0o600, |file| {
-        file.write_all(bytes)?;
-        file.sync_data()
-    })?;
-    sync_folder(path)
+    let file = |new: &Path| create(new, 0o600);
+    replace(path, file, &[bytes], Durability::Disk)
 }
 
 /// Opens a file that only its owner may read, to be read and written in place. It is made if need be.
@@ -126,11 +120,7 @@ pub fn open_private(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError> {
-    replace(path, 0o600, |file| {
-        file.write_all(&words::le_bytes(parameters))?;
-        file.sync_data()
-    })?;
-    sync_folder(path)
+    write_parts(path, &[&words::le_bytes(parameters)], Durability::Disk)
 }
 
 /// Reads a file of `count` parameters.
@@ -171,21 +161,12 @@ pub enum Durability {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_parts(path: &Path, parts: &[&[u8]], durability: Durability) -> Result<(), FileError> {
-    replace(path, 0o600, |file| {
-        parts.iter().try_for_each(|part| file.write_all(part))?;
-        match durability {
-            Durability::Process => Ok(()),
-            Durability::Disk => file.sync_data(),
-        }
-    })?;
-    match durability {
-        Durability::Process => Ok(()),
-        Durability::Disk => sync_folder(path),
-    }
+    replace(path, reopen, parts, durability)
 }
 
 /// Takes a file that may be missing out of use, and leaves its place on the disk to the next one that is written under the
-/// name `next`: overwriting costs half of what a new file does, and cannot fail for want of space.
+/// name `next` with [`write_parts`] or [`write_parameters`]: overwriting costs half of what a new file does, and needs no
+/// space anew.
 ///
 /// # Errors
 /// [`FileError::Write`].
@@ -210,25 +191,33 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 /// A new file beside the target takes its name only when all of it is written.
 fn replace(
     path: &Path,
-    mode: u32,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
+    open: impl FnOnce(&Path) -> io::Result<File>,
+    parts: &[&[u8]],
+    durability: Durability,
 ) -> Result<(), FileError> {
     let new = unfinished(path);
-    let written = create(&new, mode).and_then(|mut file| {
-        write(&mut file)?;
+    let written = open(&new).and_then(|mut file| {
+        parts.iter().try_for_each(|part| file.write_all(part))?;
         // Of a longer file that was there before.
         let written = file.stream_position()?;
         if file.metadata()?.len() != written {
             file.set_len(written)?;
         }
-        Ok(())
+        match durability {
+            Durability::Process => Ok(()),
+            Durability::Disk => file.sync_data(),
+        }
     });
     let renamed = written.and_then(|()| fs::rename(&new, path));
     renamed.map_err(|source| {
         // What is left of it is of no use to anyone.
         let _ = fs::remove_file(&new);
         FileError::write(path, source)
-    })
+    })?;
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Disk => sync_folder(path),
+    }
 }
 
 /// Where a file is written before it takes its name.
@@ -255,9 +244,16 @@ fn sync_folder(_path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Whether an ordinary file of this mode is there, which may be overwritten.
-#[cfg_attr(not(unix), expect(unused_variables))]
-fn is_retired(path: &Path, mode: u32) -> bool {
+/// What was retired under this name, to be overwritten, or a new file, for its owner only.
+fn reopen(path: &Path) -> io::Result<File> {
+    match is_retired(path) {
+        true => OpenOptions::new().write(true).open(path),
+        false => create(path, 0o600),
+    }
+}
+
+/// Whether an ordinary private file is there.
+fn is_retired(path: &Path) -> bool {
     let Ok(found) = fs::symlink_metadata(path) else {
         return false;
     };
@@ -265,7 +261,7 @@ fn is_retired(path: &Path, mode: u32) -> bool {
     {
         use std::os::unix::fs::MetadataExt;
         // Nor must it have a second name.
-        found.is_file() && found.mode() & 0o7777 == mode && found.nlink() == 1
+        found.is_file() && found.mode() & 0o7777 == 0o600 && found.nlink() == 1
     }
     #[cfg(not(unix))]
     found.is_file()
@@ -273,17 +269,13 @@ fn is_retired(path: &Path, mode: u32) -> bool {
 
 #[cfg_attr(not(unix), expect(unused_variables))]
 fn create(path: &Path, mode: u32) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    if is_retired(path, mode) {
-        return options.open(path);
-    }
     // What an interrupted run left may have another mode, or lead elsewhere.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    options.create_new(true);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     options.open(path)
@@ -326,8 +318,11 @@ mod tests {
         write_parts(&path, &[b"a longer one"], Durability::Process).unwrap();
         retire(&path, &path).unwrap();
         assert!(!path.exists());
-        write_private(&path, b"short").unwrap();
+        write_parts(&path, &[b"short"], Durability::Disk).unwrap();
         assert_eq!(read_limited(&path, 99).unwrap(), b"short");
+        retire(&path, &path).unwrap();
+        write_private(&path, b"new").unwrap();
+        assert_eq!(read_limited(&path, 99).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         remove(&path).unwrap();
         retire(&path, &path).unwrap();

@@ -252,10 +252,12 @@ impl Store {
         let mut next = Some(self.model_path(round.wrapping_add(1)));
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if !name.starts_with("model-") || path == current {
+            let whole = name.ends_with(".f32");
+            let ours = name.starts_with("model-") && (whole || name.ends_with(".f32.new"));
+            if !ours || path == current {
                 continue;
             }
-            match name.ends_with(".f32").then(|| next.take()).flatten() {
+            match next.take_if(|_| whole) {
                 Some(next) => files::retire(&path, &next)?,
                 None => files::remove(&path)?,
             }

@@ -1,6 +1,6 @@
 //! The running sum of one attempt: bodies are checked and added chunk by chunk as they arrive.
 //!
-//! However many nodes upload at the same time, there is one model-sized buffer. A node that is cut off goes on
+//! However many nodes upload at the same time, there is one sum and one average. A node that is cut off goes on
 //! where it stopped, since a chunk is either added or not. A chunk of which all bodies are there is averaged at once,
 //! behind the back of those that follow; nobody learns of it before all chunks are complete.
 

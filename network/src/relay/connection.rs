@@ -87,6 +87,11 @@ impl Link {
         }
     }
 
+    /// The relay cannot serve the node now; it may come back.
+    pub(super) fn give_up(&self, reason: &str) {
+        quic::close(&self.connection, CODE_BROKEN, reason);
+    }
+
     /// Another connection has taken this one's place.
     pub(super) fn replace(&self) {
         quic::close(
@@ -115,15 +120,26 @@ impl Link {
             let Ok(header) = wire::encode(&header) else {
                 return;
             };
-            let send = async {
-                let last = body.len().saturating_sub(1) / CHUNK_BYTES * CHUNK_BYTES;
+            let last = body.len().saturating_sub(1) / CHUNK_BYTES * CHUNK_BYTES;
+            let begin = async {
                 let mut sender = BulkSender::open(&connection, &header).await?;
                 sender.send([body.slice(..last)]).await?;
-                ready.await;
+                Ok(sender)
+            };
+            let end = async |mut sender: BulkSender| {
                 sender.send([body.slice(last..)]).await?;
                 sender.finish()
             };
-            match timeout(limit, send).await {
+            let sent = match timeout(limit, begin).await {
+                Ok(Ok(sender)) => {
+                    // No fault of the node's, however long it takes.
+                    ready.await;
+                    timeout(limit, end(sender)).await
+                }
+                Ok(Err(error)) => Ok(Err(error)),
+                Err(late) => Err(late),
+            };
+            match sent {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "a body was not sent"),
                 Err(_) => quic::close(&connection, CODE_SLOW, "does not take what it is sent"),

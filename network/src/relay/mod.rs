@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tracing::{debug, error, warn};
 
 use crate::audit::{LogError, RelayJournal};
@@ -170,7 +170,8 @@ struct Driver {
     restored: Option<Bytes>,
     store: Arc<Store>,
     averaging: JoinSet<Option<Average>>,
-    committing: Option<tokio::task::JoinHandle<()>>,
+    /// The last state on its way to the disk; gives whether it came there.
+    committing: Option<JoinHandle<bool>>,
     shared: Arc<Shared>,
 }
 
@@ -235,7 +236,10 @@ impl Driver {
             Ok(Some((body, Ok(averaged)))) => {
                 self.result = body;
                 let former = std::mem::replace(&mut self.model, averaged.model.clone());
-                self.spare = Arc::try_unwrap(former).unwrap_or_default();
+                if self.shared.manifest.committee().is_none() {
+                    self.spare = Arc::try_unwrap(former).unwrap_or_default();
+                }
+                self.restored = None;
                 Some(Event::Averaged(averaged))
             }
             Ok(Some((_, Err(refusal)))) => Some(Event::Impossible(refusal)),
@@ -330,7 +334,11 @@ impl Driver {
         // In place of the last result, if it can be read back should a node still need it.
         let kept = self.kept.wait_for(Option::is_some).await;
         let mut zeros = match kept.is_ok_and(|kept| *kept == Some(true)) {
-            true => Vec::from(std::mem::take(&mut self.result)),
+            // A download that has not ended keeps it.
+            true => std::mem::take(&mut self.result)
+                .try_into_mut()
+                .map(Vec::from)
+                .unwrap_or_default(),
             false => Vec::new(),
         };
         zeros.fill(0);
@@ -415,13 +423,19 @@ impl Driver {
     async fn deliver(&mut self, node: NodeId, outcome: Outcome) {
         if self.result.is_empty() {
             let (store, manifest) = (self.store.clone(), self.shared.manifest.clone());
-            let read = tokio::task::spawn_blocking(move || store.result(&manifest)).await;
+            let read = spawn_blocking(move || store.result(&manifest)).await;
             match read {
                 Ok(Ok(Some((_, body)))) => self.result = body,
-                // The node asks again.
-                Ok(Ok(None)) => return error!("the last result is gone"),
-                Ok(Err(error)) => return error!(%error, "the last result cannot be read"),
-                Err(error) => return error!(%error, "the last result cannot be read"),
+                Ok(Ok(None)) => error!("the last result is gone"),
+                Ok(Err(error)) => error!(%error, "the last result cannot be read"),
+                Err(error) => error!(%error, "the last result cannot be read"),
+            }
+            if self.result.is_empty() {
+                // It comes back, and is told anew.
+                if let Some(link) = self.links.get(&node) {
+                    link.give_up("the relay cannot read the last result");
+                }
+                return;
             }
         }
         let ctx = outcome.ctx;
@@ -443,21 +457,32 @@ impl Driver {
         self.kept = kept;
         let former = self.committing.take();
         self.committing = Some(tokio::spawn(async move {
-            if let Some(last) = last {
+            let commit = {
                 let store = store.clone();
-                let keep = move || {
-                    let synced = sync();
+                move || store.commit(&chain, &model)
+            };
+            let keep = move || {
+                let synced = sync();
+                if let Some(last) = last {
                     store.keep_result(&last, &body)?;
-                    Ok(synced?)
-                };
-                let written = tokio::task::spawn_blocking(keep).await;
-                keeping.send_replace(Some(log("the result", written)));
+                }
+                Ok(synced?)
+            };
+            // A result leads on from the model before it. Where that is not on disk, the new one comes first.
+            let follows = match former {
+                Some(former) => former.await.unwrap_or(false),
+                None => true,
+            };
+            if follows {
+                let kept = log("the result", spawn_blocking(keep).await);
+                keeping.send_replace(Some(kept));
+                log("the new model", spawn_blocking(commit).await)
+            } else {
+                let committed = log("the new model", spawn_blocking(commit).await);
+                let kept = log("the result", spawn_blocking(keep).await);
+                keeping.send_replace(Some(kept));
+                committed
             }
-            if let Some(former) = former {
-                let _ = former.await;
-            }
-            let written = tokio::task::spawn_blocking(move || store.commit(&chain, &model)).await;
-            log("the new model", written);
         }));
     }
 

@@ -123,8 +123,6 @@ pub enum Step {
     Downloaded,
     /// It has checked and averaged them.
     Averaged,
-    /// The new state is on its disk, and acknowledged.
-    Committed,
 }
 
 /// Where a round's time went.

@@ -380,7 +380,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         nodes: u32,
         took_part: bool,
     ) -> RoundReport {
-        self.clock.step(Step::Committed);
         let clock = std::mem::take(&mut self.clock);
         let total = clock
             .opened

@@ -14,6 +14,7 @@ use fl_network::client::{Link, LinkError};
 use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
 use fl_network::kit::{Kit, unix_s};
+use fl_network::logging::explain;
 use fl_network::quic::TransportError;
 use fl_network::round::node::{Action, Node};
 use fl_network::round::{Hindrance, Refusal};
@@ -167,15 +168,36 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     /// Runs until all rounds are done, or until `stop` completes.
     pub(super) async fn run(
         mut self,
-        mut progress: mpsc::Receiver<NodeEvent>,
+        progress: mpsc::Receiver<NodeEvent>,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, NodeError> {
+        let served = self.serve(progress, stop).await;
+        let written = committed(&mut self.committing).await;
+        match (&served, written) {
+            (_, Ok(())) => {}
+            (Ok(false), Err(error)) => return Err(error),
+            // There is another end to tell of, or at least a model to give.
+            (Ok(true) | Err(_), Err(error)) => {
+                let reason = explain(&error);
+                (self.observe)(NodeEvent::Failed { reason });
+            }
+        }
+        let finished = served?;
+        Ok(self.end(finished).await)
+    }
+
+    /// Serves connections until all rounds are done, or until `stop` completes. Gives whether they are done.
+    async fn serve(
+        &mut self,
+        mut progress: mpsc::Receiver<NodeEvent>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<bool, NodeError> {
         tokio::pin!(stop);
         let mut retry = FIRST_RETRY;
         loop {
             let connected = tokio::select! {
                 connected = Link::connect(&self.kit, self.relay.as_deref()) => connected,
-                () = &mut stop => return self.end(false).await,
+                () = &mut stop => return Ok(false),
             };
             let session = match connected {
                 Ok(mut link) => {
@@ -197,8 +219,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Err(error) => End::Lost(error),
             };
             let reason = match session {
-                End::Finished => return self.end(true).await,
-                End::Stopped => return self.end(false).await,
+                End::Finished => return Ok(true),
+                End::Stopped => return Ok(false),
                 End::TurnedAway(refusal) if refusal.is_final() => {
                     return Err(NodeError::TurnedAway(refusal));
                 }
@@ -206,22 +228,22 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 End::TurnedAway(refusal) => refusal.to_string(),
                 End::Lost(error) => error.to_string(),
             };
+            committed(&mut self.committing).await?;
             (self.observe)(NodeEvent::Disconnected {
                 reason,
                 retry_in: retry,
             });
             tokio::select! {
                 () = tokio::time::sleep(retry) => {}
-                () = &mut stop => return self.end(false).await,
+                () = &mut stop => return Ok(false),
             }
             retry = (2 * retry).min(LAST_RETRY);
         }
     }
 
-    /// Stops training, writes what is still to be written, and shows what is still to be shown.
-    async fn end(mut self, finished: bool) -> Result<Ended, NodeError> {
+    /// Stops training, and shows what is still to be shown.
+    async fn end(mut self, finished: bool) -> Ended {
         self.stop_training.raise();
-        committed(&mut self.committing).await?;
         while let Some(done) = self.local.join_next().await {
             if let Ok(Done::Evaluated {
                 report,
@@ -232,11 +254,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
             }
         }
-        Ok(Ended {
+        Ended {
             round: self.machine.chain().round,
             model: self.model,
             finished,
-        })
+        }
     }
 
     /// Serves one connection until it ends.
@@ -470,8 +492,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         store.commit(&chain, &model)?;
                         store.forget()
                     };
-                    // Nobody waits for the disk: a node that loses the new state gets it from the relay, which has the
-                    // result on disk, and the outbox is emptied last.
+                    // Nobody waits for the disk: a node that loses the new state gets it from the relay once more, and
+                    // the outbox is emptied last.
                     self.committing = Some(tokio::task::spawn_blocking(commit));
                     if let Some(outgoing) = self.outgoing.take() {
                         self.spare = outgoing

@@ -66,6 +66,8 @@ impl From<RoundReport> for NodeCosts {
 #[derive(Default)]
 pub(super) struct Costs {
     pub(super) seconds: f64,
+    /// When every party had its new state on disk.
+    pub(super) on_disk: f64,
     pub(super) collected: f64,
     /// By number of the node.
     pub(super) nodes: Vec<(usize, NodeCosts)>,
@@ -92,7 +94,7 @@ enum End {
 }
 
 /// The parts of a round, in order. With a committee its votes and reveals count as upload.
-const PHASES: [(&str, End); 9] = [
+const PHASES: [(&str, End); 8] = [
     ("keys and shares", End::At(Step::Shares)),
     ("masking", End::At(Step::Masked)),
     ("outbox, sums announced", End::At(Step::Asked)),
@@ -100,7 +102,6 @@ const PHASES: [(&str, End); 9] = [
     ("averaging at the relay", End::At(Step::Announced)),
     ("download", End::At(Step::Downloaded)),
     ("checking, averaging", End::At(Step::Averaged)),
-    ("state on disk", End::At(Step::Committed)),
     ("acknowledgements", End::Ready),
 ];
 
@@ -110,6 +111,8 @@ struct Measured {
     median_s: f64,
     least_s: f64,
     most_s: f64,
+    /// Median until every party has its new state on disk; of the plain federation, which keeps nothing, that of the round.
+    on_disk_s: f64,
     /// Of a node that holds nothing of others. All nodes may be holders.
     node: Option<Traffic>,
     /// Of a holder, where there is a committee.
@@ -155,6 +158,7 @@ impl Measured {
     /// The first `holders` nodes are a committee.
     fn new(all: &Rounds, holders: usize) -> Self {
         let seconds: Vec<_> = all.rounds.iter().map(|round| round.seconds).collect();
+        let on_disk: Vec<_> = all.rounds.iter().map(|round| round.on_disk).collect();
         let nodes = || all.rounds.iter().flat_map(|round| &round.nodes);
         let count = nodes().count().max(1) as u64;
         let traffic = |holding: bool| {
@@ -165,6 +169,7 @@ impl Measured {
             median_s: median(&seconds).unwrap_or(0.0),
             least_s: seconds.iter().copied().fold(f64::INFINITY, f64::min),
             most_s: seconds.iter().copied().fold(0.0, f64::max),
+            on_disk_s: median(&on_disk).unwrap_or(0.0),
             node: traffic(false),
             holder: traffic(true),
             relay_cpu_s: all.relay_cpu_s / seconds.len() as f64,
@@ -188,7 +193,7 @@ impl Rounds {
                         // An attempt that was repeated counts as a whole.
                         End::At(step) => node.steps.iter().rfind(|(done, _)| done == step),
                         End::Collected => Some(&(Step::Asked, round.collected)),
-                        End::Ready => Some(&(Step::Committed, round.seconds)),
+                        End::Ready => Some(&(Step::Averaged, round.seconds)),
                     };
                     if let Some((_, at)) = at {
                         // Processes take a moment to say what they have done.
@@ -229,6 +234,7 @@ impl fmt::Display for Summary {
             ("round, median", secure.median_s, plain.median_s),
             ("round, least", secure.least_s, plain.least_s),
             ("round, most", secure.most_s, plain.most_s),
+            ("all on disk, median", secure.on_disk_s, plain.on_disk_s),
             ("relay, CPU", secure.relay_cpu_s, plain.relay_cpu_s),
             ("node, CPU", secure.node_cpu_s, plain.node_cpu_s),
         ];

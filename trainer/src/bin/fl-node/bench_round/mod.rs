@@ -3,16 +3,19 @@
 //! Two federations of the same nodes and parameters stand side by side, every party a process of its own: one runs the
 //! protocol ([`secure`]), the other averages in the open over the same transport ([`plain`]). Each round waits until
 //! all of its nodes have their update, and the two take turns, so that whatever else the machine does slows both alike. A
-//! round lasts from the moment when the nodes are let go until all of them are ready for the next.
+//! round lasts from the moment when the nodes are let go until all of them are ready for the next. In a federation that
+//! would be training meanwhile, the new state then goes to the disk; here it is waited for before the turn passes.
 
 mod costs;
 mod party;
 mod plain;
 mod secure;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use fl_network::kit::Kit;
@@ -28,6 +31,8 @@ use party::{Party, Told};
 
 /// A round that is not counted: connections find their pace, and memory is touched for the first time.
 const WARM_UP: u64 = 1;
+/// How long a round may take with all that it leaves on disk.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
     ensure!(args.nodes >= 3, "--nodes must be at least 3");
@@ -105,6 +110,12 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The round that a party has on disk.
+fn round_of(state: &Path) -> Option<u64> {
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(state).ok()?).ok()?;
+    state["round"].as_u64()
+}
+
 /// A relay and its nodes.
 struct Federation {
     relay: Party,
@@ -112,6 +123,10 @@ struct Federation {
     /// By number of the party, with the time at which it was said.
     told: mpsc::Receiver<(usize, Instant, Told)>,
     rounds: Rounds,
+    /// Rounds that were completed.
+    completed: u64,
+    /// Where the parties say which round they have on disk, if they keep anything.
+    states: Vec<PathBuf>,
 }
 
 impl Federation {
@@ -127,6 +142,7 @@ impl Federation {
             Party::start(number, &folder.join(name), Some(address), flags, &tell)
         };
         let nodes: anyhow::Result<Vec<_>> = names.iter().enumerate().map(start).collect();
+        let parties = names.iter().map(String::as_str).chain(["relay"]);
         let federation = Self {
             relay,
             nodes: nodes?,
@@ -134,6 +150,13 @@ impl Federation {
             rounds: Rounds {
                 relay_memory_idle: idle,
                 ..Rounds::default()
+            },
+            completed: 0,
+            states: match flags.is_empty() {
+                true => parties
+                    .map(|party| folder.join(party).join("state/state.json"))
+                    .collect(),
+                false => Vec::new(),
             },
         };
         federation.wait(Instant::now())?;
@@ -146,7 +169,21 @@ impl Federation {
         for node in &mut self.nodes {
             node.release()?;
         }
-        self.wait(begun)
+        let mut costs = self.wait(begun)?;
+        self.completed += 1;
+        costs.on_disk = costs.seconds;
+        for state in &self.states {
+            while round_of(state) < Some(self.completed) {
+                ensure!(
+                    begun.elapsed() < PATIENCE,
+                    "{} is not kept",
+                    state.display()
+                );
+                sleep(Duration::from_millis(1));
+            }
+            costs.on_disk = begun.elapsed().as_secs_f64();
+        }
+        Ok(costs)
     }
 
     /// Waits until all nodes are ready.

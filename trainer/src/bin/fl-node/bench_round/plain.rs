@@ -7,7 +7,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -41,7 +41,15 @@ fn pace() -> Pace {
 }
 
 /// The sum so far, a lock a chunk, so that uploads do not wait for each other.
-type Sum = Vec<Mutex<Vec<f32>>>;
+type Sum = Vec<Mutex<Chunk>>;
+
+struct Chunk {
+    values: Vec<f32>,
+    /// Updates that are in it.
+    added: usize,
+    /// Their mean, as it is sent, once all are.
+    mean: Bytes,
+}
 
 /// Averages rounds until the bench is over.
 pub(super) async fn relay(kit: Kit) -> anyhow::Result<()> {
@@ -56,19 +64,25 @@ pub(super) async fn relay(kit: Kit) -> anyhow::Result<()> {
     }
     let words = kit.manifest.parameters();
     let starts = (0..words).step_by(CHUNK_WORDS);
-    let chunk = |start| Mutex::new(vec![0.0; CHUNK_WORDS.min(words - start)]);
+    let chunk = |start| {
+        Mutex::new(Chunk {
+            values: vec![0.0; CHUNK_WORDS.min(words - start)],
+            added: 0,
+            mean: Bytes::new(),
+        })
+    };
     let sum: Arc<Sum> = Arc::new(starts.map(chunk).collect());
-    let share = 1.0 / nodes as f32;
     loop {
         let mut uploads = JoinSet::new();
         for connection in &connections {
-            uploads.spawn(add(connection.clone(), sum.clone()));
+            uploads.spawn(add(connection.clone(), sum.clone(), nodes));
         }
         while let Some(added) = uploads.join_next().await {
             added??;
         }
         tell(&Told::Collected)?;
-        let mean: Vec<_> = sum.iter().map(|chunk| mean(chunk, share)).collect();
+        let mean = |chunk: &Mutex<Chunk>| std::mem::take(&mut lock(chunk).mean);
+        let mean: Vec<_> = sum.iter().map(mean).collect();
         let mut downloads = JoinSet::new();
         for connection in &connections {
             let (connection, mean) = (connection.clone(), mean.clone());
@@ -80,19 +94,31 @@ pub(super) async fn relay(kit: Kit) -> anyhow::Result<()> {
     }
 }
 
-/// Adds a node's update, chunk by chunk.
-async fn add(connection: Connection, sum: Arc<Sum>) -> anyhow::Result<()> {
+/// Adds a node's update, chunk by chunk, and takes the mean of a chunk that is complete.
+async fn add(connection: Connection, sum: Arc<Sum>, nodes: usize) -> anyhow::Result<()> {
     let receiver = BulkReceiver::accept(&connection, pace()).await?;
     let (_, mut body) = receiver.header(HEADER.len()).await?;
     let mut buffer = vec![0; CHUNK_BYTES];
     for chunk in &*sum {
-        let length = 4 * chunk.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let length = 4 * lock(chunk).values.len();
         let piece = &mut buffer[..length];
         body.next_piece(piece).await?;
-        let mut chunk = chunk.lock().unwrap_or_else(PoisonError::into_inner);
-        accumulate(&mut chunk, piece);
+        let mut chunk = lock(chunk);
+        accumulate(&mut chunk.values, piece);
+        chunk.added += 1;
+        if chunk.added == nodes {
+            let share = 1.0 / nodes as f32;
+            chunk.values.iter_mut().for_each(|value| *value *= share);
+            chunk.mean = to_le_bytes(&chunk.values).into();
+            chunk.values.fill(0.0);
+            chunk.added = 0;
+        }
     }
     Ok(body.end().await?)
+}
+
+fn lock(chunk: &Mutex<Chunk>) -> MutexGuard<'_, Chunk> {
+    chunk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn accumulate(values: &mut [f32], bytes: &[u8]) {
@@ -100,15 +126,6 @@ fn accumulate(values: &mut [f32], bytes: &[u8]) {
     for (value, word) in values.iter_mut().zip(words) {
         *value += f32::from_le_bytes(*word);
     }
-}
-
-/// Takes the mean out of a sum, and leaves zeros.
-fn mean(chunk: &Mutex<Vec<f32>>, share: f32) -> Bytes {
-    let mut chunk = chunk.lock().unwrap_or_else(PoisonError::into_inner);
-    let bytes = chunk.iter().flat_map(|sum| (share * sum).to_le_bytes());
-    let bytes = bytes.collect();
-    chunk.fill(0.0);
-    bytes
 }
 
 /// Takes part in rounds until the bench is over.
