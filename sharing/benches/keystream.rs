@@ -39,7 +39,7 @@ const DURATION: Duration = Duration::from_millis(500);
 const BUFFER: usize = 8 * 1024;
 /// Numbers of coordinates, unless the command line has others.
 const COORDINATES: [usize; 3] = [100_000, 1_000_000, 10_000_000];
-/// So many take too long but for the best instructions, and for a few masks.
+/// So many take too long but with the best engines, and for a few masks.
 const MANY: usize = 100_000_000;
 const MASKS: [usize; 3] = [2, 8, 32];
 
@@ -109,7 +109,7 @@ fn cases() -> Vec<Case> {
         engine,
         ring: Ring::U32,
         threads: all,
-        many: false,
+        many: true,
     }));
     cases
 }

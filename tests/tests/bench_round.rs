@@ -35,7 +35,7 @@ fn a_node_sends_and_receives_hardly_more_than_in_the_open() {
         assert!(bytes > open && bytes <= most, "{bytes}");
     }
     assert!(bench["secure"]["holder"].is_null());
-    assert_eq!(bench["secure"]["phases_s"].as_array().unwrap().len(), 9);
+    assert_eq!(bench["secure"]["phases_s"].as_array().unwrap().len(), 8);
 }
 
 #[test]
