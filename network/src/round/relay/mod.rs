@@ -281,14 +281,7 @@ impl Relay {
 
     /// Whether a message of this kind is looked at now, and not just let pass because enough of them are here.
     pub(crate) fn looks_at(&self, what: Kind) -> bool {
-        !matches!(
-            (&self.phase, what),
-            (Phase::Voting(_) | Phase::Revealing(_), Kind::Receipt)
-                | (
-                    Phase::Revealing(_) | Phase::Averaging(_) | Phase::Acks(_),
-                    Kind::Vote
-                )
-        )
+        self.phase.looks_at(what)
     }
 
     /// Takes in what happened at `now`, and says what to do, in order.
@@ -334,8 +327,23 @@ impl Relay {
 }
 
 impl Phase {
+    /// Not if enough have looked or voted already.
+    fn looks_at(&self, what: Kind) -> bool {
+        !matches!(
+            (self, what),
+            (Self::Voting(_) | Self::Revealing(_), Kind::Receipt)
+                | (
+                    Self::Revealing(_) | Self::Averaging(_) | Self::Acks(_),
+                    Kind::Vote
+                )
+        )
+    }
+
     /// A frame of a node that is here. One that is wrong costs the node its connection.
     fn frame(mut self, session: &mut Session, node: NodeId, frame: NodeFrame) -> Self {
+        if !self.looks_at(frame.kind()) {
+            return self;
+        }
         let taken = match (&mut self, frame) {
             (_, NodeFrame::Ack(ack)) => session.acknowledged(node, &ack),
             (
@@ -363,11 +371,6 @@ impl Phase {
             (Self::Voting(voting), NodeFrame::Vote(vote)) => voting.voted(session, node, vote),
             (Self::Revealing(revealing), NodeFrame::Reveal(reveal)) => {
                 revealing.revealed(session, node, reveal)
-            }
-            // Enough had looked or voted already.
-            (Self::Voting(_) | Self::Revealing(_), NodeFrame::Receipt(_))
-            | (Self::Revealing(_) | Self::Averaging(_) | Self::Acks(_), NodeFrame::Vote(_)) => {
-                Ok(())
             }
             // A node that returns says again what its outbox holds.
             (Self::Bodies(_), NodeFrame::Sum(_)) => Ok(()),
