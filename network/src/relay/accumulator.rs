@@ -263,9 +263,11 @@ mod tests {
             ..Counters::default()
         };
         let header = counters.to_header::<u32>(&plan());
-        let coordinates = (0..PARAMETERS as u32).map(|k| (k * 31 + salt) % 1000);
-        let words = header.into_iter().chain(coordinates);
-        words.flat_map(u32::to_le_bytes).collect()
+        let coordinates = (0..PARAMETERS).map(|k| (k as u64 * 31 + u64::from(salt)) % 1000);
+        let words = header.into_iter().map(u64::from).chain(coordinates);
+        words
+            .flat_map(|word| word.to_le_bytes()[..4].to_vec())
+            .collect()
     }
 
     fn chunks(body: &[u8]) -> [&[u8]; 2] {

@@ -10,7 +10,7 @@ use crate::wire::{BulkHeader, BulkKind};
 #[derive(Debug)]
 pub(super) enum Intake {
     /// In the peer scheme all participants are known, and their bodies are added on arrival.
-    Sum(Accumulator),
+    Sum(Box<Accumulator>),
     /// With a committee, contributors are chosen among those whose bodies are here.
     Spool(Spool),
 }

@@ -346,7 +346,8 @@ impl Driver {
         let (model, spare) = (self.model.clone(), std::mem::take(&mut self.spare));
         let plan = manifest.fixed_point();
         let sum = Accumulator::new(ctx, plan, zeros, nodes, model, spare);
-        self.intakes.send_replace(Some(Arc::new(Intake::Sum(sum))));
+        self.intakes
+            .send_replace(Some(Arc::new(Intake::Sum(Box::new(sum)))));
     }
 
     /// Without a folder nothing can be taken, and the attempt runs out of time.

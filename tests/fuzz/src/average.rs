@@ -68,8 +68,7 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
         model: model_hash(&base),
     };
     let (ctx, root) = (Digest([2; 32]), ChunkHashes::of(&body).root());
-    let averaged =
-        |body: &[u8]| fl_network::round::average(body, &base, plan, nodes, chain, ctx);
+    let averaged = |body: &[u8]| fl_network::round::average(body, &base, plan, nodes, chain, ctx);
     assert!(matches!(averaged(&body[1..]), Err(Refusal::Counters(_))));
     let averaged = match averaged(&body) {
         Ok(averaged) => averaged,

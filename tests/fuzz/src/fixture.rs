@@ -194,7 +194,6 @@ pub(crate) fn round() -> &'static Round {
         for body in &bodies {
             words::add(Ring::U32, &mut result, body);
         }
-        let root = ChunkHashes::of(&result).root();
         let (base, plan) = ([0.0; PARAMETERS], manifest.fixed_point());
         let averaged = average(&result, &base, plan, NODES, chain, ctx);
         Round {

@@ -39,20 +39,29 @@ pub(crate) enum Conduct {
 }
 
 impl Verifier for Conduct {
-    type Check = (Self, tags::Check);
+    type Check = Opinion;
 
-    fn begin(&self, ctx: Digest, _: Ring, elements: usize) -> Self::Check {
-        (*self, tags::Check::new(ctx, elements))
+    fn begin(&self, ctx: Digest, _: Ring, elements: usize) -> Opinion {
+        Opinion {
+            conduct: *self,
+            check: tags::Check::new(ctx, elements),
+        }
     }
 }
 
-impl Check for (Conduct, tags::Check) {
+/// What a node thinks of a sum.
+pub(crate) struct Opinion {
+    conduct: Conduct,
+    check: tags::Check,
+}
+
+impl Check for Opinion {
     fn add(&mut self, chunk: &[u8]) {
-        self.1.add(chunk);
+        self.check.add(chunk);
     }
 
     fn holds(self, nodes: &BTreeSet<NodeId>, tag: Tag) -> bool {
-        self.0 == Conduct::Credulous || self.1.holds(nodes, tag)
+        self.conduct == Conduct::Credulous || self.check.holds(nodes, tag)
     }
 }
 
