@@ -1,6 +1,6 @@
 //! Images a second in local training: the built-in network for images on data of MNIST's size, on the CPU and on a GPU.
 //!
-//! `cargo bench -p fl-trainer -- [--gpu NAME] [--images N]`, by default the fastest GPU and 8,192 images. The images are
+//! `cargo bench -p fl-trainer -- [--gpu NAME] [--images N] [--batch N]`, by default the fastest GPU, 8,192 images and batches of 256. The images are
 //! noise, which costs what real ones cost.
 
 use std::ops::ControlFlow;
@@ -13,7 +13,6 @@ use fl_trainer::{Compute, ModelKind, ModelSpec, Training, cpu};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-const BATCH: usize = 256;
 const CLASSES: u32 = 10;
 /// Calls that are timed, after one that is not, in which a GPU compiles its kernels.
 const CALLS: usize = 3;
@@ -26,6 +25,9 @@ struct Args {
     /// Number of images in a round of training
     #[arg(long, default_value_t = 8_192)]
     images: usize,
+    /// Images of a step
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -34,13 +36,13 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let data = noise(args.images)?;
-    let on_cpu = images_per_second(&data, cpu().into())?;
+    let on_cpu = images_per_second(&data, args.batch, cpu().into())?;
     println!("CPU: {on_cpu:.0} images/s");
-    gpu(args.gpu, &data, on_cpu)
+    gpu(args.gpu, &data, args.batch, on_cpu)
 }
 
 #[cfg(feature = "gpu")]
-fn gpu(name: Option<String>, data: &Dataset, on_cpu: f64) -> Result<()> {
+fn gpu(name: Option<String>, data: &Dataset, batch: usize, on_cpu: f64) -> Result<()> {
     use fl_sharing::gpu::Selector;
 
     let selector = name.map_or(Selector::Fastest, Selector::Named);
@@ -52,14 +54,14 @@ fn gpu(name: Option<String>, data: &Dataset, on_cpu: f64) -> Result<()> {
         }
     };
     let adapter = gpu.adapter().clone();
-    let on_gpu = images_per_second(data, gpu.into())?;
+    let on_gpu = images_per_second(data, batch, gpu.into())?;
     let ratio = on_gpu / on_cpu;
     println!("{adapter}: {on_gpu:.0} images/s, {ratio:.2} times the CPU");
     Ok(())
 }
 
 #[cfg(not(feature = "gpu"))]
-fn gpu(_: Option<String>, _: &Dataset, _: f64) -> Result<()> {
+fn gpu(_: Option<String>, _: &Dataset, _: usize, _: f64) -> Result<()> {
     println!("this build has no GPU support");
     Ok(())
 }
@@ -84,10 +86,10 @@ fn noise(images: usize) -> Result<Dataset> {
 }
 
 /// Images trained a second, in the fastest of some calls.
-fn images_per_second(data: &Dataset, compute: Compute) -> Result<f64> {
+fn images_per_second(data: &Dataset, batch_size: usize, compute: Compute) -> Result<f64> {
     let spec = ModelSpec::new(ModelKind::Cnn, data.schema().clone(), None)?;
     let settings = Training {
-        batch_size: BATCH,
+        batch_size,
         epochs: 1,
         ..Training::default()
     };

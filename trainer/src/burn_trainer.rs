@@ -196,6 +196,8 @@ fn shuffle(seed: u64, round: u64) -> ChaCha12Rng {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
     use burn::tensor::Device;
     use fl_datasets::{Dataset, LoadOptions, Source, load};
@@ -313,6 +315,32 @@ mod tests {
         assert!(
             matches!(diverged, Err(TrainError::NotFinite { tensor, .. }) if !tensor.is_empty())
         );
+    }
+
+    #[test]
+    fn a_step_of_descent_is_no_longer_than_its_size() {
+        let settings = Training {
+            optimizer: Optimizer::Sgd { momentum: 0.0 },
+            batch_size: 150,
+            epochs: 1,
+            ..Training::default()
+        };
+        let mut trainer = trainer(settings);
+        let global = trainer.initial().unwrap();
+        // The longest step of a tensor, in step sizes.
+        let mut longest = |factor: f32| {
+            let global: Vec<_> = global.iter().map(|parameter| factor * parameter).collect();
+            let update = run(&mut *trainer, &global, 0);
+            let mut squares = BTreeMap::<_, f64>::new();
+            for (index, moved) in update.into_iter().enumerate() {
+                let tensor = &trainer.layout().tensor_at(index).unwrap().name;
+                *squares.entry(tensor.clone()).or_default() += f64::from(moved).powi(2);
+            }
+            squares.into_values().fold(0.0, f64::max).sqrt() / settings.learning_rate
+        };
+        assert!((0.01..0.99).contains(&longest(0.5)), "{}", longest(0.5));
+        // Ten times the parameters in each of three layers: a gradient that is far above 1.
+        assert!((0.99..1.01).contains(&longest(10.0)), "{}", longest(10.0));
     }
 
     #[test]

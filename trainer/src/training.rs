@@ -1,10 +1,15 @@
 //! The settings of local training.
 
+use burn::grad_clipping::GradientClippingConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+
+/// Norm to which gradient descent shortens the gradient of each tensor that is longer. Without a limit the first steps of
+/// a network that is still random can throw it where no gradient leads back.
+const LARGEST_GRADIENT: f32 = 1.0;
 
 /// How a node trains in one round. The same on every node of a federation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +31,7 @@ impl Default for Training {
     fn default() -> Self {
         Self {
             optimizer: Optimizer::Sgd { momentum: 0.9 },
-            learning_rate: 0.05,
+            learning_rate: 0.03,
             batch_size: 16,
             epochs: 3,
             seed: 42,
@@ -90,14 +95,17 @@ impl Optimizer {
     /// The optimizer without any state.
     pub(crate) fn init(&self) -> ModuleOptimizer {
         match *self {
-            Self::Sgd { momentum } if momentum > 0.0 => SgdConfig::new()
-                .with_momentum(Some(
+            Self::Sgd { momentum } => {
+                let momentum = (momentum > 0.0).then(|| {
                     MomentumConfig::new()
                         .with_momentum(momentum)
-                        .with_dampening(0.0),
-                ))
-                .init(),
-            Self::Sgd { .. } => SgdConfig::new().init(),
+                        .with_dampening(0.0)
+                });
+                SgdConfig::new()
+                    .with_momentum(momentum)
+                    .with_gradient_clipping(Some(GradientClippingConfig::Norm(LARGEST_GRADIENT)))
+                    .init()
+            }
             Self::Adam => AdamConfig::new().with_epsilon(1e-8).init(),
         }
     }

@@ -12,6 +12,8 @@ use fl_trainer::{ModelKind, NodeName, Sharing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::bench_round::Mode;
+
 /// A participant of secure federated learning.
 ///
 /// Trains on its own data, splits the update into shares that no single party can read, and takes over the average
@@ -37,7 +39,8 @@ pub(crate) enum Command {
     Devices,
     /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds followed the protocol
     VerifyLog(VerifyLog),
-    /// Time rounds without training, and averaging in the open beside them: relay and nodes are processes on this machine
+    /// Time rounds without training, the same without masks, and bare averaging beside them: relay and nodes are processes
+    /// on this machine
     BenchRound(BenchRound),
     /// One party of a bench
     #[command(hide = true)]
@@ -106,7 +109,7 @@ pub(crate) struct TaskArgs {
     /// sgd (with momentum 0.9) or adam [default: sgd]
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     pub(crate) optimizer: Option<OptimizerName>,
-    /// Step size of the optimizer [default: 0.05 for sgd, 0.001 for adam]
+    /// Step size of the optimizer [default: 0.03 for sgd, 0.001 for adam]
     #[arg(long, value_name = "RATE")]
     pub(crate) learning_rate: Option<f64>,
     /// Examples a step [default: 16]
@@ -295,9 +298,9 @@ pub(crate) struct BenchParty {
     /// Where the relay is; the party is the relay itself if this is missing
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) relay: Option<SocketAddr>,
-    /// Average in the open
-    #[arg(long)]
-    pub(crate) plain: bool,
+    /// How its federation averages
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Mode,
 }
 
 /// Reads a configuration file, or gives the empty one.

@@ -111,7 +111,7 @@ struct Measured {
     median_s: f64,
     least_s: f64,
     most_s: f64,
-    /// Median until every party has its new state on disk; of the plain federation, which keeps nothing, that of the round.
+    /// Median until every party has its new state on disk; of the bare federation, which keeps nothing, that of the round.
     on_disk_s: f64,
     /// Of a node that holds nothing of others. All nodes may be holders.
     node: Option<Traffic>,
@@ -126,7 +126,7 @@ struct Measured {
     phases_s: Vec<(&'static str, Option<f64>)>,
 }
 
-/// Both federations.
+/// All federations.
 #[derive(Serialize)]
 pub(super) struct Summary {
     nodes: usize,
@@ -135,10 +135,12 @@ pub(super) struct Summary {
     scheme: String,
     secure: Measured,
     plain: Measured,
+    bare: Measured,
 }
 
 impl Summary {
-    pub(super) fn new(args: &BenchRound, secure: Rounds, plain: Rounds) -> Self {
+    /// Of the rounds of each mode, in the order of [`Mode::ALL`](super::Mode::ALL).
+    pub(super) fn new(args: &BenchRound, [secure, plain, bare]: &[Rounds; 3]) -> Self {
         let holders = match args.scheme {
             Sharing::Peer => 0,
             Sharing::Committee { holders, .. } => holders,
@@ -148,9 +150,36 @@ impl Summary {
             parameters: args.params,
             rounds: args.rounds,
             scheme: args.scheme.to_string(),
-            secure: Measured::new(&secure, holders),
-            plain: Measured::new(&plain, 0),
+            secure: Measured::new(secure, holders),
+            plain: Measured::new(plain, holders),
+            bare: Measured::new(bare, 0),
         }
+    }
+
+    /// A row of times, and how the first compares with the others.
+    fn times(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        of: impl Fn(&Measured) -> f64,
+    ) -> fmt::Result {
+        let seconds = self.each().map(of);
+        row(f, name, seconds, seconds.map(|s| format!("{s:.4} s")))
+    }
+
+    /// The same of sizes.
+    fn sizes(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        of: impl Fn(&Measured) -> u64,
+    ) -> fmt::Result {
+        let sizes = self.each().map(of);
+        row(f, name, sizes.map(|size| size as f64), sizes.map(bytes))
+    }
+
+    fn each(&self) -> [&Measured; 3] {
+        [&self.secure, &self.plain, &self.bare]
     }
 }
 
@@ -218,8 +247,6 @@ fn median(values: &[f64]) -> Option<f64> {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (secure, plain) = (&self.secure, &self.plain);
-        let model = 4.0 * self.parameters as f64;
         writeln!(
             f,
             "{} nodes x {} parameters ({} a model), {}; {} rounds, each party a process",
@@ -229,70 +256,70 @@ impl fmt::Display for Summary {
             self.scheme,
             self.rounds
         )?;
-        writeln!(f, "{:34}{:>12}{:>12}{:>8}", "", "secure", "plain", "ratio")?;
-        let seconds = [
-            ("round, median", secure.median_s, plain.median_s),
-            ("round, least", secure.least_s, plain.least_s),
-            ("round, most", secure.most_s, plain.most_s),
-            ("all on disk, median", secure.on_disk_s, plain.on_disk_s),
-            ("relay, CPU", secure.relay_cpu_s, plain.relay_cpu_s),
-            ("node, CPU", secure.node_cpu_s, plain.node_cpu_s),
-        ];
-        for (name, secure, plain) in seconds {
-            let ratio = secure / plain;
-            writeln!(f, "{name:34}{secure:>10.4} s{plain:>10.4} s{ratio:>8.3}")?;
-        }
-        let open = plain.node.unwrap_or_default();
-        for (who, traffic) in [("node", secure.node), ("holder", secure.holder)] {
-            let Some(traffic) = traffic else { continue };
-            let sizes = [
-                ("sent", traffic.sent, open.sent),
-                ("received", traffic.received, open.received),
-                ("sent, UDP", traffic.udp_sent, open.udp_sent),
-                ("received, UDP", traffic.udp_received, open.udp_received),
-            ];
-            for (name, secure, plain) in sizes {
-                size(f, &format!("{who}, {name}"), secure, plain)?;
+        let columns = ["secure", "plain", "bare", "to plain", "to bare"];
+        line(f, "", columns)?;
+        self.times(f, "round, median", |of| of.median_s)?;
+        self.times(f, "round, least", |of| of.least_s)?;
+        self.times(f, "round, most", |of| of.most_s)?;
+        self.times(f, "all on disk, median", |of| of.on_disk_s)?;
+        self.times(f, "relay, CPU", |of| of.relay_cpu_s)?;
+        self.times(f, "node, CPU", |of| of.node_cpu_s)?;
+        for who in ["node", "holder"] {
+            let of_kind = |of: &Measured| if who == "node" { of.node } else { of.holder };
+            if of_kind(&self.secure).is_none() {
+                continue;
             }
+            // The bare federation has no holders.
+            let traffic = |of: &Measured| of_kind(of).or(of.node).unwrap_or_default();
+            self.sizes(f, &format!("{who}, sent"), |of| traffic(of).sent)?;
+            self.sizes(f, &format!("{who}, received"), |of| traffic(of).received)?;
+            self.sizes(f, &format!("{who}, sent, UDP"), |of| traffic(of).udp_sent)?;
+            self.sizes(f, &format!("{who}, received, UDP"), |of| {
+                traffic(of).udp_received
+            })?;
         }
-        let memory = [
-            (
-                "relay, peak memory",
-                secure.relay_memory_bytes,
-                plain.relay_memory_bytes,
-            ),
-            (
-                "node, peak memory",
-                secure.node_memory_bytes,
-                plain.node_memory_bytes,
-            ),
-        ];
-        for (name, secure, plain) in memory {
-            size(f, name, secure, plain)?;
-        }
-        for (name, measured) in [("secure", secure), ("plain", plain)] {
-            let idle = measured.relay_memory_idle_bytes;
-            let above = measured.relay_memory_bytes.saturating_sub(idle);
-            writeln!(
-                f,
-                "{name} relay: {} before the first node, and at most {:.2} models more",
-                bytes(idle),
-                above as f64 / model,
-            )?;
-        }
+        self.sizes(f, "relay, peak memory", |of| of.relay_memory_bytes)?;
+        self.sizes(f, "node, peak memory", |of| of.node_memory_bytes)?;
+        let idle = self.each().map(|of| bytes(of.relay_memory_idle_bytes));
+        line(f, "relay, before any node", idle)?;
+        let model = 4.0 * self.parameters as f64;
+        let above = self.each().map(|of| {
+            of.relay_memory_bytes
+                .saturating_sub(of.relay_memory_idle_bytes)
+        });
+        let above = above.map(|above| format!("{:.2}", above as f64 / model));
+        line(f, "relay, above that, models", above)?;
         writeln!(f, "phases, medians over nodes and rounds:")?;
-        for ((name, secure), (_, plain)) in secure.phases_s.iter().zip(&plain.phases_s) {
-            let (secure, plain) = (length(*secure), length(*plain));
-            writeln!(f, "  {name:32}{secure:>12}{plain:>12}")?;
+        for (number, (name, _)) in PHASES.iter().enumerate() {
+            let lengths = self.each().map(|of| length(of.phases_s[number].1));
+            line(f, &format!("  {name}"), lengths)?;
         }
         Ok(())
     }
 }
 
-fn size(f: &mut fmt::Formatter<'_>, name: &str, secure: u64, plain: u64) -> fmt::Result {
-    let ratio = secure as f64 / plain as f64;
-    let (secure, plain) = (bytes(secure), bytes(plain));
-    writeln!(f, "{name:34}{secure:>12}{plain:>12}{ratio:>8.3}")
+/// A value of each federation as it is shown, and the first's ratios to the others.
+fn row(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    [secure, plain, bare]: [f64; 3],
+    shown: [String; 3],
+) -> fmt::Result {
+    let ratios = [secure / plain, secure / bare].map(|ratio| format!("{ratio:.3}"));
+    line(f, name, shown.into_iter().chain(ratios))
+}
+
+/// A name and its columns.
+fn line<S: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    columns: impl IntoIterator<Item = S>,
+) -> fmt::Result {
+    write!(f, "{name:28}")?;
+    for column in columns {
+        write!(f, "{column:>12}")?;
+    }
+    writeln!(f)
 }
 
 fn length(seconds: Option<f64>) -> String {

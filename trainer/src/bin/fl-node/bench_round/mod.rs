@@ -1,15 +1,17 @@
 //! `fl-node bench-round`: what a round costs beside training, and what it would cost without the secrecy.
 //!
-//! Two federations of the same nodes and parameters stand side by side, every party a process of its own: one runs the
-//! protocol ([`secure`]), the other averages in the open over the same transport ([`plain`]). Each round waits until
-//! all of its nodes have their update, and the two take turns, so that whatever else the machine does slows both alike. A
-//! round lasts from the moment when the nodes are let go until all of them are ready for the next. In a federation that
-//! would be training meanwhile, the new state then goes to the disk; here it is waited for before the turn passes.
+//! Three federations of the same nodes and parameters stand side by side, every party a process of its own, one of each
+//! [`Mode`]. Each round waits until all of its nodes have their update, and the three take turns, so that whatever else
+//! the machine does slows all alike. A round lasts from the moment when the nodes are let go until all of them are ready
+//! for the next. In a federation that would be training meanwhile, the new state then goes to the disk; here it is
+//! waited for before the turn passes.
 
+mod bare;
 mod costs;
+mod mode;
 mod party;
 mod plain;
-mod secure;
+mod protocol;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,7 @@ use fl_trainer::{Layout, NodeName, TensorLayout};
 
 use super::args::{BenchParty, BenchRound};
 use costs::{Costs, Rounds, Summary};
+pub(crate) use mode::Mode;
 use party::{Party, Told};
 
 /// A round that is not counted: connections find their pace, and memory is touched for the first time.
@@ -40,23 +43,24 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
     ensure!(args.rounds > 0, "--rounds must be at least 1");
     let folder = tempfile::tempdir()?;
     let names = found(args, folder.path())?;
-    let mut secure = Federation::start(folder.path(), &names, &[])?;
-    let mut plain = Federation::start(folder.path(), &names, &["--plain"])?;
+    let start = |mode| Federation::start(folder.path(), &names, mode);
+    let [secure, plain, bare] = Mode::ALL.map(start);
+    let mut federations = [secure?, plain?, bare?];
     for _ in 0..WARM_UP {
-        secure.round()?;
-        plain.round()?;
+        for federation in &mut federations {
+            federation.round()?;
+        }
     }
-    secure.begin();
-    plain.begin();
+    for federation in &mut federations {
+        federation.begin();
+    }
     for _ in 0..args.rounds {
-        let round = secure.round()?;
-        secure.rounds.rounds.push(round);
-        let round = plain.round()?;
-        plain.rounds.rounds.push(round);
+        for federation in &mut federations {
+            let round = federation.round()?;
+            federation.rounds.rounds.push(round);
+        }
     }
-    secure.end();
-    plain.end();
-    let summary = Summary::new(args, secure.rounds, plain.rounds);
+    let summary = Summary::new(args, &federations.map(Federation::end));
     match args.json {
         true => say(serde_json::to_string(&summary)?),
         false => say(summary.to_string().trim_end()),
@@ -68,11 +72,12 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
 pub(crate) fn party(args: &BenchParty) -> anyhow::Result<()> {
     let kit = Kit::load(&args.kit)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let ended = match (&args.relay, args.plain) {
-        (None, false) => runtime.block_on(secure::relay(kit, &args.kit)),
-        (Some(relay), false) => runtime.block_on(secure::node(kit, &args.kit, relay)),
-        (None, true) => runtime.block_on(plain::relay(kit)),
-        (Some(relay), true) => runtime.block_on(plain::node(kit, *relay)),
+    let state = args.kit.join(args.mode.state());
+    let ended = match (&args.relay, args.mode.engine()) {
+        (None, Some(_)) => runtime.block_on(protocol::relay(kit, &state)),
+        (Some(relay), Some(engine)) => runtime.block_on(protocol::node(kit, &state, relay, engine)),
+        (None, None) => runtime.block_on(bare::relay(kit)),
+        (Some(relay), None) => runtime.block_on(bare::node(kit, *relay)),
     };
     ended.with_context(|| args.kit.display().to_string())
 }
@@ -96,7 +101,7 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<Vec<String>> {
         min_nodes: 3,
         sharing: args.scheme,
         ring: Ring::U32,
-        examples_max: secure::EXAMPLES,
+        examples_max: protocol::EXAMPLES,
         layout: Layout::try_from(vec![tensor])?,
         initial: vec![0.0; args.params],
         task: toml::Table::new(),
@@ -131,15 +136,15 @@ struct Federation {
 
 impl Federation {
     /// Starts a process for each party, and waits until all nodes are ready.
-    fn start(folder: &Path, names: &[String], flags: &[&str]) -> anyhow::Result<Self> {
+    fn start(folder: &Path, names: &[String], mode: Mode) -> anyhow::Result<Self> {
         let (tell, told) = mpsc::channel();
-        let relay = Party::start(names.len(), &folder.join("relay"), None, flags, &tell)?;
+        let relay = Party::start(names.len(), &folder.join("relay"), None, mode, &tell)?;
         let (_, _, Told::Listening(address)) = told.recv()? else {
             bail!("the relay did not start");
         };
         let idle = relay.peak_memory();
         let start = |(number, name): (usize, &String)| {
-            Party::start(number, &folder.join(name), Some(address), flags, &tell)
+            Party::start(number, &folder.join(name), Some(address), mode, &tell)
         };
         let nodes: anyhow::Result<Vec<_>> = names.iter().enumerate().map(start).collect();
         let parties = names.iter().map(String::as_str).chain(["relay"]);
@@ -152,11 +157,11 @@ impl Federation {
                 ..Rounds::default()
             },
             completed: 0,
-            states: match flags.is_empty() {
-                true => parties
-                    .map(|party| folder.join(party).join("state/state.json"))
+            states: match mode.engine() {
+                Some(_) => parties
+                    .map(|party| folder.join(party).join(mode.state()).join("state.json"))
                     .collect(),
-                false => Vec::new(),
+                None => Vec::new(),
             },
         };
         federation.wait(Instant::now())?;
@@ -213,13 +218,14 @@ impl Federation {
         (self.rounds.relay_cpu_s, self.rounds.nodes_cpu_s) = (-relay, -nodes);
     }
 
-    /// Counts processor time up to here, and memory.
-    fn end(&mut self) {
+    /// Counts processor time up to here, and memory. Ends all parties.
+    fn end(mut self) -> Rounds {
         let (relay, nodes) = self.processor_s();
         self.rounds.relay_cpu_s += relay;
         self.rounds.nodes_cpu_s += nodes;
         self.rounds.relay_memory = self.relay.peak_memory();
         self.rounds.node_memory = self.nodes.iter().map(Party::peak_memory).max().unwrap_or(0);
+        self.rounds
     }
 
     /// Of the relay, and of all nodes together.

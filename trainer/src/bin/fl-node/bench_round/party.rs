@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::costs::NodeCosts;
+use super::mode::Mode;
 
 /// Ticks of a second in which Linux counts processor time for programs, whatever the kernel's own clock.
 const TICKS: f64 = 100.0;
@@ -71,13 +72,13 @@ impl Party {
         number: usize,
         folder: &Path,
         relay: Option<SocketAddr>,
-        flags: &[&str],
+        mode: Mode,
         told: &Sender<(usize, Instant, Told)>,
     ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program cannot be found")?;
         let mut command = Command::new(program);
         command.arg("bench-party").arg("--kit").arg(folder);
-        command.args(flags);
+        command.arg("--mode").arg(mode.to_string());
         if let Some(relay) = relay {
             command.arg("--relay").arg(relay.to_string());
         }

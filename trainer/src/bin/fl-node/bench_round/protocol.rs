@@ -10,7 +10,7 @@ use fl_network::kit::Kit;
 use fl_network::quic::Server;
 use fl_network::round::relay::{Report, Settings};
 use fl_network::store::Store;
-use fl_sharing::CpuEngine;
+use fl_sharing::Engine;
 use fl_trainer::node::{NodeEvent, Participant};
 use fl_trainer::{
     Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TensorLayout, TrainError, Update,
@@ -26,11 +26,11 @@ pub(super) const EXAMPLES: u32 = 1000;
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Serves rounds until the bench is over.
-pub(super) async fn relay(kit: Kit, folder: &Path) -> anyhow::Result<()> {
+pub(super) async fn relay(kit: Kit, state: &Path) -> anyhow::Result<()> {
     leave_with_bench();
     let server = Server::bind(LOOPBACK, kit.server_tls()?)?;
     tell(&Told::Listening(server.local_address()?))?;
-    let store = Store::open(&folder.join("state"), &kit.manifest)?;
+    let store = Store::open(state, &kit.manifest)?;
     let settings = Settings {
         rounds: u64::MAX,
         fraction_fit: 1.0,
@@ -54,14 +54,19 @@ pub(super) async fn relay(kit: Kit, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Takes part in rounds until the bench is over.
-pub(super) async fn node(kit: Kit, folder: &Path, relay: &SocketAddr) -> anyhow::Result<()> {
-    let store = Store::open(&folder.join("state"), &kit.manifest)?;
+pub(super) async fn node(
+    kit: Kit,
+    state: &Path,
+    relay: &SocketAddr,
+    engine: Arc<dyn Engine>,
+) -> anyhow::Result<()> {
+    let store = Store::open(state, &kit.manifest)?;
     let trainer = Instantly::new(&kit)?;
     let participant = Participant {
         kit,
         store,
         trainer: Box::new(trainer),
-        engine: Arc::new(CpuEngine),
+        engine,
         relay: Some(relay.to_string()),
         training: Arc::new(Semaphore::new(1)),
     };
