@@ -138,7 +138,7 @@ impl Parties {
     /// Connections of nodes to one relay as the programs make them: the node's end and the relay's.
     async fn connections(&self, count: usize) -> Vec<(Connection, Connection)> {
         let tls = tls::server(&self.root, &self.relay.credentials()).unwrap();
-        let server = Server::bind(LOOPBACK, tls).unwrap();
+        let server = Server::bind(LOOPBACK, tls, count).unwrap();
         let mut connections = Vec::new();
         for _ in 0..count {
             let tls = tls::client(&self.root, &self.node.credentials()).unwrap();

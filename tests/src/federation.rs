@@ -173,7 +173,11 @@ impl Federation {
     ) -> Result<Vec<Ended>> {
         let nodes = self.members.len();
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::bind(loopback, kits.relay.server_tls()?)?;
+        let server = Server::bind(
+            loopback,
+            kits.relay.server_tls()?,
+            kits.relay.manifest.roster().len(),
+        )?;
         let relay = server.local_address()?;
         reached(relay);
         let (events, mut seen) = mpsc::unbounded_channel();

@@ -5,14 +5,14 @@
 use fl_tests::deployed::{Process, fl_node};
 use serde_json::Value;
 
+const PARAMS: &str = "100000";
 const PARAMETERS: u64 = 100_000;
 
 /// Runs two rounds with these flags.
 fn bench(flags: &[&str]) -> Value {
     let mut command = fl_node();
     command
-        .args(["bench-round", "--rounds", "2", "--json", "--params"])
-        .arg(PARAMETERS.to_string())
+        .args(["bench-round", "--rounds", "2", "--json"])
         .args(flags);
     let ended = Process::start("bench-round", command).ended().succeeded();
     serde_json::from_str(&ended.stdout[0]).unwrap()
@@ -26,27 +26,50 @@ fn payload(bench: &Value, federation: &str, who: &str) -> [u64; 2] {
 
 #[test]
 fn a_node_sends_and_receives_hardly_more_than_in_the_open() {
-    let bench = bench(&["--nodes", "4"]);
+    let bench = bench(&["--nodes", "4", "--params", PARAMS]);
     // One body, and the four bytes that say that it has no header.
     let open = 4 * PARAMETERS + 4;
-    assert_eq!(payload(&bench, "plain", "node"), [open, open]);
-    for bytes in payload(&bench, "secure", "node") {
+    assert_eq!(payload(&bench, "bare", "node"), [open, open]);
+    let secure = payload(&bench, "secure", "node");
+    for bytes in secure {
         let most = 4 * PARAMETERS * 101 / 100 + 3 * 512;
         assert!(bytes > open && bytes <= most, "{bytes}");
     }
+    // The same messages: masks have no bytes.
+    assert_eq!(payload(&bench, "plain", "node"), secure);
     assert!(bench["secure"]["holder"].is_null());
     assert_eq!(bench["secure"]["phases_s"].as_array().unwrap().len(), 8);
 }
 
 #[test]
 fn holders_are_told_from_other_nodes() {
-    let bench = bench(&["--nodes", "5", "--scheme", "committee:4,1"]);
+    let flags = ["--nodes", "5", "--params", PARAMS];
+    let bench = bench(&[&flags[..], &["--scheme", "committee:4,1"]].concat());
     let [node, _] = payload(&bench, "secure", "node");
     let [holder, _] = payload(&bench, "secure", "holder");
     assert!((4 * PARAMETERS..6 * PARAMETERS).contains(&node), "{node}");
     // Its own contribution, and the masks that it reveals.
     assert!(holder > 8 * PARAMETERS, "{holder}");
-    assert!(bench["plain"]["holder"].is_null());
+    assert_eq!(payload(&bench, "plain", "holder")[0], holder);
+    assert!(bench["bare"]["holder"].is_null());
+}
+
+#[test]
+fn nodes_train_on_data_in_every_federation() {
+    let bench = bench(&["--data", "breast-cancer"]);
+    assert_eq!(bench["data"], "breast-cancer");
+    for federation in ["secure", "plain", "bare"] {
+        let seconds = bench[federation]["node_cpu_s"].as_f64().unwrap();
+        assert!(seconds > 0.0, "{federation} trains nothing");
+    }
+}
+
+#[test]
+fn data_decides_the_number_of_parameters() {
+    let mut command = fl_node();
+    command.args(["bench-round", "--data", "digits", "--params", "5"]);
+    let ended = Process::start("bench-round", command).ended();
+    assert_eq!(ended.code, Some(2));
 }
 
 #[test]

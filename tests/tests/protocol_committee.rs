@@ -86,6 +86,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
     let server = Server::bind(
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         kits.relay.server_tls()?,
+        NODES,
     )?;
     let address = server.local_address()?.to_string();
     let settings = Settings {

@@ -114,7 +114,7 @@ impl Simulation {
         let names = self.provision(folder.path())?;
         let relay_kit = Kit::load(&folder.path().join("relay"))?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::bind(loopback, relay_kit.server_tls()?)?;
+        let server = Server::bind(loopback, relay_kit.server_tls()?, names.len())?;
         let address = server.local_address()?.to_string();
 
         let (events, mut observed) = mpsc::unbounded_channel();

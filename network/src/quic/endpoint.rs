@@ -37,15 +37,20 @@ const STREAM_WINDOW: u32 = 8 << 20;
 const SEND_WINDOW_MIN: u64 = 1 << 20;
 const SEND_BYTES_PER_SECOND: u64 = 250_000_000;
 
+/// Unread bytes of bodies that all nodes together may leave at a relay, and the least that each may: a window fills a
+/// way of 100 ms at 160 MB/s if they all send. What a relay holds so hardly grows with the number of nodes.
+const RELAY_WINDOW: usize = 16 << 20;
+const RELAY_STREAM_WINDOW_MIN: usize = 256 << 10;
+
 /// Control streams that a relay lets a node open.
 const CONTROL_STREAMS: u32 = 1;
 
 /// Bulk streams that either side lets the other have open.
 const BULK_STREAMS: u32 = 2;
 
-/// What a peer can make this side hold in memory: full windows of unread bulk. Even then there is room for
-/// control frames, so that a body which nobody reads yet does not silence the peer.
-const CONNECTION_WINDOW: u32 = BULK_STREAMS * STREAM_WINDOW + (1 << 20);
+/// Room for control frames beside full windows of unread bulk, so that a body which nobody reads yet does not silence
+/// the peer.
+const CONTROL_WINDOW: u32 = 1 << 20;
 
 /// Largest UDP payload that path MTU discovery tries, in bytes: for loopback and jumbo frames, where it doubles
 /// the throughput. quinn hands the kernel up to 10 packets in one segmented datagram, and that has to stay
@@ -69,15 +74,20 @@ const REASON_MAX: usize = Reason::MAX;
 pub struct Server(Endpoint);
 
 impl Server {
-    /// Binds `address`; port 0 lets the system choose. Must be called within a tokio runtime.
+    /// Binds `address`, to serve so many nodes; port 0 lets the system choose. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`TransportError::AddressInUse`], [`TransportError::AddressForbidden`],
     /// [`TransportError::AddressUnavailable`] or [`TransportError::Bind`].
-    pub fn bind(address: SocketAddr, tls: QuicServerConfig) -> Result<Self, TransportError> {
+    pub fn bind(
+        address: SocketAddr,
+        tls: QuicServerConfig,
+        nodes: usize,
+    ) -> Result<Self, TransportError> {
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        let transport = transport(CONTROL_STREAMS, relay_stream_window(nodes));
         config
-            .transport_config(Arc::new(transport(CONTROL_STREAMS)))
+            .transport_config(Arc::new(transport))
             .max_incoming(WAITING_MAX)
             .incoming_buffer_size(WAITING_BYTES)
             .incoming_buffer_size_total(WAITING_MAX as u64 * WAITING_BYTES);
@@ -164,7 +174,7 @@ impl Client {
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let mut config = ClientConfig::new(Arc::new(tls));
-        config.transport_config(Arc::new(transport(0)));
+        config.transport_config(Arc::new(transport(0, STREAM_WINDOW)));
         Ok(Self {
             endpoint: endpoint(SocketAddr::new(any, 0), None)?,
             config,
@@ -232,6 +242,13 @@ fn send_window(round_trip: Duration) -> u64 {
     bytes.clamp(SEND_WINDOW_MIN, STREAM_WINDOW.into())
 }
 
+/// What each of so many nodes may leave unread of a stream at their relay, in bytes.
+fn relay_stream_window(nodes: usize) -> u32 {
+    let share = RELAY_WINDOW / nodes.max(1);
+    let share = share.max(RELAY_STREAM_WINDOW_MIN);
+    u32::try_from(share).map_or(STREAM_WINDOW, |share| share.min(STREAM_WINDOW))
+}
+
 fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> Result<Endpoint, TransportError> {
     let open = || {
         let mut config = EndpointConfig::default();
@@ -275,7 +292,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn transport(control_streams: u32) -> TransportConfig {
+fn transport(control_streams: u32, stream_window: u32) -> TransportConfig {
+    let connection_window = BULK_STREAMS * stream_window + CONTROL_WINDOW;
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(MTU_MAX);
     let mut config = TransportConfig::default();
@@ -283,8 +301,8 @@ fn transport(control_streams: u32) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(control_streams))
         .max_concurrent_uni_streams(VarInt::from_u32(BULK_STREAMS))
         .datagram_receive_buffer_size(None)
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .stream_receive_window(VarInt::from_u32(stream_window))
+        .receive_window(VarInt::from_u32(connection_window))
         .send_window(SEND_WINDOW_MIN)
         .mtu_discovery_config(Some(discovery))
         .keep_alive_interval(Some(KEEP_ALIVE))
@@ -304,5 +322,14 @@ mod tests {
         assert_eq!(window(16), 4_000_000);
         assert_eq!(window(100), u64::from(STREAM_WINDOW));
         assert_eq!(send_window(Duration::MAX), u64::from(STREAM_WINDOW));
+    }
+
+    #[test]
+    fn nodes_share_what_a_relay_holds_for_them() {
+        assert_eq!(relay_stream_window(0), STREAM_WINDOW);
+        assert_eq!(relay_stream_window(2), STREAM_WINDOW);
+        assert_eq!(relay_stream_window(16), 1 << 20);
+        assert_eq!(relay_stream_window(50), 335_544);
+        assert_eq!(relay_stream_window(usize::MAX), 256 << 10);
     }
 }

@@ -48,7 +48,7 @@ impl Consortium {
     }
 
     fn server(&self, relay: &Credentials) -> Server {
-        Server::bind(ANY_PORT, tls::server(&self.root, relay).unwrap()).unwrap()
+        Server::bind(ANY_PORT, tls::server(&self.root, relay).unwrap(), 1).unwrap()
     }
 
     fn client(&self, server: &Server, node: &Credentials) -> Client {
@@ -250,7 +250,7 @@ async fn a_relay_is_accepted_only_with_a_valid_certificate_for_the_host_dialled(
 async fn an_address_that_cannot_be_bound_is_named() {
     let consortium = Consortium::named("hospitals");
     let relay = consortium.relay(this_week());
-    let bind = |address| Server::bind(address, tls::server(&consortium.root, &relay).unwrap());
+    let bind = |address| Server::bind(address, tls::server(&consortium.root, &relay).unwrap(), 1);
     let first = bind(ANY_PORT).unwrap();
     let taken = first.local_address().unwrap();
     let error = bind(taken).unwrap_err();

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::accumulator::BodyError;
+use super::buffers::Buffers;
 use super::intake::Intake;
 use super::spool::Parcel;
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
@@ -153,6 +154,8 @@ pub(super) struct Shared {
     pub(super) manifest: Arc<Manifest>,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) intake: watch::Receiver<Option<Arc<Intake>>>,
+    /// Where chunks of bodies are put together.
+    pub(super) chunks: Buffers,
 }
 
 /// Greatest length of a node's frame in bytes, by the size of the roster.
@@ -360,8 +363,8 @@ async fn body(
     let hashes = hash_list(&mut body, chunks).await?;
     let first = header.first_chunk as usize;
     intake.begin(parcel, first, &hashes)?;
-    let mut buffer = vec![0; CHUNK_BYTES.min(shared.manifest.body_bytes())];
     for (index, hash) in hashes.as_slice().iter().enumerate().skip(first) {
+        let mut buffer = shared.chunks.lend().await;
         let chunk = &mut buffer[..intake.chunk_len(index)];
         body.next_piece(chunk).await?;
         intake.add(parcel, index, hash, chunk)?;

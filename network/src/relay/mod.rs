@@ -4,6 +4,7 @@
 //! accumulator by the connections themselves, so that the loop never waits for a transfer.
 
 mod accumulator;
+mod buffers;
 mod connection;
 mod intake;
 mod spool;
@@ -19,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tracing::{debug, error, warn};
 
 use crate::audit::{LogError, RelayJournal};
-use crate::digest::Digest;
+use crate::digest::{CHUNK_BYTES, Digest};
 use crate::files::to_le_bytes;
 use crate::identity::NodeId;
 use crate::kit::{Kit, unix_s};
@@ -30,6 +31,7 @@ use crate::store::{Store, StoreError};
 use crate::wire::{BulkKind, RelayFrame};
 
 use accumulator::Accumulator;
+use buffers::Buffers;
 use connection::{Input, Link, Shared};
 use intake::Intake;
 use spool::{Parcel, Spool};
@@ -41,6 +43,8 @@ pub(crate) use connection::CODE_REFUSED;
 const TICK: Duration = Duration::from_millis(200);
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 256;
+/// Chunks that are put together at the same time, of all uploads.
+const CHUNKS: usize = 16;
 /// How long nodes have to read the last frames.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -87,10 +91,12 @@ pub async fn serve(
     let (inputs, mut queue) = mpsc::channel(INPUTS);
     let (intakes, intake) = watch::channel(None);
     let manifest = kit.manifest.clone();
+    let chunk = CHUNK_BYTES.min(manifest.body_bytes());
     let shared = Arc::new(Shared {
         manifest,
         inputs,
         intake,
+        chunks: Buffers::new(CHUNKS, chunk),
     });
     let mut driver = Driver {
         machine,

@@ -60,7 +60,12 @@ impl Driver {
         refused: Sender<(NodeId, Refusal)>,
     ) -> Self {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::bind(loopback, kit.server_tls().unwrap()).unwrap();
+        let server = Server::bind(
+            loopback,
+            kit.server_tls().unwrap(),
+            kit.manifest.roster().len(),
+        )
+        .unwrap();
         let model = Arc::new(kit.initial().unwrap());
         let record = Record {
             manifest: kit.manifest.clone(),

@@ -40,7 +40,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let stop = fl_network::signals::stop();
     let min_nodes = config.min_nodes(&kit.manifest)?;
     let store = Store::open(&config.state, &kit.manifest)?;
-    let server = Server::bind(config.listen(&kit.manifest)?, kit.server_tls()?)?;
+    let server = Server::bind(
+        config.listen(&kit.manifest)?,
+        kit.server_tls()?,
+        kit.manifest.roster().len(),
+    )?;
     let settings = Settings {
         rounds: config.rounds,
         fraction_fit: config.fraction_fit,

@@ -278,6 +278,10 @@ pub(crate) struct BenchRound {
     /// Number of parameters of the model
     #[arg(long, value_name = "M", default_value_t = 1_000_000)]
     pub(crate) params: usize,
+    /// Train on this data in every round, as `simulate` does by default: digits, breast-cancer, or a path. Without it an
+    /// update is there at once
+    #[arg(long, value_name = "DATA", conflicts_with = "params")]
+    pub(crate) data: Option<Source>,
     /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
     #[arg(long, value_name = "SCHEME", default_value = "peer")]
     pub(crate) scheme: Sharing,
@@ -301,6 +305,9 @@ pub(crate) struct BenchParty {
     /// How its federation averages
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Mode,
+    /// What a node trains on
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<Source>,
 }
 
 /// Reads a configuration file, or gives the empty one.

@@ -56,7 +56,7 @@ impl std::fmt::Display for RoundLine {
         }
         write!(
             f,
-            "training {:.2} s, sharing {:.3} s, network {:.3} s; a node sent {}, received {}",
+            "training {:.2} s, sharing {:.3} s, network and waiting {:.3} s; a node sent {}, received {}",
             self.training_s,
             self.sharing_s,
             self.network_s,

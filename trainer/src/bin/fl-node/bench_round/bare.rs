@@ -7,11 +7,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use fl_datasets::Source;
 use fl_network::client::host_of;
 use fl_network::digest::CHUNK_BYTES;
 use fl_network::files::to_le_bytes;
@@ -19,12 +21,13 @@ use fl_network::kit::Kit;
 use fl_network::quic::{
     BulkReceiver, Client, Connection, ConnectionBytes, Pace, Server, send_bulk,
 };
+use fl_trainer::LocalTrainer;
 use fl_trainer::node::Step;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::costs::{NodeCosts, Traffic};
-use super::party::{Told, leave_with_bench, ready, tell};
-use super::protocol::update;
+use super::party::{Told, ready, tell};
+use super::training::{trainer, update};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const CHUNK_WORDS: usize = CHUNK_BYTES / 4;
@@ -53,8 +56,7 @@ struct Chunk {
 
 /// Averages rounds until the bench is over.
 pub(super) async fn relay(kit: Kit) -> anyhow::Result<()> {
-    leave_with_bench();
-    let server = Server::bind(LOOPBACK, kit.server_tls()?)?;
+    let server = Server::bind(LOOPBACK, kit.server_tls()?, kit.manifest.roster().len())?;
     tell(&Told::Listening(server.local_address()?))?;
     let nodes = kit.manifest.roster().len();
     let mut connections = Vec::new();
@@ -128,20 +130,54 @@ fn accumulate(values: &mut [f32], bytes: &[u8]) {
     }
 }
 
+/// Where a node's updates come from.
+enum Updates {
+    /// The bytes of one that is there at once.
+    Instant(Bytes),
+    Trained(Box<dyn LocalTrainer>),
+}
+
+impl Updates {
+    fn new(kit: &Kit, data: Option<&Source>) -> anyhow::Result<Self> {
+        Ok(match data {
+            None => Self::Instant(to_le_bytes(&update(kit)).into()),
+            Some(_) => Self::Trained(trainer(kit, data)?),
+        })
+    }
+
+    /// Waits for the bench. Gives the bytes of the update from `model` on.
+    fn next(&mut self, model: &[f32], round: u64) -> anyhow::Result<Bytes> {
+        match self {
+            Self::Instant(update) => {
+                ready();
+                Ok(update.clone())
+            }
+            Self::Trained(trainer) => {
+                // As a participant of the protocol does before it trains.
+                trainer.evaluate(model)?;
+                let trained = trainer.train(model, round, &mut |_| ControlFlow::Continue(()))?;
+                Ok(to_le_bytes(&trained.update.to_vec()?).into())
+            }
+        }
+    }
+}
+
 /// Takes part in rounds until the bench is over.
-pub(super) async fn node(kit: Kit, relay: SocketAddr) -> anyhow::Result<()> {
+pub(super) async fn node(kit: Kit, relay: SocketAddr, data: Option<&Source>) -> anyhow::Result<()> {
     let client = Client::bind(relay, kit.client_tls()?)?;
     let connection = client
         .connect(host_of(kit.manifest.relay_address())?)
         .await?;
-    let update = Bytes::from(to_le_bytes(&update(&kit)));
-    let payload = PREFIX + update.len() as u64;
-    let mut model = vec![0.0; kit.manifest.parameters()];
+    let mut updates = Updates::new(&kit, data)?;
+    let mut model = kit.initial()?;
+    let payload = PREFIX + 4 * model.len() as u64;
     let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        spawn_blocking(ready).await?;
+    for round in 0.. {
+        let next = move || (updates.next(&model, round), updates, model);
+        let update;
+        (update, updates, model) = spawn_blocking(next).await?;
         let (begun, before) = (Instant::now(), ConnectionBytes::of(&connection));
-        send_bulk(&connection, HEADER, [update.clone()]).await?;
+        send_bulk(&connection, HEADER, [update?]).await?;
         let receiver = BulkReceiver::accept(&connection, pace()).await?;
         let (_, mut body) = receiver.header(HEADER.len()).await?;
         let announced = begun.elapsed();
@@ -166,4 +202,5 @@ pub(super) async fn node(kit: Kit, relay: SocketAddr) -> anyhow::Result<()> {
             },
         }))?;
     }
+    Ok(())
 }

@@ -122,7 +122,7 @@ struct Measured {
     relay_memory_idle_bytes: u64,
     relay_memory_bytes: u64,
     node_memory_bytes: u64,
-    /// Medians over nodes and rounds, in the order of [`PHASES`].
+    /// Medians over nodes and rounds, in the order of [`PHASES`]; none where nodes train, for their clocks begin after it.
     phases_s: Vec<(&'static str, Option<f64>)>,
 }
 
@@ -131,6 +131,8 @@ struct Measured {
 pub(super) struct Summary {
     nodes: usize,
     parameters: usize,
+    /// What the nodes train on.
+    data: Option<String>,
     rounds: u64,
     scheme: String,
     secure: Measured,
@@ -140,19 +142,25 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Of the rounds of each mode, in the order of [`Mode::ALL`](super::Mode::ALL).
-    pub(super) fn new(args: &BenchRound, [secure, plain, bare]: &[Rounds; 3]) -> Self {
+    pub(super) fn new(
+        args: &BenchRound,
+        parameters: usize,
+        [secure, plain, bare]: &[Rounds; 3],
+    ) -> Self {
         let holders = match args.scheme {
             Sharing::Peer => 0,
             Sharing::Committee { holders, .. } => holders,
         };
+        let training = args.data.is_some();
         Self {
             nodes: args.nodes,
-            parameters: args.params,
+            parameters,
+            data: args.data.as_ref().map(ToString::to_string),
             rounds: args.rounds,
             scheme: args.scheme.to_string(),
-            secure: Measured::new(secure, holders),
-            plain: Measured::new(plain, holders),
-            bare: Measured::new(bare, 0),
+            secure: Measured::new(secure, holders, training),
+            plain: Measured::new(plain, holders, training),
+            bare: Measured::new(bare, 0, training),
         }
     }
 
@@ -184,8 +192,8 @@ impl Summary {
 }
 
 impl Measured {
-    /// The first `holders` nodes are a committee.
-    fn new(all: &Rounds, holders: usize) -> Self {
+    /// The first `holders` nodes are a committee. With `training` the rounds include it.
+    fn new(all: &Rounds, holders: usize, training: bool) -> Self {
         let seconds: Vec<_> = all.rounds.iter().map(|round| round.seconds).collect();
         let on_disk: Vec<_> = all.rounds.iter().map(|round| round.on_disk).collect();
         let nodes = || all.rounds.iter().flat_map(|round| &round.nodes);
@@ -206,7 +214,7 @@ impl Measured {
             relay_memory_idle_bytes: all.relay_memory_idle,
             relay_memory_bytes: all.relay_memory,
             node_memory_bytes: all.node_memory,
-            phases_s: all.phases(),
+            phases_s: if training { Vec::new() } else { all.phases() },
         }
     }
 }
@@ -256,6 +264,9 @@ impl fmt::Display for Summary {
             self.scheme,
             self.rounds
         )?;
+        if let Some(data) = &self.data {
+            writeln!(f, "training on {data} included")?;
+        }
         let columns = ["secure", "plain", "bare", "to plain", "to bare"];
         line(f, "", columns)?;
         self.times(f, "round, median", |of| of.median_s)?;
@@ -289,8 +300,10 @@ impl fmt::Display for Summary {
         });
         let above = above.map(|above| format!("{:.2}", above as f64 / model));
         line(f, "relay, above that, models", above)?;
-        writeln!(f, "phases, medians over nodes and rounds:")?;
-        for (number, (name, _)) in PHASES.iter().enumerate() {
+        if self.data.is_none() {
+            writeln!(f, "phases, medians over nodes and rounds:")?;
+        }
+        for (number, (name, _)) in self.secure.phases_s.iter().enumerate() {
             let lengths = self.each().map(|of| length(of.phases_s[number].1));
             line(f, &format!("  {name}"), lengths)?;
         }
@@ -305,7 +318,10 @@ fn row(
     [secure, plain, bare]: [f64; 3],
     shown: [String; 3],
 ) -> fmt::Result {
-    let ratios = [secure / plain, secure / bare].map(|ratio| format!("{ratio:.3}"));
+    let ratios = [secure / plain, secure / bare].map(|ratio| match ratio.is_finite() {
+        true => format!("{ratio:.3}"),
+        false => "–".to_owned(),
+    });
     line(f, name, shown.into_iter().chain(ratios))
 }
 

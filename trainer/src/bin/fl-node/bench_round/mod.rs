@@ -3,8 +3,8 @@
 //! Three federations of the same nodes and parameters stand side by side, every party a process of its own, one of each
 //! [`Mode`]. Each round waits until all of its nodes have their update, and the three take turns, so that whatever else
 //! the machine does slows all alike. A round lasts from the moment when the nodes are let go until all of them are ready
-//! for the next. In a federation that would be training meanwhile, the new state then goes to the disk; here it is
-//! waited for before the turn passes.
+//! for the next; with data to train on that includes the training. In a federation that would be training meanwhile, the
+//! new state then goes to the disk; here it is waited for before the turn passes.
 
 mod bare;
 mod costs;
@@ -12,6 +12,7 @@ mod mode;
 mod party;
 mod plain;
 mod protocol;
+mod training;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,17 +21,19 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use fl_datasets::Source;
 use fl_network::kit::Kit;
 use fl_network::logging::say;
 use fl_network::manifest::TimeoutTable;
 use fl_shaders::Ring;
+use fl_trainer::NodeName;
 use fl_trainer::provision::Agreement;
-use fl_trainer::{Layout, NodeName, TensorLayout};
 
 use super::args::{BenchParty, BenchRound};
 use costs::{Costs, Rounds, Summary};
 pub(crate) use mode::Mode;
 use party::{Party, Told};
+use training::Learned;
 
 /// A round that is not counted: connections find their pace, and memory is touched for the first time.
 const WARM_UP: u64 = 1;
@@ -42,8 +45,8 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
     ensure!(args.params > 0, "--params must be at least 1");
     ensure!(args.rounds > 0, "--rounds must be at least 1");
     let folder = tempfile::tempdir()?;
-    let names = found(args, folder.path())?;
-    let start = |mode| Federation::start(folder.path(), &names, mode);
+    let (names, parameters) = found(args, folder.path())?;
+    let start = |mode| Federation::start(folder.path(), &names, mode, args.data.as_ref());
     let [secure, plain, bare] = Mode::ALL.map(start);
     let mut federations = [secure?, plain?, bare?];
     for _ in 0..WARM_UP {
@@ -60,7 +63,7 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
             federation.rounds.rounds.push(round);
         }
     }
-    let summary = Summary::new(args, &federations.map(Federation::end));
+    let summary = Summary::new(args, parameters, &federations.map(Federation::end));
     match args.json {
         true => say(serde_json::to_string(&summary)?),
         false => say(summary.to_string().trim_end()),
@@ -70,28 +73,32 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
 
 /// One party of a bench, in a process that [`run`] has started.
 pub(crate) fn party(args: &BenchParty) -> anyhow::Result<()> {
+    party::leave_with_bench();
     let kit = Kit::load(&args.kit)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let state = args.kit.join(args.mode.state());
+    let (state, data) = (args.kit.join(args.mode.state()), args.data.as_ref());
     let ended = match (&args.relay, args.mode.engine()) {
         (None, Some(_)) => runtime.block_on(protocol::relay(kit, &state)),
-        (Some(relay), Some(engine)) => runtime.block_on(protocol::node(kit, &state, relay, engine)),
+        (Some(relay), Some(engine)) => {
+            let trainer = training::trainer(&kit, data)?;
+            runtime.block_on(protocol::node(kit, &state, relay, engine, trainer))
+        }
         (None, None) => runtime.block_on(bare::relay(kit)),
-        (Some(relay), None) => runtime.block_on(bare::node(kit, *relay)),
+        (Some(relay), None) => runtime.block_on(bare::node(kit, *relay, data)),
     };
     ended.with_context(|| args.kit.display().to_string())
 }
 
-/// Founds a consortium of the nodes in `folder`. Gives their names.
-fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<Vec<String>> {
+/// Founds a consortium of the nodes in `folder`. Gives their names and the number of parameters.
+fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize)> {
     let names: Vec<_> = (1..=args.nodes).map(|k| format!("node-{k}")).collect();
     let node = |name: &String| NodeName {
         name: name.clone(),
         organisation: name.clone(),
     };
-    let tensor = TensorLayout {
-        name: "parameters".to_owned(),
-        shape: vec![args.params],
+    let learned = match &args.data {
+        None => Learned::nothing(args.params)?,
+        Some(data) => Learned::from(data)?,
     };
     let agreement = Agreement {
         name: "bench".to_owned(),
@@ -101,10 +108,10 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<Vec<String>> {
         min_nodes: 3,
         sharing: args.scheme,
         ring: Ring::U32,
-        examples_max: protocol::EXAMPLES,
-        layout: Layout::try_from(vec![tensor])?,
-        initial: vec![0.0; args.params],
-        task: toml::Table::new(),
+        examples_max: learned.examples_max,
+        layout: learned.layout,
+        initial: learned.initial,
+        task: learned.task,
         timeouts: TimeoutTable {
             training_s: 24 * 3600,
             ..TimeoutTable::default()
@@ -112,7 +119,7 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<Vec<String>> {
         valid_days: 2,
     };
     agreement.found()?.write(folder)?;
-    Ok(names)
+    Ok((names, agreement.layout.len()))
 }
 
 /// The round that a party has on disk.
@@ -136,15 +143,32 @@ struct Federation {
 
 impl Federation {
     /// Starts a process for each party, and waits until all nodes are ready.
-    fn start(folder: &Path, names: &[String], mode: Mode) -> anyhow::Result<Self> {
+    fn start(
+        folder: &Path,
+        names: &[String],
+        mode: Mode,
+        data: Option<&Source>,
+    ) -> anyhow::Result<Self> {
         let (tell, told) = mpsc::channel();
-        let relay = Party::start(names.len(), &folder.join("relay"), None, mode, &tell)?;
+        let relay = Party::start(
+            names.len(),
+            &folder.join("relay"),
+            None,
+            (mode, None),
+            &tell,
+        )?;
         let (_, _, Told::Listening(address)) = told.recv()? else {
             bail!("the relay did not start");
         };
         let idle = relay.peak_memory();
         let start = |(number, name): (usize, &String)| {
-            Party::start(number, &folder.join(name), Some(address), mode, &tell)
+            Party::start(
+                number,
+                &folder.join(name),
+                Some(address),
+                (mode, data),
+                &tell,
+            )
         };
         let nodes: anyhow::Result<Vec<_>> = names.iter().enumerate().map(start).collect();
         let parties = names.iter().map(String::as_str).chain(["relay"]);

@@ -5,10 +5,12 @@ use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
+use fl_datasets::Source;
 use serde::{Deserialize, Serialize};
 
 use super::costs::NodeCosts;
@@ -43,22 +45,31 @@ pub(super) fn tell(told: &Told) -> anyhow::Result<()> {
 /// Says that the update is there, and waits until the bench lets this node go on.
 pub(super) fn ready() {
     if tell(&Told::Ready).is_ok() {
-        released();
+        // The process ends before the channel does.
+        let _ = RELEASES
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
     }
 }
 
 /// Ends this process when the bench is gone.
 pub(super) fn leave_with_bench() {
-    std::thread::spawn(released);
+    LazyLock::force(&RELEASES);
 }
 
-/// Waits for a line of the bench. There is none if it is gone, and then there is nothing left to do.
-fn released() {
-    let line = stdin().lock().read_line(&mut String::new());
-    if !line.is_ok_and(|bytes| bytes > 0) {
+/// A line of the bench each. When there are no more, the bench is gone, and there is nothing left to do.
+static RELEASES: LazyLock<Mutex<Receiver<()>>> = LazyLock::new(|| {
+    let (release, releases) = channel();
+    std::thread::spawn(move || {
+        let lines = stdin().lock().lines();
+        for _ in lines.map_while(Result::ok) {
+            let _ = release.send(());
+        }
         std::process::exit(0);
-    }
-}
+    });
+    Mutex::new(releases)
+});
 
 /// A party's process, which ends with this.
 pub(super) struct Party {
@@ -67,18 +78,22 @@ pub(super) struct Party {
 }
 
 impl Party {
-    /// Starts party `number` with the kit in `folder`: a node where the `relay` is known, the relay where it is not.
+    /// Starts party `number` with the kit in `folder`: a node where the `relay` is known, the relay where it is not. A node
+    /// trains on its part of the data, if there is any.
     pub(super) fn start(
         number: usize,
         folder: &Path,
         relay: Option<SocketAddr>,
-        mode: Mode,
+        (mode, data): (Mode, Option<&Source>),
         told: &Sender<(usize, Instant, Told)>,
     ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program cannot be found")?;
         let mut command = Command::new(program);
         command.arg("bench-party").arg("--kit").arg(folder);
         command.arg("--mode").arg(mode.to_string());
+        if let Some(data) = data {
+            command.arg("--data").arg(data.to_string());
+        }
         if let Some(relay) = relay {
             command.arg("--relay").arg(relay.to_string());
         }

@@ -1,0 +1,158 @@
+//! What the nodes of a bench contribute: an update that is there at once, or one that is trained on data.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, ensure};
+use fl_datasets::{Partition, Source};
+use fl_network::kit::Kit;
+use fl_trainer::{
+    Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TensorLayout, TrainError, Update, cpu,
+};
+
+use super::party::ready;
+use crate::args::TaskArgs;
+use crate::task::Task;
+
+/// Training examples of a node that trains on none.
+const EXAMPLES: u32 = 1000;
+
+/// What the consortium of a bench agrees to learn.
+pub(super) struct Learned {
+    pub(super) layout: Layout,
+    pub(super) initial: Vec<f32>,
+    pub(super) task: toml::Table,
+    pub(super) examples_max: u32,
+}
+
+impl Learned {
+    /// So many parameters, and nothing to train them on.
+    pub(super) fn nothing(parameters: usize) -> anyhow::Result<Self> {
+        let tensor = TensorLayout {
+            name: "parameters".to_owned(),
+            shape: vec![parameters],
+        };
+        Ok(Self {
+            layout: Layout::try_from(vec![tensor])?,
+            initial: vec![0.0; parameters],
+            task: toml::Table::new(),
+            examples_max: EXAMPLES,
+        })
+    }
+
+    /// The usual model for `data`, with the default settings.
+    pub(super) fn from(data: &Source) -> anyhow::Result<Self> {
+        let (task, split) = Task::of(data, &TaskArgs::default())?;
+        // The initial model comes from the seed; the data is only needed for its shape.
+        let none = || split.train.select(&[]);
+        let mut trainer = task.model.trainer(none(), none(), task.training, cpu())?;
+        Ok(Self {
+            layout: trainer.layout().clone(),
+            initial: trainer.initial()?,
+            task: task.to_table()?,
+            examples_max: u32::try_from(split.train.len()).context("too many examples")?,
+        })
+    }
+}
+
+/// The trainer of a node: on its part of `data`, or [`Instantly`]. It waits for the bench before it trains.
+pub(super) fn trainer(kit: &Kit, data: Option<&Source>) -> anyhow::Result<Box<dyn LocalTrainer>> {
+    let Some(data) = data else {
+        return Ok(Box::new(Instantly::new(kit)?));
+    };
+    let task = Task::from_table(kit.manifest.task())?;
+    let split = task.load(data, None)?;
+    let roster = kit.manifest.roster();
+    let own = roster.keys().position(|node| *node == kit.id());
+    let own = own.context("the kit's node is not in its manifest")?;
+    let part = |labels: &[u32]| -> anyhow::Result<Vec<usize>> {
+        let mut parts = Partition::Iid.parts(labels, roster.len(), task.training.seed)?;
+        ensure!(own < parts.len(), "there is no data for every node");
+        Ok(parts.swap_remove(own))
+    };
+    let train = split.train.select(&part(split.train.labels())?);
+    let test = split.test.select(&part(split.test.labels())?);
+    let trainer = task.model.trainer(train, test, task.training, cpu())?;
+    Ok(Box::new(Released(trainer)))
+}
+
+/// A trainer that waits for the bench each time.
+struct Released(Box<dyn LocalTrainer>);
+
+impl LocalTrainer for Released {
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+
+    fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
+        self.0.initial()
+    }
+
+    fn train(
+        &mut self,
+        global: &[f32],
+        round: u64,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<LocalUpdate, TrainError> {
+        ready();
+        self.0.train(global, round, progress)
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+        self.0.evaluate(parameters)
+    }
+}
+
+/// A node that has its update at once, and waits for the bench.
+struct Instantly {
+    layout: Layout,
+    update: Update,
+}
+
+impl Instantly {
+    fn new(kit: &Kit) -> anyhow::Result<Self> {
+        let tensors = kit.manifest.layout().iter().map(|tensor| TensorLayout {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+        });
+        Ok(Self {
+            layout: Layout::try_from(tensors.collect::<Vec<_>>())?,
+            update: update(kit).into(),
+        })
+    }
+}
+
+impl LocalTrainer for Instantly {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
+        Ok(vec![0.0; self.layout.len()])
+    }
+
+    fn train(
+        &mut self,
+        _global: &[f32],
+        _round: u64,
+        _progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<LocalUpdate, TrainError> {
+        ready();
+        Ok(LocalUpdate {
+            update: self.update.clone(),
+            examples: EXAMPLES,
+        })
+    }
+
+    fn evaluate(&mut self, _parameters: &[f32]) -> Result<Evaluation, TrainError> {
+        Ok(Evaluation::default())
+    }
+}
+
+/// A node's update: small, and another for each node.
+pub(super) fn update(kit: &Kit) -> Vec<f32> {
+    let own = f32::from(kit.id().as_bytes()[0]);
+    let parameters = 0..kit.manifest.parameters();
+    parameters
+        .map(|k| 0.01 * (k as f32 * 31.0 + own).sin())
+        .collect()
+}
