@@ -16,6 +16,7 @@ pub(crate) fn le_bytes(parameters: &[f32]) -> Cow<'_, [u8]> {
 }
 
 /// Decodes as many little-endian words as `words` holds.
+#[inline(always)]
 pub(crate) fn read<W: Word>(bytes: &[u8], words: &mut [W]) {
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(W::BYTES)) {
         let mut encoded = W::Bytes::default();

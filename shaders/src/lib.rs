@@ -6,6 +6,7 @@
 
 pub mod cpu;
 mod fixed_point;
+mod instructions;
 pub mod kernel;
 mod ring;
 mod scale;
@@ -14,6 +15,7 @@ pub mod uniform;
 mod vector;
 
 pub use fixed_point::{FixedPoint, Parameters, PlanError};
+pub use instructions::{Instructions, Work};
 pub use ring::{Defaults, Ring, Word};
 pub use scale::{InputScale, MeanScale, ScaleError};
 pub use tag::{Beta, Coefficients, TAG_BLOCK, Tag};

@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use fl_shaders::{Counters, HEADER_WORDS, Ring, TAG_BLOCK, Tag};
+use fl_shaders::{Counters, HEADER_WORDS, Instructions, Ring, TAG_BLOCK, Tag};
 use fl_sharing::{
-    Blinding, CpuEngine, Engine, EpochKey, Input, Instructions, Mask, MaskKey, Needs, Plan,
-    RoundingKey, Seed, Sign, TagKey, masked_len,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, MaskKey, Needs, Plan, RoundingKey, Seed,
+    Sign, TagKey, masked_len,
 };
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;

@@ -5,7 +5,6 @@
 
 mod chacha20;
 mod encode;
-mod instructions;
 mod keystream;
 mod order;
 mod tag;
@@ -13,14 +12,13 @@ mod upcoming;
 
 use std::ops::Range;
 
-use fl_shaders::{CHUNK_WORDS, HEADER_WORDS, InputScale, Ring, TAG_BLOCK, Tag, Word};
+use fl_shaders::{CHUNK_WORDS, HEADER_WORDS, InputScale, Instructions, Ring, TAG_BLOCK, Tag, Word};
 use rayon::prelude::*;
 
 use crate::engine::{self, Blinding, Engine, EngineError, Input, Masked, Sign};
 use crate::seed::MaskKey;
 use chacha20::BLOCK_BYTES;
 use encode::Encoded;
-pub use instructions::Instructions;
 pub(crate) use keystream::bytes as keystream_bytes;
 use keystream::{Random, Share, Sums};
 pub(crate) use tag::{tag, tag_in_block};
@@ -52,6 +50,7 @@ impl Engine for CpuEngine {
     }
 }
 
+/// [`CpuEngine`], held to these instructions.
 impl Engine for Instructions {
     fn mask(
         &self,

@@ -37,7 +37,7 @@ mod seed;
 mod tag;
 mod words;
 
-pub use cpu::{CpuEngine, Instructions};
+pub use cpu::CpuEngine;
 pub use engine::{
     Blinding, DeviceError, Engine, EngineError, Input, Mask, Masked, Sign, masked_len,
 };

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use fl_shaders::{Beta, Coefficients, Ring, TAG_BLOCK, Tag};
+use fl_shaders::{Beta, Coefficients, Instructions, Ring, TAG_BLOCK, Tag};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -128,7 +128,7 @@ pub struct Verification {
 impl Verification {
     /// Takes the next words of the sum: an even number of them, unless they are the last.
     pub fn add(&mut self, mut part: &[u8]) {
-        let (with, word_bytes) = (cpu::Instructions::best(), self.ring.word_bytes());
+        let (with, word_bytes) = (Instructions::best(), self.ring.word_bytes());
         while !part.is_empty() {
             let left = (TAG_BLOCK - self.elements % TAG_BLOCK) * word_bytes;
             let (in_block, rest) = part.split_at(left.min(part.len()));

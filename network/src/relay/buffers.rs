@@ -1,4 +1,4 @@
-//! The memory in which chunks are put together: so many buffers for all uploads, however many there are.
+//! The memory in which chunks are put together: fewer buffers than uploads, where there are many.
 //!
 //! A chunk is only added when it is here whole and fits its hash. Who has to wait for a buffer loses nothing by it: what
 //! arrives meanwhile waits in QUIC's window, which holds a chunk or more, and is then read at once.

@@ -43,8 +43,9 @@ pub(crate) use connection::CODE_REFUSED;
 const TICK: Duration = Duration::from_millis(200);
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 256;
-/// Chunks that are put together at the same time, of all uploads.
-const CHUNKS: usize = 16;
+/// Chunks that are put together at the same time: of all uploads where they are few, of half of them where they are many,
+/// so that it takes half of the nodes to keep the others waiting by being slow.
+const CHUNKS_MIN: usize = 16;
 /// How long nodes have to read the last frames.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -91,12 +92,13 @@ pub async fn serve(
     let (inputs, mut queue) = mpsc::channel(INPUTS);
     let (intakes, intake) = watch::channel(None);
     let manifest = kit.manifest.clone();
-    let chunk = CHUNK_BYTES.min(manifest.body_bytes());
+    let chunks = (manifest.roster().len() / 2).max(CHUNKS_MIN);
+    let chunk_bytes = CHUNK_BYTES.min(manifest.body_bytes());
     let shared = Arc::new(Shared {
         manifest,
         inputs,
         intake,
-        chunks: Buffers::new(CHUNKS, chunk),
+        chunks: Buffers::new(chunks, chunk_bytes),
     });
     let mut driver = Driver {
         machine,

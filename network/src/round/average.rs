@@ -1,11 +1,14 @@
 //! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on every bit.
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use fl_shaders::cpu::dequantize;
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, MeanScale, Ring, Tag, Word};
+use fl_shaders::{
+    Counters, FixedPoint, HEADER_WORDS, Instructions, MeanScale, Ring, Tag, Word, Work,
+};
 
 use super::chain::Chain;
 use super::outcome::CheckedOutcome;
@@ -162,24 +165,18 @@ where
             .get(..whole.len() / W::BYTES)
             .filter(|_| rest.is_empty());
         let base = base.ok_or_else(|| wrong_length(self.taken + chunk.len()))?;
-        let mut sums = [W::default(); PIECE];
-        let mut mean = [0.0; PIECE];
-        for (base, bytes) in base.chunks(PIECE).zip(whole.chunks(PIECE * W::BYTES)) {
-            let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
-            words::read(bytes, sums);
-            let beyond = |word: &W| word.to_signed().unsigned_abs() > header.limit;
-            if sums.iter().any(beyond) {
-                let at = sums.iter().position(beyond).unwrap_or_default();
-                return Err(Refusal::OutOfRange {
-                    index: (self.model.len() + at) as u64,
-                    value: sums[at].to_signed(),
-                    limit: header.limit,
-                });
-            }
-            dequantize(sums, header.scale, mean);
-            let next = base.iter().zip(&*mean).map(|(base, mean)| base + mean);
-            self.model.extend(next);
-        }
+        let averaged = Instructions::best().run(Mean::<W> {
+            sums: whole,
+            header,
+            base,
+            model: &mut self.model,
+            word: PhantomData,
+        });
+        averaged.map_err(|(at, value)| Refusal::OutOfRange {
+            index: (done + at) as u64,
+            value,
+            limit: header.limit,
+        })?;
         self.model_hash.add(&self.model[done..]);
         Ok(())
     }
@@ -197,6 +194,44 @@ where
             scale,
             limit,
         })
+    }
+}
+
+/// The mean of a chunk, added to its part of the old model.
+struct Mean<'a, W> {
+    /// Little-endian words, one for each parameter in `base`.
+    sums: &'a [u8],
+    header: Header,
+    base: &'a [f32],
+    /// Where the new parameters go.
+    model: &'a mut Vec<f32>,
+    word: PhantomData<W>,
+}
+
+impl<W: Word> Work for Mean<'_, W> {
+    /// Fails on the first value that is out of its range, and where it is.
+    type Output = Result<(), (usize, i64)>;
+
+    #[inline(always)]
+    fn work(self) -> Self::Output {
+        let mut sums = [W::default(); PIECE];
+        let mut mean = [0.0; PIECE];
+        let pieces = self.sums.chunks(PIECE * W::BYTES);
+        for (piece, (base, bytes)) in self.base.chunks(PIECE).zip(pieces).enumerate() {
+            let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
+            words::read(bytes, sums);
+            let limit = self.header.limit;
+            let beyond = |word: &W| word.to_signed().unsigned_abs() > limit;
+            // All of them, for a loop that may end early is not vectorised.
+            if sums.iter().fold(false, |any, word| any | beyond(word)) {
+                let at = sums.iter().position(beyond).unwrap_or_default();
+                return Err((piece * PIECE + at, sums[at].to_signed()));
+            }
+            dequantize(sums, self.header.scale, mean);
+            let next = base.iter().zip(&*mean).map(|(base, mean)| base + mean);
+            self.model.extend(next);
+        }
+        Ok(())
     }
 }
 
@@ -320,5 +355,85 @@ where
             });
         }
         Ok(averaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fl_shaders::Parameters;
+
+    use super::*;
+
+    /// The new parameters that these words make of 0.5, 1.5, …, with each set of instructions.
+    fn means<W: Word>(words: &[W], limit: u64) -> Vec<Result<Vec<f32>, (usize, i64)>> {
+        let plan = FixedPoint::new(Parameters {
+            ring: W::RING,
+            clip: 1.0,
+            fraction_bits: 23,
+            nodes_max: 128,
+            examples_max: 1000,
+            loss_fraction_bits: 8,
+        });
+        let plan = plan.unwrap();
+        let header = Header {
+            totals: Counters::default(),
+            scale: MeanScale::new(&plan, 2345).unwrap(),
+            limit,
+        };
+        let base: Vec<_> = (0..words.len()).map(|k| k as f32 + 0.5).collect();
+        let bytes: Vec<_> = words.iter().map(|word| word.to_le_bytes()).collect();
+        let bytes: Vec<u8> = bytes
+            .iter()
+            .flat_map(|bytes| bytes.as_ref())
+            .copied()
+            .collect();
+        let mean = |with: Instructions| {
+            let mut model = Vec::new();
+            let work = Mean::<W> {
+                sums: &bytes,
+                header,
+                base: &base,
+                model: &mut model,
+                word: PhantomData,
+            };
+            with.run(work).map(|()| model)
+        };
+        let plainly = base.iter().zip(words).map(|(base, word)| {
+            let mut mean = [0.0];
+            dequantize(&[*word], header.scale, &mut mean);
+            base + mean[0]
+        });
+        let plainly: Vec<_> = plainly.collect();
+        let means: Vec<_> = Instructions::available().map(mean).collect();
+        for mean in means.iter().flatten() {
+            assert_eq!(*mean, plainly);
+        }
+        means
+    }
+
+    /// Values of all magnitudes, in both directions, more than two pieces of them.
+    fn words<W: Word>(bits: u32) -> Vec<W> {
+        let value = |k: u32| {
+            let random = u64::from(k + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            random.cast_signed() >> (63 - bits + k % bits)
+        };
+        (0..9_000).map(|k| W::from_signed(value(k))).collect()
+    }
+
+    #[test]
+    fn every_set_of_instructions_averages_to_the_same_bits() {
+        let narrow = means(&words::<u32>(30), 1 << 30);
+        let wide = means(&words::<u64>(58), 1 << 58);
+        assert!(narrow.iter().chain(&wide).all(Result::is_ok));
+    }
+
+    #[test]
+    fn every_set_of_instructions_finds_the_first_word_out_of_range() {
+        let mut words = words::<u32>(30);
+        words[PIECE + 9] = u32::from_signed(-(1 << 30) - 1);
+        words[PIECE + 11] = u32::from_signed(1 << 30 | 1);
+        for mean in means(&words, 1 << 30) {
+            assert_eq!(mean, Err((PIECE + 9, -(1 << 30) - 1)));
+        }
     }
 }

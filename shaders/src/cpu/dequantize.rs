@@ -16,6 +16,8 @@ const EXPONENT_FIELD: u32 = 0xff;
 /// # Panics
 ///
 /// If `sum` and `mean` differ in length.
+// Inlined, so that a caller can compile it for the instructions that the CPU has.
+#[inline(always)]
 pub fn dequantize<W: Word>(sum: &[W], scale: MeanScale, mean: &mut [f32]) {
     assert_eq!(sum.len(), mean.len(), "one mean a coordinate");
     for (mean, word) in mean.iter_mut().zip(sum) {
@@ -24,6 +26,7 @@ pub fn dequantize<W: Word>(sum: &[W], scale: MeanScale, mean: &mut [f32]) {
 }
 
 /// `value · 2^−shift` for a `value` that is 0 or at least 1 in magnitude.
+#[inline(always)]
 fn divided(value: f32, shift: u32) -> f32 {
     let bits = value.to_bits();
     let exponent = bits >> FRACTION_FIELD_BITS & EXPONENT_FIELD;

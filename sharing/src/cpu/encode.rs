@@ -3,9 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::AddAssign;
 
-use fl_shaders::{InputScale, Ring, Word};
+use fl_shaders::{InputScale, Instructions, Ring, Word, Work};
 
-use super::instructions::{Instructions, Work};
 use crate::words::write_word;
 
 const SIGN_BITS: u32 = 31;

@@ -3,12 +3,11 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use fl_shaders::Word;
+use fl_shaders::{Instructions, Word, Work};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::PIECE_BYTES;
 use super::chacha20::{self, BATCH_BYTES, BATCH_WORDS, BLOCK_BYTES, Batch, EMPTY, LANES};
-use super::instructions::{Instructions, Work};
 use super::order::order;
 use super::upcoming::Upcoming;
 use crate::engine::Sign;

@@ -5,7 +5,7 @@ use std::array;
 use fl_shaders::cpu::chacha20::BLOCK_WORDS;
 
 use super::chacha20::{Batch, LANES};
-use super::instructions::{Instructions, Work};
+use fl_shaders::{Instructions, Work};
 
 /// Rows and blocks that are turned together.
 const SIDE: usize = 4;

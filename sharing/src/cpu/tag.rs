@@ -1,10 +1,9 @@
 //! The linear part of a tag: [`fl_shaders::cpu::tag`] on all cores, with SIMD, and one reduction a part instead of one a
 //! word.
 
-use fl_shaders::{Beta, Coefficients, Ring, TAG_BLOCK, Tag, Word, cpu};
+use fl_shaders::{Beta, Coefficients, Instructions, Ring, TAG_BLOCK, Tag, Word, Work, cpu};
 use rayon::prelude::*;
 
-use super::instructions::{Instructions, Work};
 use crate::words::read_word;
 
 const PAIR_BYTES: usize = size_of::<u64>();

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::sync::LazyLock;
 
-use fl_sharing::{CpuEngine, Engine, Instructions};
+use fl_shaders::Instructions;
+use fl_sharing::{CpuEngine, Engine};
 
 /// An engine that tells its name when a test fails.
 pub(crate) trait Named: Engine + Debug {}

@@ -1,9 +1,8 @@
-//! Sets of SIMD instructions. The loops of this engine are written plainly, compiled once for each set, and chosen at run
-//! time.
+//! Sets of SIMD instructions. Loops are written plainly, compiled once for each set, and chosen at run time.
 
 /// A set of instructions that this CPU has.
 ///
-/// As an [`Engine`](crate::Engine) it is [`CpuEngine`](crate::CpuEngine) held to that set, for tests and benchmarks.
+/// A value is the proof that this CPU has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instructions(Set);
 
@@ -21,9 +20,11 @@ enum Set {
 ///
 /// Implementations are `#[inline(always)]`, and so is all that they call in a loop, or it would be compiled for the
 /// baseline.
-pub(super) trait Work {
+pub trait Work {
+    /// What comes of it.
     type Output;
 
+    /// Does it.
     fn work(self) -> Self::Output;
 }
 
@@ -43,17 +44,20 @@ impl Instructions {
     }
 
     /// The best set that this CPU has.
-    pub(crate) fn best() -> Self {
+    #[must_use]
+    pub fn best() -> Self {
         Self::available().next().unwrap_or(Self(Set::Baseline))
     }
 
+    /// Whether they are those of AVX-512 (F, VL and DQ), for code that is written with intrinsics.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn has_avx512(self) -> bool {
+    #[must_use]
+    pub fn has_avx512(self) -> bool {
         self.0 == Set::Avx512
     }
 
     /// Does `work` with these instructions.
-    pub(super) fn run<W: Work>(self, work: W) -> W::Output {
+    pub fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "calls functions that not every CPU can run")]
@@ -73,7 +77,9 @@ impl Set {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
-                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
@@ -83,7 +89,7 @@ impl Set {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq")]
 fn avx512<W: Work>(work: W) -> W::Output {
     work.work()
 }
