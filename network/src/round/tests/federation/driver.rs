@@ -85,8 +85,8 @@ impl Federation {
             return;
         };
         let from = index * PIECE_BYTES;
-        if what.0 == BulkKind::Reveal && from != part.len() {
-            // It was asked for twice.
+        if from < part.len() {
+            // It was asked for again while it was under way. The relay drops what it has.
             return;
         }
         assert_eq!(
