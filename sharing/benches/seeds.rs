@@ -1,11 +1,12 @@
-//! What each pair of nodes costs in a round, beside the masks: a seed drawn, sealed, opened and made a key.
+//! What each pair of nodes costs in a round, beside the masks: a seed drawn, sealed, opened and made a key. And what each
+//! attempt costs a node: the coefficients of its tags.
 //!
 //! `cargo bench -p fl-sharing --bench seeds`
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench may panic")]
 
 use divan::{Bencher, black_box};
-use fl_sharing::{RoundKey, Seed, seal};
+use fl_sharing::{EpochKey, RoundKey, Seed, TagKey, seal};
 
 const CTX: [u8; 32] = [7; 32];
 const FROM: [u8; 32] = [1; 32];
@@ -37,4 +38,9 @@ fn opening(bencher: Bencher<'_, '_>) {
 fn expanding(bencher: Bencher<'_, '_>) {
     let seed = Seed::generate().unwrap();
     bencher.bench_local(|| black_box(&seed).expand(&CTX));
+}
+
+#[divan::bench(args = [1_000, 100_000, 10_000_000])]
+fn coefficients(elements: usize) -> TagKey {
+    EpochKey::from_bytes([9; 32]).tag_key(&CTX, elements)
 }

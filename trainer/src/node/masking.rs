@@ -7,10 +7,11 @@ use fl_network::identity::NodeId;
 use fl_network::round::{Hindrance, Refusal};
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Tag};
 use fl_sharing::{
-    Blinding, DeviceError, Engine, EngineError, EpochKey, Mask, RoundKey, RoundingKey, SealError,
-    Seed, Sign, masked_len, seal,
+    Blinding, DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,
+    masked_len, seal,
 };
 
+use super::verifying::TagVerifier;
 use crate::{Evaluation, Layout, Update};
 
 /// Shares by addressee, each sealed to its round key.
@@ -77,7 +78,7 @@ impl From<Refusal> for MaskingError {
 /// An input, and what it is masked by.
 pub(super) struct Masking<'a> {
     pub(super) engine: &'a dyn Engine,
-    pub(super) epoch_key: &'a EpochKey,
+    pub(super) tags: &'a TagVerifier,
     pub(super) format: &'a FixedPoint,
     pub(super) layout: &'a Layout,
     pub(super) own: NodeId,
@@ -116,10 +117,9 @@ impl Masking<'_> {
         received: &[Seed],
         mut body: Vec<u8>,
     ) -> Result<Masked, MaskingError> {
-        let ctx = ctx.as_bytes();
-        let tag_key = self
-            .epoch_key
-            .tag_key(ctx, HEADER_WORDS + self.update.len());
+        let elements = HEADER_WORDS + self.update.len();
+        let (attempt, ctx) = (ctx, ctx.as_bytes());
+        let tag_key = self.tags.key(attempt, elements);
         let mut tag = tag_key.blind(self.own.as_bytes());
         let mut masks = Vec::with_capacity(given.len() + received.len());
         for seed in given {
@@ -160,6 +160,8 @@ impl Masking<'_> {
             })?;
         let hashes = ChunkHashes::of(&body);
         let tag = tag + met.tag;
+        // The sum is checked with it.
+        self.tags.keep(attempt, elements, tag_key);
         Ok(Masked { body, hashes, tag })
     }
 }

@@ -34,13 +34,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         };
         let (engine, layout) = (self.engine.clone(), self.layout.clone());
         let (manifest, own) = (self.kit.manifest.clone(), self.own);
-        let epoch_key = self.epoch_key.clone();
+        let tags = self.tags.clone();
         let spare = std::mem::take(&mut self.spare);
         self.linked.spawn_blocking(move || {
             let begun = Instant::now();
             let masking = Masking {
                 engine: &*engine,
-                epoch_key: &epoch_key,
+                tags: &tags,
                 format: manifest.fixed_point(),
                 layout: &layout,
                 own,

@@ -53,7 +53,7 @@ pub(super) struct Driver<F> {
     journal: NodeJournal,
     store: Arc<Store>,
     engine: Arc<dyn Engine>,
-    epoch_key: Arc<EpochKey>,
+    tags: TagVerifier,
     layout: Arc<Layout>,
     trainer: SharedTrainer,
     relay: Option<String>,
@@ -138,7 +138,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             journal,
             store: Arc::new(participant.store),
             engine: participant.engine,
-            epoch_key: Arc::new(epoch_key),
+            tags: TagVerifier::new(Arc::new(epoch_key)),
             layout: Arc::new(layout),
             trainer: SharedTrainer::new(participant.trainer, participant.training),
             relay: participant.relay,
@@ -476,7 +476,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.clock.step(Step::Announced);
                     let (bodies, model) = (link.bodies(), self.model.clone());
                     let manifest = self.kit.manifest.clone();
-                    let verifier = TagVerifier::new(self.epoch_key.clone());
+                    let verifier = self.tags.clone();
                     let (own, spare) = (self.own, std::mem::take(&mut self.spare_model));
                     let job = job::average(bodies, outcome, model, manifest, verifier, own, spare);
                     self.download(job);
