@@ -56,11 +56,19 @@ fn holders_are_told_from_other_nodes() {
 
 #[test]
 fn nodes_train_on_data_in_every_federation() {
-    let bench = bench(&["--data", "breast-cancer"]);
-    assert_eq!(bench["data"], "breast-cancer");
+    let trained = bench(&["--data", "digits"]);
+    assert_eq!(trained["data"], "digits");
+    // The control: as many parameters, and nothing to train them on.
+    let parameters = trained["parameters"].to_string();
+    let at_once = bench(&["--params", &parameters]);
+    assert!(at_once["data"].is_null());
     for federation in ["secure", "plain", "bare"] {
-        let seconds = bench[federation]["node_cpu_s"].as_f64().unwrap();
-        assert!(seconds > 0.0, "{federation} trains nothing");
+        let cpu = |bench: &Value| bench[federation]["node_cpu_s"].as_f64().unwrap();
+        let (trained, at_once) = (cpu(&trained), cpu(&at_once));
+        assert!(
+            trained > 2.0 * at_once,
+            "{federation}: {trained}, {at_once}"
+        );
     }
 }
 

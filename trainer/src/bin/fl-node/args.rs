@@ -106,7 +106,7 @@ pub(crate) struct TaskArgs {
     #[arg(long, value_name = "MODEL")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) model: Option<ModelKind>,
-    /// sgd (with momentum 0.9) or adam [default: sgd]
+    /// sgd (with momentum 0.9, gradients shortened to norm 1) or adam [default: sgd]
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     pub(crate) optimizer: Option<OptimizerName>,
     /// Step size of the optimizer [default: 0.03 for sgd, 0.001 for adam]

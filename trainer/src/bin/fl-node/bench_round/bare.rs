@@ -5,7 +5,7 @@
 //! are no keys, seeds, masks, signatures, hashes, tags, acknowledgements or files. It is a bench and no way to run a
 //! federation: the relay sees every update.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,18 +18,15 @@ use fl_network::client::host_of;
 use fl_network::digest::CHUNK_BYTES;
 use fl_network::files::to_le_bytes;
 use fl_network::kit::Kit;
-use fl_network::quic::{
-    BulkReceiver, Client, Connection, ConnectionBytes, Pace, Server, send_bulk,
-};
+use fl_network::quic::{BulkReceiver, Client, Connection, ConnectionBytes, Pace, send_bulk};
 use fl_trainer::LocalTrainer;
 use fl_trainer::node::Step;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::costs::{NodeCosts, Traffic};
-use super::party::{Told, ready, tell};
+use super::party::{Told, listen, ready, tell};
 use super::training::{trainer, update};
 
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const CHUNK_WORDS: usize = CHUNK_BYTES / 4;
 /// There is one kind of body, and it has nothing to say of itself.
 const HEADER: &[u8] = &[];
@@ -56,8 +53,7 @@ struct Chunk {
 
 /// Averages rounds until the bench is over.
 pub(super) async fn relay(kit: Kit) -> anyhow::Result<()> {
-    let server = Server::bind(LOOPBACK, kit.server_tls()?, kit.manifest.roster().len())?;
-    tell(&Told::Listening(server.local_address()?))?;
+    let server = listen(&kit)?;
     let nodes = kit.manifest.roster().len();
     let mut connections = Vec::new();
     while connections.len() < nodes {

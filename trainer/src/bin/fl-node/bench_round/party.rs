@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use fl_datasets::Source;
+use fl_network::kit::Kit;
+use fl_network::quic::Server;
 use serde::{Deserialize, Serialize};
 
 use super::costs::NodeCosts;
@@ -40,6 +42,15 @@ pub(super) fn tell(told: &Told) -> anyhow::Result<()> {
     serde_json::to_writer(&mut out, told)?;
     writeln!(out)?;
     Ok(out.flush()?)
+}
+
+/// Opens the relay's socket, and says where it is.
+pub(super) fn listen(kit: &Kit) -> anyhow::Result<Server> {
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let nodes = kit.manifest.roster().len();
+    let server = Server::bind(loopback, kit.server_tls()?, nodes)?;
+    tell(&Told::Listening(server.local_address()?))?;
+    Ok(server)
 }
 
 /// Says that the update is there, and waits until the bench lets this node go on.

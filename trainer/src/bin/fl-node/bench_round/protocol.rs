@@ -1,11 +1,10 @@
 //! Relay and nodes as in a deployment.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use fl_network::kit::Kit;
-use fl_network::quic::Server;
 use fl_network::round::relay::{Report, Settings};
 use fl_network::store::Store;
 use fl_sharing::Engine;
@@ -14,14 +13,11 @@ use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
 
 use super::costs::NodeCosts;
-use super::party::{Told, tell};
-
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+use super::party::{Told, listen, tell};
 
 /// Serves rounds until the bench is over.
 pub(super) async fn relay(kit: Kit, state: &Path) -> anyhow::Result<()> {
-    let server = Server::bind(LOOPBACK, kit.server_tls()?, kit.manifest.roster().len())?;
-    tell(&Told::Listening(server.local_address()?))?;
+    let server = listen(&kit)?;
     let store = Store::open(state, &kit.manifest)?;
     let settings = Settings {
         rounds: u64::MAX,
