@@ -81,7 +81,8 @@ fn out_of_range(
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Optimizer {
-    /// Stochastic gradient descent with heavy-ball momentum, without dampening.
+    /// Stochastic gradient descent with heavy-ball momentum, without dampening. The gradient of each tensor is shortened to
+    /// norm 1 where it is longer.
     Sgd {
         /// Share of the last step that is kept, from 0 (none) to below 1.
         momentum: f64,
