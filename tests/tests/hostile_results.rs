@@ -8,7 +8,7 @@ use fl_network::round::message::{ResultAck, Signed};
 use fl_network::round::{Chain, Checkpoint, Kind, Outcome, Refusal};
 use fl_network::wire::{BulkKind, NodeFrame, RelayFrame};
 use fl_tests::federation::memory::sums_of;
-use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, consortium, header, lie, result};
+use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, header, lie, result};
 
 /// Words of the vector before its coordinates: the counters.
 const HEADER_WORDS: usize = fl_shaders::HEADER_WORDS;
@@ -185,7 +185,7 @@ fn a_real_node_shares_and_sums_no_second_time_once_its_sum_is_signed() {
             |refusal| *refusal == Refusal::Unexpected { what: Kind::Keys },
         ),
         again(
-            |record| RelayFrame::Shares(vec![record.last_box("b", "a"), record.last_box("c", "a")]),
+            |record| RelayFrame::Shares(vec![record.last_box(true, VICTIM)]),
             |refusal| *refusal == Refusal::Unexpected { what: Kind::Share },
         ),
         again(

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use fl_network::identity::NodeId;
 use fl_network::round::message::Share;
 use fl_network::round::relay::Settings;
 use fl_network::wire::{self, NodeFrame};
 use fl_network::words;
-use fl_shaders::Ring;
+use fl_shaders::{Ring, cpu};
 use fl_sharing::{Input, Mask, RoundKey, Seed, Sign};
 use fl_tests::federation::memory::{Contribution, RelayCall, Round, counters, drawn};
 use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, Synthetic, masked};
@@ -258,7 +259,7 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
         Round::run(&kits, contributions())?,
     );
     let shares = shares(&kits, &round)?;
-    assert_eq!(shares.len(), 4 * 3);
+    assert_eq!(shares.len(), 4 * 3 / 2, "one a pair");
 
     // Any 32 bytes within reach: the relay's key files, and all that it ever received or sent but masked words.
     let mut within_reach: Vec<u8> = Vec::new();
@@ -339,6 +340,88 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
         ..share.clone()
     };
     assert_eq!(open(&private, &own), Some([9; 32]));
+    Ok(())
+}
+
+/// Adds the mask of a key, or takes it away.
+fn mask(vector: &mut [u8], key: &[u8; 32], sign: Sign) {
+    let words = vector.as_chunks_mut::<4>().0.iter_mut();
+    for (word, mask) in words.zip(cpu::chacha20::words(key, 0)) {
+        let value = u32::from_le_bytes(*word);
+        *word = match sign {
+            Sign::Plus => value.wrapping_add(mask).to_le_bytes(),
+            Sign::Minus => value.wrapping_sub(mask).to_le_bytes(),
+        };
+    }
+}
+
+/// The relay and all participants but `honest` put together what they have: what remains of the masked sums of these
+/// when every mask is taken off whose seed one of them gave or received.
+fn without_known_masks(shares: &[Share], round: &Round, honest: &[NodeId]) -> Result<Vec<Vec<u8>>> {
+    let mut remaining: BTreeMap<_, _> = round.bodies.clone();
+    for share in shares {
+        if honest.contains(&share.from) && honest.contains(&share.to) {
+            continue;
+        }
+        let receiver = round.parties.iter().find(|party| party.id == share.to);
+        let key = &receiver.context("a participant")?.round_key;
+        let (ctx, from, to) = (&share.ctx.0, &share.from.0.0, &share.to.0.0);
+        let seed = key.open(ctx, from, to, &share.sealed)?.expand(ctx);
+        // The giver has taken the mask away, and the receiver has added it.
+        for (node, sign) in [(share.from, Sign::Plus), (share.to, Sign::Minus)] {
+            let body = remaining.get_mut(&node).context("a masked sum")?;
+            mask(body, seed.expose(), sign);
+        }
+    }
+    remaining.retain(|node, _| honest.contains(node));
+    Ok(remaining.into_values().collect())
+}
+
+/// Each pair has one seed, which one of the two drew. It is enough: whoever has all but two participants on its side
+/// still sees of either no more than uniform words, and their sum.
+#[test]
+fn all_but_two_participants_and_the_relay_learn_the_sum_of_these_two() -> Result<()> {
+    const PARAMETERS: usize = 20_000;
+    let kits = Kits::of_zeros(5, PARAMETERS, 1_000)?;
+    // Whole steps of the fixed point, so that no two roundings differ.
+    let contributions: Vec<_> = (1..=5)
+        .map(|k| (vec![0.125 * k as f32; PARAMETERS], counters(1_000)))
+        .collect();
+    let plain: Vec<_> = contributions
+        .iter()
+        .map(|one| encoded(&kits, one, &[]))
+        .collect();
+    let round = Round::run(&kits, contributions)?;
+    let shares = shares(&kits, &round)?;
+    let inputs: BTreeMap<_, _> = round
+        .parties
+        .iter()
+        .map(|party| party.id)
+        .zip(plain)
+        .collect();
+    let ids: Vec<_> = inputs.keys().copied().collect();
+    for (k, one) in ids.iter().enumerate() {
+        for other in &ids[k + 1..] {
+            let remaining = without_known_masks(&shares, &round, &[*one, *other])?;
+            let [a, b] = &remaining[..] else {
+                panic!("two masked sums");
+            };
+            assert!(is_uniform(a) && is_uniform(b));
+            for input in inputs.values() {
+                assert!(is_uniform(&difference(a, input)));
+                assert!(is_uniform(&difference(b, input)));
+            }
+            let sum = |a: &[u8], b: &[u8]| {
+                let mut sum = a.to_vec();
+                words::add(Ring::U32, &mut sum, b);
+                sum
+            };
+            assert_eq!(sum(a, b), sum(&inputs[one], &inputs[other]));
+        }
+        // The control: a node that is alone among them has no secret left.
+        let remaining = without_known_masks(&shares, &round, &[*one])?;
+        assert_eq!(remaining, [inputs[one].clone()]);
+    }
     Ok(())
 }
 

@@ -106,7 +106,7 @@ impl FromStr for NodeName {
 /// nodes with threshold t.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// Every participant holds a share of every other's update.
+    /// Of every two participants, one holds a share of the other's update.
     #[default]
     Peer,
     /// Some nodes hold the shares of all.

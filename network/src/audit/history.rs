@@ -314,6 +314,10 @@ impl<'a> History<'a> {
             if !ours || from == to || !taking_part(from) || !taking_part(to) {
                 return Err(Unsound::Refused(Refusal::Stranger(to)));
             }
+            if !attempt.participants.gives(from, to) {
+                let (what, signer) = (Kind::Share, from);
+                return Err(Unsound::Refused(Refusal::Invalid { what, signer }));
+            }
             if !attempt.shares.insert((from, to)) {
                 let (what, signer) = (Kind::Share, from);
                 return Err(Unsound::Refused(Refusal::Duplicate { what, signer }));
@@ -331,7 +335,7 @@ impl<'a> History<'a> {
             return Err(Unsound::Refused(Refusal::Stranger(node)));
         }
         let exchanged = |peer: NodeId| {
-            attempt.shares.contains(&(node, peer)) && attempt.shares.contains(&(peer, node))
+            attempt.shares.contains(&(node, peer)) || attempt.shares.contains(&(peer, node))
         };
         if !attempt
             .participants

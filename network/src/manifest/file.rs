@@ -69,7 +69,7 @@ pub struct ManifestFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
-    /// Every participant holds a share of every other's update.
+    /// Of every two participants, one holds a share of the other's update.
     Peer,
     /// Some nodes hold shares of everyone's update; all others may leave once theirs is with the relay.
     Committee,

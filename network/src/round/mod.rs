@@ -1,6 +1,6 @@
 //! A round, as pure state machines: no sockets, no threads, no clock. Time and randomness are arguments.
 //!
-//! Every participant holds a share of every other's update ("peer scheme"). The relay is trusted for nothing.
+//! Of every two participants, one holds a share of the other's update ("peer scheme"). The relay is trusted for nothing.
 //!
 //! ```text
 //!  node i                                  relay                                   the others
@@ -13,7 +13,7 @@
 //!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
 //!    │  the bundle of all keys = V, ctx      │                                          │
 //!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
-//!    │  shares (signed, sealed to each j)    │                                          │
+//!    │  shares (signed, sealed), one a pair  │                                          │
 //!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
 //!    │  shares sealed to i                   │       only when all are in               │
 //!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
@@ -52,6 +52,7 @@ mod difference;
 pub mod message;
 pub mod node;
 mod outcome;
+mod pairing;
 mod participants;
 mod refusal;
 pub mod relay;

@@ -29,7 +29,7 @@ use crate::wire::{Hello, NodeFrame, RelayFrame};
 pub use action::Action;
 pub use pending::{Pending, PendingSum};
 
-/// A share from every other participant: what [`Action::Sum`] demands.
+/// A share from every participant that gives this node one: what [`Action::Sum`] demands.
 #[derive(Debug)]
 pub struct CompleteShares {
     ctx: Digest,
@@ -329,12 +329,12 @@ impl Node {
         }
         self.sent.check(self.chain.model, &participants.set())?;
         let ctx = participants.ctx();
-        let peers = participants.peers_of(self.identity.node_id());
+        let receivers = participants.receivers_from(self.identity.node_id());
         self.phase = Phase::Sealing(participants);
-        Ok(vec![Action::Seal { ctx, peers }])
+        Ok(vec![Action::Seal { ctx, receivers }])
     }
 
-    /// The seeds are sealed, one to each peer. Returns nothing if the attempt is over.
+    /// The seeds are sealed, one to each receiver. Returns nothing if the attempt is over.
     ///
     /// # Errors
     /// [`WireError`] if a message cannot be encoded.
@@ -396,6 +396,12 @@ impl Node {
                     share.to
                 }));
             }
+            if !opening.participants.gives(signer, own) {
+                return Err(Refusal::Invalid {
+                    what: Kind::Share,
+                    signer,
+                });
+            }
             if opening.sealed.insert(signer, share.sealed).is_some() {
                 return Err(Refusal::Duplicate {
                     what: Kind::Share,
@@ -403,7 +409,7 @@ impl Node {
                 });
             }
         }
-        if opening.sealed.len() + 1 < opening.participants.len() {
+        if opening.sealed.len() < opening.participants.givers_to(own) {
             self.phase = Phase::Opening(opening);
             return Ok(Vec::new());
         }

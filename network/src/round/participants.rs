@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::chain::Chain;
 use super::difference::organisations;
 use super::message::{Keys, Signed};
+use super::pairing::gives;
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::identity::NodeId;
@@ -16,8 +17,15 @@ pub struct Participants {
     ctx: Digest,
     round: u64,
     attempt: u32,
-    keys: BTreeMap<NodeId, Keys>,
+    members: BTreeMap<NodeId, Member>,
     bundle: Vec<Signed<Keys>>,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    /// Among the ids in order, from 0.
+    place: usize,
+    keys: Keys,
 }
 
 impl Participants {
@@ -33,8 +41,8 @@ impl Participants {
         unix_s: u64,
     ) -> Result<Self, Refusal> {
         let participants = Self::of_result(bundle, manifest, chain, unix_s)?;
-        let expired = |keys: &&Keys| keys.expires_unix_s <= unix_s;
-        match participants.keys.values().find(expired) {
+        let mut keys = participants.members.values().map(|member| &member.keys);
+        match keys.find(|keys| keys.expires_unix_s <= unix_s) {
             Some(keys) => Err(Refusal::KeyExpired(keys.node)),
             None => Ok(participants),
         }
@@ -70,11 +78,16 @@ impl Participants {
         let attempt = checked.attempt(manifest, chain)?;
         let ctx = checked.context(b"smpcfl/1 ctx", manifest);
         let (keys, bundle) = checked.into_parts();
+        let members = keys
+            .into_iter()
+            .enumerate()
+            .map(|(place, (id, keys))| (id, Member { place, keys }))
+            .collect();
         Ok(Self {
             ctx,
             round: chain.next_round(),
             attempt,
-            keys,
+            members,
             bundle,
         })
     }
@@ -96,36 +109,48 @@ impl Participants {
 
     /// Number of participants.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.members.len()
     }
 
     /// Never true: an attempt has at least three participants.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.members.is_empty()
     }
 
     /// Whether `id` takes part.
     pub fn contains(&self, id: NodeId) -> bool {
-        self.keys.contains_key(&id)
+        self.members.contains_key(&id)
     }
 
     /// The participants' ids, in order.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.keys.keys().copied()
+        self.members.keys().copied()
     }
 
     /// The participants' ids as a set.
     pub fn set(&self) -> BTreeSet<NodeId> {
-        self.keys.keys().copied().collect()
+        self.members.keys().copied().collect()
     }
 
-    /// Everyone but `id`, with their round keys.
-    pub fn peers_of(&self, id: NodeId) -> Vec<(NodeId, [u8; 32])> {
-        self.keys
-            .iter()
-            .filter(|(peer, _)| **peer != id)
-            .map(|(id, keys)| (*id, keys.round_key))
+    /// Whether `from` gives `to` a share. Of two participants one gives and the other receives; nobody else does either.
+    pub fn gives(&self, from: NodeId, to: NodeId) -> bool {
+        let place = |id| self.members.get(&id).map(|member: &Member| member.place);
+        place(from)
+            .zip(place(to))
+            .is_some_and(|(from, to)| gives(from, to, self.len()))
+    }
+
+    /// Whom `id` gives a share, with their round keys.
+    pub fn receivers_from(&self, id: NodeId) -> Vec<(NodeId, [u8; 32])> {
+        let receivers = self.members.iter().filter(|(to, _)| self.gives(id, **to));
+        receivers
+            .map(|(to, member)| (*to, member.keys.round_key))
             .collect()
+    }
+
+    /// Number of shares that `id` receives.
+    pub fn givers_to(&self, id: NodeId) -> usize {
+        self.ids().filter(|from| self.gives(*from, id)).count()
     }
 
     /// The signed keys, in order of node id.

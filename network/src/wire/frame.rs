@@ -16,7 +16,7 @@ pub enum NodeFrame {
     Hello(Hello),
     /// The node has trained and offers a round key.
     Keys(Signed<Keys>),
-    /// Sealed shares, one for every other participant.
+    /// Sealed shares, one for each participant to which this one gives.
     Shares(Vec<Signed<Share>>),
     /// The masked sum is computed and kept; this is its root.
     Sum(Signed<Sum>),

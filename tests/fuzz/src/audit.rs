@@ -164,7 +164,8 @@ fn of_peers() -> Vec<Entry> {
     }
     let nodes = 0..peers.identities.len();
     let shares = nodes.clone().map(|from| {
-        let others = nodes.clone().filter(|to| *to != from);
+        let gives = |to: &usize| round.participants.gives(peers.id(from), peers.id(*to));
+        let others = nodes.clone().filter(gives);
         let shares = others.map(|to| {
             let share = Share {
                 ctx,

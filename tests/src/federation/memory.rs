@@ -362,8 +362,8 @@ impl Party {
                     node::Action::Train { round, .. } => {
                         calls.push_back(NodeCall::Trained(round, *self.round_key.public()));
                     }
-                    node::Action::Seal { ctx, peers } => {
-                        calls.push_back(NodeCall::Sealed(ctx, self.seal(ctx, &peers)?));
+                    node::Action::Seal { ctx, receivers } => {
+                        calls.push_back(NodeCall::Sealed(ctx, self.seal(ctx, &receivers)?));
                     }
                     node::Action::Sum(shares) => {
                         let tag = self.mask(kits, &shares)?;
@@ -396,21 +396,21 @@ impl Party {
     fn seal(
         &mut self,
         ctx: Digest,
-        peers: &[(NodeId, [u8; 32])],
+        receivers: &[(NodeId, [u8; 32])],
     ) -> Result<Vec<(NodeId, Vec<u8>)>> {
-        let mut sealed = Vec::with_capacity(peers.len());
-        for (peer, key) in peers {
+        let mut sealed = Vec::with_capacity(receivers.len());
+        for (to, key) in receivers {
             let seed: [u8; 32] = rand::random();
             let to_seal = Seed::from_bytes(seed);
             let share = seal(
                 key,
                 ctx.as_bytes(),
                 self.id.as_bytes(),
-                peer.as_bytes(),
+                to.as_bytes(),
                 &to_seal,
             )?;
             self.seeds.push(seed);
-            sealed.push((*peer, share.to_vec()));
+            sealed.push((*to, share.to_vec()));
         }
         Ok(sealed)
     }

@@ -119,15 +119,15 @@ impl Record {
         lists.flatten().map(opened).collect()
     }
 
-    /// The last box from one node to another.
+    /// The last box for the node of this name, or, if `to` is false, for any other.
     ///
     /// # Panics
     /// If there is none.
-    pub fn last_box(&self, from: &str, to: &str) -> Signed<Share> {
-        let (from, to) = (self.id(from), self.id(to));
-        let boxes = self.boxes().into_iter().rev();
-        let mut boxes = boxes.filter(|(share, _)| share.from == from && share.to == to);
-        boxes.next().unwrap().1
+    pub fn last_box(&self, to: bool, name: &str) -> Signed<Share> {
+        let addressee = self.id(name);
+        let mut boxes = self.boxes().into_iter().rev();
+        let chosen = boxes.find(|(share, _)| (share.to == addressee) == to);
+        chosen.unwrap().1
     }
 
     /// What was signed.

@@ -17,37 +17,37 @@ use crate::{Evaluation, Layout, Update};
 /// Shares by addressee, each sealed to its round key.
 type SealedShares = Vec<(NodeId, Vec<u8>)>;
 
-/// The seeds that this node drew for its peers in one attempt. Erased on drop.
+/// The seeds that this node drew for others in one attempt. Erased on drop.
 pub(super) struct OwnSeeds {
     ctx: Digest,
     seeds: Vec<Seed>,
 }
 
 impl OwnSeeds {
-    /// Draws a seed for each peer and seals it to the peer's round key. Gives the seeds and the sealed shares.
+    /// Draws a seed for each receiver and seals it to the receiver's round key. Gives the seeds and the sealed shares.
     pub(super) fn seal(
         ctx: Digest,
         own: NodeId,
-        peers: &[(NodeId, [u8; 32])],
+        receivers: &[(NodeId, [u8; 32])],
     ) -> Result<(Self, SealedShares), Refusal> {
-        let mut seeds = Vec::with_capacity(peers.len());
-        let mut sealed = Vec::with_capacity(peers.len());
-        for (peer, round_key) in peers {
+        let mut seeds = Vec::with_capacity(receivers.len());
+        let mut sealed = Vec::with_capacity(receivers.len());
+        for (to, round_key) in receivers {
             let seed =
                 Seed::generate().map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
             let share = seal(
                 round_key,
                 ctx.as_bytes(),
                 own.as_bytes(),
-                peer.as_bytes(),
+                to.as_bytes(),
                 &seed,
             )
             .map_err(|error| match error {
                 SealError::Randomness(_) => Refusal::CannotContribute(Hindrance::Randomness),
-                _ => Refusal::RoundKey { of: *peer },
+                _ => Refusal::RoundKey { of: *to },
             })?;
             seeds.push(seed);
-            sealed.push((*peer, share.to_vec()));
+            sealed.push((*to, share.to_vec()));
         }
         Ok((Self { ctx, seeds }, sealed))
     }

@@ -26,12 +26,12 @@ pub enum Action {
         /// When the relay goes on without this node, in milliseconds from now.
         deadline_ms: u64,
     },
-    /// Draw a seed for each peer, seal it to the peer's round key, and call [`Node::sealed`].
+    /// Draw a seed for each receiver, seal it to the receiver's round key, and call [`Node::sealed`].
     Seal {
         /// Context.
         ctx: Digest,
-        /// Peers with their round keys.
-        peers: Vec<(NodeId, [u8; 32])>,
+        /// Whom this node gives a share, with their round keys.
+        receivers: Vec<(NodeId, [u8; 32])>,
     },
     /// Open the shares, compute the masked sum, and call [`Node::summed`].
     Sum(CompleteShares),

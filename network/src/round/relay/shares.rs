@@ -48,7 +48,7 @@ impl Shares {
         Ok(())
     }
 
-    /// One share for every other participant, each signed by `node`.
+    /// One share for everyone to whom `node` gives one, each signed by it.
     fn check(
         &self,
         session: &Session,
@@ -73,6 +73,12 @@ impl Shares {
             if share.from != node || share.to == node || !self.participants.contains(share.to) {
                 return Err(Refusal::Stranger(share.to));
             }
+            if !self.participants.gives(node, share.to) {
+                return Err(Refusal::Invalid {
+                    what: Kind::Share,
+                    signer: node,
+                });
+            }
             if addressed.insert(share.to, signed).is_some() {
                 return Err(Refusal::Duplicate {
                     what: Kind::Share,
@@ -80,7 +86,7 @@ impl Shares {
                 });
             }
         }
-        if addressed.len() + 1 != self.participants.len() {
+        if addressed.len() != self.participants.receivers_from(node).len() {
             return Err(Refusal::Invalid {
                 what: Kind::Share,
                 signer: node,

@@ -6,7 +6,7 @@ use super::federation::EPOCH;
 use super::victim::Victim;
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::message::{Keys, Share, Sum};
+use crate::round::message::{Keys, Share, Signed, Sum};
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
 use crate::round::{Chain, Kind, Participants, Refusal};
 use crate::wire::{Hello, NodeFrame, RelayFrame};
@@ -76,9 +76,10 @@ impl Target {
         self.frame(k, NodeFrame::Keys(keys))
     }
 
-    fn share(&mut self, k: usize, with: &[usize], ctx: Digest) -> Vec<Action> {
-        let peers = with.iter().filter(|j| **j != k);
-        let shares = peers.map(|j| self.all.share(k, *j, ctx)).collect();
+    fn share(&mut self, k: usize, participants: &Participants) -> Vec<Action> {
+        let receivers = self.all.receivers(k, participants).into_iter();
+        let shares = receivers.map(|j| self.all.share(k, j, participants.ctx()));
+        let shares = shares.collect();
         self.frame(k, NodeFrame::Shares(shares))
     }
 
@@ -87,8 +88,8 @@ impl Target {
         self.frame(k, NodeFrame::Sum(sum))
     }
 
-    /// All offer; gives the context.
-    fn all_offer(&mut self, nodes: &[usize], attempt: u32) -> Digest {
+    /// All offer.
+    fn all_offer(&mut self, nodes: &[usize], attempt: u32) -> Participants {
         let actions: Vec<_> = nodes.iter().flat_map(|k| self.offer(*k, attempt)).collect();
         let bundle = actions.into_iter().find_map(|action| match action {
             Action::Send(_, RelayFrame::Keys(bundle)) => Some(bundle),
@@ -96,19 +97,24 @@ impl Target {
         });
         let manifest = &self.all.consortium.manifest;
         let chain = Chain::start(manifest);
-        Participants::verify(bundle.unwrap(), manifest, &chain, EPOCH)
-            .unwrap()
-            .ctx()
+        Participants::verify(bundle.unwrap(), manifest, &chain, EPOCH).unwrap()
     }
 
     /// The honest nodes get as far as having their sums collected.
     fn completes_with(&mut self, nodes: &[usize], attempt: u32) {
-        let ctx = self.all_offer(nodes, attempt);
-        self.shares_and_sums(nodes, ctx);
+        let participants = self.all_offer(nodes, attempt);
+        self.shares_and_sums(nodes, &participants);
     }
 
-    fn shares_and_sums(&mut self, nodes: &[usize], ctx: Digest) {
-        nodes.iter().for_each(|k| drop(self.share(*k, nodes, ctx)));
+    fn all_share(&mut self, nodes: &[usize], participants: &Participants) {
+        for k in nodes {
+            self.share(*k, participants);
+        }
+    }
+
+    fn shares_and_sums(&mut self, nodes: &[usize], participants: &Participants) {
+        self.all_share(nodes, participants);
+        let ctx = participants.ctx();
         let actions: Vec<_> = nodes.iter().flat_map(|k| self.sum(*k, ctx)).collect();
         let collects = actions
             .iter()
@@ -219,23 +225,29 @@ fn keys_that_were_under_way_when_the_attempt_ended_cost_nothing() {
 
 #[test]
 fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
-    let all = [0, 1, 2, 3];
-    type Bad = fn(&Target, Digest) -> Vec<crate::round::message::Signed<Share>>;
-    let cases: [(Bad, &str); 6] = [
+    let all = [0, 1, 2, 3, 4];
+    /// Shares of node 3, which gives the third argument one each, and receives from the fourth.
+    type Bad = fn(&Target, Digest, &[usize], &[usize]) -> Vec<Signed<Share>>;
+    let cases: [(Bad, &str); 8] = [
+        (|_, _, _, _| Vec::new(), "Invalid"),
+        (|t, ctx, to, _| vec![t.all.share(3, to[0], ctx)], "Invalid"),
         (
-            |t, ctx| vec![t.all.share(3, 0, ctx), t.all.share(3, 1, ctx)],
+            |t, ctx, to, from| vec![t.all.share(3, to[0], ctx), t.all.share(3, from[0], ctx)],
             "Invalid",
         ),
         (
-            |t, ctx| vec![t.all.share(3, 0, ctx), t.all.share(3, 0, ctx)],
+            |t, ctx, to, _| vec![t.all.share(3, to[0], ctx), t.all.share(3, to[0], ctx)],
             "Duplicate",
         ),
-        (|t, ctx| vec![t.all.share(3, 4, ctx)], "Stranger"),
-        (|t, ctx| vec![t.all.share(2, 0, ctx)], "Stranger"),
-        (|t, _| vec![t.all.share(3, 0, Digest([9; 32]))], "Stale"),
+        (|t, ctx, _, _| vec![t.all.share(3, 5, ctx)], "Stranger"),
+        (|t, ctx, _, _| vec![t.all.share(2, 0, ctx)], "Stranger"),
         (
-            |t, ctx| {
-                let (from, to) = (t.all.id(3), t.all.id(0));
+            |t, _, to, _| vec![t.all.share(3, to[0], Digest([9; 32]))],
+            "Stale",
+        ),
+        (
+            |t, ctx, to, _| {
+                let (from, to) = (t.all.id(3), t.all.id(to[0]));
                 vec![t.all.sign(
                     3,
                     &Share {
@@ -250,14 +262,16 @@ fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
         ),
     ];
     for (bad, wanted) in cases {
-        let mut target = Target::open(5);
-        target.event(Event::Lost(target.all.id(4)));
-        let ctx = target.all_offer(&all, 1);
-        let shares = bad(&target, ctx);
+        let mut target = Target::open(6);
+        target.event(Event::Lost(target.all.id(5)));
+        let participants = target.all_offer(&all, 1);
+        let receivers = target.all.receivers(3, &participants);
+        let givers = target.all.givers(3, &participants);
+        let shares = bad(&target, participants.ctx(), &receivers, &givers);
         let actions = target.frame(3, NodeFrame::Shares(shares));
         let (_, refusal) = turned_away(&actions).unwrap();
         assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
-        target.completes_with(&[0, 1, 2], 2);
+        target.completes_with(&[0, 1, 2, 4], 2);
     }
 }
 
@@ -266,9 +280,9 @@ fn a_wrong_sum_costs_an_attempt_and_the_rest_goes_on() {
     let all = [0, 1, 2, 3];
     for wrong in 0..3 {
         let mut target = Target::open(4);
-        let ctx = target.all_offer(&all, 1);
-        all.iter().for_each(|k| drop(target.share(*k, &all, ctx)));
-        let id = target.all.id(2);
+        let participants = target.all_offer(&all, 1);
+        target.all_share(&all, &participants);
+        let (id, ctx) = (target.all.id(2), participants.ctx());
         let sum = match wrong {
             0 => target.all.sum(3, Digest([9; 32])),
             1 => target.all.sum(2, ctx),
@@ -310,10 +324,13 @@ fn a_node_outside_the_attempt_cannot_end_it() {
     let four = [0, 1, 2, 3];
     let mut target = Target::open(5);
     target.event(Event::Lost(target.all.id(4)));
-    let ctx = target.all_offer(&four, 1);
+    let participants = target.all_offer(&four, 1);
+    let ctx = participants.ctx();
     let hello = target.hello();
     target.frame(4, NodeFrame::Hello(hello.clone()));
-    assert!(turned_away(&target.share(4, &four, ctx)).is_none());
+    let share = target.all.share(4, 0, ctx);
+    let shared = target.frame(4, NodeFrame::Shares(vec![share]));
+    assert!(turned_away(&shared).is_none());
     assert!(turned_away(&target.sum(4, ctx)).is_none());
     let refusal = Refusal::OwnKeys;
     target.frame(
@@ -326,7 +343,7 @@ fn a_node_outside_the_attempt_cannot_end_it() {
     );
     target.frame(4, NodeFrame::Hello(hello));
     target.event(Event::BodyAdded(target.all.id(4)));
-    target.shares_and_sums(&four, ctx);
+    target.shares_and_sums(&four, &participants);
     target.sum(4, ctx);
     target.event(Event::BodyAdded(target.all.id(4)));
     for k in [0, 1, 2] {
@@ -346,7 +363,7 @@ fn a_node_outside_the_attempt_cannot_end_it() {
     // Whatever arrives while the average is computed.
     for k in 0..5 {
         target.offer(k, 1);
-        target.share(k, &four, ctx);
+        target.share(k, &participants);
         target.sum(k, ctx);
         assert!(target.event(Event::BodyAdded(target.all.id(k))).is_empty());
     }
@@ -438,8 +455,8 @@ fn what_one_node_claims_to_have_sent_does_not_stop_the_others() {
 fn a_node_that_says_hello_over_and_over_is_left_out() {
     let mut target = Target::open(4);
     let four = [0, 1, 2, 3];
-    let ctx = target.all_offer(&four, 1);
-    target.share(0, &four, ctx);
+    let participants = target.all_offer(&four, 1);
+    target.share(0, &participants);
     for _ in 0..5 {
         let hello = target.hello();
         target.frame(3, NodeFrame::Hello(hello));

@@ -207,41 +207,58 @@ fn an_opening_that_does_not_follow_the_nodes_own_chain_is_refused() {
 fn shares_of_another_context_signer_or_addressee_are_refused() {
     let what = Kind::Share;
     let other = Digest([9; 32]);
-    let refusal = |shares: &dyn Fn(&Victim, Digest) -> Vec<_>| {
-        let mut victim = Victim::idle(5);
-        let ctx = victim.shares_with(1..4, 1).ctx();
-        let shares = shares(&victim, ctx);
-        (victim.send(RelayFrame::Shares(shares)).unwrap_err(), victim)
+    // Of six participants, two or three give node 0 a share, who are named.
+    let refusal = |shares: &dyn Fn(&Victim, Digest, &[usize]) -> Vec<_>| {
+        let mut victim = Victim::idle(7);
+        let participants = victim.shares_with(1..6, 1);
+        let givers = victim.givers(0, &participants);
+        let shares = shares(&victim, participants.ctx(), &givers);
+        let refusal = victim.send(RelayFrame::Shares(shares)).unwrap_err();
+        (refusal, victim, participants)
     };
     // Another bundle, and so another context, at the node that shared.
-    let (r, victim) = refusal(&|v, ctx| vec![v.share(1, 0, ctx), v.share(2, 0, other)]);
+    let (r, victim, participants) =
+        refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[1], 0, other)]);
     assert_eq!(
         r,
         Refusal::Stale {
             what,
-            signer: victim.id(2)
+            signer: victim.id(victim.givers(0, &participants)[1])
         }
     );
-    let (r, victim) = refusal(&|v, ctx| vec![v.share(1, 2, ctx)]);
+    let (r, victim, participants) = refusal(&|v, ctx, from| {
+        let receiver = (1..6).find(|k| !from.contains(k)).unwrap();
+        vec![v.share(from[0], 0, ctx), v.share(receiver, 0, ctx)]
+    });
+    assert_eq!(
+        r,
+        Refusal::Invalid {
+            what,
+            signer: victim.id(victim.receivers(0, &participants)[0])
+        },
+        "of a node to which this one gives"
+    );
+    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(1, 2, ctx)]);
     assert_eq!(
         r,
         Refusal::Stranger(victim.id(2)),
         "a box that is for another"
     );
-    let (r, victim) = refusal(&|v, ctx| vec![v.share(1, 0, ctx), v.share(1, 0, ctx)]);
+    let (r, victim, participants) =
+        refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[0], 0, ctx)]);
     assert_eq!(
         r,
         Refusal::Duplicate {
             what,
-            signer: victim.id(1)
+            signer: victim.id(victim.givers(0, &participants)[0])
         },
         "one box for two"
     );
-    let (r, victim) = refusal(&|v, ctx| vec![v.share(4, 0, ctx)]);
-    assert_eq!(r, Refusal::Stranger(victim.id(4)), "not of this attempt");
-    let (r, victim) = refusal(&|v, ctx| vec![v.share(0, 0, ctx)]);
+    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(6, 0, ctx)]);
+    assert_eq!(r, Refusal::Stranger(victim.id(6)), "not of this attempt");
+    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(0, 0, ctx)]);
     assert_eq!(r, Refusal::Stranger(victim.id(0)), "its own");
-    let (r, victim) = refusal(&|v, ctx| {
+    let (r, victim, _) = refusal(&|v, ctx, _| {
         let share = crate::round::message::Share {
             ctx,
             from: v.id(2),
@@ -259,14 +276,17 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
         "in another's name"
     );
 
-    let mut victim = Victim::idle(5);
-    let ctx = victim.shares_with(1..4, 1).ctx();
-    let two = vec![victim.share(1, 0, ctx), victim.share(2, 0, ctx)];
+    let mut victim = Victim::idle(7);
+    let participants = victim.shares_with(1..6, 1);
+    let givers = victim.givers(0, &participants).into_iter();
+    let mut shares: Vec<_> = givers
+        .map(|k| victim.share(k, 0, participants.ctx()))
+        .collect();
+    let last = vec![shares.pop().unwrap()];
     assert!(
-        victim.send(RelayFrame::Shares(two)).unwrap().is_empty(),
+        victim.send(RelayFrame::Shares(shares)).unwrap().is_empty(),
         "not all are here"
     );
-    let last = vec![victim.share(3, 0, ctx)];
     let actions = victim.send(RelayFrame::Shares(last)).unwrap();
     assert!(matches!(actions[..], [Action::Sum(_)]));
 }

@@ -4,6 +4,7 @@ mod audit;
 mod chaos;
 mod failures;
 pub(in crate::round) mod federation;
+mod forged_logs;
 mod hostile_nodes;
 mod hostile_relay;
 mod hostile_results;

@@ -109,11 +109,11 @@ impl Victim {
         let chain = Chain::start(manifest);
         let participants = Participants::verify(bundle.clone(), manifest, &chain, EPOCH).unwrap();
         let actions = self.send(RelayFrame::Keys(bundle)).unwrap();
-        let [Action::Seal { ctx, peers }] = &actions[..] else {
+        let [Action::Seal { ctx, receivers }] = &actions[..] else {
             panic!("{actions:?}")
         };
         assert_eq!(*ctx, participants.ctx());
-        let sealed = peers.iter().map(|(id, _)| (*id, vec![0; 80])).collect();
+        let sealed = receivers.iter().map(|(id, _)| (*id, vec![0; 80])).collect();
         self.node.sealed(*ctx, sealed).unwrap();
         participants
     }
@@ -131,6 +131,22 @@ impl Victim {
         )
     }
 
+    /// The nodes that give node `to` a share.
+    pub(super) fn givers(&self, to: usize, participants: &Participants) -> Vec<usize> {
+        let nodes = 0..self.consortium.identities.len();
+        nodes
+            .filter(|from| participants.gives(self.id(*from), self.id(to)))
+            .collect()
+    }
+
+    /// The nodes that node `from` gives a share.
+    pub(super) fn receivers(&self, from: usize, participants: &Participants) -> Vec<usize> {
+        let nodes = 0..self.consortium.identities.len();
+        nodes
+            .filter(|to| participants.gives(self.id(from), self.id(*to)))
+            .collect()
+    }
+
     /// Holds a masked sum over itself and `others`, whose bytes are `body`.
     pub(super) fn holds(
         &mut self,
@@ -138,9 +154,10 @@ impl Victim {
         attempt: u32,
         body: &[u8],
     ) -> (Participants, Signed<Sum>) {
-        let participants = self.shares_with(others.clone(), attempt);
+        let participants = self.shares_with(others, attempt);
         let ctx = participants.ctx();
-        let shares = others.map(|k| self.share(k, 0, ctx)).collect();
+        let givers = self.givers(0, &participants).into_iter();
+        let shares = givers.map(|k| self.share(k, 0, ctx)).collect();
         let actions = self.send(RelayFrame::Shares(shares)).unwrap();
         assert!(matches!(actions[..], [Action::Sum(_)]), "{actions:?}");
         let root = ChunkHashes::of(body).root();

@@ -79,10 +79,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     pub(super) fn seal(
         &mut self,
         ctx: Digest,
-        peers: &[(NodeId, [u8; 32])],
+        receivers: &[(NodeId, [u8; 32])],
     ) -> Result<Vec<Action>, NodeError> {
         let begun = Instant::now();
-        let actions = match OwnSeeds::seal(ctx, self.own, peers) {
+        let actions = match OwnSeeds::seal(ctx, self.own, receivers) {
             Ok((seeds, sealed)) => {
                 self.secrets.seeds = Some(seeds);
                 self.machine.sealed(ctx, sealed)?

@@ -418,7 +418,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     let deadline = Duration::from_millis(deadline_ms);
                     queue.extend(self.train(round, attempt, deadline)?);
                 }
-                Action::Seal { ctx, peers } => queue.extend(self.seal(ctx, &peers)?),
+                Action::Seal { ctx, receivers } => queue.extend(self.seal(ctx, &receivers)?),
                 Action::Sum(shares) => {
                     self.clock.step(Step::Shares);
                     self.sum(shares);

@@ -15,7 +15,7 @@ use super::{OWN, Relay};
 use crate::fixture::{PARAMETERS, consortium, to_le_bytes};
 use crate::tags;
 
-/// The seed that the relay's own node gives to everyone.
+/// The seed that the relay's own node gives to all that it gives one.
 const SEED: [u8; 32] = [0x5e; 32];
 
 impl Relay {
@@ -84,7 +84,8 @@ impl Relay {
         ctx.unwrap_or(self.sites[node].chain().previous)
     }
 
-    /// The shares for `node` from the nodes in the low bits of `which`.
+    /// The shares for `node` from the nodes in the low bits of `which`. Of the relay's own node there is one for who gives
+    /// it none, as it should be, or for anyone, and then it is too short.
     pub(super) fn shares(&self, node: usize, which: u8) -> RelayFrame {
         let (ctx, to) = (
             self.ctx(node, usize::from(which >> 6)),
@@ -100,11 +101,15 @@ impl Relay {
         };
         let shares = self.heard.shares.iter().filter(for_node);
         let mut shares: Vec<_> = shares.map(|(signed, _)| signed.clone()).collect();
-        if which >> OWN & 1 == 1 {
-            let length = if which >> 4 & 1 == 1 { 31 } else { 32 };
+        let own = consortium().id(OWN);
+        let mut given = self.heard.shares.iter().map(|(_, share)| share);
+        let gives = given.any(|share| share.ctx == ctx && share.from == to && share.to == own);
+        let short = which >> 4 & 1 == 1;
+        if which >> OWN & 1 == 1 && (short || !gives) {
+            let length = if short { 31 } else { 32 };
             shares.push(signed(&Share {
                 ctx,
-                from: consortium().id(OWN),
+                from: own,
                 to,
                 sealed: SEED[..length].to_vec(),
             }));
@@ -187,12 +192,16 @@ impl Relay {
     fn own_part(&self, ctx: Digest) -> (Vec<u8>, Tag) {
         let own = consortium().id(OWN);
         let shares = self.heard.shares.iter().map(|(_, share)| share);
+        let shares: Vec<_> = shares.filter(|share| share.ctx == ctx).collect();
+        // Every node gives some other a share, and this one gives to all that it does not receive from.
+        let others: BTreeSet<NodeId> = shares.iter().map(|share| share.from).collect();
         let received: BTreeMap<NodeId, [u8; 32]> = shares
-            .filter(|share| share.ctx == ctx && share.to == own)
+            .iter()
+            .filter(|share| share.to == own)
             .filter_map(|share| Some((share.from, share.sealed[..].try_into().ok()?)))
             .collect();
         let received: Vec<_> = received.into_values().collect();
-        let given = vec![SEED; received.len()];
+        let given = vec![SEED; others.len().saturating_sub(received.len())];
         let mut vector = vec![0; HEADER_WORDS + PARAMETERS];
         let tag = tags::share(ctx, own, &vector, &given, &received);
         mask(&mut vector, 0, &given, &received);
