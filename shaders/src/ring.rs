@@ -196,7 +196,19 @@ impl Word for u64 {
 
     #[inline(always)]
     fn times_rounded(self, factor: u32) -> f32 {
-        (i128::from(self.to_signed()) * i128::from(factor)) as f32
+        // In halves of the product, because processors have no vectors of 128 bits, and no conversion of them.
+        let (value, factor) = (self.to_signed(), u64::from(factor));
+        let magnitude = value.unsigned_abs();
+        let low = (magnitude & u64::from(u32::MAX)) * factor;
+        let high = (magnitude >> 32) * factor + (low >> 32);
+        let low = low & u64::from(u32::MAX);
+        // What is below a high half of 33 bits and more decides between two `f32` only by being there or not.
+        let (kept, unit) = match high >> 32 {
+            0 => (high << 32 | low, 1.0),
+            _ => (high | u64::from(low != 0), 2_f32.powi(32)),
+        };
+        let rounded = kept as f32 * unit;
+        if value < 0 { 0.0 - rounded } else { rounded }
     }
 
     #[inline(always)]
@@ -212,6 +224,8 @@ impl Word for u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -250,5 +264,26 @@ mod tests {
             <u64 as Word>::from_signed(i64::MIN).times_rounded(1 << 31),
             -(2_f32.powi(94))
         );
+        assert_eq!(<u64 as Word>::from_signed(-1).times_rounded(0).to_bits(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn wide_products_are_rounded_as_one_number(
+            value in any::<i64>(),
+            small in 0_u32..64,
+            factor in any::<u32>(),
+            ending in 0_u32..64,
+        ) {
+            // Of every length, and often with many zeros at the end, where ties are.
+            let factors = [factor, factor >> (ending / 2), factor << (ending / 2), u32::MAX, 1 << 31];
+            for value in [value, value >> small, value >> small << (ending % 32)] {
+                for factor in factors {
+                    let exact = i128::from(value) * i128::from(factor);
+                    let rounded = value.cast_unsigned().times_rounded(factor);
+                    prop_assert_eq!(rounded.to_bits(), (exact as f32).to_bits());
+                }
+            }
+        }
     }
 }
