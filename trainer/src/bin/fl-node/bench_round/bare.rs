@@ -168,7 +168,7 @@ pub(super) async fn node(kit: Kit, relay: SocketAddr, data: Option<&Source>) -> 
     let mut model = kit.initial()?;
     let payload = PREFIX + 4 * model.len() as u64;
     let mut buffer = vec![0; CHUNK_BYTES];
-    for round in 0.. {
+    for round in 1.. {
         let next = move || (updates.next(&model, round), updates, model);
         let update;
         (update, updates, model) = spawn_blocking(next).await?;
@@ -186,6 +186,7 @@ pub(super) async fn node(kit: Kit, relay: SocketAddr, data: Option<&Source>) -> 
         let averaged = begun.elapsed();
         let after = ConnectionBytes::of(&connection);
         tell(&Told::Round(NodeCosts {
+            round,
             steps: vec![
                 (Step::Announced, announced.as_secs_f64()),
                 (Step::Averaged, averaged.as_secs_f64()),

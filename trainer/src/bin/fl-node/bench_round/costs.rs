@@ -1,5 +1,6 @@
 //! What rounds cost, and how it is shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use fl_trainer::Sharing;
@@ -12,6 +13,8 @@ use crate::output::bytes;
 /// What a round cost a node: seconds since it was let go, and bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct NodeCosts {
+    /// Round, from 1.
+    pub(super) round: u64,
     pub(super) steps: Vec<(Step, f64)>,
     pub(super) traffic: Traffic,
 }
@@ -29,7 +32,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// The mean of many, or nothing of none.
-    fn mean<'a>(all: impl Iterator<Item = &'a Self>) -> Option<Self> {
+    fn mean<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         let (mut sum, mut count) = (Self::default(), 0);
         for one in all {
             count += 1;
@@ -51,6 +54,7 @@ impl From<RoundReport> for NodeCosts {
     fn from(report: RoundReport) -> Self {
         let steps = report.steps.iter();
         Self {
+            round: report.round,
             steps: steps.map(|(step, at)| (*step, at.as_secs_f64())).collect(),
             traffic: Traffic {
                 sent: report.payload_up,
@@ -76,6 +80,7 @@ pub(super) struct Costs {
 /// All rounds of a federation, and what its processes took for them.
 #[derive(Default)]
 pub(super) struct Rounds {
+    /// From round 1 on.
     pub(super) rounds: Vec<Costs>,
     pub(super) relay_cpu_s: f64,
     pub(super) nodes_cpu_s: f64,
@@ -200,7 +205,13 @@ impl Measured {
         let count = nodes().count().max(1) as u64;
         let traffic = |holding: bool| {
             let of_kind = nodes().filter(|(number, _)| (*number < holders) == holding);
-            Traffic::mean(of_kind.map(|(_, node)| &node.traffic))
+            // By node first: they do not all send the same, and the last report of one may come too late to count.
+            let mut of_each: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for (number, node) in of_kind {
+                of_each.entry(number).or_default().push(&node.traffic);
+            }
+            let means = of_each.into_values().filter_map(Traffic::mean);
+            Traffic::mean(&means.collect::<Vec<_>>())
         };
         Self {
             median_s: median(&seconds).unwrap_or(0.0),
@@ -220,6 +231,14 @@ impl Measured {
 }
 
 impl Rounds {
+    /// Adds what a round cost node `number`.
+    pub(super) fn add(&mut self, number: usize, costs: NodeCosts) {
+        let index = usize::try_from(costs.round.saturating_sub(1)).ok();
+        if let Some(round) = index.and_then(|index| self.rounds.get_mut(index)) {
+            round.nodes.push((number, costs));
+        }
+    }
+
     fn phases(&self) -> Vec<(&'static str, Option<f64>)> {
         let mut phases = PHASES.map(|(name, _)| (name, Vec::new()));
         for round in &self.rounds {

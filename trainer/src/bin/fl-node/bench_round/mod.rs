@@ -36,7 +36,7 @@ use party::{Party, Told};
 use training::Learned;
 
 /// A round that is not counted: connections find their pace, and memory is touched for the first time.
-const WARM_UP: u64 = 1;
+const WARM_UP: usize = 1;
 /// How long a round may take with all that it leaves on disk.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -59,8 +59,7 @@ pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
     }
     for _ in 0..args.rounds {
         for federation in &mut federations {
-            let round = federation.round()?;
-            federation.rounds.rounds.push(round);
+            federation.round()?;
         }
     }
     let summary = Summary::new(args, parameters, &federations.map(Federation::end));
@@ -135,8 +134,6 @@ struct Federation {
     /// By number of the party, with the time at which it was said.
     told: mpsc::Receiver<(usize, Instant, Told)>,
     rounds: Rounds,
-    /// Rounds that were completed.
-    completed: u64,
     /// Where the parties say which round they have on disk, if they keep anything.
     states: Vec<PathBuf>,
 }
@@ -172,7 +169,7 @@ impl Federation {
         };
         let nodes: anyhow::Result<Vec<_>> = names.iter().enumerate().map(start).collect();
         let parties = names.iter().map(String::as_str).chain(["relay"]);
-        let federation = Self {
+        let mut federation = Self {
             relay,
             nodes: nodes?,
             told,
@@ -180,7 +177,6 @@ impl Federation {
                 relay_memory_idle: idle,
                 ..Rounds::default()
             },
-            completed: 0,
             states: match mode.engine() {
                 Some(_) => parties
                     .map(|party| folder.join(party).join(mode.state()).join("state.json"))
@@ -193,16 +189,16 @@ impl Federation {
     }
 
     /// Lets the nodes go, and waits until all are ready again.
-    fn round(&mut self) -> anyhow::Result<Costs> {
+    fn round(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
+        self.rounds.rounds.push(Costs::default());
         for node in &mut self.nodes {
             node.release()?;
         }
-        let mut costs = self.wait(begun)?;
-        self.completed += 1;
-        costs.on_disk = costs.seconds;
+        self.wait(begun)?;
+        let completed = self.rounds.rounds.len() as u64;
         for state in &self.states {
-            while round_of(state) < Some(self.completed) {
+            while round_of(state) < Some(completed) {
                 ensure!(
                     begun.elapsed() < PATIENCE,
                     "{} is not kept",
@@ -210,14 +206,18 @@ impl Federation {
                 );
                 sleep(Duration::from_millis(1));
             }
-            costs.on_disk = begun.elapsed().as_secs_f64();
         }
-        Ok(costs)
+        if let Some(round) = self.rounds.rounds.last_mut() {
+            round.on_disk = match self.states[..] {
+                [] => round.seconds,
+                _ => begun.elapsed().as_secs_f64(),
+            };
+        }
+        Ok(())
     }
 
-    /// Waits until all nodes are ready.
-    fn wait(&self, begun: Instant) -> anyhow::Result<Costs> {
-        let mut costs = Costs::default();
+    /// Waits until all nodes are ready. What they report may be of the round before.
+    fn wait(&mut self, begun: Instant) -> anyhow::Result<()> {
         let mut waiting = self.nodes.len();
         while waiting > 0 {
             let (number, at, told) = self.told.recv()?;
@@ -225,15 +225,21 @@ impl Federation {
             match told {
                 Told::Ready => {
                     waiting -= 1;
-                    costs.seconds = costs.seconds.max(since.as_secs_f64());
+                    if let Some(round) = self.rounds.rounds.last_mut() {
+                        round.seconds = round.seconds.max(since.as_secs_f64());
+                    }
                 }
-                Told::Round(node) => costs.nodes.push((number, node)),
-                Told::Collected => costs.collected = since.as_secs_f64(),
+                Told::Round(node) => self.rounds.add(number, node),
+                Told::Collected => {
+                    if let Some(round) = self.rounds.rounds.last_mut() {
+                        round.collected = since.as_secs_f64();
+                    }
+                }
                 Told::Listening(_) => {}
                 Told::Gone => bail!("party {number} has ended; it says why above"),
             }
         }
-        Ok(costs)
+        Ok(())
     }
 
     /// Counts processor time from here on.
@@ -249,6 +255,7 @@ impl Federation {
         self.rounds.nodes_cpu_s += nodes;
         self.rounds.relay_memory = self.relay.peak_memory();
         self.rounds.node_memory = self.nodes.iter().map(Party::peak_memory).max().unwrap_or(0);
+        self.rounds.rounds.drain(..WARM_UP);
         self.rounds
     }
 
