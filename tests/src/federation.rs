@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-pub use engine::{Masking, RecordingEngine, Revealed, masked};
+pub use engine::{Masking, RecordingEngine, Revealed, add_mask, masked};
 pub use trainers::{Log, Recorded, Step, Synthetic, layout, learners, learners_on, plain_mean};
 pub use weather::{Switch, Weather};
 

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use fl_network::round::relay::Settings;
 use fl_network::words;
-use fl_shaders::{Ring, cpu};
+use fl_shaders::Ring;
 use fl_sharing::{Input, Mask, MaskKey, Seed, Sign};
 use fl_tests::federation::memory::counters;
-use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, layout, masked};
+use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, add_mask, layout, masked};
 use fl_tests::statistics::{DEVIATIONS, difference, is_uniform, told_apart};
 use fl_trainer::{Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, Sharing, TrainError};
 
@@ -65,19 +65,6 @@ struct View {
     hidden: Vec<Vec<u8>>,
     /// The sum of these masks, which was revealed.
     masks: Vec<u8>,
-}
-
-/// Adds the mask of a key, or takes it away.
-fn mask(vector: &mut [u8], key: &[u8; 32], sign: Sign) {
-    let words = vector.as_chunks_mut::<4>().0.iter_mut();
-    for (word, mask) in words.zip(cpu::chacha20::words(key, 0)) {
-        let value = u32::from_le_bytes(*word);
-        let value = match sign {
-            Sign::Plus => value.wrapping_add(mask),
-            Sign::Minus => value.wrapping_sub(mask),
-        };
-        *word = value.to_le_bytes();
-    }
 }
 
 /// Runs a federation whose honest members have these updates, and gives what is seen of each round.
@@ -137,7 +124,7 @@ async fn views(updates: [f32; 4], rounds: u64) -> Result<Vec<View>> {
             assert_eq!(call.masks.len(), committee.classes().count());
             for (key, sign) in &call.masks[1..] {
                 assert_eq!(*sign, Sign::Minus);
-                mask(&mut left, key, Sign::Plus);
+                add_mask(&mut left, key, Sign::Plus);
             }
             left
         });
@@ -151,7 +138,7 @@ async fn views(updates: [f32; 4], rounds: u64) -> Result<Vec<View>> {
         let own = CORRUPT.map(|node| &hidden_keys[node]);
         others
             .chain(own)
-            .for_each(|key| mask(&mut masks, key, Sign::Minus));
+            .for_each(|key| add_mask(&mut masks, key, Sign::Minus));
         View {
             hidden: hidden.collect(),
             masks,
@@ -243,7 +230,7 @@ fn view_of(updates: [f32; 4], keys: [u8; 4]) -> Result<View> {
     let hidden: Vec<_> = hidden.collect::<Result<_>>()?;
     let mut masks = vec![0; hidden[0].len()];
     keys.iter()
-        .for_each(|seed| mask(&mut masks, key(*seed).expose(), Sign::Plus));
+        .for_each(|seed| add_mask(&mut masks, key(*seed).expose(), Sign::Plus));
     Ok(View { hidden, masks })
 }
 
@@ -280,7 +267,7 @@ fn a_seed_that_serves_twice_or_one_holder_more_gives_an_update_away() -> Result<
     // Whoever has the last class as well reads each update.
     let mut open = view_of(ONE, [1, 2, 3, 4])?.hidden.swap_remove(0);
     assert!(is_uniform(&open));
-    mask(
+    add_mask(
         &mut open,
         Seed::from_bytes([1; 32]).expand(&[0; 32]).expose(),
         Sign::Plus,

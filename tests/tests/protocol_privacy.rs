@@ -14,10 +14,12 @@ use fl_network::round::message::Share;
 use fl_network::round::relay::Settings;
 use fl_network::wire::{self, NodeFrame};
 use fl_network::words;
-use fl_shaders::{Ring, cpu};
+use fl_shaders::Ring;
 use fl_sharing::{Input, Mask, RoundKey, Seed, Sign};
 use fl_tests::federation::memory::{Contribution, RelayCall, Round, counters, drawn};
-use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, Synthetic, masked};
+use fl_tests::federation::{
+    Federation, Kits, Member, RecordingEngine, Synthetic, add_mask, masked,
+};
 use fl_tests::statistics::{difference, is_uniform};
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::inout::InOutBuf;
@@ -343,18 +345,6 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     Ok(())
 }
 
-/// Adds the mask of a key, or takes it away.
-fn mask(vector: &mut [u8], key: &[u8; 32], sign: Sign) {
-    let words = vector.as_chunks_mut::<4>().0.iter_mut();
-    for (word, mask) in words.zip(cpu::chacha20::words(key, 0)) {
-        let value = u32::from_le_bytes(*word);
-        *word = match sign {
-            Sign::Plus => value.wrapping_add(mask).to_le_bytes(),
-            Sign::Minus => value.wrapping_sub(mask).to_le_bytes(),
-        };
-    }
-}
-
 /// The relay and all participants but `honest` put together what they have: what remains of the masked sums of these
 /// when every mask is taken off whose seed one of them gave or received.
 fn without_known_masks(shares: &[Share], round: &Round, honest: &[NodeId]) -> Result<Vec<Vec<u8>>> {
@@ -370,7 +360,7 @@ fn without_known_masks(shares: &[Share], round: &Round, honest: &[NodeId]) -> Re
         // The giver has taken the mask away, and the receiver has added it.
         for (node, sign) in [(share.from, Sign::Plus), (share.to, Sign::Minus)] {
             let body = remaining.get_mut(&node).context("a masked sum")?;
-            mask(body, seed.expose(), sign);
+            add_mask(body, seed.expose(), sign);
         }
     }
     remaining.retain(|node, _| honest.contains(node));

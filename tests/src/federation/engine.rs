@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fl_shaders::{HEADER_WORDS, Ring};
+use fl_shaders::{HEADER_WORDS, Ring, cpu};
 use fl_sharing::{
     Blinding, CpuEngine, Engine, EngineError, EpochKey, Input, Mask, MaskKey, Masked, RoundingKey,
     Sign, masked_len,
@@ -89,4 +89,16 @@ pub fn masked(input: &Input<'_>, masks: &[Mask]) -> anyhow::Result<Vec<u8>> {
     let mut masked = vec![0; masked_len(input.format, input.update.len())];
     CpuEngine.mask(input, &blinding, &mut masked)?;
     Ok(masked)
+}
+
+/// Adds the mask of a key to words of ring u32, or takes it away, as the plain kernels make it.
+pub fn add_mask(vector: &mut [u8], key: &[u8; 32], sign: Sign) {
+    let words = vector.as_chunks_mut::<4>().0.iter_mut();
+    for (word, mask) in words.zip(cpu::chacha20::words(key, 0)) {
+        let value = u32::from_le_bytes(*word);
+        *word = match sign {
+            Sign::Plus => value.wrapping_add(mask).to_le_bytes(),
+            Sign::Minus => value.wrapping_sub(mask).to_le_bytes(),
+        };
+    }
 }
