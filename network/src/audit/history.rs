@@ -311,7 +311,7 @@ impl<'a> History<'a> {
                 Party::Node(own) => own == from || own == to,
             };
             let taking_part = |id| attempt.participants.contains(id);
-            if !ours || from == to || !taking_part(from) || !taking_part(to) {
+            if !ours || !taking_part(from) || !taking_part(to) {
                 return Err(Unsound::Refused(Refusal::Stranger(to)));
             }
             if !attempt.participants.gives(from, to) {

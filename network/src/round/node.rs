@@ -389,7 +389,7 @@ impl Node {
                     signer,
                 });
             }
-            if share.to != own || signer == own || !opening.participants.contains(signer) {
+            if share.to != own || !opening.participants.contains(signer) {
                 return Err(Refusal::Stranger(if share.to == own {
                     signer
                 } else {
@@ -409,7 +409,7 @@ impl Node {
                 });
             }
         }
-        if opening.sealed.len() < opening.participants.givers_to(own) {
+        if opening.sealed.len() < opening.participants.shares_due_to(own) {
             self.phase = Phase::Opening(opening);
             return Ok(Vec::new());
         }

@@ -149,7 +149,7 @@ impl Participants {
     }
 
     /// Number of shares that `id` receives.
-    pub fn givers_to(&self, id: NodeId) -> usize {
+    pub fn shares_due_to(&self, id: NodeId) -> usize {
         self.ids().filter(|from| self.gives(*from, id)).count()
     }
 

@@ -70,7 +70,7 @@ impl Shares {
                     signer: share.from,
                 });
             }
-            if share.from != node || share.to == node || !self.participants.contains(share.to) {
+            if share.from != node || !self.participants.contains(share.to) {
                 return Err(Refusal::Stranger(share.to));
             }
             if !self.participants.gives(node, share.to) {

@@ -214,27 +214,26 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
         let givers = victim.givers(0, &participants);
         let shares = shares(&victim, participants.ctx(), &givers);
         let refusal = victim.send(RelayFrame::Shares(shares)).unwrap_err();
-        (refusal, victim, participants)
+        (refusal, victim, givers)
     };
     // Another bundle, and so another context, at the node that shared.
-    let (r, victim, participants) =
+    let (r, victim, from) =
         refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[1], 0, other)]);
     assert_eq!(
         r,
         Refusal::Stale {
             what,
-            signer: victim.id(victim.givers(0, &participants)[1])
+            signer: victim.id(from[1])
         }
     );
-    let (r, victim, participants) = refusal(&|v, ctx, from| {
-        let receiver = (1..6).find(|k| !from.contains(k)).unwrap();
-        vec![v.share(from[0], 0, ctx), v.share(receiver, 0, ctx)]
-    });
+    let receiver = |from: &[usize]| (1..6).find(|k| !from.contains(k)).unwrap();
+    let (r, victim, from) =
+        refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(receiver(from), 0, ctx)]);
     assert_eq!(
         r,
         Refusal::Invalid {
             what,
-            signer: victim.id(victim.receivers(0, &participants)[0])
+            signer: victim.id(receiver(&from))
         },
         "of a node to which this one gives"
     );
@@ -244,20 +243,21 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
         Refusal::Stranger(victim.id(2)),
         "a box that is for another"
     );
-    let (r, victim, participants) =
+    let (r, victim, from) =
         refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[0], 0, ctx)]);
     assert_eq!(
         r,
         Refusal::Duplicate {
             what,
-            signer: victim.id(victim.givers(0, &participants)[0])
+            signer: victim.id(from[0])
         },
         "one box for two"
     );
     let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(6, 0, ctx)]);
     assert_eq!(r, Refusal::Stranger(victim.id(6)), "not of this attempt");
     let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(0, 0, ctx)]);
-    assert_eq!(r, Refusal::Stranger(victim.id(0)), "its own");
+    let signer = victim.id(0);
+    assert_eq!(r, Refusal::Invalid { what, signer }, "its own");
     let (r, victim, _) = refusal(&|v, ctx, _| {
         let share = crate::round::message::Share {
             ctx,
