@@ -83,7 +83,8 @@ pub(super) struct Rounds {
     /// From round 1 on.
     pub(super) rounds: Vec<Costs>,
     pub(super) relay_cpu_s: f64,
-    pub(super) nodes_cpu_s: f64,
+    /// Of a node, in the mean.
+    pub(super) node_cpu_s: f64,
     /// Before the first node, so that of the program itself.
     pub(super) relay_memory_idle: u64,
     pub(super) relay_memory: u64,
@@ -202,7 +203,6 @@ impl Measured {
         let seconds: Vec<_> = all.rounds.iter().map(|round| round.seconds).collect();
         let on_disk: Vec<_> = all.rounds.iter().map(|round| round.on_disk).collect();
         let nodes = || all.rounds.iter().flat_map(|round| &round.nodes);
-        let count = nodes().count().max(1) as u64;
         let traffic = |holding: bool| {
             let of_kind = nodes().filter(|(number, _)| (*number < holders) == holding);
             // By node first: they do not all send the same, and the last report of one may come too late to count.
@@ -221,7 +221,7 @@ impl Measured {
             node: traffic(false),
             holder: traffic(true),
             relay_cpu_s: all.relay_cpu_s / seconds.len() as f64,
-            node_cpu_s: all.nodes_cpu_s / count as f64,
+            node_cpu_s: all.node_cpu_s / seconds.len() as f64,
             relay_memory_idle_bytes: all.relay_memory_idle,
             relay_memory_bytes: all.relay_memory,
             node_memory_bytes: all.node_memory,

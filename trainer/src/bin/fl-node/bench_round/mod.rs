@@ -244,24 +244,24 @@ impl Federation {
 
     /// Counts processor time from here on.
     fn begin(&mut self) {
-        let (relay, nodes) = self.processor_s();
-        (self.rounds.relay_cpu_s, self.rounds.nodes_cpu_s) = (-relay, -nodes);
+        let (relay, node) = self.processor_s();
+        (self.rounds.relay_cpu_s, self.rounds.node_cpu_s) = (-relay, -node);
     }
 
     /// Counts processor time up to here, and memory. Ends all parties.
     fn end(mut self) -> Rounds {
-        let (relay, nodes) = self.processor_s();
+        let (relay, node) = self.processor_s();
         self.rounds.relay_cpu_s += relay;
-        self.rounds.nodes_cpu_s += nodes;
+        self.rounds.node_cpu_s += node;
         self.rounds.relay_memory = self.relay.peak_memory();
         self.rounds.node_memory = self.nodes.iter().map(Party::peak_memory).max().unwrap_or(0);
         self.rounds.rounds.drain(..WARM_UP);
         self.rounds
     }
 
-    /// Of the relay, and of all nodes together.
+    /// Of the relay, and of a node in the mean.
     fn processor_s(&self) -> (f64, f64) {
-        let nodes = self.nodes.iter().map(Party::processor_s).sum();
-        (self.relay.processor_s(), nodes)
+        let nodes: f64 = self.nodes.iter().map(Party::processor_s).sum();
+        (self.relay.processor_s(), nodes / self.nodes.len() as f64)
     }
 }
