@@ -166,7 +166,7 @@ impl FixedPoint {
                 excess_bits,
             });
         }
-        let counter_max = ring.signed_max() / u64::from(nodes_max);
+        let counter_max = limit / u64::from(nodes_max);
         if u64::from(examples_max) > counter_max {
             return Err(PlanError::ExamplesExceedCounter {
                 ring,
@@ -222,7 +222,7 @@ impl FixedPoint {
         self.bound
     }
 
-    /// `⌊(2^(w−1) − 1) / N_max⌋`: a counter of one node lies in [0, this].
+    /// `⌊(2^31 − 1) / N_max⌋` in ring u32, `⌊(2^59 − 1) / N_max⌋` in ring u64: a counter of one node lies in [0, this].
     pub fn counter_max(&self) -> u64 {
         self.counter_max
     }
@@ -277,7 +277,7 @@ mod tests {
         let format = FixedPoint::new(defaults(Ring::U64)).unwrap();
         assert_eq!(
             (format.bound(), format.counter_max()),
-            (1 << 39, (1 << 47) - 1)
+            (1 << 39, (1 << 43) - 1)
         );
     }
 

@@ -116,7 +116,7 @@ impl Counters {
             .filter(|&examples| examples > 0)
             .ok_or(TotalsError::Examples { examples, limit })?;
 
-        // Does not wrap: counter_max ≤ (2^63 − 1) / N_max.
+        // Does not wrap, and tags tell any two sums within it apart: counter_max < 2^59 / N_max.
         let limit = u64::from(nodes) * plan.counter_max();
         let counter =
             |word, value| within(value, limit).ok_or(TotalsError::Counter { word, value, limit });
