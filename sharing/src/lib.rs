@@ -1,7 +1,7 @@
 //! Additive secret sharing of model updates: fixed point, seeds, sealing, and the engine that masks a vector.
 //!
-//! A node's input vector is split into one share a participant. All shares but one are seeds of 32 bytes, which
-//! [`seal`] encrypts to their holders; the last is the vector minus the expanded seeds. An [`Engine`] does the split and
+//! A node's input vector is split into additive shares. All shares but one are seeds of 32 bytes, which [`seal`] encrypts
+//! to their receivers; the last is the vector minus the expanded seeds. An [`Engine`] does the split and
 //! the sum of what the others sent in one pass, so no expanded share is ever in memory.
 //!
 //! ```

@@ -82,7 +82,7 @@ pub enum ProvisionError {
 pub struct NodeName {
     /// Name, unique in the consortium: letters, digits, dots, dashes and underscores.
     pub name: String,
-    /// Organisation; nodes of one organisation count once in the difference rule.
+    /// Organisation; a round has participants of three of them at least.
     pub organisation: String,
 }
 

@@ -17,7 +17,7 @@ use crate::quic::Pace;
 const PROTOCOL: &str = "smpcfl/1";
 const SUITE: u16 = 1;
 const MAX_NAME_BYTES: usize = 64;
-/// The keys of all nodes travel in one message, and everyone seals to everyone.
+/// The keys of all nodes travel in one message, and each pair has a share.
 const MAX_PEER_NODES: u32 = 1000;
 /// The signed contributions of all nodes travel in one message.
 const MAX_COMMITTEE_NODES: u32 = 4000;

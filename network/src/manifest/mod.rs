@@ -47,7 +47,7 @@ pub struct Member {
     pub id: NodeId,
     /// Name, unique in the manifest.
     pub name: String,
-    /// Organisation that runs the node. Nodes of one organisation count once in the difference rule.
+    /// Organisation that runs the node; a round has participants of [`Manifest::min_organisations`] at least.
     pub organisation: String,
     /// Identity key.
     pub key: PublicKey,

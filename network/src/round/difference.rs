@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::refusal::Refusal;
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::manifest::Manifest;
 
 /// The sums that this node has sent, for good.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,18 +53,6 @@ impl SentSums {
 fn digest(participants: &BTreeSet<NodeId>) -> String {
     let ids: Vec<&[u8]> = participants.iter().map(|id| &id.as_bytes()[..]).collect();
     Digest::sha256(&ids).to_hex()
-}
-
-/// Number of organisations that run these nodes.
-pub(super) fn organisations<'a>(
-    manifest: &Manifest,
-    nodes: impl Iterator<Item = &'a NodeId>,
-) -> usize {
-    let names: BTreeSet<_> = nodes
-        .filter_map(|id| manifest.roster().get(id))
-        .map(|member| member.organisation.as_str())
-        .collect();
-    names.len()
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ mod chain;
 pub mod committee;
 mod difference;
 pub mod message;
+mod minima;
 pub mod node;
 mod outcome;
 mod pairing;

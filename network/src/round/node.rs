@@ -71,8 +71,8 @@ pub(super) enum Phase {
     Summing(Participants),
     Contributing(Contributor),
     Holding(Pending),
-    /// The context of the result, with the sum that is held until it is accepted.
-    Averaging(Digest, Option<Pending>),
+    /// The state that the result leads to if it holds, with the sum that is held until it is accepted.
+    Averaging(Chain, Option<Pending>),
     Adopting(CheckedCheckpoint),
 }
 
@@ -498,17 +498,18 @@ impl Node {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
-        self.phase = Phase::Averaging(outcome.ctx(), pending);
+        self.phase = Phase::Averaging(outcome.leads_to(), pending);
         Ok(vec![Action::Average(outcome)])
     }
 
-    /// The result of this context was checked and averaged. Returns nothing if it is not the one that is waited for.
+    /// A result was checked and averaged. Returns nothing if it is not the one that is waited for.
     ///
     /// # Errors
     /// [`WireError`] if the acknowledgement cannot be encoded.
-    pub fn averaged(&mut self, ctx: Digest, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
+    pub fn averaged(&mut self, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
         match self.phase {
-            Phase::Averaging(expected, _) if expected == ctx => self.advance(averaged.chain),
+            // A relay may have announced two sums of one context.
+            Phase::Averaging(expected, _) if expected == averaged.chain => self.advance(expected),
             _ => Ok(Vec::new()),
         }
     }

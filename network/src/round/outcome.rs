@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
 use super::committee::{Decision, Holders};
-use super::difference::organisations;
 use super::message::{Keys, Message, ResultAck, Signed, Sum};
+use super::minima::check_minima;
 use super::node::{Pending, PendingSum};
 use super::participants::{Participants, count};
 use super::refusal::{Kind, Refusal};
@@ -91,6 +91,11 @@ impl CheckedOutcome {
     /// Those whose inputs are in the sum.
     pub fn nodes(&self) -> &BTreeSet<NodeId> {
         &self.nodes
+    }
+
+    /// The state after the round, if the sum and the model are those that were announced.
+    pub(super) fn leads_to(&self) -> Chain {
+        self.chain.next(self.ctx, self.root, self.announced)
     }
 
     /// Checks the signatures of `outcome`.
@@ -212,14 +217,11 @@ impl Checkpoint {
                 signers.insert(ack.node);
             }
         }
-        let enough = organisations(manifest, signers.iter()) >= manifest.min_organisations();
-        if signers.len() < manifest.min_nodes() || !enough {
-            return Err(Refusal::Checkpoint {
-                round: self.chain.round,
-                valid: count(signers.len()),
-                needed: count(manifest.min_nodes()),
-            });
-        }
+        check_minima(manifest, signers.iter()).map_err(|_| Refusal::Checkpoint {
+            round: self.chain.round,
+            valid: count(signers.len()),
+            needed: count(manifest.min_nodes()),
+        })?;
         Ok(CheckedCheckpoint(self.chain))
     }
 }

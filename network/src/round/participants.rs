@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::Chain;
-use super::difference::organisations;
 use super::message::{Keys, Signed};
+use super::minima::check_minima;
 use super::pairing::gives;
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
@@ -64,17 +64,7 @@ impl Participants {
         unix_s: u64,
     ) -> Result<Self, Refusal> {
         let checked = CheckedKeys::collect(bundle, manifest, unix_s)?;
-        let found = checked.signers().count();
-        if found < manifest.min_nodes() {
-            let (found, min_nodes) = (count(found), count(manifest.min_nodes()));
-            return Err(Refusal::TooFew { found, min_nodes });
-        }
-        let needed = manifest.min_organisations();
-        let found = organisations(manifest, checked.0.keys());
-        if found < needed {
-            let (found, needed) = (count(found), count(needed));
-            return Err(Refusal::Organisations { found, needed });
-        }
+        check_minima(manifest, checked.0.keys())?;
         let attempt = checked.attempt(manifest, chain)?;
         let ctx = checked.context(b"smpcfl/1 ctx", manifest);
         let (keys, bundle) = checked.into_parts();

@@ -41,7 +41,7 @@ pub enum NodeCall {
     /// Its masked sum is computed.
     Summed(Digest, Digest, Tag),
     /// The result is averaged.
-    Averaged(Digest, Box<Averaged>),
+    Averaged(Box<Averaged>),
 }
 
 /// Something that the relay's machine was told.
@@ -375,7 +375,6 @@ impl Party {
                     }
                     node::Action::Average(outcome) => {
                         let plan = kits.relay.manifest.fixed_point();
-                        let ctx = outcome.ctx();
                         let averaged = outcome.average(
                             result,
                             &kits.relay.initial()?,
@@ -384,7 +383,7 @@ impl Party {
                         )?;
                         self.outcome = Some(outcome);
                         self.model.clone_from(&averaged.model);
-                        calls.push_back(NodeCall::Averaged(ctx, Box::new(averaged)));
+                        calls.push_back(NodeCall::Averaged(Box::new(averaged)));
                     }
                     _ => {}
                 }
@@ -473,7 +472,7 @@ fn call_node(machine: &mut Node, call: &NodeCall, unix_s: u64) -> Result<Vec<nod
         NodeCall::Trained(round, key) => machine.trained(*round, *key, unix_s)?,
         NodeCall::Sealed(ctx, sealed) => machine.sealed(*ctx, sealed.clone())?,
         NodeCall::Summed(ctx, root, tag) => machine.summed(*ctx, *root, *tag)?,
-        NodeCall::Averaged(ctx, averaged) => machine.averaged(*ctx, averaged)?,
+        NodeCall::Averaged(averaged) => machine.averaged(averaged)?,
     })
 }
 

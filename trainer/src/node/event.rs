@@ -111,7 +111,7 @@ pub struct RoundReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// It has the shares of all others, or with a committee the keys of the holders.
+    /// It has all shares that are due to it, or with a committee the keys of the holders.
     Shares,
     /// Its update is masked.
     Masked,

@@ -48,7 +48,6 @@ pub(super) enum Done {
     },
     Uploaded,
     Averaged {
-        ctx: Digest,
         averaged: Result<Averaged, BodyError>,
         took_part: bool,
         took: Duration,
@@ -212,7 +211,6 @@ pub(super) async fn average(
     };
     let averaged = averaged.await;
     Done::Averaged {
-        ctx,
         averaged,
         took_part,
         took,

@@ -6,8 +6,7 @@ use super::message::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::difference::organisations;
-use crate::round::participants::count;
+use crate::round::minima::check_minima;
 use crate::round::refusal::{Kind, Refusal};
 
 /// A list of contributions, each of another contributor.
@@ -57,16 +56,6 @@ impl Contributors {
     /// # Errors
     /// [`Refusal::TooFew`] or [`Refusal::Organisations`].
     pub fn check_minima(&self, manifest: &Manifest) -> Result<(), Refusal> {
-        if self.entries.len() < manifest.min_nodes() {
-            let (found, min_nodes) = (count(self.entries.len()), count(manifest.min_nodes()));
-            return Err(Refusal::TooFew { found, min_nodes });
-        }
-        let needed = manifest.min_organisations();
-        let found = organisations(manifest, self.entries.iter().map(|entry| &entry.node));
-        if found < needed {
-            let (found, needed) = (count(found), count(needed));
-            return Err(Refusal::Organisations { found, needed });
-        }
-        Ok(())
+        check_minima(manifest, self.entries.iter().map(|entry| &entry.node))
     }
 }

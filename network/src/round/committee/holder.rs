@@ -377,6 +377,10 @@ impl Node {
         if let Some((_, signed)) = done {
             actions.push(Action::Send(NodeFrame::Reveal(signed.clone())));
         } else if !serving.revealing.contains(&classes) {
+            // Each is a vector in memory. A relay asks for others only when it has lost a holder.
+            if serving.revealed.len() + serving.revealing.len() >= 2 * holders.len() {
+                return Err(Refusal::Unexpected { what });
+            }
             serving.revealing.push(classes);
             actions.push(Action::Reveal(order));
         }

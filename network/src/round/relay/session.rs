@@ -18,8 +18,8 @@ use crate::manifest::Manifest;
 use crate::round::chain::Chain;
 use crate::round::committee::Committee;
 use crate::round::committee::relay::Convening;
-use crate::round::difference::organisations;
 use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::minima::check_minima;
 use crate::round::outcome::{Checkpoint, Outcome};
 use crate::round::refusal::{Kind, Refusal};
 use crate::wire::{Hello, RelayFrame};
@@ -104,8 +104,7 @@ impl Session {
         &self,
         nodes: impl Iterator<Item = &'a NodeId> + Clone,
     ) -> bool {
-        nodes.clone().count() >= self.min_nodes()
-            && organisations(&self.manifest, nodes) >= self.manifest.min_organisations()
+        nodes.clone().count() >= self.min_nodes() && check_minima(&self.manifest, nodes).is_ok()
     }
 
     /// Least number of participants.
@@ -252,8 +251,7 @@ impl Session {
 
     /// Whether enough nodes have acknowledged the last result for a checkpoint.
     fn is_certified(&self) -> bool {
-        self.acks.len() >= self.manifest.min_nodes()
-            && organisations(&self.manifest, self.acks.keys()) >= self.manifest.min_organisations()
+        check_minima(&self.manifest, self.acks.keys()).is_ok()
     }
 
     /// A node acknowledges a result.

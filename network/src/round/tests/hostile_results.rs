@@ -92,6 +92,30 @@ fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired()
     );
 }
 
+#[test]
+fn of_two_results_of_one_context_the_one_that_came_last_counts() {
+    let (mut victim, first, body) = published(|victim| victim.result(4));
+    let base = vec![0.0; victim.consortium.manifest.parameters()];
+    let plan = *victim.consortium.manifest.fixed_point();
+    let average = |checked: &CheckedOutcome, body: &[u8]| {
+        let averaged = checked.average(body, &base, &plan, &Credulous);
+        averaged.unwrap()
+    };
+    let late = average(&checked(&mut victim, first.clone()), &body);
+    // Something that makes the node step back, and then another sum of the same inputs: neither sum nor model is signed.
+    victim.node.abandon(Refusal::Voted);
+    let mut other = victim.result(4);
+    *other.last_mut().unwrap() ^= 1;
+    let (mut second, again) = (first.clone(), first);
+    (second.root, second.model) = (ChunkHashes::of(&other).root(), Digest([7; 32]));
+    checked(&mut victim, second);
+    assert!(victim.node.averaged(&late).unwrap().is_empty());
+    // Negative control: announced again, the first is taken.
+    victim.node.abandon(Refusal::Voted);
+    checked(&mut victim, again);
+    assert_eq!(victim.node.averaged(&late).unwrap().len(), 2);
+}
+
 fn sums(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
     match &mut outcome.parts {
         Parts::Sums(sums) => sums,

@@ -66,7 +66,7 @@ pub(in crate::round) enum Work {
         body: Vec<u8>,
         tag: Tag,
     },
-    Average(Digest, Box<Averaged>),
+    Average(Box<Averaged>),
     Adopt(Chain, Vec<f32>),
 }
 
@@ -251,9 +251,9 @@ impl Site {
                 self.held.reveals.insert(root, body);
                 self.node.revealed(ctx, classes, root, tag)
             }
-            Work::Average(ctx, averaged) => {
+            Work::Average(averaged) => {
                 self.next = Some((averaged.chain, averaged.model.to_vec()));
-                self.node.averaged(ctx, &averaged)
+                self.node.averaged(&averaged)
             }
             Work::Adopt(chain, model) => {
                 self.next = Some((chain, model));
@@ -290,10 +290,7 @@ impl Site {
         if let Some(outcome) = self.outcome.take() {
             let plan = self.manifest.fixed_point();
             return match outcome.average(body, &self.disk.model, plan, &Tags) {
-                Ok(averaged) => {
-                    let ctx = outcome.ctx();
-                    vec![Effect::Work(Work::Average(ctx, Box::new(averaged)))]
-                }
+                Ok(averaged) => vec![Effect::Work(Work::Average(Box::new(averaged)))],
                 Err(refusal) => self.refuse(refusal),
             };
         }

@@ -23,7 +23,7 @@ enum Work {
     Train(u64),
     Seal(Digest, Vec<(NodeId, Vec<u8>)>),
     Sum(Digest, Vec<u8>, Tag),
-    Average(Digest, Averaged),
+    Average(Averaged),
     Adopt(Chain, Vec<f32>),
 }
 
@@ -206,7 +206,7 @@ impl Site {
                     nodes: outcome.nodes().clone(),
                     sum: body.to_vec(),
                 });
-                Work::Average(outcome.ctx(), averaged)
+                Work::Average(averaged)
             })
         } else if let Some(checkpoint) = self.checkpoint.take() {
             let model = from_le_bytes(body);
@@ -247,9 +247,9 @@ impl Site {
                 self.body = Some((ctx, body));
                 self.node.summed(ctx, root, tag)
             }
-            Work::Average(ctx, averaged) => {
+            Work::Average(averaged) => {
                 self.next = Some((averaged.chain, averaged.model.to_vec()));
-                self.node.averaged(ctx, &averaged)
+                self.node.averaged(&averaged)
             }
             Work::Adopt(chain, model) => {
                 self.next = Some((chain, model));

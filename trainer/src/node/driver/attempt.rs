@@ -103,6 +103,19 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let (Some(round_key), Some(seeds)) = (secrets.round_key, secrets.seeds) else {
             return;
         };
+        let ctx = shares.ctx();
+        self.mask(
+            move |masking, spare| masking.sum(round_key, seeds, shares.sealed(), spare),
+            move |masked, took| Done::Summed { ctx, masked, took },
+        );
+    }
+
+    /// Has `mask` mask the update, in a vector to reuse, beside the loop, which is then told what is `done`.
+    pub(super) fn mask<T>(
+        &mut self,
+        mask: impl FnOnce(&Masking<'_>, Vec<u8>) -> T + Send + 'static,
+        done: impl FnOnce(T, Duration) -> Done + Send + 'static,
+    ) {
         let Some((_, update)) = self.update.clone() else {
             return;
         };
@@ -122,11 +135,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 examples: update.examples,
                 before: update.before,
             };
-            Done::Summed {
-                ctx: shares.ctx(),
-                masked: masking.sum(round_key, seeds, shares.sealed(), spare),
-                took: begun.elapsed(),
-            }
+            done(mask(&masking, spare), begun.elapsed())
         });
     }
 
@@ -236,7 +245,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             }
             Done::Uploaded => Ok(None),
             Done::Averaged {
-                ctx,
                 averaged,
                 took_part,
                 took,
@@ -245,7 +253,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 self.clock.step_before(Step::Downloaded, took);
                 self.clock.step(Step::Averaged);
                 match averaged {
-                    Ok(averaged) => self.averaged(link, ctx, averaged, took_part).await,
+                    Ok(averaged) => self.averaged(link, averaged, took_part).await,
                     Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
                     Err(job::BodyError::Link(error)) => Ok(Some(End::Lost(error))),
                 }
@@ -345,11 +353,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     async fn averaged(
         &mut self,
         link: &mut Link,
-        ctx: Digest,
         averaged: Averaged,
         took_part: bool,
     ) -> Result<Option<End>, NodeError> {
-        let actions = self.machine.averaged(ctx, &averaged)?;
+        let actions = self.machine.averaged(&averaged)?;
         if actions.is_empty() {
             return Ok(None);
         }

@@ -14,7 +14,7 @@ use fl_shaders::Tag;
 use super::{Driver, End};
 use crate::node::holding::Holding;
 use crate::node::job::Done;
-use crate::node::masking::{Masked, Masking};
+use crate::node::masking::Masked;
 use crate::node::{NodeError, NodeEvent};
 
 impl<F: FnMut(NodeEvent)> Driver<F> {
@@ -29,31 +29,15 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
 
     /// Masks the update beside the loop.
     pub(super) fn contribute(&mut self, holders: Holders) {
-        let Some((_, update)) = self.update.clone() else {
-            return;
-        };
-        let (engine, layout) = (self.engine.clone(), self.layout.clone());
-        let (manifest, own) = (self.kit.manifest.clone(), self.own);
-        let tags = self.tags.clone();
-        let spare = std::mem::take(&mut self.spare);
-        self.linked.spawn_blocking(move || {
-            let begun = Instant::now();
-            let masking = Masking {
-                engine: &*engine,
-                tags: &tags,
-                format: manifest.fixed_point(),
-                layout: &layout,
-                own,
-                update: &update.update,
-                examples: update.examples,
-                before: update.before,
-            };
-            Done::Contributed {
-                ctx: holders.ctx(),
-                contribution: masking.contribute(&holders, spare),
-                took: begun.elapsed(),
-            }
-        });
+        let ctx = holders.ctx();
+        self.mask(
+            move |masking, spare| masking.contribute(&holders, spare),
+            move |contribution, took| Done::Contributed {
+                ctx,
+                contribution,
+                took,
+            },
+        );
     }
 
     /// Announces a contribution, once it is in the outbox.

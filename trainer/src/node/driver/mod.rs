@@ -465,7 +465,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         // Nothing is sent without the record; the relay asks again.
                         let reason = error.to_string();
                         (self.observe)(NodeEvent::Failed { reason });
-                        queue.clear();
+                        for action in queue.drain(..) {
+                            if let Action::Reveal(order) = action {
+                                self.machine.not_revealed(order.ctx(), order.classes());
+                            }
+                        }
                     }
                 }
                 Action::Upload { ctx, first_chunk } => {

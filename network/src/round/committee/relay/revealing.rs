@@ -91,7 +91,7 @@ impl Revealing {
             self.parts.push(part);
         }
         // A holder expands as many seeds as there are contributors, and then uploads one body.
-        let wait = session.manifest.transfer_timeout() * 2;
+        let wait = session.manifest.transfer_timeout().saturating_mul(2);
         self.deadline = session.after(wait);
         lost
     }

@@ -295,6 +295,31 @@ fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
     ));
 }
 
+/// Each takes the memory of a body.
+#[test]
+fn a_holder_reveals_no_more_sums_than_losses_explain() {
+    let mut stage = Stage::accepting();
+    let votes = stage.votes(1..K, &stage.contributors(0..N));
+    let (ctx, entries) = (stage.ctx(), stage.entries(0..N));
+    let own: Vec<_> = stage.classes_of(0).iter().collect();
+    let subset = |bits: usize| {
+        let chosen = own.iter().enumerate().filter(|(k, _)| bits >> k & 1 == 1);
+        ClassSet::of(chosen.map(|(_, class)| *class))
+    };
+    let mut asks = |bits| {
+        stage.send(RelayFrame::Reveal {
+            ctx,
+            entries: entries.clone(),
+            votes: votes.clone(),
+            classes: subset(bits),
+        })
+    };
+    assert!((1..=2 * K).all(|bits| asks(bits).is_ok()));
+    let what = Kind::Reveal;
+    assert_eq!(asks(2 * K + 1).unwrap_err(), Refusal::Unexpected { what });
+    assert!(asks(1).is_ok(), "it is at it");
+}
+
 #[test]
 fn a_box_for_another_holder_and_altered_commitments_are_refused() {
     let mut stage = Stage::serving();
