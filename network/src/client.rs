@@ -18,7 +18,7 @@ use crate::quic::{
 use crate::relay::CODE_REFUSED;
 use crate::tls::TlsError;
 use crate::wire::{
-    self, BulkHeader, BulkKind, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
+    self, BulkHeader, BulkKind, MAX_BULK_HEADER_BYTES, MAX_FRAME_BYTES, NodeFrame, RelayFrame,
 };
 
 /// Why there is no connection, or no more.
@@ -139,7 +139,9 @@ impl Link {
     pub async fn connect(kit: &Kit, address: Option<&str>) -> Result<Self, LinkError> {
         let name = kit.manifest.relay_address();
         let host = host_of(name)?;
-        let addresses = resolve(address.unwrap_or(name)).await?;
+        let address = address.unwrap_or(name);
+        host_of(address)?;
+        let addresses = resolve(address).await?;
         let (client, connection) = dial(kit, host, &addresses).await?;
         let (sender, receiver) = quic::control::open(&connection).await?;
         let manifest = kit.manifest.clone();
@@ -168,7 +170,7 @@ impl Link {
     /// # Errors
     /// [`LinkError::Transport`] if the connection is lost, [`LinkError::Wire`] if the relay sent something else.
     pub async fn recv(&mut self) -> Result<RelayFrame, LinkError> {
-        match self.receiver.recv(MAX_MESSAGE_BYTES).await? {
+        match self.receiver.recv(MAX_FRAME_BYTES).await? {
             Some(bytes) => {
                 self.payload.received(LENGTH_BYTES + bytes.len());
                 Ok(wire::decode(&bytes)?)

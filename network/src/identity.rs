@@ -107,7 +107,7 @@ pub enum Label {
 }
 
 impl Label {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
             Self::Keys => "keys",

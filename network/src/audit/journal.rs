@@ -12,9 +12,11 @@ use tracing::{error, info};
 use super::log::{Log, LogError};
 use super::record::{Entry, Party, Record};
 use crate::digest::Digest;
+use crate::error::WireError;
 use crate::files::FileError;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
+use crate::round::message::{Message, Signed};
 use crate::round::node::Pending;
 use crate::round::relay::{self, Event, Relay, Report};
 use crate::round::{Chain, Refusal, node};
@@ -60,7 +62,7 @@ impl Journal {
 
     fn write(&mut self, record: &Record) -> Result<(), LogError> {
         let refusal = matches!(record.entry, Entry::Refused { .. });
-        let said = Digest::sha256(&[&wire::encode(&record.entry)?]);
+        let said = said(&record.entry)?;
         if self.said.contains(&said) || (refusal && self.refusals >= MAX_REFUSALS) {
             return Ok(());
         }
@@ -73,6 +75,22 @@ impl Journal {
         self.refusals += usize::from(refusal);
         Ok(())
     }
+}
+
+/// What an entry says. A signature does not count: a dishonest signer can make any number of them for one message.
+fn said(entry: &Entry) -> Result<Digest, WireError> {
+    fn message<T: Message>(signed: &Signed<T>) -> Digest {
+        Digest::sha256(&[T::LABEL.as_str().as_bytes(), signed.bytes()])
+    }
+    Ok(match entry {
+        Entry::Sum(signed) => message(signed),
+        Entry::Ack(signed) => message(signed),
+        Entry::Contribution(signed) => message(signed),
+        Entry::Receipt(signed) => message(signed),
+        Entry::Vote(signed) => message(signed),
+        Entry::Reveal(signed) => message(signed),
+        entry => Digest::sha256(&[&wire::encode(entry)?]),
+    })
 }
 
 /// A node's log, for its driver.
@@ -397,9 +415,57 @@ mod tests {
 
     use super::*;
     use crate::audit::verify;
+    use crate::round::Checkpoint;
     use crate::round::Kind;
+    use crate::round::message::ResultAck;
     use crate::round::relay::{Action, Settings};
     use crate::testing::Consortium;
+
+    fn ack(consortium: &Consortium, round: u64) -> Signed<ResultAck> {
+        let (manifest, identity) = (&consortium.manifest, &consortium.identities[0]);
+        let ack = ResultAck {
+            sid: manifest.sid(),
+            node: identity.node_id(),
+            round,
+            result: manifest.sid(),
+            model: manifest.initial_model(),
+        };
+        Signed::new(&ack, identity).unwrap()
+    }
+
+    #[test]
+    fn a_message_counts_once_whatever_its_signatures() {
+        let consortium = Consortium::new(3);
+        let first = ack(&consortium, 1);
+        let mut bytes = wire::encode(&first).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        let other: Signed<ResultAck> = wire::decode(&bytes).unwrap();
+        assert_ne!(wire::encode(&first).unwrap(), wire::encode(&other).unwrap());
+        let said = |ack| said(&Entry::Ack(ack)).unwrap();
+        assert_eq!(said(first.clone()), said(other));
+        assert_ne!(said(first), said(ack(&consortium, 2)));
+    }
+
+    #[test]
+    fn what_fits_into_a_frame_fits_into_the_log() {
+        let consortium = Consortium::new(3);
+        let chain = Chain::start(&consortium.manifest);
+        let checkpoint = |acks: usize| {
+            let acks = vec![ack(&consortium, 1); acks];
+            RelayFrame::Checkpoint(Checkpoint { chain, acks })
+        };
+        let bytes = |frame: &RelayFrame| wire::encode(frame).map(|bytes| bytes.len());
+        let record = |frame: &RelayFrame| {
+            let entry = heard(frame).unwrap();
+            wire::encode(&Record { unix_s: 9, entry })
+        };
+        let ack_bytes = bytes(&checkpoint(1)).unwrap() - bytes(&checkpoint(0)).unwrap();
+        let most = (wire::MAX_FRAME_BYTES - bytes(&checkpoint(0)).unwrap()) / ack_bytes;
+        assert!(record(&checkpoint(most)).is_ok());
+        // Negative control: a message that is no frame any more.
+        let more = most + (1 << 10) / ack_bytes + 2;
+        assert!(record(&checkpoint(more)).is_err());
+    }
 
     #[test]
     fn what_the_relay_cannot_log_it_logs_later_and_of_refusals_no_more_than_enough() {

@@ -24,7 +24,8 @@ use crate::quic::{
 use crate::round::Refusal;
 use crate::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
 
-/// Frames that may wait to be sent to one node. A node that does not read is cut off.
+/// Frames that may wait to be sent to one node, beside one for each node: a holder that returns is told of all
+/// contributions at once. A node that does not read is cut off.
 const QUEUE: usize = 64;
 /// How long a node has to open its control stream.
 const GREETING: Duration = Duration::from_secs(10);
@@ -160,7 +161,8 @@ pub(super) struct Shared {
 
 /// Greatest length of a node's frame in bytes, by the size of the roster.
 fn frame_limit(manifest: &Manifest) -> usize {
-    (16 << 10) + (1 << 10) * manifest.roster().len()
+    let limit = (16 << 10) + (1 << 10) * manifest.roster().len();
+    limit.min(wire::MAX_FRAME_BYTES)
 }
 
 /// Serves one connection from the handshake to its end.
@@ -181,7 +183,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
     let Ok(Ok((sender, receiver))) = control else {
         return quic::close(&connection, CODE_SLOW, "no control stream");
     };
-    let (frames, queue) = mpsc::channel(QUEUE);
+    let (frames, queue) = mpsc::channel(QUEUE + shared.manifest.roster().len());
     let link = Link {
         serial,
         connection: connection.clone(),

@@ -9,6 +9,9 @@ use crate::error::WireError;
 /// message claims inside.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
+/// Greatest length of a frame in bytes: what is heard must fit into a record of the log, with what that says besides.
+pub const MAX_FRAME_BYTES: usize = MAX_MESSAGE_BYTES - (1 << 10);
+
 const CONFIG: Configuration<LittleEndian, Fixint, Limit<MAX_MESSAGE_BYTES>> =
     bincode::config::standard()
         .with_little_endian()

@@ -9,5 +9,5 @@ mod frame;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{MAX_MESSAGE_BYTES, decode, encode};
+pub use codec::{MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, decode, encode};
 pub use frame::{BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, NodeFrame, RelayFrame};
