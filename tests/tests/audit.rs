@@ -12,6 +12,7 @@ use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::deployed::{Consortium, Ended, Process, Signal, fl_node, wait_until};
 use fl_tests::federation::{Federation, Kits, Member, Synthetic};
+use fl_tests::workspace::root;
 use serde_json::Value;
 
 const NODES: [&str; 3] = ["a", "b", "c"];
@@ -182,5 +183,10 @@ async fn a_round_takes_as_many_bytes_in_each_log_as_it_should() {
         println!("{nodes} nodes, a round: {relay} bytes in the relay's log, {node} in a node's");
         assert_eq!(relay, 128 * nodes * (nodes - 1) + 1344 * nodes + 344);
         assert_eq!(node, 944 * nodes + 800);
+        if nodes == 3 {
+            let readme = fs::read_to_string(root().join("README.md")).unwrap();
+            let log = format!(" {} bytes, up to digest", size("node-0"));
+            assert!(readme.contains(&log), "the README has another log");
+        }
     }
 }

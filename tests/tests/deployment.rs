@@ -98,15 +98,22 @@ fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate
 fn private_keys_stand_in_their_own_files_which_only_their_owner_can_read() {
     let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
     let files = files_under(&consortium.path().join("consortium"));
-    let mut keys = 0;
+    let (mut keys, mut shared_keys) = (0, 0);
     for path in &files {
         let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let name = path.file_name().unwrap().to_str().unwrap();
         let text = fs::read(path).unwrap();
         let key = text.windows(11).any(|part| part == b"PRIVATE KEY");
         assert_eq!(key, name.ends_with("key.pem"), "{name}");
-        assert!(!key || mode == 0o600, "{}: {mode:o}", path.display());
+        let shared = name == "epoch.key";
+        assert!(
+            !(key || shared) || mode == 0o600,
+            "{}: {mode:o}",
+            path.display()
+        );
         keys += usize::from(key);
+        shared_keys += usize::from(shared);
     }
     assert_eq!(keys, 5, "three nodes, the relay, the authority");
+    assert_eq!(shared_keys, 3, "the nodes only");
 }

@@ -166,6 +166,7 @@ fn a_kit_with_one_byte_changed_is_refused_whichever_file_it_is_in() {
         ("key.pem", "the kit in"),
         ("cert.pem", "the kit in"),
         ("authority.pem", "the kit in"),
+        ("epoch.key", "is not the epoch key of this kit's manifest"),
     ] {
         let path = consortium.kit("a").join(file);
         let whole = fs::read(&path).unwrap();
@@ -218,6 +219,31 @@ fn kits_put_together_from_two_consortia_or_two_nodes_are_refused() {
     // Certificate and key of another node make this that node.
     put(&ours.kit("b"), "cert.pem");
     untrained(&ours, "breast-cancer", &[mismatch]);
+}
+
+#[test]
+fn an_address_of_the_relay_without_a_port_is_refused_and_not_tried_again() {
+    let consortium = tables();
+    for address in [
+        "relay.example.org",
+        "relay.example.org:",
+        ":4433",
+        "localhost:70000",
+    ] {
+        let kit = consortium.kit("a");
+        let kit = kit.to_str().unwrap();
+        let arguments = [
+            "train",
+            "--data",
+            "breast-cancer",
+            "--relay",
+            address,
+            "--kit",
+            kit,
+        ];
+        let error = format!("the relay's address {address} is not host:port");
+        refused(consortium.path(), &arguments, &[&error]);
+    }
 }
 
 #[test]

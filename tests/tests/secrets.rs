@@ -1,4 +1,4 @@
-//! Private keys stay in their files.
+//! Private keys, and the key that the nodes share, stay in their files.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -10,7 +10,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 
 #[test]
-fn no_private_key_is_in_any_log_or_file_but_its_own() {
+fn no_secret_key_is_in_any_log_or_file_but_its_own() {
     let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
     let traced = |name, mut command: std::process::Command| {
         command.env("RUST_LOG", "trace");
@@ -33,10 +33,10 @@ fn no_private_key_is_in_any_log_or_file_but_its_own() {
         logs.push(("a log".to_owned(), text.into_bytes()));
     }
     let files = files_under(consortium.path());
-    let (keys, others): (Vec<_>, Vec<_>) = files
-        .into_iter()
-        .partition(|path| path.to_str().unwrap().ends_with("key.pem"));
-    assert_eq!(keys.len(), 5);
+    let (keys, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| {
+        path.ends_with("epoch.key") || path.to_str().unwrap().ends_with("key.pem")
+    });
+    assert_eq!(keys.len(), 5 + 3, "private keys, and the nodes' shared one");
     let read = |path: &PathBuf| (path.display().to_string(), fs::read(path).unwrap());
     logs.extend(others.iter().map(read));
 
@@ -49,8 +49,8 @@ fn no_private_key_is_in_any_log_or_file_but_its_own() {
         );
         for (place, bytes) in logs.iter().chain(
             keys.iter()
-                .filter(|other| *other != key)
                 .map(read)
+                .filter(|(_, bytes)| *bytes != own)
                 .collect::<Vec<_>>()
                 .iter(),
         ) {
@@ -67,12 +67,17 @@ fn no_private_key_is_in_any_log_or_file_but_its_own() {
 
 /// The ways in which a key could be written down.
 fn forms(path: &Path) -> Vec<Vec<u8>> {
-    let pem = fs::read_to_string(path).unwrap();
-    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).unwrap();
-    // RFC 8410, section 7: 16 bytes of structure, then the seed.
-    let seed = &der.secret_pkcs8_der()[16..48];
-    let body = pem.lines().filter(|line| !line.starts_with('-'));
-    let hex = hex::encode(seed);
+    let text = fs::read_to_string(path).unwrap();
+    let seed = match path.ends_with("epoch.key") {
+        true => hex::decode(text.trim()).unwrap(),
+        false => {
+            let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).unwrap();
+            // RFC 8410, section 7: 16 bytes of structure, then the seed.
+            der.secret_pkcs8_der()[16..48].to_vec()
+        }
+    };
+    let body = text.lines().filter(|line| !line.starts_with('-'));
+    let hex = hex::encode(&seed);
     let numbers: Vec<_> = seed.iter().map(u8::to_string).collect();
     let mut forms: Vec<_> = body.map(|line| line.as_bytes().to_vec()).collect();
     forms.retain(|line| line.len() >= 40);

@@ -14,18 +14,18 @@ fn text_of_sources() -> String {
         .collect()
 }
 
-/// Whether `sources` has a test of this name, be it a property test.
+/// Whether `sources` has a test of this name, be it a property test, that runs.
 fn is_test(sources: &str, name: &str) -> bool {
     let declaration = format!("fn {name}(");
     sources
         .split(&declaration)
         .zip(sources.split(&declaration).skip(1))
         .any(|(before, _)| {
-            before
-                .trim_end()
-                .trim_end_matches("async")
-                .trim_end()
-                .ends_with(']')
+            let before = before.trim_end().trim_end_matches("async").trim_end();
+            let lines = before.lines().rev().map(str::trim);
+            let attributes: Vec<_> = lines.take_while(|line| line.starts_with('#')).collect();
+            let has = |start: &str| attributes.iter().any(|line| line.starts_with(start));
+            (has("#[test]") || has("#[tokio::test")) && !has("#[ignore")
         })
 }
 
@@ -70,6 +70,12 @@ fn what_is_no_test_is_not_taken_for_one() {
     assert!(is_test(&sources, "every_claim_names_tests_that_exist"));
     for name in ["no_test_of_this_name", "text_of_sources", "is_test"] {
         assert!(!is_test(&sources, name), "{name}");
+    }
+    // Built here, or the sources would have them.
+    let with = |attributes: &str| is_test(&format!("{attributes}\n    fn some() {{}}"), "some");
+    assert!(with("#[test]") && with("#[tokio::test(start_paused = true)]\n#[expect(x)]"));
+    for attributes in ["", "#[track_caller]", "#[test]\n#[ignore]", "#[test]\n}"] {
+        assert!(!with(attributes), "{attributes}");
     }
     assert!(claims("| a | b |\n| --- | --- |\n| c | `d` |").is_empty());
     assert_eq!(claims("| a | test |\n| --- | --- |\n| c | `d` |").len(), 1);

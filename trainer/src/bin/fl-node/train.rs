@@ -46,7 +46,9 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
         kit.manifest.name(),
         split.train.len(),
         split.test.len(),
-        kit.manifest.relay_address()
+        args.relay
+            .as_deref()
+            .unwrap_or(kit.manifest.relay_address())
     ));
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let engine = compute.engine();
