@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use fl_network::files::to_le_bytes;
 use fl_tests::deployed::{Consortium, Process, data, files_under, fl_node};
+use fl_trainer::Checkpoint;
 
 const NODES: [&str; 3] = ["a", "b", "c"];
 
@@ -92,6 +94,32 @@ fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate
     assert_eq!(line["examples"], slice(16, 20).len());
     assert_eq!(line["model_round"], 3);
     assert!(line["accuracy"].as_f64().unwrap() > 0.92, "{line}");
+}
+
+#[test]
+fn others_go_on_with_a_model_that_was_trained() {
+    let founded = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let (relay, address) = founded.relay(&["--rounds", "3"]);
+    let nodes = NODES.map(|node| founded.node(node, address, "breast-cancer"));
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    let model = founded.out("a").join("global.safetensors");
+    let first = founded.run("a")["rounds"][0]["loss"].as_f64().unwrap();
+
+    let others = ["b", "c", "d", "e"];
+    let next = Consortium::found("b,c,d,e", &["--from", model.to_str().unwrap()]);
+    let parameters = Checkpoint::read(&model).unwrap().parameters;
+    let initial = fs::read(next.kit("e").join("initial.f32")).unwrap();
+    assert_eq!(initial, to_le_bytes(&parameters));
+    let (relay, address) = next.relay(&["--rounds", "1"]);
+    let nodes = others.map(|node| next.node(node, address, "breast-cancer"));
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    next.assert_one_model(&others, 1);
+    let again = next.run("d")["rounds"][0]["loss"].as_f64().unwrap();
+    assert!(again < first, "{again}, and from the beginning {first}");
 }
 
 #[test]

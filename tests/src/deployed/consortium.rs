@@ -49,7 +49,7 @@ impl Consortium {
             .args(["provision", "--nodes", nodes, "--relay", "localhost:4433"])
             .args(["--out", "consortium"])
             .args(flags);
-        if !flags.contains(&"--data") {
+        if !flags.iter().any(|flag| ["--data", "--from"].contains(flag)) {
             command.args(["--data", "digits"]);
         }
         Process::start("provision", command).ended().succeeded();

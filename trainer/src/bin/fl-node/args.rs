@@ -189,8 +189,11 @@ pub(crate) struct Provision {
     pub(crate) valid_days: u32,
     /// A sample that shows what the nodes' data looks like: digits, breast-cancer, a CSV file, or a folder of IDX files;
     /// only names, classes, means and deviations of its columns go into the kits
-    #[arg(long, value_name = "SOURCE")]
-    pub(crate) data: Source,
+    #[arg(long, value_name = "SOURCE", required_unless_present = "from")]
+    pub(crate) data: Option<Source>,
+    /// A model to go on from, made by `simulate` or `train`, in place of a new one: it knows what the nodes' data looks like
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "model"])]
+    pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
 }

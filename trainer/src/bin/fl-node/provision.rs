@@ -1,9 +1,11 @@
 //! `fl-node provision`.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
+use fl_datasets::Dataset;
 use fl_network::logging::say;
 use fl_network::manifest::TimeoutTable;
 use fl_shaders::Ring;
+use fl_trainer::Layout;
 use fl_trainer::provision::Agreement;
 
 use super::args::Provision;
@@ -14,11 +16,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         !args.relay.ends_with(":0"),
         "--relay needs the UDP port at which nodes reach the relay, such as 4433, not 0"
     );
-    let (task, split) = Task::of(&args.data, &args.task)?;
-    // The initial model comes from the seed; the data is only needed for its shape.
-    let none = || split.train.select(&[]);
-    let device = fl_trainer::cpu();
-    let mut trainer = task.model.trainer(none(), none(), task.training, device)?;
+    let (task, layout, initial) = begun(&args)?;
     let agreement = Agreement {
         name: args.name,
         relay: args.relay,
@@ -27,8 +25,8 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         sharing: args.scheme,
         ring: Ring::U32,
         examples_max: args.examples_max,
-        layout: trainer.layout().clone(),
-        initial: trainer.initial()?,
+        layout,
+        initial,
         task: task.to_table()?,
         timeouts: TimeoutTable {
             training_s: args.training_s,
@@ -62,4 +60,35 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         folder("authority")
     ));
     Ok(())
+}
+
+/// The task, and the model that it begins with.
+fn begun(args: &Provision) -> anyhow::Result<(Task, Layout, Vec<f32>)> {
+    let (task, trained) = match (&args.data, &args.from) {
+        (_, Some(path)) => {
+            let (task, checkpoint) = Task::from_checkpoint(path, &args.task)?;
+            (task, Some((path, checkpoint)))
+        }
+        (Some(data), None) => (Task::of(data, &args.task)?.0, None),
+        (None, None) => bail!("--data SOURCE or --from FILE is missing"),
+    };
+    // A new model comes from the seed; no data is needed but for its shape.
+    let none = || Dataset::new(task.model.schema().clone(), Vec::new(), Vec::new());
+    let device = fl_trainer::cpu();
+    let mut trainer = task
+        .model
+        .trainer(none()?, none()?, task.training, device)?;
+    let layout = trainer.layout().clone();
+    let initial = match trained {
+        None => trainer.initial()?,
+        Some((path, checkpoint)) => {
+            ensure!(
+                checkpoint.layout == layout,
+                "{} holds other tensors than its model has; is it of another version of this program?",
+                path.display()
+            );
+            checkpoint.parameters
+        }
+    };
+    Ok((task, layout, initial))
 }

@@ -1,8 +1,10 @@
 //! What is learned, from flags or from a manifest.
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Scaling, Shape, Source, Split, load};
-use fl_trainer::{ModelKind, ModelSpec, Optimizer, Training};
+use fl_trainer::{Checkpoint, ModelKind, ModelSpec, Optimizer, Training};
 use serde::{Deserialize, Serialize};
 
 use super::args::{OptimizerName, TaskArgs};
@@ -34,6 +36,20 @@ impl Task {
             .unwrap_or_else(|| ModelKind::for_shape(schema.shape()));
         let model = ModelSpec::new(kind, schema, scaling)?;
         Ok((Self { training, model }, split))
+    }
+
+    /// The task of the model in a file, with these flags for its training. Gives that model as well.
+    pub(crate) fn from_checkpoint(
+        path: &Path,
+        args: &TaskArgs,
+    ) -> anyhow::Result<(Self, Checkpoint)> {
+        let checkpoint = Checkpoint::read(path)?;
+        let model = checkpoint
+            .model
+            .clone()
+            .with_context(|| format!("the model in {} is not a built-in one", path.display()))?;
+        let training = training(args)?;
+        Ok((Self { training, model }, checkpoint))
     }
 
     /// The task in a manifest.
