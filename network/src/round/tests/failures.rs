@@ -27,8 +27,9 @@ fn a_node_lost_before_its_sum_is_collected_costs_an_attempt_and_the_rest_goes_on
         (Moment::AfterSum, 2),
     ];
     for (moment, attempts) in moments {
+        // Some seeds have the relay collect before the node is lost, in an order that hangs on the ids of the nodes.
         let mut killed = 0;
-        for seed in 20..24 {
+        for seed in 20..100 {
             let mut federation = Federation::new(4, 1, seed);
             federation.notices_within = Duration::ZERO;
             federation.kill = Some((0, moment, None));
@@ -39,8 +40,11 @@ fn a_node_lost_before_its_sum_is_collected_costs_an_attempt_and_the_rest_goes_on
                 assert_eq!(federation.completed[0].nodes, 3, "{moment:?}");
                 assert!(federation.completed[0].attempts <= attempts, "{moment:?}");
             }
+            if killed == 4 {
+                break;
+            }
         }
-        assert!(killed > 0, "{moment:?}");
+        assert_eq!(killed, 4, "{moment:?}");
     }
 }
 
