@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use fl_datasets::{Schema, Shape};
 use fl_network::files::to_le_bytes;
 use fl_tests::deployed::{Consortium, Process, data, files_under, fl_node};
-use fl_trainer::Checkpoint;
+use fl_trainer::{Checkpoint, ModelKind, ModelSpec, TensorLayout};
 
 const NODES: [&str; 3] = ["a", "b", "c"];
 
@@ -120,6 +121,41 @@ fn others_go_on_with_a_model_that_was_trained() {
     next.assert_one_model(&others, 1);
     let again = next.run("d")["rounds"][0]["loss"].as_f64().unwrap();
     assert!(again < first, "{again}, and from the beginning {first}");
+}
+
+#[test]
+fn what_is_no_model_is_not_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("junk.safetensors"), "junk").unwrap();
+    let shape = Shape::Table { columns: 2 };
+    let schema = Schema::new(shape, vec![], vec!["no".into(), "yes".into()]).unwrap();
+    let (name, shape) = ("weight".to_owned(), vec![2]);
+    let other = Checkpoint {
+        round: 1,
+        model: Some(ModelSpec::new(ModelKind::Mlp, schema, None).unwrap()),
+        layout: vec![TensorLayout { name, shape }].try_into().unwrap(),
+        parameters: vec![0.0; 2],
+    };
+    other
+        .write(&folder.path().join("other.safetensors"))
+        .unwrap();
+    for (file, why) in [
+        ("junk.safetensors", "is not a valid checkpoint"),
+        (
+            "other.safetensors",
+            "holds other tensors than its model has",
+        ),
+        ("nothing.safetensors", "cannot read"),
+    ] {
+        let mut command = fl_node();
+        command
+            .current_dir(&folder)
+            .args(["provision", "--nodes", "a,b,c", "--relay", "localhost:4433"])
+            .args(["--from", file, "--out", "consortium"]);
+        let ended = Process::start("provision", command).ended();
+        ended.refused(&[file, why]);
+    }
+    assert!(!folder.path().join("consortium").exists());
 }
 
 #[test]

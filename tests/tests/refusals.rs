@@ -371,18 +371,6 @@ fn state_of_another_consortium_is_refused() {
 }
 
 #[test]
-fn what_is_no_model_is_not_gone_on_from() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("junk.safetensors"), "junk").unwrap();
-    for file in ["junk.safetensors", "nothing.safetensors"] {
-        let mut command = provision(folder.path(), "a,b,c", "localhost:1");
-        command.args(["--from", file, "--out", "consortium"]);
-        ended(&mut command).refused(&[file]);
-    }
-    assert!(!folder.path().join("consortium").exists());
-}
-
-#[test]
 fn nothing_is_provisioned_into_a_folder_that_is_in_use() {
     let consortium = tables();
     let before = fs::read(consortium.kit("a").join("key.pem")).unwrap();
