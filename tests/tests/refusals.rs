@@ -567,15 +567,17 @@ fn the_configuration_files_in_the_readme_hold() {
         // Each says for which command it is.
         assert!(text.contains("for `fl-relay serve"), "{text}");
         fs::write(consortium.path().join("sample.toml"), text).unwrap();
-        // The port is the machine's, not the test's.
+        // The ports are the machine's, not the test's. A flag wins over the file.
         let mut serve = fl_relay();
         serve
             .current_dir(consortium.path())
             .args(["serve", "--config", "sample.toml"]);
-        serve.args(["--listen", "127.0.0.1:0"]);
+        serve.args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"]);
         let relay = Process::start("relay", serve);
         let rounds = table["rounds"].as_integer().unwrap();
         relay.line(&format!("serving {rounds} rounds on 127.0.0.1:"));
+        let dashboard = relay.line("the dashboard is http://127.0.0.1:");
+        assert!(!dashboard.ends_with(table["dashboard"].as_str().unwrap()));
         relay.signal(Signal::TERM);
         relay.ended().succeeded();
     }

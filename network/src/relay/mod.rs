@@ -116,6 +116,7 @@ pub async fn serve(
         committing: None,
         shared: shared.clone(),
     };
+    report(&Report::Began { round: chain.round });
     // Room for every node to reconnect, and for some strangers that do not get through the handshake.
     let most_connections = 2 * kit.manifest.roster().len() + 64;
     let mut connections = JoinSet::new();

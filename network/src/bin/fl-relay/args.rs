@@ -47,6 +47,9 @@ pub(crate) struct Serve {
     /// Folder for the global model and the state between restarts [default: DIR/state]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Show the progress on a web page at this address and TCP port, without a password
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    dashboard: Option<SocketAddr>,
     /// Print one JSON object for each completed round on standard output
     #[arg(long)]
     json: bool,
@@ -64,6 +67,7 @@ pub(crate) struct Config {
     pub(crate) rounds: u64,
     pub(crate) fraction_fit: f64,
     pub(crate) state: PathBuf,
+    pub(crate) dashboard: Option<SocketAddr>,
     pub(crate) json: bool,
     min_nodes: Option<usize>,
 }
@@ -99,6 +103,7 @@ impl TryFrom<Serve> for Config {
                 .state
                 .or(file.state)
                 .unwrap_or_else(|| kit.join("state")),
+            dashboard: args.dashboard.or(file.dashboard),
             json: args.json || file.json,
             min_nodes: args.min_nodes.or(file.min_nodes),
             kit,

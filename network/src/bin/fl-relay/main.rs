@@ -2,19 +2,22 @@
 
 mod args;
 mod console;
+mod dashboard;
+mod told;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use fl_network::kit::Kit;
+use fl_network::kit::{Kit, unix_s};
 use fl_network::quic::Server;
 use fl_network::round::relay::Settings;
 use fl_network::store::Store;
 use tracing::info;
 
 use args::{Args, Command, Config};
-use console::Console;
+use dashboard::{Dashboard, Progress};
+use told::Teller;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -50,6 +53,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
         fraction_fit: config.fraction_fit,
         min_nodes,
     };
+    let dashboard = match config.dashboard {
+        None => None,
+        Some(address) => {
+            let progress = Progress::new(&kit.manifest, settings.rounds, unix_s());
+            let opened = Dashboard::open(address, progress).await;
+            Some(opened.with_context(|| format!("the dashboard cannot listen on {address}"))?)
+        }
+    };
     info!(
         "{}: serving {} rounds on {} for {} nodes, at least {} a round",
         kit.manifest.name(),
@@ -58,10 +69,23 @@ async fn run(config: Config) -> anyhow::Result<()> {
         kit.manifest.roster().len(),
         min_nodes
     );
-    let mut console = Console::new(&kit.manifest, config.json);
+    if let Some(dashboard) = &dashboard {
+        info!("the dashboard is http://{}", dashboard.address());
+    }
     let rounds = settings.rounds;
-    let report = |report: &_| console.report(report);
-    let chain = fl_network::relay::serve(&kit, server, store, settings, report, stop).await?;
+    let mut teller = Teller::new(kit.manifest.clone());
+    let report = |report: &_| {
+        let told = teller.tell(report);
+        console::show(&told, config.json);
+        if let Some(dashboard) = &dashboard {
+            dashboard.update(report, &told);
+        }
+    };
+    let served = fl_network::relay::serve(&kit, server, store, settings, report, stop).await;
+    if let Some(dashboard) = dashboard {
+        dashboard.close().await;
+    }
+    let chain = served?;
     if chain.round >= rounds {
         info!("all {rounds} rounds are done; the model is {}", chain.model);
     } else {

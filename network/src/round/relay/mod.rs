@@ -150,6 +150,11 @@ pub enum Action {
 /// What an operator wants to know.
 #[derive(Clone, Debug)]
 pub enum Report {
+    /// The relay serves.
+    Began {
+        /// Last completed round; 0 before the first.
+        round: u64,
+    },
     /// A node is here.
     Joined(NodeId),
     /// A node is gone.

@@ -1,0 +1,220 @@
+"use strict";
+
+// Asks for the status, then again and again for another one, and shows it. Texts of the relay's are only ever set as text.
+
+const PAUSE_MS = 250; // Between two answers, so that a busy relay is not asked all the time.
+const RETRY_MS = 2000;
+const ATTEMPT_MS = 40000; // The relay answers after 25 s at the latest.
+const CHART = { width: 420, height: 150, left: 56, right: 12, top: 10, bottom: 24 };
+
+const byId = (id) => document.getElementById(id);
+const percent = (share) => `${(100 * share).toFixed(2)} %`;
+const count = (number) => number.toLocaleString("en");
+
+let shown = null; // The last status.
+let lag = 0; // The relay's clock less ours, in seconds.
+let failedSince = null;
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function duration(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+function phase(status) {
+  const round = Math.min(status.rounds_done + 1, status.rounds_wanted);
+  const of = `of ${status.rounds_wanted}`;
+  const { name, attempt, asked } = status.phase;
+  switch (name) {
+    case "gathering": return `Waiting for nodes to begin round ${round} ${of}`;
+    case "training": {
+      const again = attempt > 1 ? `, attempt ${attempt}` : "";
+      return `Round ${round} ${of}: ${asked} nodes train${again}`;
+    }
+    case "collecting": return `Round ${round} ${of}: shares and masked sums are on their way`;
+    case "averaging": return `Round ${round} ${of}: averaging`;
+    case "completed": return `Round ${status.rounds_done} ${of} is complete`;
+    case "stopped": return `The relay has stopped after round ${status.rounds_done} ${of}`;
+    default: return name;
+  }
+}
+
+function showPhase() {
+  const now = Date.now() / 1000 + lag;
+  const since = duration(now - shown.phase_since_unix_s);
+  byId("phase").textContent = `${phase(shown)} (${since})`;
+  const waiting = shown.waiting_for;
+  byId("waiting").hidden = !waiting;
+  if (waiting) {
+    const why = waiting.same_participants ? "; others have sent their sums, so the round cannot go on without" : "";
+    byId("waiting").textContent = `Waiting for ${waiting.names}, for ${duration(now - waiting.since_unix_s)} now${why}.`;
+  }
+}
+
+function showConnection() {
+  const line = byId("connection");
+  line.className = failedSince === null ? "" : "gone";
+  if (failedSince !== null) {
+    line.textContent = `The relay does not answer, for ${duration((Date.now() - failedSince) / 1000)} now`;
+  } else if (shown) {
+    line.textContent = shown.phase.name === "stopped" ? "" : "live";
+  }
+}
+
+function showFigures() {
+  const last = shown.rounds.at(-1);
+  const here = shown.nodes.filter((node) => node.here).length;
+  const figures = [[`${here} of ${shown.nodes.length}`, "nodes are here"]];
+  if (last) {
+    figures.push([count(last.examples), `examples in round ${last.round}`]);
+    figures.push([`${last.seconds.toFixed(1)} s`, `for round ${last.round}`]);
+    if (last.accuracy_before !== null) {
+      figures.push([percent(last.accuracy_before), `accuracy of the model before round ${last.round}`]);
+    }
+  }
+  const boxes = figures.map(([value, label]) => {
+    const box = element("div");
+    box.append(element("strong", value), element("span", label));
+    return box;
+  });
+  byId("figures").replaceChildren(...boxes);
+}
+
+function showNodes() {
+  const rows = shown.nodes.map((node) => {
+    const row = element("tr");
+    const roles = [node.participant && "takes part", node.holder && "holds seeds"].filter(Boolean);
+    row.append(
+      element("td", node.name),
+      element("td", node.organisation),
+      element("td", node.here ? "here" : "not here", node.here ? "here" : "gone"),
+      element("td", roles.join(", ")),
+    );
+    return row;
+  });
+  byId("nodes").replaceChildren(...rows);
+}
+
+function showRounds() {
+  byId("no-rounds").hidden = shown.rounds.length > 0;
+  byId("rounds-table").hidden = shown.rounds.length === 0;
+  const rows = shown.rounds.toReversed().map((round) => {
+    const row = element("tr");
+    const cells = [
+      round.round, round.nodes, count(round.examples), round.attempts, round.seconds.toFixed(2),
+      round.loss_before === null ? "" : round.loss_before.toFixed(4),
+      round.accuracy_before === null ? "" : percent(round.accuracy_before),
+    ];
+    row.append(...cells.map((cell) => element("td", cell, "number")));
+    const model = element("td");
+    const hash = element("code", round.model.slice(0, 8));
+    hash.title = round.model;
+    model.append(hash);
+    row.append(model);
+    return row;
+  });
+  byId("rounds").replaceChildren(...rows);
+}
+
+function showNotices() {
+  byId("notices-section").hidden = shown.notices.length === 0;
+  const items = shown.notices.toReversed().map((notice) => {
+    const item = element("li");
+    const time = element("time", new Date(1000 * notice.unix_s).toLocaleString());
+    item.append(time, notice.text);
+    return item;
+  });
+  byId("notices").replaceChildren(...items);
+}
+
+function svg(name, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+/** Draws a curve through `points`, [round, value] each. */
+function draw(chart, points, label) {
+  const { width, height, left, right, top, bottom } = CHART;
+  const [first, last] = [points[0][0], points.at(-1)[0]];
+  const values = points.map(([, value]) => value);
+  let [low, high] = [Math.min(...values), Math.max(...values)];
+  if (low === high) [low, high] = [low - 0.01, high + 0.01];
+  const x = (round) => left + (width - left - right) * (last === first ? 0.5 : (round - first) / (last - first));
+  const y = (value) => top + (height - top - bottom) * (high - value) / (high - low);
+
+  const parts = [low, (low + high) / 2, high].flatMap((value) => [
+    svg("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
+    svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, label(value)),
+  ]);
+  for (const round of new Set([first, last])) {
+    parts.push(svg("text", { x: x(round), y: height - 6, "text-anchor": "middle" }, round));
+  }
+  const line = points.map(([round, value]) => `${x(round).toFixed(1)},${y(value).toFixed(1)}`);
+  parts.push(svg("polyline", { class: "curve", points: line.join(" ") }));
+  if (points.length <= 50) {
+    parts.push(...points.map(([round, value]) => svg("circle", { class: "point", cx: x(round), cy: y(value), r: 3 })));
+  }
+  chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  chart.replaceChildren(...parts);
+}
+
+function showCharts() {
+  // What a round says of the model before it is said of the model after the round before.
+  const tested = shown.rounds.filter((round) => round.accuracy_before !== null);
+  byId("charts").hidden = tested.length === 0;
+  if (tested.length === 0) return;
+  draw(byId("accuracy"), tested.map((round) => [round.round - 1, round.accuracy_before]), percent);
+  draw(byId("loss"), tested.map((round) => [round.round - 1, round.loss_before]), (loss) => loss.toFixed(3));
+}
+
+function show() {
+  document.title = `${shown.consortium}: ${shown.rounds_done} of ${shown.rounds_wanted} rounds`;
+  byId("consortium").textContent = shown.consortium;
+  byId("done").max = shown.rounds_wanted;
+  byId("done").value = Math.min(shown.rounds_done, shown.rounds_wanted);
+  showPhase();
+  showFigures();
+  showCharts();
+  showNodes();
+  showRounds();
+  showNotices();
+}
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+async function follow() {
+  for (;;) {
+    try {
+      const seen = shown === null ? "" : `?seen=${shown.revision}`;
+      const response = await fetch(`/status.json${seen}`, { signal: AbortSignal.timeout(ATTEMPT_MS) });
+      if (!response.ok) throw new Error(response.statusText);
+      shown = await response.json();
+      lag = shown.now_unix_s - Date.now() / 1000;
+      failedSince = null;
+      show();
+      showConnection();
+      await pause(PAUSE_MS);
+    } catch {
+      // A relay that said that it stops is not missed.
+      if (shown?.phase.name !== "stopped") failedSince ??= Date.now();
+      showConnection();
+      await pause(RETRY_MS);
+    }
+  }
+}
+
+setInterval(() => {
+  if (shown) showPhase();
+  showConnection();
+}, 1000);
+follow();

@@ -1,0 +1,203 @@
+//! Where the relay stands, put together from what it reports.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fl_network::identity::NodeId;
+use fl_network::manifest::Manifest;
+use fl_network::round::relay::Report;
+use serde::{Serialize, Serializer};
+use tracing::Level;
+
+use crate::told::{RoundLine, Told};
+
+/// Rounds that are kept to be shown.
+const ROUNDS_MAX: usize = 1000;
+/// Warnings that are kept to be shown.
+const NOTICES_MAX: usize = 50;
+
+/// What the dashboard shows: what stands in the relay's log lines, and so nothing secret.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Progress {
+    /// Grows with every change.
+    pub(super) revision: u64,
+    consortium: String,
+    /// Rounds to complete.
+    rounds_wanted: u64,
+    /// Last completed round, those before a restart included.
+    rounds_done: u64,
+    phase: Phase,
+    /// Since when it is in this phase.
+    phase_since_unix_s: u64,
+    #[serde(serialize_with = "values")]
+    nodes: BTreeMap<NodeId, Node>,
+    /// Nothing goes on without these.
+    waiting_for: Option<Waiting>,
+    /// Completed since the relay was started; the oldest first, no more than [`ROUNDS_MAX`].
+    rounds: VecDeque<RoundLine>,
+    /// Warnings; the oldest first, no more than [`NOTICES_MAX`].
+    notices: VecDeque<Notice>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "name")]
+enum Phase {
+    /// Enough nodes for a round are not here yet.
+    Gathering,
+    /// Nodes train.
+    Training { attempt: u32, asked: usize },
+    /// Participants are fixed; shares and masked sums are on their way.
+    Collecting,
+    /// All masked sums are here.
+    Averaging,
+    /// A round is complete.
+    Completed,
+    /// The relay has stopped.
+    Stopped,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Node {
+    name: String,
+    organisation: String,
+    here: bool,
+    /// Holds seeds for the round, in the committee scheme.
+    holder: bool,
+    /// Takes part in the round.
+    participant: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Waiting {
+    names: String,
+    since_unix_s: u64,
+    /// Whether the round must have exactly its former participants.
+    same_participants: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Notice {
+    unix_s: u64,
+    text: String,
+}
+
+impl Progress {
+    pub(crate) fn new(manifest: &Manifest, rounds_wanted: u64, unix_s: u64) -> Self {
+        let nodes = manifest.roster().iter().map(|(id, member)| {
+            let node = Node {
+                name: member.name.clone(),
+                organisation: member.organisation.clone(),
+                here: false,
+                holder: false,
+                participant: false,
+            };
+            (*id, node)
+        });
+        Self {
+            revision: 0,
+            consortium: manifest.name().to_owned(),
+            rounds_wanted,
+            rounds_done: 0,
+            phase: Phase::Gathering,
+            phase_since_unix_s: unix_s,
+            nodes: nodes.collect(),
+            waiting_for: None,
+            rounds: VecDeque::new(),
+            notices: VecDeque::new(),
+        }
+    }
+
+    /// Takes in a report, and how it was put into words.
+    pub(super) fn update(&mut self, report: &Report, told: &Told, unix_s: u64) {
+        self.revision += 1;
+        match report {
+            Report::Began { round } => self.rounds_done = *round,
+            Report::Joined(node) => self.here(node, true),
+            Report::Lost(node) => self.here(node, false),
+            Report::Opened { attempt, nodes, .. } => {
+                for node in self.nodes.values_mut() {
+                    (node.holder, node.participant) = (false, false);
+                }
+                let (attempt, asked) = (*attempt, *nodes);
+                self.enter(Phase::Training { attempt, asked }, unix_s);
+            }
+            Report::Holders { nodes, .. } => {
+                for (id, node) in &mut self.nodes {
+                    node.holder = nodes.contains(id);
+                }
+            }
+            Report::Participants { nodes, .. } => {
+                for (id, node) in &mut self.nodes {
+                    node.participant = nodes.contains(id);
+                }
+                self.enter(Phase::Collecting, unix_s);
+            }
+            Report::Collected { .. } => self.enter(Phase::Averaging, unix_s),
+            Report::Abandoned { .. } => self.enter(Phase::Gathering, unix_s),
+            Report::Completed(completed) => {
+                self.rounds_done = completed.round;
+                self.enter(Phase::Completed, unix_s);
+            }
+            Report::Waiting {
+                since,
+                same_participants,
+                missing,
+            } => {
+                let names = missing.iter().filter_map(|id| self.nodes.get(id));
+                let mut names: Vec<_> = names.map(|node| node.name.as_str()).collect();
+                names.sort_unstable();
+                self.waiting_for = Some(Waiting {
+                    names: names.join(", "),
+                    since_unix_s: unix_s.saturating_sub(since.as_secs()),
+                    same_participants: *same_participants,
+                });
+                // It is said again and again while it lasts.
+                return;
+            }
+            Report::Refused(..) => {}
+        }
+        if let Some(round) = &told.round {
+            push(&mut self.rounds, round.clone(), ROUNDS_MAX);
+        }
+        if told.level == Level::WARN {
+            let text = told.text.clone();
+            push(&mut self.notices, Notice { unix_s, text }, NOTICES_MAX);
+        }
+    }
+
+    /// The relay has stopped: nobody is here any more.
+    pub(super) fn stop(&mut self, unix_s: u64) {
+        self.revision += 1;
+        for node in self.nodes.values_mut() {
+            node.here = false;
+        }
+        self.enter(Phase::Stopped, unix_s);
+    }
+
+    fn here(&mut self, node: &NodeId, here: bool) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.here = here;
+        }
+        // Whoever else is missing is told again.
+        self.waiting_for = None;
+    }
+
+    fn enter(&mut self, phase: Phase, unix_s: u64) {
+        self.phase = phase;
+        self.phase_since_unix_s = unix_s;
+        self.waiting_for = None;
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    if queue.len() == most {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+/// The nodes by name; ids are nothing to read.
+fn values<S: Serializer>(nodes: &BTreeMap<NodeId, Node>, to: S) -> Result<S::Ok, S::Error> {
+    let mut nodes: Vec<_> = nodes.values().collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    to.collect_seq(nodes)
+}

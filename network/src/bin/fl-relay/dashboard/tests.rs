@@ -1,0 +1,330 @@
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use fl_network::digest::{Digest, model_hash};
+use fl_network::identity::{Identity, NodeId};
+use fl_network::manifest::{
+    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, epoch_key_check,
+};
+use fl_network::round::Refusal;
+use fl_network::round::relay::Completed;
+use fl_shaders::{Counters, FixedPoint, Parameters, Ring};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::told::Teller;
+
+/// A manifest of three nodes: `a`, `b` and `c`.
+fn manifest() -> (Arc<Manifest>, [NodeId; 3]) {
+    let identities = [(); 3].map(|()| Identity::generate().unwrap());
+    let nodes = identities
+        .iter()
+        .zip(["a", "b", "c"])
+        .map(|(id, name)| NodeTable {
+            name: name.to_owned(),
+            organisation: format!("organisation {name}"),
+            key: hex::encode(id.public_key().as_bytes()),
+            expires_unix_s: u64::MAX >> 1,
+        });
+    let plan = FixedPoint::new(Parameters {
+        ring: Ring::U32,
+        clip: 1.0,
+        fraction_bits: 23,
+        nodes_max: 3,
+        examples_max: 1000,
+        loss_fraction_bits: 8,
+    });
+    let model = ModelTable {
+        initial: model_hash(&[0.0]).to_hex(),
+        layout: vec![ParameterTable {
+            name: "bias".to_owned(),
+            shape: vec![1],
+        }],
+    };
+    let file = ManifestFile::new(
+        "the consortium".to_owned(),
+        "localhost:4433".to_owned(),
+        epoch_key_check(&[0; 32]),
+        &plan.unwrap(),
+        toml::Table::new(),
+        model,
+        nodes.collect(),
+    );
+    let manifest = Manifest::sign(&file, &Identity::generate().unwrap()).unwrap();
+    let ids = identities.map(|identity| identity.node_id());
+    (Arc::new(manifest), ids)
+}
+
+fn completed(round: u64) -> Report {
+    Report::Completed(Box::new(Completed {
+        round,
+        attempts: 1,
+        nodes: 3,
+        totals: Counters {
+            examples: 300,
+            test_examples: 50,
+            correct: 45,
+            loss: 12.5,
+            ..Counters::default()
+        },
+        model: Digest([7; 32]),
+    }))
+}
+
+/// A dashboard on a port of its own, and what is needed to tell it something.
+async fn open() -> (Dashboard, Teller, [NodeId; 3]) {
+    let (manifest, ids) = manifest();
+    let progress = Progress::new(&manifest, 10, 1_000);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let dashboard = Dashboard::open(address, progress).await.unwrap();
+    (dashboard, Teller::new(manifest), ids)
+}
+
+fn tell(dashboard: &Dashboard, teller: &mut Teller, report: &Report) {
+    dashboard.update(report, &teller.tell(report));
+}
+
+async fn send(dashboard: &Dashboard, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(dashboard.address()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // Bytes that nobody read make the end a reset.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn get(dashboard: &Dashboard, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost:1\r\n\r\n");
+    send(dashboard, request.as_bytes()).await
+}
+
+async fn status(dashboard: &Dashboard, query: &str) -> Value {
+    let answer = get(dashboard, &format!("/status.json{query}")).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[tokio::test]
+async fn the_page_comes_with_all_it_needs_and_asks_nobody_else() {
+    let (dashboard, ..) = open().await;
+    let page = get(&dashboard, "/").await;
+    assert!(page.contains("content-type: text/html; charset=utf-8\r\n"));
+    for (path, kind) in [
+        ("/style.css", "text/css"),
+        ("/script.js", "text/javascript"),
+    ] {
+        assert!(page.contains(&format!("\"{path}\"")), "{path}");
+        let file = get(&dashboard, path).await;
+        let kind = format!("content-type: {kind}; charset=utf-8\r\n");
+        assert!(file.contains(&kind), "{file}");
+        // The one address in it is the name of SVG's elements, which nobody fetches.
+        let file = file.replace("http://www.w3.org/2000/svg", "");
+        assert!(!file.contains("//www") && !file.contains("http:") && !file.contains("https:"));
+        assert!(!file.contains("innerHTML"));
+    }
+    for line in [
+        "content-security-policy: default-src 'none'; script-src 'self';",
+        "x-content-type-options: nosniff\r\n",
+        "cache-control: no-store\r\n",
+    ] {
+        assert!(page.contains(line), "{line}\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_follows_the_reports() {
+    let (dashboard, mut teller, [a, b, c]) = open().await;
+    let begun = status(&dashboard, "").await;
+    assert_eq!(begun["consortium"], "the consortium");
+    assert_eq!(begun["rounds_wanted"], 10);
+    assert_eq!(begun["phase"], json!({"name": "gathering"}));
+    assert_eq!(begun["nodes"][0]["name"], "a");
+    assert_eq!(begun["nodes"][0]["here"], false);
+
+    let mut told = |report| tell(&dashboard, &mut teller, &report);
+    told(Report::Began { round: 4 });
+    for node in [a, b, c] {
+        told(Report::Joined(node));
+    }
+    let (round, attempt, nodes) = (5, 2, 3);
+    told(Report::Opened {
+        round,
+        attempt,
+        nodes,
+    });
+    let training = status(&dashboard, "").await;
+    assert_eq!(training["rounds_done"], 4);
+    assert_eq!(training["nodes"][0]["here"], true);
+    let phase = json!({"name": "training", "attempt": 2, "asked": 3});
+    assert_eq!(training["phase"], phase);
+
+    told(Report::Participants {
+        round,
+        nodes: vec![a, b],
+    });
+    told(Report::Waiting {
+        missing: vec![b, a],
+        since: Duration::from_secs(20),
+        same_participants: true,
+    });
+    let waiting = status(&dashboard, "").await;
+    assert_eq!(waiting["phase"], json!({"name": "collecting"}));
+    let part = |node: usize| waiting["nodes"][node]["participant"].as_bool();
+    assert_eq!(
+        [part(0), part(1), part(2)],
+        [Some(true), Some(true), Some(false)]
+    );
+    assert_eq!(waiting["waiting_for"]["names"], "a, b");
+    let since = waiting["waiting_for"]["since_unix_s"].as_u64().unwrap();
+    assert!(waiting["now_unix_s"].as_u64().unwrap() - since >= 20);
+
+    told(Report::Lost(c));
+    told(Report::Collected { round });
+    assert_eq!(status(&dashboard, "").await["phase"]["name"], "averaging");
+    told(completed(5));
+    let done = status(&dashboard, "").await;
+    assert_eq!(done["rounds_done"], 5);
+    assert_eq!(done["waiting_for"], Value::Null);
+    let line = &done["rounds"][0];
+    assert_eq!(
+        (&line["round"], &line["examples"]),
+        (&json!(5), &json!(300))
+    );
+    assert_eq!(
+        (&line["loss_before"], &line["accuracy_before"]),
+        (&json!(0.25), &json!(0.9))
+    );
+    assert_eq!(done["notices"].as_array().unwrap().len(), 1);
+    assert_eq!(done["notices"][0]["text"], "c is gone");
+}
+
+#[tokio::test]
+async fn who_has_seen_the_last_state_waits_for_another() {
+    let (dashboard, mut teller, [a, ..]) = open().await;
+    let revision = status(&dashboard, "").await["revision"].as_u64().unwrap();
+    // A state that is not the last is answered at once.
+    let other = format!("?seen={}", revision + 1);
+    assert_eq!(status(&dashboard, &other).await["revision"], revision);
+
+    let seen = format!("?seen={revision}");
+    let (later, ()) = tokio::join!(status(&dashboard, &seen), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tell(&dashboard, &mut teller, &Report::Joined(a));
+    });
+    assert_eq!(later["revision"], revision + 1);
+
+    let last = format!("?seen={}", revision + 1);
+    let shown = dashboard.progress.subscribe();
+    let (stopped, ()) = tokio::join!(super::status(Some(&last[1..]), shown), dashboard.close());
+    let body = http_body_util::BodyExt::collect(stopped.into_body()).await;
+    let stopped: Value = serde_json::from_slice(&body.unwrap().to_bytes()).unwrap();
+    assert_eq!(stopped["phase"]["name"], "stopped");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_this_machine_is_not_answered_to() {
+    let (dashboard, ..) = open().await;
+    for (host, answered) in [
+        ("localhost", true),
+        ("localhost:8080", true),
+        ("127.0.0.1:8080", true),
+        ("[::1]:8080", true),
+        ("attacker.example", false),
+        ("attacker.example:8080", false),
+        ("localhost.attacker.example", false),
+        ("192.0.2.1", false),
+        ("user@127.0.0.1@attacker.example", false),
+        ("", false),
+    ] {
+        let request = format!("GET /status.json HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        let answer = send(&dashboard, request.as_bytes()).await;
+        let code = if answered { "200 OK" } else { "421 " };
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {code}")),
+            "{host}: {answer}"
+        );
+        assert_eq!(answer.contains("the consortium"), answered, "{host}");
+    }
+    let without = send(&dashboard, b"GET /status.json HTTP/1.0\r\n\r\n").await;
+    assert!(without.contains(" 421 "), "{without}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_for_something_shown_gets_its_code_and_the_next_its_answer() {
+    let (dashboard, ..) = open().await;
+    let long = format!(
+        "GET / HTTP/1.1\r\nx: {}\r\n\r\n",
+        "x".repeat(MAX_HEAD_BYTES)
+    );
+    for (request, code) in [
+        ("GET /other HTTP/1.1\r\nhost: localhost\r\n\r\n", "404"),
+        (
+            "GET /status.json?seen=x HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "400",
+        ),
+        (
+            "GET /status.json?seen=-1 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "400",
+        ),
+        (
+            "GET /status.json?x=1 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "400",
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx",
+            "405",
+        ),
+        (
+            "DELETE /status.json HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "405",
+        ),
+        ("\0\u{1}\u{2}\r\n\r\n", "400"),
+        (&long, "431"),
+    ] {
+        let answer = send(&dashboard, request.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {code} ")),
+            "{request}: {answer}"
+        );
+    }
+    let head = send(&dashboard, b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    assert_eq!(status(&dashboard, "").await["rounds_done"], 0);
+}
+
+#[tokio::test]
+async fn connections_are_no_more_than_there_may_be() {
+    let (dashboard, ..) = open().await;
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        idle.push(TcpStream::connect(dashboard.address()).await.unwrap());
+    }
+    let one_more = get(&dashboard, "/");
+    tokio::pin!(one_more);
+    let early = timeout(Duration::from_millis(300), &mut one_more).await;
+    assert!(early.is_err(), "one more than there may be");
+    drop(idle.pop());
+    assert!(one_more.await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn what_is_kept_to_be_shown_is_bounded() {
+    let (dashboard, mut teller, [a, ..]) = open().await;
+    for round in 1..=1_200 {
+        tell(&dashboard, &mut teller, &completed(round));
+        let refused = Report::Refused(a, Refusal::Expired(a));
+        tell(&dashboard, &mut teller, &refused);
+    }
+    let shown = status(&dashboard, "").await;
+    let rounds = shown["rounds"].as_array().unwrap();
+    assert_eq!(
+        (rounds.len(), &rounds[999]["round"]),
+        (1_000, &json!(1_200))
+    );
+    assert_eq!(shown["notices"].as_array().unwrap().len(), 50);
+}

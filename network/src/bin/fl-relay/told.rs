@@ -1,0 +1,153 @@
+//! What the relay reports, in the operator's words.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use fl_network::manifest::Manifest;
+use fl_network::round::relay::{Completed, Report};
+use serde::Serialize;
+use tracing::Level;
+
+/// A report in words.
+pub(crate) struct Told {
+    pub(crate) level: Level,
+    pub(crate) text: String,
+    /// The round that is complete with it.
+    pub(crate) round: Option<RoundLine>,
+}
+
+/// A completed round: a line of `--json`, and a row of the dashboard. All figures are sums or means over all participants.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct RoundLine {
+    pub(crate) round: u64,
+    attempts: u32,
+    nodes: u32,
+    examples: u64,
+    /// Of the model before this round, on the participants' test data.
+    test_examples: u64,
+    loss_before: Option<f64>,
+    accuracy_before: Option<f64>,
+    clipped: u64,
+    seconds: f64,
+    model: String,
+}
+
+/// Puts reports into words, with the names that the manifest has for the nodes.
+pub(crate) struct Teller {
+    manifest: Arc<Manifest>,
+    opened: Instant,
+}
+
+impl Teller {
+    pub(crate) fn new(manifest: Arc<Manifest>) -> Self {
+        let opened = Instant::now();
+        Self { manifest, opened }
+    }
+
+    pub(crate) fn tell(&mut self, report: &Report) -> Told {
+        let manifest = &self.manifest;
+        let (level, text) = match report {
+            Report::Began { round: 0 } => (Level::DEBUG, "the first round is next".to_owned()),
+            Report::Began { round } => (Level::INFO, format!("goes on after round {round}")),
+            Report::Joined(node) => (Level::INFO, format!("{} is here", manifest.name_of(*node))),
+            Report::Lost(node) => (Level::WARN, format!("{} is gone", manifest.name_of(*node))),
+            Report::Opened {
+                round,
+                attempt,
+                nodes,
+            } => {
+                if *attempt == 1 {
+                    self.opened = Instant::now();
+                }
+                let text =
+                    format!("round {round}, attempt {attempt}: {nodes} nodes are asked to train");
+                (Level::INFO, text)
+            }
+            Report::Holders { round, nodes } => {
+                let text = format!("round {round}: {} hold the seeds", manifest.names_of(nodes));
+                (Level::INFO, text)
+            }
+            Report::Participants { round, nodes } => {
+                let text = format!("round {round}: {} take part", manifest.names_of(nodes));
+                (Level::INFO, text)
+            }
+            Report::Collected { round } => {
+                (Level::DEBUG, format!("round {round}: all uploads are in"))
+            }
+            Report::Abandoned {
+                round,
+                attempt,
+                nodes,
+            } => {
+                let names = manifest.names_of(nodes);
+                let text =
+                    format!("round {round}, attempt {attempt} is abandoned for want of {names}");
+                (Level::WARN, text)
+            }
+            Report::Refused(node, refusal) => {
+                let text = format!("{}: {refusal}", manifest.name_of(*node));
+                (Level::WARN, text)
+            }
+            Report::Waiting {
+                missing,
+                since,
+                same_participants,
+            } => {
+                let names = manifest.names_of(missing);
+                let why = match same_participants {
+                    true => "; others have sent their sums, so the round cannot go on without",
+                    false => "",
+                };
+                let text = format!("waiting for {names}, for {} s now{why}", since.as_secs());
+                (Level::WARN, text)
+            }
+            Report::Completed(completed) => {
+                let seconds = self.opened.elapsed().as_secs_f64();
+                let line = RoundLine::new(completed, seconds);
+                return Told {
+                    level: Level::INFO,
+                    text: line.text(),
+                    round: Some(line),
+                };
+            }
+        };
+        Told {
+            level,
+            text,
+            round: None,
+        }
+    }
+}
+
+impl RoundLine {
+    fn new(completed: &Completed, seconds: f64) -> Self {
+        let totals = &completed.totals;
+        let tested = (totals.test_examples > 0).then_some(totals.test_examples as f64);
+        Self {
+            round: completed.round,
+            attempts: completed.attempts,
+            nodes: completed.nodes,
+            examples: totals.examples,
+            test_examples: totals.test_examples,
+            loss_before: tested.map(|tested| totals.loss / tested),
+            accuracy_before: tested.map(|tested| totals.correct as f64 / tested),
+            clipped: totals.clipped,
+            seconds,
+            model: completed.model.to_hex(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let before = match (self.loss_before, self.accuracy_before) {
+            (Some(loss), Some(accuracy)) => {
+                let percent = 100.0 * accuracy;
+                format!("; the model before it: loss {loss:.4}, accuracy {percent:.2} %")
+            }
+            _ => String::new(),
+        };
+        format!(
+            "round {} is complete: {} nodes, {} examples, {:.2} s{before}",
+            self.round, self.nodes, self.examples, self.seconds
+        )
+    }
+}
