@@ -227,9 +227,12 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Makes a file's new name durable, which takes its folder's own write.
+/// Makes a file's new name, or that it has none any more, durable, which takes its folder's own write.
+///
+/// # Errors
+/// [`FileError::Write`].
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> Result<(), FileError> {
+pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -240,7 +243,7 @@ fn sync_folder(path: &Path) -> Result<(), FileError> {
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> Result<(), FileError> {
+pub(crate) fn sync_folder(_path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 

@@ -354,6 +354,16 @@ impl Store {
         write_headed(&path, last, body, Durability::Disk)
     }
 
+    /// Forgets the last result for good.
+    ///
+    /// # Errors
+    /// [`StoreError::File`]; whether it is there after a loss of power is then open.
+    pub fn forget_result(&self) -> Result<(), StoreError> {
+        let path = self.result_path();
+        files::retire(&path, &path)?;
+        Ok(files::sync_folder(&path)?)
+    }
+
     /// The last result and its bytes, if they were kept.
     ///
     /// # Errors

@@ -69,6 +69,9 @@ pub enum Unsound {
     /// A result with another sum than the one in the log.
     #[error("the result has another sum of {0} than the log")]
     OtherSum(NodeId),
+    /// A result is taken back that somebody has acknowledged, or none is.
+    #[error("there is no result that nobody has acknowledged, and that could be taken back")]
+    TakenBack,
 }
 
 /// A round, as its log has it.
@@ -199,6 +202,10 @@ impl<'a> History<'a> {
                 self.round().refusals.push((by, to, refusal));
                 Ok(())
             }
+            Entry::TakenBack => match party == Party::Relay && self.go_back() {
+                true => Ok(()),
+                false => Err(Unsound::TakenBack),
+            },
         }
     }
 
@@ -222,13 +229,7 @@ impl<'a> History<'a> {
             return Ok(());
         }
         // The log is written first. What it has and the disk has not is taken, or computed, once more.
-        if let Some((base, attempts)) = self.former.take_if(|(base, _)| *base == chain) {
-            (self.chain, self.attempts) = (base, attempts);
-            self.sittings = std::mem::take(&mut self.former_sittings);
-            if let Some(last) = self.rounds.iter().rposition(|round| round.taken.is_some()) {
-                self.rounds[last].taken = None;
-                self.rounds.truncate(last + 1);
-            }
+        if self.former.as_ref().is_some_and(|(base, _)| *base == chain) && self.go_back() {
             return Ok(());
         }
         Err(Unsound::Stands {
@@ -236,6 +237,26 @@ impl<'a> History<'a> {
             result: chain.previous,
             round: self.chain.round,
         })
+    }
+
+    /// Goes back behind the last result, if that can be.
+    fn go_back(&mut self) -> bool {
+        let Some((base, attempts)) = self.former.take() else {
+            return false;
+        };
+        (self.chain, self.attempts) = (base, attempts);
+        self.sittings = std::mem::take(&mut self.former_sittings);
+        if let Some(last) = self.rounds.iter().rposition(|round| round.taken.is_some()) {
+            self.rounds[last].taken = None;
+            // What was refused since is of that round too.
+            let since = self
+                .rounds
+                .drain(last + 1..)
+                .flat_map(|round| round.refusals);
+            let since: Vec<_> = since.collect();
+            self.rounds[last].refusals.extend(since);
+        }
+        true
     }
 
     fn opened(&mut self, round: u64, previous: Digest, model: Digest) -> Result<(), Unsound> {

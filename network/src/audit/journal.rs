@@ -297,6 +297,7 @@ impl RelayJournal {
             | Event::Lost(_)
             | Event::Averaged(_)
             | Event::Impossible(_)
+            | Event::TookBack
             | Event::Tick => (None, None),
         };
         let refuses = matches!(event, Event::Frame(_, NodeFrame::Refused { .. }));
@@ -355,10 +356,11 @@ impl RelayJournal {
                 }
                 Action::Accumulate { ctx, .. } => self.collecting = Some(*ctx),
                 Action::Average { .. } | Action::Discard => self.collecting = None,
-                Action::Commit(_) => {
+                Action::Keep => {
                     let last = machine.last_result();
                     entries.extend(last.map(|last| Entry::Outcome(last.outcome.clone())));
                 }
+                Action::Report(Report::TakenBack { .. }) => entries.push(Entry::TakenBack),
                 Action::Report(Report::Refused(node, refusal)) => {
                     let (node, refusal) = (Party::Node(*node), refusal.clone());
                     let (by, to) = match heard.refuses && heard.from.map(Party::Node) == Some(node)
@@ -374,6 +376,8 @@ impl RelayJournal {
                 | Action::AddUp { .. }
                 | Action::TurnAway(..)
                 | Action::Collect { .. }
+                | Action::Commit(_)
+                | Action::TakeBack
                 | Action::Deliver(..)
                 | Action::Restore(..)
                 | Action::Report(_)

@@ -87,4 +87,6 @@ pub enum Entry {
     Vote(Signed<Vote>),
     /// A holder's word for its sum of masks.
     Reveal(Signed<Reveal>),
+    /// The relay goes back behind the last result, which nobody has taken.
+    TakenBack,
 }

@@ -6,6 +6,7 @@
 mod accumulator;
 mod buffers;
 mod connection;
+mod disk;
 mod intake;
 mod spool;
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::audit::{LogError, RelayJournal};
 use crate::digest::{CHUNK_BYTES, Digest};
@@ -25,7 +26,7 @@ use crate::files::to_le_bytes;
 use crate::identity::NodeId;
 use crate::kit::{Kit, unix_s};
 use crate::quic::Server;
-use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
+use crate::round::relay::{Action, Event, Relay, Report, Settings};
 use crate::round::{Averaged, Chain, Outcome, Refusal, average};
 use crate::store::{Store, StoreError};
 use crate::wire::{BulkKind, RelayFrame};
@@ -33,6 +34,7 @@ use crate::wire::{BulkKind, RelayFrame};
 use accumulator::Accumulator;
 use buffers::Buffers;
 use connection::{Input, Link, Shared};
+use disk::Loaded;
 use intake::Intake;
 use spool::{Parcel, Spool};
 
@@ -77,7 +79,12 @@ pub async fn serve(
     mut report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Chain, RelayError> {
-    let (chain, model, last) = load(kit, &store)?;
+    let Loaded {
+        chain,
+        model,
+        former,
+        last,
+    } = disk::load(kit, &store)?;
     let manifest = kit.manifest.clone();
     let journal = RelayJournal::open(&store.log_path(), manifest, chain, unix_s())?;
     let mut seed = [0; 32];
@@ -86,7 +93,7 @@ pub async fn serve(
     let mut machine = Relay::new(kit.manifest.clone(), settings, chain, unix_s(), seed);
     let mut result = Bytes::new();
     if let Some((last, body)) = last {
-        machine.resume(last);
+        machine.resume(last, former.is_none());
         result = body;
     }
     let (inputs, mut queue) = mpsc::channel(INPUTS);
@@ -109,11 +116,11 @@ pub async fn serve(
         kept: watch::channel(Some(!result.is_empty())).1,
         result,
         model,
-        spare: Vec::new(),
+        former,
         restored: None,
         store: Arc::new(store),
         averaging: JoinSet::new(),
-        committing: None,
+        writing: None,
         shared: shared.clone(),
     };
     report(&Report::Began { round: chain.round });
@@ -173,14 +180,14 @@ struct Driver {
     kept: watch::Receiver<Option<bool>>,
     /// The global model.
     model: Arc<Vec<f32>>,
-    /// What the former one lay in.
-    spare: Vec<f32>,
+    /// The one before it, in case it comes to be that again. Once it cannot, the next model may lie there.
+    former: Option<Arc<Vec<f32>>>,
     /// Its bytes, once a node has asked for them.
     restored: Option<Bytes>,
     store: Arc<Store>,
     averaging: JoinSet<Option<Average>>,
-    /// The last state on its way to the disk; gives whether it came there.
-    committing: Option<JoinHandle<bool>>,
+    /// What is on its way to the disk; gives whether it came there.
+    writing: Option<JoinHandle<bool>>,
     shared: Arc<Shared>,
 }
 
@@ -245,9 +252,7 @@ impl Driver {
             Ok(Some((body, Ok(averaged)))) => {
                 self.result = body;
                 let former = std::mem::replace(&mut self.model, averaged.model.clone());
-                if self.shared.manifest.committee().is_none() {
-                    self.spare = Arc::try_unwrap(former).unwrap_or_default();
-                }
+                self.former = Some(former);
                 self.restored = None;
                 Some(Event::Averaged(averaged))
             }
@@ -262,7 +267,7 @@ impl Driver {
 
     /// Lets the machine decide, and does what it says. True when all rounds are done.
     async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
-        let mut finished = false;
+        let (mut finished, mut took_back) = (false, false);
         let heard = self.journal.hears(&event, &self.machine);
         let actions = self.machine.handle(self.begun.elapsed(), event);
         self.journal.acts(heard, &actions, &self.machine, unix_s());
@@ -297,7 +302,9 @@ impl Driver {
                     self.add_up(chain, ctx, nodes, inputs.chain(reveals).collect());
                 }
                 Action::Discard => drop(self.intakes.send_replace(None)),
+                Action::Keep => self.keep(),
                 Action::Commit(chain) => self.commit(chain),
+                Action::TakeBack => took_back = self.take_back().await,
                 Action::Deliver(node, outcome) => {
                     self.deliver(node, outcome).await;
                 }
@@ -314,7 +321,10 @@ impl Driver {
                 Action::Finish => finished = true,
             }
         }
-        finished
+        match took_back {
+            true => Box::pin(self.handle(Event::TookBack, report)).await,
+            false => finished,
+        }
     }
 
     fn send(&self, node: NodeId, frame: RelayFrame) {
@@ -352,7 +362,11 @@ impl Driver {
         };
         zeros.fill(0);
         zeros.resize(manifest.body_bytes(), 0);
-        let (model, spare) = (self.model.clone(), std::mem::take(&mut self.spare));
+        let spare = self
+            .former
+            .take()
+            .and_then(|former| Arc::try_unwrap(former).ok());
+        let (model, spare) = (self.model.clone(), spare.unwrap_or_default());
         let plan = manifest.fixed_point();
         let sum = Accumulator::new(ctx, plan, zeros, nodes, model, spare);
         self.intakes
@@ -457,94 +471,11 @@ impl Driver {
         self.send_body(node, (BulkKind::Result, ctx), body, ready);
     }
 
-    /// Keeps the result before any node has all of it, since nodes that have it do not come back for it. The model that
-    /// it leads to follows behind, and can be computed again.
-    fn commit(&mut self, chain: Chain) {
-        let (store, model) = (self.store.clone(), self.model.clone());
-        let last = self.machine.last_result().cloned();
-        let (body, sync) = (self.result.clone(), self.journal.sync());
-        let (keeping, kept) = watch::channel(None);
-        self.kept = kept;
-        let former = self.committing.take();
-        self.committing = Some(tokio::spawn(async move {
-            let commit = {
-                let store = store.clone();
-                move || store.commit(&chain, &model)
-            };
-            let keep = move || {
-                let synced = sync();
-                if let Some(last) = last {
-                    store.keep_result(&last, &body)?;
-                }
-                Ok(synced?)
-            };
-            // A result leads on from the model before it. Where that is not on disk, the new one comes first.
-            let follows = match former {
-                Some(former) => former.await.unwrap_or(false),
-                None => true,
-            };
-            if follows {
-                let kept = log("the result", spawn_blocking(keep).await);
-                keeping.send_replace(Some(kept));
-                log("the new model", spawn_blocking(commit).await)
-            } else {
-                let committed = log("the new model", spawn_blocking(commit).await);
-                let kept = log("the result", spawn_blocking(keep).await);
-                keeping.send_replace(Some(kept));
-                committed
-            }
-        }));
-    }
-
     /// Lets nodes read what was sent, and waits for the disk.
     async fn finish(&mut self) {
         self.links.clear();
-        if let Some(committing) = self.committing.take() {
-            let _ = committing.await;
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
         }
     }
-}
-
-/// Where the relay stands, its model, and the last result with its bytes.
-type Loaded = (Chain, Arc<Vec<f32>>, Option<(LastResult, Bytes)>);
-
-/// Takes up what was kept. A result that was kept without its model is averaged again.
-fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
-    let (chain, model) = store.load(kit)?;
-    let model = Arc::new(model);
-    let last = match store.result(&kit.manifest) {
-        // Without it only nodes that lack the last result are worse off.
-        Err(StoreError::Damaged { path, reason }) => {
-            warn!("{} is left aside: {reason}", path.display());
-            None
-        }
-        last => last?,
-    };
-    let Some((LastResult { base, outcome }, body)) = &last else {
-        return Ok((chain, model, None));
-    };
-    if *base != chain {
-        return Ok((chain, model, last));
-    }
-    let (plan, nodes) = (kit.manifest.fixed_point(), outcome.parts.len());
-    match average(body, &model, plan, nodes, chain, outcome.ctx) {
-        Ok(averaged) if averaged.chain.model == outcome.model => {
-            store.commit(&averaged.chain, &averaged.model)?;
-            Ok((averaged.chain, averaged.model, last))
-        }
-        _ => {
-            warn!("the last result does not lead to its model, and is left aside");
-            Ok((chain, model, None))
-        }
-    }
-}
-
-/// Whether it was written. A relay whose disk fails goes on: the nodes have the model too.
-fn log(what: &str, written: Result<Result<(), StoreError>, tokio::task::JoinError>) -> bool {
-    match written {
-        Ok(Ok(())) => return true,
-        Ok(Err(error)) => error!(%error, "{what} is not on disk"),
-        Err(error) => error!(%error, "{what} is not on disk"),
-    }
-    false
 }

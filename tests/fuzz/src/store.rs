@@ -120,7 +120,7 @@ fn result(store: &Store, path: &Path) {
     };
     let chain = base.next(outcome.ctx, outcome.root, outcome.model);
     let mut relay = Relay::new(manifest.clone(), settings, chain, EPOCH, [0; 32]);
-    relay.resume(last);
+    relay.resume(last, false);
     relay.handle(Duration::from_secs(100), Event::Tick);
 }
 

@@ -101,6 +101,13 @@ impl Teller {
                 let text = format!("waiting for {names}, for {} s now{why}", since.as_secs());
                 (Level::WARN, text)
             }
+            Report::TakenBack { round, nodes } => {
+                let names = manifest.names_of(nodes);
+                let text = format!(
+                    "round {round} begins again, with the same participants: its result is refused by {names}"
+                );
+                (Level::WARN, text)
+            }
             Report::Completed(completed) => {
                 let seconds = self.opened.elapsed().as_secs_f64();
                 let line = RoundLine::new(completed, seconds);

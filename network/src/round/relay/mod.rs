@@ -20,6 +20,7 @@ mod offers;
 pub(super) mod session;
 mod shares;
 mod sums;
+mod untaken;
 pub(super) mod waiting;
 
 use std::sync::Arc;
@@ -71,6 +72,8 @@ pub enum Event {
     Averaged(Averaged),
     /// The sum cannot be averaged: some participant lied about its counters or bounds.
     Impossible(Refusal),
+    /// The last result is taken back, as was asked for by the event right before.
+    TookBack,
     /// Time has passed.
     Tick,
 }
@@ -135,8 +138,13 @@ pub enum Action {
     },
     /// Forget what has arrived of the attempt.
     Discard,
-    /// Make the averaged model and this state durable.
+    /// Make the last result and its bytes durable, before a node has all of it.
+    Keep,
+    /// The last result is not taken back any more: make the model and this state durable.
     Commit(Chain),
+    /// Nobody takes the last result: remove it, return to the model before it, and say so with [`Event::TookBack`] before
+    /// anything else.
+    TakeBack,
     /// Send the last result and its bytes.
     Deliver(NodeId, Outcome),
     /// Send the certified model and its bytes.
@@ -209,6 +217,13 @@ pub enum Report {
     },
     /// A round is complete.
     Completed(Box<Completed>),
+    /// The result of a complete round is taken back, since nobody takes it. The round begins again.
+    TakenBack {
+        /// Round.
+        round: u64,
+        /// Who refuses it.
+        nodes: Vec<NodeId>,
+    },
 }
 
 /// A completed round.
@@ -276,9 +291,10 @@ impl Relay {
     }
 
     /// Takes up the last result after a restart; one that did not lead to the relay's chain is ignored. If it was the
-    /// last of all, its participants get another chance to come for it.
-    pub fn resume(&mut self, last: LastResult) {
-        self.session.resume(last);
+    /// last of all, its participants get another chance to come for it. `taken` is whether a node had taken it, so that
+    /// the state after it was made durable.
+    pub fn resume(&mut self, last: LastResult, taken: bool) {
+        self.session.resume(last, taken);
         if self.session.finished() {
             self.phase = Phase::Acks(Acks::begin(&self.session));
         }
@@ -324,6 +340,7 @@ impl Relay {
                 Phase::Averaging(averaging) => averaging.impossible(session, &refusal),
                 phase => phase,
             },
+            Event::TookBack => session.took_back().unwrap_or(phase),
             Event::Tick => phase,
         }
         .advance(session);
@@ -443,6 +460,7 @@ impl Phase {
         refusal: Refusal,
     ) -> Self {
         session.report(Report::Refused(node, refusal.clone()));
+        session.rejected(node, round);
         if (round, attempt) != (session.chain.next_round(), session.attempt) {
             return self;
         }

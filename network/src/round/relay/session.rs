@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gathering::Gathering;
 use super::offers::Offers;
+use super::untaken::Untaken;
 use super::{Action, Phase, Report, Settings};
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
@@ -42,9 +43,12 @@ pub(in crate::round) struct Session {
     /// With whom these nodes have sent a sum before, as they say themselves.
     pub(super) claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
     last: Option<LastResult>,
+    /// The way back behind the last result, as long as no node is known to have taken it.
+    pub(super) untaken: Option<Untaken>,
     /// Participants of the last result that have not acknowledged it.
     unserved: BTreeSet<NodeId>,
-    acks: BTreeMap<NodeId, Signed<ResultAck>>,
+    /// Acknowledgements of the state where the relay stands.
+    pub(super) acks: BTreeMap<NodeId, Signed<ResultAck>>,
 }
 
 /// A node that is connected.
@@ -85,6 +89,7 @@ impl Session {
             required: None,
             claims: BTreeMap::new(),
             last: None,
+            untaken: None,
             unserved: BTreeSet::new(),
             acks: BTreeMap::new(),
         }
@@ -121,12 +126,30 @@ impl Session {
         self.last.as_ref()
     }
 
-    /// Takes up the last result again, if it is the one that led here.
-    pub(super) fn resume(&mut self, last: LastResult) {
+    /// Takes up the last result again, if it is the one that led here. `taken` is whether a node has taken it.
+    pub(super) fn resume(&mut self, last: LastResult, taken: bool) {
         let LastResult { base, outcome } = &last;
         if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
             self.unserved = outcome.parts.nodes(&self.manifest);
             self.last = Some(last);
+            self.untaken = (!taken).then(Untaken::default);
+        }
+    }
+
+    /// The last result, which is none any more.
+    pub(super) fn take_last(&mut self) -> Option<LastResult> {
+        self.unserved.clear();
+        self.last.take()
+    }
+
+    /// Those to whom a result was sent that is none any more stand with the relay again, and the others may be sent
+    /// something else.
+    pub(super) fn serve_anew(&mut self) {
+        for peer in self.here.values_mut() {
+            peer.catching_up &= peer.stands != self.chain;
+        }
+        for node in self.here() {
+            self.catch_up(node);
         }
     }
 
@@ -192,6 +215,9 @@ impl Session {
             self.claimed(node, &hello.voted_for);
         }
         self.report(Report::Joined(node));
+        if stands == self.chain {
+            self.taken();
+        }
         self.catch_up(node);
     }
 
@@ -237,6 +263,9 @@ impl Session {
         }
         if let Some(last) = self.last.as_ref().filter(|last| last.base == peer.stands) {
             peer.catching_up = true;
+            if let Some(untaken) = &mut self.untaken {
+                untaken.serve(node);
+            }
             let outcome = last.outcome.clone();
             self.actions.push(Action::Deliver(node, outcome));
         } else if certified {
@@ -278,6 +307,7 @@ impl Session {
             let round = stands.round;
             self.chain
                 .check_base(round, stands.previous, stands.model)?;
+            self.taken();
             self.acks.insert(node, signed.clone());
             self.unserved.remove(&node);
         }
@@ -455,6 +485,8 @@ impl Session {
     /// Opens an attempt, or waits until one can be opened.
     pub(super) fn open_or_gather(&mut self) -> Phase {
         if self.finished() {
+            // Nobody is waited for any longer.
+            self.taken();
             self.actions.push(Action::Finish);
             return Phase::Done;
         }
@@ -546,14 +578,17 @@ impl Session {
         participants: BTreeSet<NodeId>,
     ) {
         let base = std::mem::replace(&mut self.chain, next);
-        self.attempt = 0;
+        let (attempt, acks) = (
+            std::mem::take(&mut self.attempt),
+            std::mem::take(&mut self.acks),
+        );
+        self.untaken = Some(Untaken::new(attempt, acks));
         self.excluded.clear();
         self.required = None;
         self.claims.clear();
-        self.acks.clear();
         self.unserved = participants;
-        self.actions.push(Action::Commit(next));
         self.last = Some(LastResult { base, outcome });
+        self.actions.push(Action::Keep);
         for node in self.here() {
             self.catch_up(node);
         }

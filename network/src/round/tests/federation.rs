@@ -133,8 +133,11 @@ pub(in crate::round) struct Federation {
     /// Every party's log: `relay`, and the nodes' by number.
     pub(in crate::round) logs: tempfile::TempDir,
     relay_life: u64,
+    /// On the relay's disk.
     pub(in crate::round) relay_chain: Chain,
     pub(in crate::round) relay_model: Vec<f32>,
+    /// Where the last result leads, as long as nobody has taken it.
+    averaged: Option<(Chain, Vec<f32>)>,
     /// With its bytes, on the relay's disk.
     pub(in crate::round) last: Option<(LastResult, Vec<u8>)>,
     result: Vec<u8>,
@@ -199,6 +202,7 @@ impl Federation {
             relay_life: 0,
             relay_chain: chain,
             relay_model: vec![0.0; manifest.parameters()],
+            averaged: None,
             last: None,
             result: Vec::new(),
             accumulator: None,
@@ -455,7 +459,7 @@ impl Federation {
             Happening::Averaged { life, body, result } if life == self.relay_life => {
                 let event = match result {
                     Ok(averaged) => {
-                        self.relay_model.clone_from(&averaged.model);
+                        self.averaged = Some((averaged.chain, averaged.model.to_vec()));
                         self.result = body;
                         Event::Averaged(*averaged)
                     }
@@ -485,22 +489,6 @@ impl Federation {
         let actions = self.members[node].site.node.connected().unwrap();
         let effects = self.members[node].site.act(actions);
         self.effects(node, effects);
-    }
-
-    fn relay_returns(&mut self) {
-        let mut seed = [0; 32];
-        self.rng.fill(&mut seed);
-        let (manifest, settings) = (self.consortium.manifest.clone(), self.settings.clone());
-        let mut relay = Relay::new(manifest, settings, self.relay_chain, EPOCH, seed);
-        if let Some((last, body)) = &self.last {
-            relay.resume(last.clone());
-            self.result.clone_from(body);
-        }
-        let path = self.logs.path().join("relay");
-        let (manifest, chain) = (self.consortium.manifest.clone(), relay.chain());
-        let journal = RelayJournal::open(&path, manifest, chain, self.unix_s()).unwrap();
-        self.relay_journal = Some(journal);
-        self.relay = Some(relay);
     }
 
     fn killed(&mut self, node: usize, moment: Moment) -> bool {

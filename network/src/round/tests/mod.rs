@@ -10,4 +10,5 @@ mod hostile_relay;
 mod hostile_results;
 mod rounds;
 pub(in crate::round) mod site;
+mod taken_back;
 mod victim;

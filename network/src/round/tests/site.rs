@@ -107,6 +107,8 @@ pub(in crate::round) struct Site {
     next: Option<(Chain, Vec<f32>)>,
     outcome: Option<CheckedOutcome>,
     checkpoint: Option<CheckedCheckpoint>,
+    /// How many of the next tags are to be wrong.
+    pub(in crate::round) wrong_tags: usize,
     /// Inputs that went into masked sums, by context: what the tests check X against.
     pub(in crate::round) inputs: BTreeMap<Digest, Vec<u32>>,
     counter: u64,
@@ -136,6 +138,7 @@ impl Site {
             next: None,
             outcome: None,
             checkpoint: None,
+            wrong_tags: 0,
             inputs: BTreeMap::new(),
             counter: 0,
             journal: None,
@@ -338,7 +341,7 @@ impl Site {
                 let ctx = shares.ctx();
                 let body = self.masked_sum(&shares);
                 // Shares of tags are not masked here: the tests look at inputs through other eyes than the relay's.
-                let tag = tag_of(&self.inputs[&ctx], ctx);
+                let tag = self.tag(ctx);
                 Effect::Work(Work::Sum { ctx, body, tag })
             }
             Action::Convene { round, .. } => Effect::Work(Work::Convene { round }),
@@ -436,6 +439,18 @@ impl Site {
 }
 
 impl Site {
+    /// The tag of what goes into the sum of this context, or a wrong one.
+    fn tag(&mut self, ctx: Digest) -> Tag {
+        let tag = tag_of(&self.inputs[&ctx], ctx);
+        match self.wrong_tags.checked_sub(1) {
+            None => tag,
+            Some(left) => {
+                self.wrong_tags = left;
+                tag + Tag::from_keystream(self.draw(b"tag"))
+            }
+        }
+    }
+
     /// x − Σ PRG(seed of each class), and the seeds for the holders. They travel open, between two names.
     fn contribute(&mut self, holders: &Holders) -> (Vec<u8>, Tag, Envelope) {
         let (model, input) = self.input.clone().unwrap();
@@ -443,7 +458,8 @@ impl Site {
         let classes = holders.committee().classes();
         let seeds: Vec<_> = (0..classes.count()).map(|_| self.draw(b"seed")).collect();
         let mut sum = input.clone();
-        let mut tag = tag_of(&input, holders.ctx());
+        self.inputs.insert(holders.ctx(), input);
+        let mut tag = self.tag(holders.ctx());
         for seed in &seeds {
             fold(&mut sum, seed, u32::wrapping_sub);
             tag -= Tag::from_keystream(*seed);
@@ -461,7 +477,6 @@ impl Site {
             commitments: commitments.take(holders.commitments()).collect(),
             boxes: boxes.collect(),
         };
-        self.inputs.insert(holders.ctx(), input);
         let body = sum.iter().flat_map(|word| word.to_le_bytes());
         (body.collect(), tag, envelope)
     }

@@ -95,6 +95,10 @@ struct Network {
     /// What was ever sent, to be sent again.
     ups: Vec<NodeFrame>,
     downs: Vec<RelayFrame>,
+    /// Where the last result leads, as long as nobody has taken it.
+    averaged: Option<(Chain, Vec<f32>)>,
+    /// Where results of the relay's have ever led, and where those have that somebody took.
+    offered: Vec<Chain>,
     chains: BTreeMap<u64, Chain>,
     now: Duration,
     relay_began: Duration,
@@ -119,6 +123,8 @@ impl Network {
             accumulator: None,
             ups: Vec::new(),
             downs: Vec::new(),
+            averaged: None,
+            offered: vec![chain],
             chains: BTreeMap::from([(0, chain)]),
             now: Duration::ZERO,
             relay_began: Duration::ZERO,
@@ -306,8 +312,8 @@ impl Network {
         assert_taken(&mut self.sites, node);
         self.send(node, sent);
         let chain = self.sites[node].chain();
-        let known = self.chains.get(&chain.round);
-        assert_eq!(known, Some(&chain), "a model that the relay does not have");
+        let known = self.offered.contains(&chain);
+        assert!(known, "a model that the relay does not have");
     }
 
     /// Something has arrived at the relay. Bodies are checked as its driver checks them.
@@ -338,8 +344,14 @@ impl Network {
 
     fn tell(&mut self, event: Event) {
         let now = self.now - self.relay_began;
-        for action in self.relay.handle(now, event) {
+        let actions = self.relay.handle(now, event);
+        let takes_back = |action: &Action| matches!(action, Action::TakeBack);
+        let took_back = actions.iter().any(takes_back);
+        for action in actions {
             self.act(action);
+        }
+        if took_back {
+            self.tell(Event::TookBack);
         }
     }
 
@@ -370,12 +382,21 @@ impl Network {
             }
             Action::Average { chain, ctx, nodes } => self.average(chain, ctx, nodes),
             Action::Discard => self.accumulator = None,
-            Action::Commit(chain) => {
-                self.chain = chain;
-                let former = self.chains.insert(chain.round, chain);
-                assert_eq!(former, None, "two results of one round");
+            Action::Keep => {
                 let last = self.relay.last_result().cloned();
                 self.last = last.map(|last| (last, self.result.clone()));
+            }
+            Action::Commit(chain) => {
+                let (averaged, model) = self.averaged.take().expect("a result");
+                assert_eq!(averaged, chain);
+                (self.chain, self.model) = (chain, model);
+                let former = self.chains.insert(chain.round, chain);
+                assert_eq!(former, None, "two results of one round");
+            }
+            Action::TakeBack => {
+                self.last = None;
+                self.averaged = None;
+                self.result = Vec::new();
             }
             Action::Deliver(id, outcome) => {
                 let body = self.result.clone();
@@ -422,7 +443,8 @@ impl Network {
         match averaged {
             Ok(averaged) => {
                 self.result = sum.sum;
-                self.model = averaged.model.to_vec();
+                self.averaged = Some((averaged.chain, averaged.model.to_vec()));
+                self.offered.push(averaged.chain);
                 self.tell(Event::Averaged(averaged));
             }
             Err(refusal) => {
@@ -435,12 +457,17 @@ impl Network {
     fn restart_relay(&mut self) {
         (0..NODES).for_each(|node| self.cut(node));
         self.relay_began = self.now;
-        self.relay = relay(self.chain, self.now);
         self.accumulator = None;
         self.finished = false;
+        // A result that nobody had taken is averaged again, and leads to the same.
+        let chain = self
+            .averaged
+            .as_ref()
+            .map_or(self.chain, |(chain, _)| *chain);
+        self.relay = relay(chain, self.now);
         if let Some((last, result)) = self.last.clone() {
             self.result = result;
-            self.relay.resume(last);
+            self.relay.resume(last, self.averaged.is_none());
         }
     }
 

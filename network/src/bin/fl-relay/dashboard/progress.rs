@@ -133,6 +133,11 @@ impl Progress {
             }
             Report::Collected { .. } => self.enter(Phase::Averaging, unix_s),
             Report::Abandoned { .. } => self.enter(Phase::Gathering, unix_s),
+            Report::TakenBack { round, .. } => {
+                self.rounds_done = round.saturating_sub(1);
+                self.rounds.pop_back();
+                self.enter(Phase::Gathering, unix_s);
+            }
             Report::Completed(completed) => {
                 self.rounds_done = completed.round;
                 self.enter(Phase::Completed, unix_s);

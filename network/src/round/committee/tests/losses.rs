@@ -82,3 +82,21 @@ fn the_table_of_the_protocol_holds_in_whole_rounds() {
         runs(9, k, t, 0, after + 1, 4);
     }
 }
+
+#[test]
+fn a_result_with_a_contributors_or_a_holders_wrong_tag_is_taken_back_and_the_round_ends() {
+    for (faulty, seed) in [(6, 7), (0, 8)] {
+        let mut federation = Federation::of(consortium(7, 5, 2), 2, seed);
+        federation.members[faulty].site.wrong_tags = 1;
+        federation.run_to_the_end();
+        let reports = federation.reports.iter();
+        let taken_back = reports.filter(|r| matches!(r, Report::TakenBack { round: 1, .. }));
+        assert_eq!(taken_back.count(), 1, "{faulty}");
+        let participants = &federation.participants;
+        assert_eq!(
+            participants[0], participants[1],
+            "the very same contributors"
+        );
+        assert_eq!(federation.completed.len(), 3);
+    }
+}

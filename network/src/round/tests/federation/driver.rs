@@ -3,16 +3,49 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Accumulator, Federation, Happening, Moment};
+use rand::RngExt as _;
+
+use super::{Accumulator, EPOCH, Federation, Happening, Moment};
+use crate::audit::RelayJournal;
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::identity::NodeId;
-use crate::round::relay::{Action, Event, Relay, Report};
+use crate::round::relay::{Action, Event, LastResult, Relay, Report};
 use crate::round::tests::site::PIECE_BYTES;
 use crate::round::{Chain, average};
 use crate::wire::{BulkKind, NodeFrame, RelayFrame};
 use crate::words;
 
 impl Federation {
+    /// The relay's process starts, and takes up what its disk has.
+    pub(super) fn relay_returns(&mut self) {
+        let mut seed = [0; 32];
+        self.rng.fill(&mut seed);
+        let (manifest, settings) = (self.consortium.manifest.clone(), self.settings.clone());
+        // A result that nobody had taken is averaged again.
+        let untaken = self.last.as_ref();
+        let untaken = untaken.filter(|(last, _)| last.base == self.relay_chain);
+        self.averaged = untaken.map(|(LastResult { base, outcome }, body)| {
+            let (plan, nodes) = (manifest.fixed_point(), outcome.parts.len());
+            let averaged = average(body, &self.relay_model, plan, nodes, *base, outcome.ctx);
+            let averaged = averaged.unwrap();
+            (averaged.chain, averaged.model.to_vec())
+        });
+        let chain = match &self.averaged {
+            Some((chain, _)) => *chain,
+            None => self.relay_chain,
+        };
+        let mut relay = Relay::new(manifest, settings, chain, EPOCH, seed);
+        if let Some((last, body)) = &self.last {
+            relay.resume(last.clone(), self.averaged.is_none());
+            self.result.clone_from(body);
+        }
+        let path = self.logs.path().join("relay");
+        let (manifest, chain) = (self.consortium.manifest.clone(), relay.chain());
+        let journal = RelayJournal::open(&path, manifest, chain, self.unix_s()).unwrap();
+        self.relay_journal = Some(journal);
+        self.relay = Some(relay);
+    }
+
     pub(super) fn frame_at_relay(&mut self, node: usize, frame: NodeFrame) {
         let moment = match &frame {
             NodeFrame::Keys(_) => Some(Moment::AfterKeys),
@@ -116,8 +149,13 @@ impl Federation {
         let heard = journal.hears(&event, relay);
         let actions = relay.handle(self.now, event);
         journal.acts(heard, &actions, relay, unix_s);
+        let takes_back = |action: &Action| matches!(action, Action::TakeBack);
+        let took_back = actions.iter().any(takes_back);
         for action in actions {
             self.relay_acts(action);
+        }
+        if took_back {
+            self.tell_relay(Event::TookBack);
         }
     }
 
@@ -156,12 +194,20 @@ impl Federation {
                 reveals,
             } => self.average(chain, ctx, contributors, reveals),
             Action::Discard => self.accumulator = None,
-            Action::Commit(chain) => {
-                self.relay_chain = chain;
-                assert_eq!(model_hash(&self.relay_model), chain.model);
-                self.agree(chain);
+            Action::Keep => {
                 let last = self.relay.as_ref().and_then(Relay::last_result).cloned();
                 self.last = last.map(|last| (last, self.result.clone()));
+            }
+            Action::Commit(chain) => {
+                let (averaged, model) = self.averaged.take().unwrap();
+                assert_eq!((averaged, model_hash(&model)), (chain, chain.model));
+                (self.relay_chain, self.relay_model) = (chain, model);
+                self.agree(chain);
+            }
+            Action::TakeBack => {
+                self.last = None;
+                self.averaged = None;
+                self.result.clear();
             }
             Action::Deliver(id, outcome) => {
                 let body = self.result.clone();

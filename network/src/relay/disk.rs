@@ -1,0 +1,143 @@
+//! What the relay keeps on its disk, and takes up again.
+//!
+//! A result is kept before any node has all of it. The model that it leads to follows when a node has taken the result: until
+//! then the result can be taken back, and until then it can be averaged again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tracing::{error, warn};
+
+use super::{Driver, RelayError};
+use crate::kit::Kit;
+use crate::round::relay::LastResult;
+use crate::round::{Chain, average};
+use crate::store::{Store, StoreError};
+
+/// Where the relay stands, its model, and the last result with its bytes.
+pub(super) struct Loaded {
+    pub(super) chain: Chain,
+    pub(super) model: Arc<Vec<f32>>,
+    /// The model before the last result, if no node is known to have taken that.
+    pub(super) former: Option<Arc<Vec<f32>>>,
+    pub(super) last: Option<(LastResult, Bytes)>,
+}
+
+/// Takes up what was kept. A result that was kept without its model is averaged again.
+pub(super) fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
+    let (chain, model) = store.load(kit)?;
+    let last = match store.result(&kit.manifest) {
+        // Without it only nodes that lack the last result are worse off.
+        Err(StoreError::Damaged { path, reason }) => {
+            warn!("{} is left aside: {reason}", path.display());
+            None
+        }
+        last => last?,
+    };
+    let mut loaded = Loaded {
+        chain,
+        model: Arc::new(model),
+        former: None,
+        last,
+    };
+    let Some((LastResult { base, outcome }, body)) = &loaded.last else {
+        return Ok(loaded);
+    };
+    if *base != chain {
+        return Ok(loaded);
+    }
+    let (plan, nodes) = (kit.manifest.fixed_point(), outcome.parts.len());
+    match average(body, &loaded.model, plan, nodes, chain, outcome.ctx) {
+        Ok(averaged) if averaged.chain.model == outcome.model => {
+            loaded.chain = averaged.chain;
+            loaded.former = Some(std::mem::replace(&mut loaded.model, averaged.model));
+        }
+        _ => {
+            warn!("the last result does not lead to its model, and is left aside");
+            loaded.last = None;
+        }
+    }
+    Ok(loaded)
+}
+
+impl Driver {
+    /// Writes after all that was to be written before. `write` is told whether the last of that came to the disk.
+    fn write(
+        &mut self,
+        what: &'static str,
+        write: impl FnOnce(bool) -> Result<(), StoreError> + Send + 'static,
+    ) -> watch::Receiver<Option<bool>> {
+        let former = self.writing.take();
+        let (writing, written) = watch::channel(None);
+        self.writing = Some(tokio::spawn(async move {
+            let before = match former {
+                Some(former) => former.await.unwrap_or(false),
+                None => true,
+            };
+            let done = log(what, spawn_blocking(move || write(before)).await);
+            writing.send_replace(Some(done));
+            done
+        }));
+        written
+    }
+
+    /// Keeps the result before any node has all of it, since nodes that have it do not come back for it. The model that
+    /// it leads to can be computed again, from the one before, which must be there.
+    pub(super) fn keep(&mut self) {
+        let (store, body, sync) = (self.store.clone(), self.result.clone(), self.journal.sync());
+        let former = self.former.clone();
+        let last = self.machine.last_result().cloned();
+        self.kept = self.write("the result", move |before| {
+            let synced = sync();
+            if let Some(last) = last {
+                if let Some(model) = former.filter(|_| !before) {
+                    store.commit(&last.base, &model)?;
+                }
+                store.keep_result(&last, &body)?;
+            }
+            Ok(synced?)
+        });
+    }
+
+    /// Makes the model durable, now that there is no way back behind it.
+    pub(super) fn commit(&mut self, chain: Chain) {
+        let (store, model) = (self.store.clone(), self.model.clone());
+        if self.shared.manifest.committee().is_some() {
+            // The next one is made from a sum, and not in its place.
+            self.former = None;
+        }
+        self.write("the new model", move |_| store.commit(&chain, &model));
+    }
+
+    /// Removes the last result, and returns to the model before it. Says whether it did.
+    pub(super) async fn take_back(&mut self) -> bool {
+        let Some(former) = self.former.clone() else {
+            return false;
+        };
+        let store = self.store.clone();
+        let mut removed = self.write("that a result is taken back", move |_| {
+            store.forget_result()
+        });
+        let removed = removed.wait_for(Option::is_some).await;
+        if !removed.is_ok_and(|removed| *removed == Some(true)) {
+            return false;
+        }
+        self.model = former;
+        self.former = None;
+        self.result = Bytes::new();
+        self.restored = None;
+        true
+    }
+}
+
+/// Whether it was written. A relay whose disk fails goes on: the nodes have the model too.
+fn log(what: &str, written: Result<Result<(), StoreError>, tokio::task::JoinError>) -> bool {
+    match written {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error!(%error, "{what} is not on disk"),
+        Err(error) => error!(%error, "{what} is not on disk"),
+    }
+    false
+}
