@@ -7,6 +7,7 @@
 //! sent.json       sums that were sent, for the difference rule (nodes)
 //! outbox.bin      a masked sum or a contribution, with what is needed to go on with it (nodes)
 //! result.bin      the last result, for nodes that did not get it (relay)
+//! checkpoint.bin  acknowledgements of where it stands, for nodes that lost their state (relay)
 //! audit.log       the transcript, which only grows; see [`crate::audit`]
 //! spool/          what has arrived of the attempt under way (relay of a committee)
 //! *.new           files on the way, and former ones that the next are written over
@@ -34,7 +35,7 @@ use crate::round::committee::{Envelope, Holders, Prepared};
 use crate::round::message::{Keys, Signed, Sum};
 use crate::round::node::{Pending, PendingSum};
 use crate::round::relay::LastResult;
-use crate::round::{Chain, Participants, Refusal, SentSums};
+use crate::round::{Chain, Checkpoint, Participants, Refusal, SentSums};
 use crate::wire;
 
 const MAX_STATE_BYTES: usize = 4 << 10;
@@ -380,6 +381,31 @@ impl Store {
         }
     }
 
+    /// Keeps a certified state, replacing the former one.
+    ///
+    /// # Errors
+    /// [`StoreError::File`].
+    pub fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let bytes = wire::encode(checkpoint);
+        let bytes = bytes.map_err(|error| StoreError::Encode(error.to_string()))?;
+        Ok(write_private(&self.checkpoint_path(), &bytes)?)
+    }
+
+    /// The last certified state, if one was kept. Its signatures are not checked here.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::File`].
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let path = self.checkpoint_path();
+        let Some(bytes) = read_existing(&path, wire::MAX_MESSAGE_BYTES)? else {
+            return Ok(None);
+        };
+        let checkpoint = wire::decode(&bytes);
+        Ok(Some(
+            checkpoint.map_err(|error| damaged(&path, error.to_string()))?,
+        ))
+    }
+
     /// Empties the outbox.
     ///
     /// # Errors
@@ -400,6 +426,10 @@ impl Store {
 
     fn outbox_path(&self) -> PathBuf {
         self.folder.join("outbox.bin")
+    }
+
+    fn checkpoint_path(&self) -> PathBuf {
+        self.folder.join("checkpoint.bin")
     }
 
     fn result_path(&self) -> PathBuf {

@@ -295,3 +295,20 @@ fn a_dropped_process_is_gone() {
     let (relay, _) = consortium.relay_at(address, &[]);
     drop::<Process>(relay);
 }
+
+#[test]
+fn a_node_that_has_lost_its_state_is_brought_up_by_a_relay_that_was_restarted() {
+    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let run = |rounds: &str| {
+        let (relay, address) = consortium.relay(&["--rounds", rounds]);
+        let nodes = NODES.map(|node| consortium.node(node, address, "breast-cancer"));
+        nodes.into_iter().chain([relay]).for_each(|process| {
+            process.ended().succeeded();
+        });
+        consortium.assert_one_model(&NODES, rounds.parse().unwrap());
+    };
+    run("2");
+    // All three are needed for a round, and for the word that the model is theirs.
+    fs::remove_dir_all(consortium.state("c")).unwrap();
+    run("3");
+}

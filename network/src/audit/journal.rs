@@ -377,6 +377,7 @@ impl RelayJournal {
                 | Action::TurnAway(..)
                 | Action::Collect { .. }
                 | Action::Commit(_)
+                | Action::Certify(_)
                 | Action::TakeBack
                 | Action::Deliver(..)
                 | Action::Restore(..)

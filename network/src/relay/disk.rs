@@ -4,6 +4,7 @@
 //! then the result can be taken back, and until then it can be averaged again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use tracing::{error, warn};
 use super::{Driver, RelayError};
 use crate::kit::Kit;
 use crate::round::relay::LastResult;
-use crate::round::{Chain, average};
+use crate::round::{Chain, Checkpoint, average};
 use crate::store::{Store, StoreError};
 
 /// Where the relay stands, its model, and the last result with its bytes.
@@ -23,24 +24,22 @@ pub(super) struct Loaded {
     /// The model before the last result, if no node is known to have taken that.
     pub(super) former: Option<Arc<Vec<f32>>>,
     pub(super) last: Option<(LastResult, Bytes)>,
+    /// Acknowledgements of this state, or of the one before.
+    pub(super) checkpoint: Option<Checkpoint>,
 }
 
 /// Takes up what was kept. A result that was kept without its model is averaged again.
 pub(super) fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
     let (chain, model) = store.load(kit)?;
-    let last = match store.result(&kit.manifest) {
-        // Without it only nodes that lack the last result are worse off.
-        Err(StoreError::Damaged { path, reason }) => {
-            warn!("{} is left aside: {reason}", path.display());
-            None
-        }
-        last => last?,
-    };
+    // Without these only nodes are worse off that lack the last result.
+    let last = if_sound(store.result(&kit.manifest))?;
+    let checkpoint = if_sound(store.checkpoint())?;
     let mut loaded = Loaded {
         chain,
         model: Arc::new(model),
         former: None,
         last,
+        checkpoint,
     };
     let Some((LastResult { base, outcome }, body)) = &loaded.last else {
         return Ok(loaded);
@@ -62,23 +61,31 @@ pub(super) fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
     Ok(loaded)
 }
 
+fn if_sound<T>(kept: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match kept {
+        Err(StoreError::Damaged { path, reason }) => {
+            warn!("{} is left aside: {reason}", path.display());
+            Ok(None)
+        }
+        kept => kept,
+    }
+}
+
 impl Driver {
-    /// Writes after all that was to be written before. `write` is told whether the last of that came to the disk.
+    /// Writes after all that was to be written before. Tells whether it came to the disk, once that is known.
     fn write(
         &mut self,
         what: &'static str,
-        write: impl FnOnce(bool) -> Result<(), StoreError> + Send + 'static,
+        write: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
     ) -> watch::Receiver<Option<bool>> {
         let former = self.writing.take();
         let (writing, written) = watch::channel(None);
         self.writing = Some(tokio::spawn(async move {
-            let before = match former {
-                Some(former) => former.await.unwrap_or(false),
-                None => true,
-            };
-            let done = log(what, spawn_blocking(move || write(before)).await);
+            if let Some(former) = former {
+                let _ = former.await;
+            }
+            let done = log(what, spawn_blocking(write).await);
             writing.send_replace(Some(done));
-            done
         }));
         written
     }
@@ -87,13 +94,14 @@ impl Driver {
     /// it leads to can be computed again, from the one before, which must be there.
     pub(super) fn keep(&mut self) {
         let (store, body, sync) = (self.store.clone(), self.result.clone(), self.journal.sync());
-        let former = self.former.clone();
+        let (former, committed) = (self.former.clone(), self.committed.clone());
         let last = self.machine.last_result().cloned();
-        self.kept = self.write("the result", move |before| {
+        self.kept = self.write("the result", move || {
             let synced = sync();
             if let Some(last) = last {
-                if let Some(model) = former.filter(|_| !before) {
+                if let Some(model) = former.filter(|_| !committed.load(Ordering::Relaxed)) {
                     store.commit(&last.base, &model)?;
+                    committed.store(true, Ordering::Relaxed);
                 }
                 store.keep_result(&last, &body)?;
             }
@@ -104,11 +112,24 @@ impl Driver {
     /// Makes the model durable, now that there is no way back behind it.
     pub(super) fn commit(&mut self, chain: Chain) {
         let (store, model) = (self.store.clone(), self.model.clone());
+        let committed = self.committed.clone();
         if self.shared.manifest.committee().is_some() {
             // The next one is made from a sum, and not in its place.
             self.former = None;
         }
-        self.write("the new model", move |_| store.commit(&chain, &model));
+        self.write("the new model", move || {
+            committed.store(false, Ordering::Relaxed);
+            store.commit(&chain, &model)?;
+            committed.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+    }
+
+    /// Keeps what lets nodes that have lost their state take the relay's.
+    pub(super) fn certify(&mut self, checkpoint: Checkpoint) {
+        let store = self.store.clone();
+        let write = move || store.keep_checkpoint(&checkpoint);
+        self.write("what certifies the new model", write);
     }
 
     /// Removes the last result, and returns to the model before it. Says whether it did.
@@ -117,9 +138,8 @@ impl Driver {
             return false;
         };
         let store = self.store.clone();
-        let mut removed = self.write("that a result is taken back", move |_| {
-            store.forget_result()
-        });
+        let forget = move || store.forget_result();
+        let mut removed = self.write("that a result is taken back", forget);
         let removed = removed.wait_for(Option::is_some).await;
         if !removed.is_ok_and(|removed| *removed == Some(true)) {
             return false;

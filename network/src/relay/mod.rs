@@ -13,6 +13,7 @@ mod spool;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -84,6 +85,7 @@ pub async fn serve(
         model,
         former,
         last,
+        checkpoint,
     } = disk::load(kit, &store)?;
     let manifest = kit.manifest.clone();
     let journal = RelayJournal::open(&store.log_path(), manifest, chain, unix_s())?;
@@ -95,6 +97,9 @@ pub async fn serve(
     if let Some((last, body)) = last {
         machine.resume(last, former.is_none());
         result = body;
+    }
+    if let Some(checkpoint) = checkpoint {
+        machine.resume_certified(&checkpoint);
     }
     let (inputs, mut queue) = mpsc::channel(INPUTS);
     let (intakes, intake) = watch::channel(None);
@@ -121,6 +126,7 @@ pub async fn serve(
         store: Arc::new(store),
         averaging: JoinSet::new(),
         writing: None,
+        committed: Arc::new(AtomicBool::new(true)),
         shared: shared.clone(),
     };
     report(&Report::Began { round: chain.round });
@@ -186,8 +192,10 @@ struct Driver {
     restored: Option<Bytes>,
     store: Arc<Store>,
     averaging: JoinSet<Option<Average>>,
-    /// What is on its way to the disk; gives whether it came there.
-    writing: Option<JoinHandle<bool>>,
+    /// What is on its way to the disk.
+    writing: Option<JoinHandle<()>>,
+    /// Whether the last model that was to come to the disk did.
+    committed: Arc<AtomicBool>,
     shared: Arc<Shared>,
 }
 
@@ -304,6 +312,7 @@ impl Driver {
                 Action::Discard => drop(self.intakes.send_replace(None)),
                 Action::Keep => self.keep(),
                 Action::Commit(chain) => self.commit(chain),
+                Action::Certify(checkpoint) => self.certify(checkpoint),
                 Action::TakeBack => took_back = self.take_back().await,
                 Action::Deliver(node, outcome) => {
                     self.deliver(node, outcome).await;

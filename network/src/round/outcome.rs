@@ -203,23 +203,29 @@ pub struct Checkpoint {
 pub struct CheckedCheckpoint(Chain);
 
 impl Checkpoint {
+    /// The acknowledgements that hold, by signer.
+    pub(super) fn valid_acks(
+        &self,
+        manifest: &Manifest,
+        unix_s: u64,
+    ) -> BTreeMap<NodeId, Signed<ResultAck>> {
+        let acks = self.acks.iter().filter_map(|signed| {
+            let ack = signed.verify(manifest, unix_s).ok()?;
+            let here = ack.sid == manifest.sid() && Chain::from_ack(&ack) == self.chain;
+            here.then(|| (ack.node, signed.clone()))
+        });
+        acks.collect()
+    }
+
     /// Checks the acknowledgements. Those that do not hold are not counted.
     ///
     /// # Errors
     /// [`Refusal::Checkpoint`] if fewer than `min_nodes` nodes of the manifest have signed this state.
     pub fn verify(self, manifest: &Manifest, unix_s: u64) -> Result<CheckedCheckpoint, Refusal> {
-        let mut signers = BTreeSet::new();
-        for signed in &self.acks {
-            if let Ok(ack) = signed.verify(manifest, unix_s)
-                && ack.sid == manifest.sid()
-                && Chain::from_ack(&ack) == self.chain
-            {
-                signers.insert(ack.node);
-            }
-        }
-        check_minima(manifest, signers.iter()).map_err(|_| Refusal::Checkpoint {
+        let acks = self.valid_acks(manifest, unix_s);
+        check_minima(manifest, acks.keys()).map_err(|_| Refusal::Checkpoint {
             round: self.chain.round,
-            valid: count(signers.len()),
+            valid: count(acks.len()),
             needed: count(manifest.min_nodes()),
         })?;
         Ok(CheckedCheckpoint(self.chain))

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fl_network::digest::{ChunkHashes, model_hash};
 use fl_network::kit::Kit;
+use fl_network::round::message::{ResultAck, Signed};
 use fl_network::round::node::{Node, Pending, PendingSum};
 use fl_network::round::relay::{Event, LastResult, Relay, Settings};
-use fl_network::round::{Averaged, Chain, SentSums, average};
+use fl_network::round::{Averaged, Chain, Checkpoint, SentSums, average};
 use fl_network::store::Store;
 use tempfile::TempDir;
 
@@ -17,12 +18,13 @@ use crate::fixture::{Consortium, EPOCH, PARAMETERS, consortium, round};
 use crate::folder::{folder, seeds, with_contents};
 use crate::kit;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "state.json",
     "model-1.f32",
     "sent.json",
     "outbox.bin",
     "result.bin",
+    "checkpoint.bin",
 ];
 
 /// A folder of state with one file replaced. The first byte says which.
@@ -38,6 +40,7 @@ pub(crate) fn store(data: &[u8]) {
             sent(&store);
             outgoing(&store);
             result(&store, &folder.path().join("result.bin"));
+            certified(&store);
         });
     });
 }
@@ -113,15 +116,57 @@ fn result(store: &Store, path: &Path) {
     let (plan, nodes) = (manifest.fixed_point(), outcome.parts.len());
     let model = [0.0; PARAMETERS];
     let _ = average(&body, &model, plan, nodes, *base, outcome.ctx);
+    let mut relay = relay(base.next(outcome.ctx, outcome.root, outcome.model));
+    relay.resume(last, false);
+    relay.handle(Duration::from_secs(100), Event::Tick);
+}
+
+/// Whatever stands there, a relay takes it up, and keeps it as it was read.
+fn certified(store: &Store) {
+    let Ok(Some(checkpoint)) = store.checkpoint() else {
+        return;
+    };
+    store
+        .keep_checkpoint(&checkpoint)
+        .expect("a folder of our own");
+    let again = store.checkpoint();
+    assert_eq!(
+        again.expect("what was just written"),
+        Some(checkpoint.clone())
+    );
+    relay(round().averaged.chain).resume_certified(&checkpoint);
+}
+
+/// Where all nodes have acknowledged that they stand.
+fn checkpoint(chain: Chain) -> Checkpoint {
+    let identities = consortium().identities.iter();
+    let acks = identities.map(|identity| {
+        let ack = ResultAck {
+            sid: consortium().manifest.sid(),
+            node: identity.node_id(),
+            round: chain.round,
+            result: chain.previous,
+            model: chain.model,
+        };
+        Signed::new(&ack, identity).expect("a short message")
+    });
+    let acks = acks.collect();
+    Checkpoint { chain, acks }
+}
+
+fn relay(chain: Chain) -> Relay {
     let settings = Settings {
         rounds: 2,
         fraction_fit: 1.0,
         min_nodes: 3,
     };
-    let chain = base.next(outcome.ctx, outcome.root, outcome.model);
-    let mut relay = Relay::new(manifest.clone(), settings, chain, EPOCH, [0; 32]);
-    relay.resume(last, false);
-    relay.handle(Duration::from_secs(100), Event::Tick);
+    Relay::new(
+        consortium().manifest.clone(),
+        settings,
+        chain,
+        EPOCH,
+        [0; 32],
+    )
 }
 
 thread_local! {
@@ -152,6 +197,7 @@ fn write(folder: &Path) {
         .and_then(|()| store.record(&sent))
         .and_then(|()| store.keep(&pending, &round.bodies[0]))
         .and_then(|()| store.keep_result(&last, &round.result))
+        .and_then(|()| store.keep_checkpoint(&checkpoint(*chain)))
         .expect("a folder of our own");
 }
 

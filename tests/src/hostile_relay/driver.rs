@@ -249,7 +249,7 @@ impl Driver {
                         events.push(self.average(chain, ctx, nodes, bodies));
                     }
                     Action::Discard => self.bodies = Bodies::default(),
-                    Action::Commit(_) => {
+                    Action::Keep => {
                         let last = self.machine.last_result().unwrap();
                         let last = (last.outcome.clone(), self.result.clone());
                         self.record.results.push(last);
@@ -265,7 +265,8 @@ impl Driver {
                         let body = Parcel::Body(header, body, Flow::Whole);
                         self.send(node, vec![Parcel::Frame(frame), body]);
                     }
-                    Action::Report(_) => {}
+                    Action::TakeBack => panic!("the machine hears of no refusal"),
+                    Action::Commit(_) | Action::Certify(_) | Action::Report(_) => {}
                     Action::Finish => finished = true,
                 }
             }

@@ -9,11 +9,14 @@
 //!     └───────────┴─────────┴────────┴────────┴─────────────────────┘  too few nodes: wait for them
 //! ```
 //!
+//! From where a result waits to be acknowledged, too, there is a way back to `Gathering`: see `untaken`.
+//!
 //! With a committee, the phases between `Gathering` and `Averaging` are those of
 //! `committee::relay`.
 
 mod acks;
 pub(super) mod bodies;
+mod catching_up;
 mod committee;
 pub(super) mod gathering;
 mod offers;
@@ -142,6 +145,8 @@ pub enum Action {
     Keep,
     /// The last result is not taken back any more: make the model and this state durable.
     Commit(Chain),
+    /// Enough nodes have acknowledged where the relay stands: make that durable.
+    Certify(Checkpoint),
     /// Nobody takes the last result: remove it, return to the model before it, and say so with [`Event::TookBack`] before
     /// anything else.
     TakeBack,
@@ -298,6 +303,12 @@ impl Relay {
         if self.session.finished() {
             self.phase = Phase::Acks(Acks::begin(&self.session));
         }
+    }
+
+    /// Takes up acknowledgements after a restart and after [`Relay::resume`]. Those that are of another state or do not
+    /// hold are ignored.
+    pub fn resume_certified(&mut self, checkpoint: &Checkpoint) {
+        self.session.resume_certified(checkpoint);
     }
 
     /// Whether a message of this kind is looked at now, and not just let pass because enough of them are here.

@@ -21,7 +21,7 @@ use crate::round::committee::Committee;
 use crate::round::committee::relay::Convening;
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::minima::check_minima;
-use crate::round::outcome::{Checkpoint, Outcome};
+use crate::round::outcome::Outcome;
 use crate::round::refusal::{Kind, Refusal};
 use crate::wire::{Hello, RelayFrame};
 
@@ -35,27 +35,27 @@ pub(in crate::round) struct Session {
     pub(in crate::round) actions: Vec<Action>,
     epoch_unix_s: u64,
     rng: StdRng,
-    here: BTreeMap<NodeId, Peer>,
+    pub(super) here: BTreeMap<NodeId, Peer>,
     /// Nodes that refused to go on in this round, or were too slow.
     excluded: BTreeSet<NodeId>,
     /// These nodes were asked for their sums, and only they can try again (the difference rule).
     required: Option<BTreeSet<NodeId>>,
     /// With whom these nodes have sent a sum before, as they say themselves.
     pub(super) claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
-    last: Option<LastResult>,
+    pub(super) last: Option<LastResult>,
     /// The way back behind the last result, as long as no node is known to have taken it.
     pub(super) untaken: Option<Untaken>,
     /// Participants of the last result that have not acknowledged it.
-    unserved: BTreeSet<NodeId>,
+    pub(super) unserved: BTreeSet<NodeId>,
     /// Acknowledgements of the state where the relay stands.
     pub(super) acks: BTreeMap<NodeId, Signed<ResultAck>>,
 }
 
 /// A node that is connected.
-struct Peer {
-    stands: Chain,
+pub(super) struct Peer {
+    pub(super) stands: Chain,
     /// It was sent what it lacks; its acknowledgement will tell.
-    catching_up: bool,
+    pub(super) catching_up: bool,
 }
 
 /// The last result, for nodes that have not taken it yet.
@@ -124,33 +124,6 @@ impl Session {
 
     pub(super) fn last(&self) -> Option<&LastResult> {
         self.last.as_ref()
-    }
-
-    /// Takes up the last result again, if it is the one that led here. `taken` is whether a node has taken it.
-    pub(super) fn resume(&mut self, last: LastResult, taken: bool) {
-        let LastResult { base, outcome } = &last;
-        if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
-            self.unserved = outcome.parts.nodes(&self.manifest);
-            self.last = Some(last);
-            self.untaken = (!taken).then(Untaken::default);
-        }
-    }
-
-    /// The last result, which is none any more.
-    pub(super) fn take_last(&mut self) -> Option<LastResult> {
-        self.unserved.clear();
-        self.last.take()
-    }
-
-    /// Those to whom a result was sent that is none any more stand with the relay again, and the others may be sent
-    /// something else.
-    pub(super) fn serve_anew(&mut self) {
-        for peer in self.here.values_mut() {
-            peer.catching_up &= peer.stands != self.chain;
-        }
-        for node in self.here() {
-            self.catch_up(node);
-        }
     }
 
     /// The bytes of the last result make room for the next.
@@ -244,93 +217,6 @@ impl Session {
         }
     }
 
-    /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of acknowledgements,
-    /// the node waits. One that is not behind after the last round is told that it was the last.
-    fn catch_up(&mut self, node: NodeId) {
-        let (finished, certified) = (self.finished(), self.is_certified());
-        let Some(peer) = self.here.get_mut(&node) else {
-            return;
-        };
-        if peer.stands == self.chain {
-            if finished {
-                let rounds = self.chain.round;
-                self.send(node, RelayFrame::Finished { rounds });
-            }
-            return;
-        }
-        if peer.catching_up {
-            return;
-        }
-        if let Some(last) = self.last.as_ref().filter(|last| last.base == peer.stands) {
-            peer.catching_up = true;
-            if let Some(untaken) = &mut self.untaken {
-                untaken.serve(node);
-            }
-            let outcome = last.outcome.clone();
-            self.actions.push(Action::Deliver(node, outcome));
-        } else if certified {
-            peer.catching_up = true;
-            let checkpoint = Checkpoint {
-                chain: self.chain,
-                acks: self.acks.values().cloned().collect(),
-            };
-            self.actions.push(Action::Restore(node, checkpoint));
-        }
-    }
-
-    /// Whether enough nodes have acknowledged the last result for a checkpoint.
-    fn is_certified(&self) -> bool {
-        check_minima(&self.manifest, self.acks.keys()).is_ok()
-    }
-
-    /// A node acknowledges a result.
-    pub(super) fn acknowledged(
-        &mut self,
-        node: NodeId,
-        signed: &Signed<ResultAck>,
-    ) -> Result<(), Refusal> {
-        let ack = signed.verify(&self.manifest, self.unix_s())?;
-        if ack.node != node {
-            return Err(Refusal::Stranger(ack.node));
-        }
-        if ack.sid != self.manifest.sid() {
-            let (ours, theirs) = (self.manifest.sid(), ack.sid);
-            return Err(Refusal::Manifest { ours, theirs });
-        }
-        let stands = Chain::from_ack(&ack);
-        if stands.round > self.chain.round {
-            let (relay, node) = (self.chain.round, stands.round);
-            return Err(Refusal::CannotCatchUp { relay, node });
-        }
-        let current = stands.round == self.chain.round;
-        if current {
-            let round = stands.round;
-            self.chain
-                .check_base(round, stands.previous, stands.model)?;
-            self.taken();
-            self.acks.insert(node, signed.clone());
-            self.unserved.remove(&node);
-        }
-        // A node that returns repeats its last acknowledgement, which says nothing new about it.
-        let catching_up = false;
-        if let Some(peer) = self.here.get_mut(&node)
-            && peer.stands.round < stands.round
-        {
-            *peer = Peer {
-                stands,
-                catching_up,
-            };
-            self.catch_up(node);
-        }
-        // There may be enough of them now for a checkpoint.
-        if current {
-            let behind = |(_, peer): &(&NodeId, &Peer)| peer.stands != self.chain;
-            let behind: Vec<_> = self.here.iter().filter(behind).map(|(id, _)| *id).collect();
-            behind.into_iter().for_each(|node| self.catch_up(node));
-        }
-        Ok(())
-    }
-
     /// Nodes that are connected.
     pub(super) fn here(&self) -> Vec<NodeId> {
         self.here.keys().copied().collect()
@@ -354,16 +240,6 @@ impl Session {
     /// Whether participants are bound by what they have sent. With a committee, its holders are.
     fn binds(&self) -> bool {
         self.manifest.committee().is_none()
-    }
-
-    /// Whether nodes still have to take the last result: those that are here, and after the last round every
-    /// participant, since nobody will be there for it later.
-    pub(super) fn awaits_acks(&self) -> bool {
-        if self.finished() && !self.unserved.is_empty() {
-            return true;
-        }
-        let Some(last) = &self.last else { return false };
-        self.here.values().any(|peer| peer.stands == last.base)
     }
 
     /// Nodes without which no round can begin.

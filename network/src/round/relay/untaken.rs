@@ -19,7 +19,7 @@ pub(super) struct Untaken {
     /// The attempt that led to it.
     attempt: u32,
     /// Acknowledgements of the state before.
-    acks: BTreeMap<NodeId, Signed<ResultAck>>,
+    pub(super) acks: BTreeMap<NodeId, Signed<ResultAck>>,
     /// To whom it was sent.
     served: BTreeSet<NodeId>,
     /// Who of them refuses it.

@@ -15,7 +15,7 @@ use crate::audit::{RelayJournal, verify};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::relay::{Completed, Event, LastResult, Relay, Report, Settings};
-use crate::round::{Averaged, Chain, Refusal};
+use crate::round::{Averaged, Chain, Checkpoint, Refusal};
 use crate::testing::Consortium;
 use crate::wire::{BulkKind, NodeFrame, RelayFrame};
 
@@ -140,6 +140,8 @@ pub(in crate::round) struct Federation {
     averaged: Option<(Chain, Vec<f32>)>,
     /// With its bytes, on the relay's disk.
     pub(in crate::round) last: Option<(LastResult, Vec<u8>)>,
+    /// On the relay's disk as well.
+    pub(in crate::round) checkpoint: Option<Checkpoint>,
     result: Vec<u8>,
     pub(in crate::round) accumulator: Option<Accumulator>,
     queue: BTreeMap<(Duration, u64), Happening>,
@@ -204,6 +206,7 @@ impl Federation {
             relay_model: vec![0.0; manifest.parameters()],
             averaged: None,
             last: None,
+            checkpoint: None,
             result: Vec::new(),
             accumulator: None,
             queue: BTreeMap::new(),

@@ -161,6 +161,58 @@ impl Forger {
 }
 
 #[test]
+fn a_result_is_taken_back_by_the_relay_only_and_only_as_long_as_nobody_has_acknowledged_it() {
+    let mut forger = Forger::new(4);
+    let nodes = [0, 1, 2];
+    let attempt = |forger: &Forger, attempt: u32| {
+        let mut entries = forger.attempt(&nodes, attempt);
+        entries.push(Entry::Outcome(forger.outcome(&nodes, attempt)));
+        entries
+    };
+    let taken_back = [
+        vec![forger.started()],
+        attempt(&forger, 1),
+        vec![Entry::TakenBack],
+        attempt(&forger, 2),
+    ]
+    .concat();
+    assert!(forger.found(&taken_back).is_none(), "the control");
+    let last = taken_back.len();
+    let found = |forger: &Forger, change: &dyn Fn(&mut Vec<Entry>)| {
+        let mut entries = taken_back.clone();
+        change(&mut entries);
+        forger.found(&entries).unwrap()
+    };
+
+    // Without it the second attempt is on a model that is history.
+    let (record, what) = found(&forger, &|entries| {
+        entries.retain(|e| *e != Entry::TakenBack)
+    });
+    assert_eq!(record, 13, "{what}");
+    // The same participants again, as the difference rule has it.
+    let others = forger.bundle(&[1, 2, 3], 2);
+    let (record, what) = found(&forger, &|entries| {
+        entries.truncate(13);
+        entries.push(Entry::Keys(others.clone()));
+        entries.extend(forger.attempt(&[1, 2, 3], 2).split_off(1));
+    });
+    let difference = matches!(what, Unsound::Refused(Refusal::Difference { .. }));
+    assert!(record > 14 && difference, "{record}: {what}");
+    let (record, what) = found(&forger, &|entries| entries.insert(1, Entry::TakenBack));
+    assert!(record == 2 && matches!(what, Unsound::TakenBack), "{what}");
+    let (record, what) = found(&forger, &|entries| entries.insert(13, Entry::TakenBack));
+    assert!(record == 14 && matches!(what, Unsound::TakenBack), "{what}");
+    let outcome = forger.outcome(&nodes, 2);
+    forger.chain = forger.chain.next(outcome.ctx, outcome.root, outcome.model);
+    let ack = forger.ack(0);
+    let (record, what) = found(&forger, &|entries| {
+        entries.extend([ack.clone(), Entry::TakenBack]);
+    });
+    assert_eq!(record, last as u64 + 2);
+    assert!(matches!(what, Unsound::TakenBack), "{what}");
+}
+
+#[test]
 fn a_round_with_forged_contents_does_not_pass() {
     let mut forger = Forger::new(4);
     let nodes = [0, 1, 2];

@@ -85,3 +85,25 @@ fn a_larger_minimum_of_the_operator_is_kept_and_a_smaller_one_is_not() {
         "the straggler is waited for"
     );
 }
+
+#[test]
+fn a_node_without_its_state_is_brought_up_even_where_all_are_needed_and_the_relay_was_restarted() {
+    for keeps_checkpoint in [true, false] {
+        let mut federation = Federation::new(3, 4, 12);
+        let hour = Duration::from_secs(3600);
+        let all_stand_there =
+            |f: &Federation| f.relay_chain.round == 2 && f.everyone_stands_with_the_relay();
+        assert!(federation.run(hour, all_stand_there));
+        // All have said so as well.
+        federation.run(Duration::from_secs(1), |_| false);
+        federation.crash(1, Some(Duration::from_secs(10)));
+        federation.members[1].site.loses_its_disk();
+        if !keeps_checkpoint {
+            federation.checkpoint = None;
+        }
+        federation.restart_relay(Duration::from_secs(5), true);
+        let ended = federation.run(hour, |f| f.finished);
+        assert_eq!(ended, keeps_checkpoint);
+        assert!(federation.turned_away.is_empty());
+    }
+}

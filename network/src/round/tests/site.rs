@@ -146,6 +146,17 @@ impl Site {
         }
     }
 
+    /// All that it remembers is gone, its log included.
+    pub(in crate::round) fn loses_its_disk(&mut self) {
+        let fresh = Self::new(self.identity.clone(), self.manifest.clone());
+        let (journal, inputs) = (self.journal.take(), std::mem::take(&mut self.inputs));
+        *self = Self { inputs, ..fresh };
+        if let Some((_, path)) = journal {
+            std::fs::remove_file(&path).unwrap();
+            self.keep_log(&path, self.unix_s);
+        }
+    }
+
     /// Keeps a log from now on.
     pub(in crate::round) fn keep_log(&mut self, path: &Path, unix_s: u64) {
         let (own, chain) = (self.id(), self.disk.chain);

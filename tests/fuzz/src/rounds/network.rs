@@ -7,7 +7,7 @@ use std::time::Duration;
 use fl_network::digest::{ChunkHashes, Digest};
 use fl_network::identity::NodeId;
 use fl_network::round::relay::{Action, Event, LastResult, Relay, Settings};
-use fl_network::round::{Chain, average};
+use fl_network::round::{Chain, Checkpoint, average};
 use fl_network::wire::{self, NodeFrame, RelayFrame};
 use fl_network::words;
 use fl_shaders::Ring;
@@ -95,6 +95,7 @@ struct Network {
     /// What was ever sent, to be sent again.
     ups: Vec<NodeFrame>,
     downs: Vec<RelayFrame>,
+    checkpoint: Option<Checkpoint>,
     /// Where the last result leads, as long as nobody has taken it.
     averaged: Option<(Chain, Vec<f32>)>,
     /// Where results of the relay's have ever led, and where those have that somebody took.
@@ -123,6 +124,7 @@ impl Network {
             accumulator: None,
             ups: Vec::new(),
             downs: Vec::new(),
+            checkpoint: None,
             averaged: None,
             offered: vec![chain],
             chains: BTreeMap::from([(0, chain)]),
@@ -393,6 +395,7 @@ impl Network {
                 let former = self.chains.insert(chain.round, chain);
                 assert_eq!(former, None, "two results of one round");
             }
+            Action::Certify(checkpoint) => self.checkpoint = Some(checkpoint),
             Action::TakeBack => {
                 self.last = None;
                 self.averaged = None;
@@ -468,6 +471,9 @@ impl Network {
         if let Some((last, result)) = self.last.clone() {
             self.result = result;
             self.relay.resume(last, self.averaged.is_none());
+        }
+        if let Some(checkpoint) = &self.checkpoint {
+            self.relay.resume_certified(checkpoint);
         }
     }
 

@@ -147,6 +147,11 @@ fn relay(console: &Console, report: &Report) {
             ));
         }
         Report::Refused(node, refusal) => console.note(&format!("{node}: {refusal}")),
+        Report::TakenBack { round, .. } => {
+            console.note(&format!(
+                "round {round} begins again: all refuse its result"
+            ));
+        }
         _ => {}
     }
 }

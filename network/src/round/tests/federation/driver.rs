@@ -39,6 +39,9 @@ impl Federation {
             relay.resume(last.clone(), self.averaged.is_none());
             self.result.clone_from(body);
         }
+        if let Some(checkpoint) = &self.checkpoint {
+            relay.resume_certified(checkpoint);
+        }
         let path = self.logs.path().join("relay");
         let (manifest, chain) = (self.consortium.manifest.clone(), relay.chain());
         let journal = RelayJournal::open(&path, manifest, chain, self.unix_s()).unwrap();
@@ -204,6 +207,7 @@ impl Federation {
                 (self.relay_chain, self.relay_model) = (chain, model);
                 self.agree(chain);
             }
+            Action::Certify(checkpoint) => self.checkpoint = Some(checkpoint),
             Action::TakeBack => {
                 self.last = None;
                 self.averaged = None;
