@@ -219,11 +219,17 @@ fn a_relay_killed_before_its_result_was_delivered_still_has_it_after_a_restart()
     });
     let nodes: Vec<_> = nodes.collect();
     relay.line("round 1 is complete");
-    wait_until("state of the relay", || {
-        consortium.stands("relay").is_some()
+    wait_until("result of the relay", || {
+        consortium.state("relay").join("result.bin").exists()
     });
     relay.kill();
-    assert!(NODES.iter().all(|node| consortium.stands(node).is_none()));
+    let parties = NODES.iter().chain(&["relay"]);
+    assert!(
+        parties
+            .cloned()
+            .all(|party| consortium.stands(party).is_none()),
+        "somebody has taken it"
+    );
     lines.iter().for_each(|line| line.down.mend());
     let (relay, _) = consortium.relay_at(address, &rounds);
     for process in nodes.into_iter().chain([relay]) {

@@ -22,7 +22,7 @@ mod wire;
 use audit::Chaining;
 use committee::decision::{self, Check};
 use committee::holder;
-use rounds::{Conduct, hostile, network};
+use rounds::{Conduct, hostile, network, trouble};
 
 /// An input to begin with, under a name.
 pub type Seed = (String, Vec<u8>);
@@ -58,7 +58,7 @@ pub const TARGETS: &[Target] = &[
     target("idx", data::idx, data::idxs),
     target("kit", kit::kit, kit::kits),
     target("manifest", manifest::manifest, manifest::manifests),
-    target("network", network::network, network::networks),
+    target("network", network::network, trouble::networks),
     target("node_frame", wire::node_frame, wire::node_frames),
     target("pem", kit::pem, kit::pems),
     target("relay_frame", wire::relay_frame, wire::relay_frames),

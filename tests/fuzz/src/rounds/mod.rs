@@ -8,6 +8,7 @@ pub(crate) mod hostile;
 mod lies;
 pub(crate) mod network;
 mod site;
+pub(crate) mod trouble;
 
 pub(crate) use site::Conduct;
 

@@ -15,35 +15,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::site::{Conduct, Sent, Site, assert_taken, plain_sum};
-use super::{Step, lies, seed, steps};
-use crate::Seed;
+use super::{Step, lies, steps, trouble};
 use crate::fixture::{EPOCH, NODES, PARAMETERS, consortium};
 
 const ROUNDS: u64 = 2;
 /// Steps of honest progress in which anything that can end has ended.
 const PATIENCE: usize = 2000;
-
-/// What a step does; the number is its first byte modulo [`KINDS`].
-mod kind {
-    pub(super) const GO_ON: u8 = 0;
-    pub(super) const UP: u8 = 1;
-    pub(super) const DOWN: u8 = 2;
-    pub(super) const UP_AGAIN: u8 = 3;
-    pub(super) const DOWN_AGAIN: u8 = 4;
-    pub(super) const DROP_UP: u8 = 5;
-    pub(super) const DROP_DOWN: u8 = 6;
-    pub(super) const ALTER_UP: u8 = 7;
-    pub(super) const ALTER_DOWN: u8 = 8;
-    pub(super) const LIE: u8 = 9;
-    pub(super) const CUT: u8 = 10;
-    pub(super) const CONNECT: u8 = 11;
-    pub(super) const CRASH: u8 = 12;
-    pub(super) const WORK: u8 = 13;
-    pub(super) const WAIT: u8 = 14;
-    pub(super) const RESTART_RELAY: u8 = 15;
-    pub(super) const MISDIRECT: u8 = 16;
-    pub(super) const KINDS: u8 = 17;
-}
 
 /// Arbitrary trouble, and then, if nobody interfered with what is on a connection, peace, in which all rounds end.
 pub(crate) fn network(data: &[u8]) {
@@ -144,53 +121,53 @@ impl Network {
 
     fn step(&mut self, [what, who, which]: Step) {
         let (node, which) = (usize::from(who) % NODES, usize::from(which));
-        let what = what % kind::KINDS;
+        let what = what % trouble::KINDS;
         let honest = [
-            kind::GO_ON,
-            kind::CUT,
-            kind::CONNECT,
-            kind::CRASH,
-            kind::WORK,
-            kind::WAIT,
-            kind::RESTART_RELAY,
+            trouble::GO_ON,
+            trouble::CUT,
+            trouble::CONNECT,
+            trouble::CRASH,
+            trouble::WORK,
+            trouble::WAIT,
+            trouble::RESTART_RELAY,
         ];
         self.untouched &= honest.contains(&what);
         match what {
-            kind::GO_ON => (0..=which).for_each(|_| self.goes_on()),
-            kind::UP => {
+            trouble::GO_ON => (0..=which).for_each(|_| self.goes_on()),
+            trouble::UP => {
                 let up = &mut self.links[node].up;
                 let at = which % up.len().max(1);
                 if let Some(sent) = up.remove(at) {
                     self.arrives(node, sent);
                 }
             }
-            kind::DOWN => {
+            trouble::DOWN => {
                 let down = &mut self.links[node].down;
                 let at = which % down.len().max(1);
                 if let Some(sent) = down.remove(at) {
                     self.delivered(node, sent);
                 }
             }
-            kind::UP_AGAIN => {
+            trouble::UP_AGAIN => {
                 if let Some(frame) = pick(&self.ups, which) {
                     self.tell(Event::Frame(consortium().id(node), frame));
                 }
             }
-            kind::DOWN_AGAIN => {
+            trouble::DOWN_AGAIN => {
                 if let Some(frame) = pick(&self.downs, which) {
                     self.delivered(node, Down::Frame(frame));
                 }
             }
-            kind::DROP_UP => drop(self.links[node].up.pop_front()),
-            kind::DROP_DOWN => drop(self.links[node].down.pop_front()),
-            kind::ALTER_UP => {
+            trouble::DROP_UP => drop(self.links[node].up.pop_front()),
+            trouble::DROP_DOWN => drop(self.links[node].down.pop_front()),
+            trouble::ALTER_UP => {
                 if let Some(Sent::Frame(frame)) = self.links[node].up.pop_front()
                     && let Some(frame) = altered(&frame, which)
                 {
                     self.tell(Event::Frame(consortium().id(node), frame));
                 }
             }
-            kind::ALTER_DOWN => match self.links[node].down.pop_front() {
+            trouble::ALTER_DOWN => match self.links[node].down.pop_front() {
                 Some(Down::Frame(frame)) => {
                     if let Some(frame) = altered(&frame, which) {
                         self.delivered(node, Down::Frame(frame));
@@ -203,16 +180,16 @@ impl Network {
                 }
                 None => {}
             },
-            kind::LIE => self.lie(usize::from(who), which),
-            kind::CUT => self.cut(node),
-            kind::CONNECT => self.connect(node),
-            kind::CRASH => {
+            trouble::LIE => self.lie(usize::from(who), which),
+            trouble::CUT => self.cut(node),
+            trouble::CONNECT => self.connect(node),
+            trouble::CRASH => {
                 self.cut(node);
                 self.sites[node].restart(which % 4 == 0);
             }
-            kind::WORK => self.works(node),
-            kind::WAIT => self.waits(Duration::from_secs(which as u64)),
-            kind::RESTART_RELAY => self.restart_relay(),
+            trouble::WORK => self.works(node),
+            trouble::WAIT => self.waits(Duration::from_secs(which as u64)),
+            trouble::RESTART_RELAY => self.restart_relay(),
             _ => {
                 if let Some(Down::Frame(frame)) = self.links[node].down.pop_front() {
                     self.delivered(which % NODES, Down::Frame(frame));
@@ -524,99 +501,13 @@ fn altered<T: Serialize + DeserializeOwned>(frame: &T, which: usize) -> Option<T
     wire::decode(&bytes).ok()
 }
 
-pub(crate) fn networks() -> Vec<Seed> {
-    use kind::*;
-    vec![
-        seed("peace", &[[GO_ON, 0, 255]]),
-        seed(
-            "cut",
-            &[[GO_ON, 0, 40], [CUT, 1, 0], [GO_ON, 0, 60], [CUT, 2, 0]],
-        ),
-        seed(
-            "crash",
-            &[[GO_ON, 0, 50], [CRASH, 0, 1], [GO_ON, 0, 30], [CRASH, 1, 0]],
-        ),
-        seed(
-            "relay",
-            &[[GO_ON, 0, 70], [RESTART_RELAY, 0, 0], [GO_ON, 0, 200]],
-        ),
-        // A round of the first three begins without the fourth, and then node 0 has only its disk to know that from.
-        seed(
-            "bound",
-            &[
-                [WAIT, 0, 77],
-                [GO_ON, 0, 31],
-                [CRASH, 0, 1],
-                [RESTART_RELAY, 0, 0],
-            ],
-        ),
-        seed(
-            "order",
-            &[
-                [GO_ON, 0, 20],
-                [UP, 0, 1],
-                [DOWN, 1, 1],
-                [WORK, 2, 0],
-                [GO_ON, 0, 99],
-            ],
-        ),
-        seed(
-            "again",
-            &[
-                [GO_ON, 0, 60],
-                [UP_AGAIN, 0, 3],
-                [DOWN_AGAIN, 1, 2],
-                [GO_ON, 0, 99],
-            ],
-        ),
-        seed(
-            "loss",
-            &[
-                [GO_ON, 0, 30],
-                [DROP_UP, 0, 0],
-                [DROP_DOWN, 1, 0],
-                [WAIT, 0, 255],
-                [GO_ON, 0, 99],
-            ],
-        ),
-        seed(
-            "alter",
-            &[
-                [GO_ON, 0, 30],
-                [ALTER_UP, 0, 9],
-                [ALTER_DOWN, 1, 40],
-                [GO_ON, 0, 99],
-            ],
-        ),
-        seed(
-            "lie",
-            &[
-                [GO_ON, 0, 55],
-                [LIE, 0, 0],
-                [LIE, 1, 11],
-                [LIE, 7, 13],
-                [GO_ON, 0, 200],
-            ],
-        ),
-        seed(
-            "misdirect",
-            &[
-                [GO_ON, 0, 35],
-                [MISDIRECT, 0, 1],
-                [CONNECT, 1, 0],
-                [GO_ON, 0, 99],
-            ],
-        ),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// The rounds that are complete after the seed, without the peace that follows.
     fn after(name: &str) -> u64 {
-        let seeds = networks();
+        let seeds = trouble::networks();
         let seed = seeds.iter().find(|(seed, _)| seed == name);
         let mut network = Network::new(Conduct::Sound);
         let (_, data) = seed.expect("a seed of this name");
