@@ -42,9 +42,10 @@ impl Journal {
         party: Party,
         chain: Chain,
         unix_s: u64,
+        each: impl FnMut(&[u8]),
     ) -> Result<Self, LogError> {
         let sid = manifest.sid();
-        let (log, dropped) = Log::open(path, sid)?;
+        let (log, dropped) = Log::open_and_read(path, sid, each)?;
         let mut journal = Self {
             log,
             said: BTreeSet::new(),
@@ -159,7 +160,7 @@ impl NodeJournal {
         chain: Chain,
         unix_s: u64,
     ) -> Result<Self, LogError> {
-        let journal = Journal::open(path, manifest, Party::Node(own), chain, unix_s)?;
+        let journal = Journal::open(path, manifest, Party::Node(own), chain, unix_s, |_| ())?;
         Ok(Self {
             journal,
             own,
@@ -252,6 +253,7 @@ pub struct RelayJournal {
     unwritten: VecDeque<Record>,
     /// Whether it was said that the disk does not take it.
     said: bool,
+    ended_untaken: bool,
 }
 
 /// What of an event belongs into the relay's log, if its machine accepts it.
@@ -272,14 +274,26 @@ impl RelayJournal {
         chain: Chain,
         unix_s: u64,
     ) -> Result<Self, LogError> {
-        let journal = Journal::open(path, &manifest, Party::Relay, chain, unix_s)?;
+        let mut ended_untaken = false;
+        let each = |payload: &[u8]| match wire::decode(payload).map(|record: Record| record.entry) {
+            Ok(Entry::Outcome(_)) => ended_untaken = true,
+            Ok(Entry::Ack(_) | Entry::TakenBack) => ended_untaken = false,
+            _ => {}
+        };
+        let journal = Journal::open(path, &manifest, Party::Relay, chain, unix_s, each)?;
         Ok(Self {
             journal,
             manifest,
             collecting: None,
             unwritten: VecDeque::new(),
             said: false,
+            ended_untaken,
         })
+    }
+
+    /// Whether the log ended, when it was opened, in a result that nobody had acknowledged.
+    pub fn ended_untaken(&self) -> bool {
+        self.ended_untaken
     }
 
     /// The machine is about to take in `event`.

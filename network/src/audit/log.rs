@@ -71,12 +71,27 @@ impl Log {
     /// # Errors
     /// [`LogError::Altered`] if the chain of digests is broken, [`LogError::File`].
     pub fn open(path: &Path, sid: Digest) -> Result<(Self, u64), LogError> {
+        Self::open_and_read(path, sid, |_| ())
+    }
+
+    /// [`Log::open`]; `each` is told the payloads of the whole records.
+    ///
+    /// # Errors
+    /// [`LogError::Altered`] if the chain of digests is broken, [`LogError::File`].
+    pub(super) fn open_and_read(
+        path: &Path,
+        sid: Digest,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(Self, u64), LogError> {
         let file = files::open_private(path)?;
         let failed = |source| FileError::read(path, source);
         let mut reader = Reader::new(BufReader::new(&file), sid);
         let dropped = loop {
             match reader.next().map_err(failed)? {
-                Next::Record(record) => reader.pass(&record),
+                Next::Record(record) => {
+                    each(&record.payload);
+                    reader.pass(&record);
+                }
                 Next::End => break 0,
                 Next::Incomplete(bytes) => break bytes,
                 Next::Altered(what) => {

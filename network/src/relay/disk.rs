@@ -61,6 +61,19 @@ pub(super) fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
     Ok(loaded)
 }
 
+/// Makes the model durable that there is no way back from. There is then no former one.
+pub(super) fn settle(
+    store: &Store,
+    chain: Chain,
+    model: &[f32],
+    former: Option<Arc<Vec<f32>>>,
+) -> Result<Option<Arc<Vec<f32>>>, StoreError> {
+    if former.is_some() {
+        store.commit(&chain, model)?;
+    }
+    Ok(None)
+}
+
 fn if_sound<T>(kept: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
     match kept {
         Err(StoreError::Damaged { path, reason }) => {
@@ -94,19 +107,30 @@ impl Driver {
     /// it leads to can be computed again, from the one before, which must be there.
     pub(super) fn keep(&mut self) {
         let (store, body, sync) = (self.store.clone(), self.result.clone(), self.journal.sync());
-        let (former, committed) = (self.former.clone(), self.committed.clone());
-        let last = self.machine.last_result().cloned();
+        let (base, last) = (self.base(), self.machine.last_result().cloned());
         self.kept = self.write("the result", move || {
             let synced = sync();
             if let Some(last) = last {
-                if let Some(model) = former.filter(|_| !committed.load(Ordering::Relaxed)) {
-                    store.commit(&last.base, &model)?;
-                    committed.store(true, Ordering::Relaxed);
-                }
+                base()?;
                 store.keep_result(&last, &body)?;
             }
             Ok(synced?)
         });
+    }
+
+    /// What makes the model before the last result durable, if that has failed before.
+    fn base(&self) -> impl FnOnce() -> Result<(), StoreError> + Send + use<> {
+        let (store, committed) = (self.store.clone(), self.committed.clone());
+        let former = self.former.clone();
+        let base = self.machine.last_result().map(|last| last.base);
+        move || {
+            let wanted = !committed.load(Ordering::Relaxed);
+            if let (true, Some(base), Some(former)) = (wanted, base, former) {
+                store.commit(&base, &former)?;
+                committed.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        }
     }
 
     /// Makes the model durable, now that there is no way back behind it.
@@ -134,18 +158,19 @@ impl Driver {
 
     /// Removes the last result, and returns to the model before it. Says whether it did.
     pub(super) async fn take_back(&mut self) -> bool {
-        let Some(former) = self.former.clone() else {
-            return false;
-        };
-        let store = self.store.clone();
-        let forget = move || store.forget_result();
+        let (store, base) = (self.store.clone(), self.base());
+        // What is on the disk may be a former result, that leads to the base.
+        let forget = move || base().and_then(|()| store.forget_result());
         let mut removed = self.write("that a result is taken back", forget);
         let removed = removed.wait_for(Option::is_some).await;
         if !removed.is_ok_and(|removed| *removed == Some(true)) {
+            self.kept = watch::channel(Some(false)).1;
             return false;
         }
+        let Some(former) = self.former.take() else {
+            return false;
+        };
         self.model = former;
-        self.former = None;
         self.result = Bytes::new();
         self.restored = None;
         true

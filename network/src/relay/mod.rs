@@ -89,6 +89,11 @@ pub async fn serve(
     } = disk::load(kit, &store)?;
     let manifest = kit.manifest.clone();
     let journal = RelayJournal::open(&store.log_path(), manifest, chain, unix_s())?;
+    // A result that somebody had acknowledged stays, even if its model did not come to the disk.
+    let former = match journal.ended_untaken() {
+        true => former,
+        false => disk::settle(&store, chain, &model, former)?,
+    };
     let mut seed = [0; 32];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
         .map_err(|_| RelayError::Entropy)?;

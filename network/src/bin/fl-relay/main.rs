@@ -13,7 +13,7 @@ use fl_network::kit::{Kit, unix_s};
 use fl_network::quic::Server;
 use fl_network::round::relay::Settings;
 use fl_network::store::Store;
-use tracing::info;
+use tracing::{info, warn};
 
 use args::{Args, Command, Config};
 use dashboard::{Dashboard, Progress};
@@ -70,7 +70,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
         min_nodes
     );
     if let Some(dashboard) = &dashboard {
-        info!("the dashboard is http://{}", dashboard.address());
+        let address = dashboard.address();
+        info!("the dashboard is http://{address}");
+        if !dashboard::is_local(address) {
+            warn!("whoever reaches {address} can look at the dashboard");
+        }
     }
     let rounds = settings.rounds;
     let mut teller = Teller::new(kit.manifest.clone());

@@ -18,7 +18,7 @@ impl Session {
         if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
             self.unserved = outcome.parts.nodes(&self.manifest);
             self.last = Some(last);
-            self.untaken = (!taken).then(Untaken::default);
+            self.untaken = (!taken).then(|| Untaken::resumed(self.unserved.clone()));
         }
     }
 
@@ -26,10 +26,13 @@ impl Session {
     pub(super) fn resume_certified(&mut self, checkpoint: &Checkpoint) {
         let acks = checkpoint.valid_acks(&self.manifest, self.unix_s());
         let base = self.last.as_ref().map(|last| last.base);
-        match &mut self.untaken {
-            _ if checkpoint.chain == self.chain => self.acks = acks,
-            Some(untaken) if Some(checkpoint.chain) == base => untaken.acks = acks,
-            _ => {}
+        if checkpoint.chain == self.chain && !acks.is_empty() {
+            self.taken();
+            self.acks = acks;
+        } else if let Some(untaken) = &mut self.untaken
+            && Some(checkpoint.chain) == base
+        {
+            untaken.acks = acks;
         }
     }
 
@@ -117,6 +120,8 @@ impl Session {
                 stands,
                 catching_up,
             };
+            // Of a model that is history to it.
+            self.claims.remove(&node);
             self.catch_up(node);
         }
         // There may be enough of them now for a checkpoint.

@@ -58,7 +58,10 @@ impl Gathering {
         }
         if waited >= SILENT {
             let (missing, same) = (session.missing(), session.bound().is_some());
-            self.waiting.tell(session, missing, same);
+            // In a pause nobody need be.
+            if !missing.is_empty() || session.now >= self.not_before {
+                self.waiting.tell(session, missing, same);
+            }
         }
         Phase::Gathering(self)
     }

@@ -321,7 +321,7 @@ impl Relay {
         let session = &mut self.session;
         session.now = now;
         let phase = std::mem::replace(&mut self.phase, Phase::Done);
-        self.phase = match event {
+        let phase = match event {
             Event::Frame(node, NodeFrame::Hello(hello)) => {
                 // With a former connection all is lost that the node did on it.
                 let phase = phase.lost(session, node);
@@ -353,8 +353,13 @@ impl Relay {
             },
             Event::TookBack => session.took_back().unwrap_or(phase),
             Event::Tick => phase,
-        }
-        .advance(session);
+        };
+        let takes_back = |action: &Action| matches!(action, Action::TakeBack);
+        self.phase = match session.actions.iter().any(takes_back) {
+            // First it is seen whether that succeeds.
+            true => phase,
+            false => phase.advance(session),
+        };
         std::mem::take(&mut session.actions)
     }
 }
@@ -471,7 +476,7 @@ impl Phase {
         refusal: Refusal,
     ) -> Self {
         session.report(Report::Refused(node, refusal.clone()));
-        session.rejected(node, round);
+        session.rejected(node, round, &refusal);
         if (round, attempt) != (session.chain.next_round(), session.attempt) {
             return self;
         }

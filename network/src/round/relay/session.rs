@@ -141,8 +141,11 @@ impl Session {
 
     /// Turns a node away.
     pub(super) fn refuse(&mut self, node: NodeId, refusal: Refusal) {
-        self.here.remove(&node);
+        let was_here = self.here.remove(&node).is_some();
         self.report(Report::Refused(node, refusal.clone()));
+        if was_here {
+            self.report(Report::Lost(node));
+        }
         self.actions.push(Action::TurnAway(node, refusal));
     }
 

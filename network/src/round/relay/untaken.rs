@@ -12,6 +12,7 @@ use super::{Action, Phase, Report};
 use crate::identity::NodeId;
 use crate::round::message::{ResultAck, Signed};
 use crate::round::minima::check_minima;
+use crate::round::refusal::Refusal;
 
 /// What it takes to go back behind the last result.
 #[derive(Default)]
@@ -35,6 +36,14 @@ impl Untaken {
         }
     }
 
+    /// Of a result that an earlier process of the relay may have sent to its `participants`.
+    pub(super) fn resumed(participants: BTreeSet<NodeId>) -> Self {
+        Self {
+            served: participants,
+            ..Self::default()
+        }
+    }
+
     /// The result is sent to this node, once more if it has refused it before.
     pub(super) fn serve(&mut self, node: NodeId) {
         self.refused.remove(&node);
@@ -50,13 +59,14 @@ impl Session {
         }
     }
 
-    /// A node refuses the result of `round`. When all do to whom it was sent, and they are enough for a round, it is taken
-    /// back: one node alone may be at fault itself.
-    pub(super) fn rejected(&mut self, node: NodeId, round: u64) {
+    /// A node refuses something of `round`. When all to whom its result was sent find that its tags do not fit, and they are
+    /// enough for a round, it is taken back: one node alone may be at fault itself.
+    pub(super) fn rejected(&mut self, node: NodeId, round: u64, refusal: &Refusal) {
         let Some(untaken) = &mut self.untaken else {
             return;
         };
-        if round != self.chain.round || !untaken.served.contains(&node) {
+        let it = round == self.chain.round && *refusal == Refusal::Tag;
+        if !it || !untaken.served.contains(&node) {
             return;
         }
         untaken.refused.insert(node);

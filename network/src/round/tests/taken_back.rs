@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::federation::Federation;
+use super::federation::{EPOCH, Federation};
+use crate::audit::RelayJournal;
 use crate::identity::NodeId;
 use crate::round::Refusal;
 use crate::round::message::{ResultAck, Signed};
@@ -129,6 +130,78 @@ fn a_result_that_somebody_says_to_have_taken_is_not_taken_back() {
     );
     let refused: Vec<NodeId> = federation.refusals.iter().map(|(node, _)| *node).collect();
     assert_eq!(refused.len(), 4, "{refused:?}");
+}
+
+#[test]
+fn what_is_taken_back_at_the_last_moment_is_not_made_durable_as_well() {
+    let mut federation = Federation::new(3, 1, 92);
+    federation.members[1].site.wrong_tags = 1;
+    assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
+    for node in 0..3 {
+        if node == 2 {
+            // Nobody would be waited for any longer.
+            federation.now += HOUR;
+        }
+        let refused = NodeFrame::Refused {
+            round: 1,
+            attempt: 1,
+            refusal: Refusal::Tag,
+        };
+        federation.tell_relay(Event::Frame(federation.id(node), refused));
+    }
+    assert_eq!(taken_back(&federation), [(1, 3)]);
+    assert!(!federation.finished);
+    assert_eq!(federation.relay_chain.round, 0);
+}
+
+#[test]
+fn only_a_result_whose_tags_do_not_fit_is_taken_back() {
+    for (refusal, round, expected) in [
+        (Refusal::Tag, 1, 1),
+        (Refusal::Tag, 2, 0),
+        (Refusal::OwnKeys, 1, 0),
+    ] {
+        let mut federation = Federation::new(3, 2, 93);
+        assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
+        for node in 0..3 {
+            let (attempt, refusal) = (1, refusal.clone());
+            let refused = NodeFrame::Refused {
+                round,
+                attempt,
+                refusal,
+            };
+            federation.tell_relay(Event::Frame(federation.id(node), refused));
+        }
+        assert_eq!(
+            taken_back(&federation).len(),
+            expected,
+            "{refusal}, {round}"
+        );
+    }
+}
+
+#[test]
+fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
+    let mut federation = Federation::new(3, 2, 94);
+    let ended_untaken = |f: &Federation| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::copy(f.logs.path().join("relay"), &path).unwrap();
+        let manifest = f.consortium.manifest.clone();
+        let journal = RelayJournal::open(&path, manifest, f.relay_chain, EPOCH);
+        journal.unwrap().ended_untaken()
+    };
+    federation.run(Duration::from_secs(1), |_| false);
+    assert!(!ended_untaken(&federation));
+    federation.members[1].site.wrong_tags = 1;
+    assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
+    assert!(ended_untaken(&federation));
+    assert!(federation.run(HOUR, |f| !taken_back(f).is_empty()));
+    assert!(!ended_untaken(&federation));
+    assert!(federation.run(HOUR, |f| f.completed.len() == 2));
+    assert!(ended_untaken(&federation));
+    assert!(federation.run(HOUR, |f| f.relay_chain.round == 1));
+    assert!(!ended_untaken(&federation), "one has acknowledged it");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A page in the browser that shows where the relay stands. It can be looked at, and nothing else: it takes no input, has no
-//! password, and shows what stands in the relay's log lines.
+//! password, and shows what the relay's log lines and `--json` say.
 //!
 //! `GET /status.json` gives [`Progress`] as JSON; with `?seen=REVISION` it waits a while for another one, so that the page
 //! shows a change at once without asking all the time.
@@ -58,6 +58,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
+/// Whether only this machine reaches this address.
+pub(crate) fn is_local(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 /// The dashboard of a relay, being served.
 pub(crate) struct Dashboard {
     progress: watch::Sender<Progress>,
@@ -74,7 +79,7 @@ impl Dashboard {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (progress, shown) = watch::channel(progress);
-        let serving = tokio::spawn(serve(listener, shown, address.ip().is_loopback()));
+        let serving = tokio::spawn(serve(listener, shown, is_local(address)));
         Ok(Self {
             progress,
             address,
@@ -147,6 +152,10 @@ async fn answer(
         let text = "this dashboard is shown as localhost or 127.0.0.1 only\n";
         return respond(StatusCode::MISDIRECTED_REQUEST, PLAIN, text);
     }
+    if comes_from_elsewhere(request) {
+        let text = "another site's page may not ask for this\n";
+        return respond(StatusCode::FORBIDDEN, PLAIN, text);
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let text = "there is nothing here but to be looked at\n";
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, PLAIN, text);
@@ -170,8 +179,20 @@ fn names_this_machine(request: &Request<Incoming>) -> bool {
     let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     host.is_some_and(|host| {
         let host = host.host().trim_matches(['[', ']']);
-        host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
     })
+}
+
+/// Whether a browser says that another site's page wants this. That page could not read the answer, but have it made all the
+/// time. Its user may come from anywhere.
+fn comes_from_elsewhere(request: &Request<Incoming>) -> bool {
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let site = header("sec-fetch-site");
+    let own = matches!(site, None | Some(b"same-origin" | b"none"));
+    !own && header("sec-fetch-mode") != Some(b"navigate")
 }
 
 #[derive(Serialize)]
@@ -196,7 +217,8 @@ async fn status(
         let other = progress.wait_for(|progress| progress.revision != seen);
         let _ = timeout(WAIT, other).await;
     }
-    let progress = progress.borrow();
+    // Not held while it is written: the relay waits for it.
+    let progress = progress.borrow().clone();
     let status = Status {
         now_unix_s: unix_s(),
         progress: &progress,

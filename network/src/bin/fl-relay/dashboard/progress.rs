@@ -15,7 +15,7 @@ const ROUNDS_MAX: usize = 1000;
 /// Warnings that are kept to be shown.
 const NOTICES_MAX: usize = 50;
 
-/// What the dashboard shows: what stands in the relay's log lines, and so nothing secret.
+/// What the dashboard shows: what the relay's log lines and `--json` say, and the manifest's nodes. Nothing of it is secret.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Progress {
     /// Grows with every change.
@@ -70,6 +70,8 @@ struct Node {
 struct Waiting {
     names: String,
     since_unix_s: u64,
+    /// When it was last said. It is said again and again while it lasts.
+    told_unix_s: u64,
     /// Whether the round must have exactly its former participants.
     same_participants: bool,
 }
@@ -121,13 +123,14 @@ impl Progress {
                 self.enter(Phase::Training { attempt, asked }, unix_s);
             }
             Report::Holders { nodes, .. } => {
-                for (id, node) in &mut self.nodes {
-                    node.holder = nodes.contains(id);
+                for id in nodes {
+                    self.nodes.entry(*id).and_modify(|node| node.holder = true);
                 }
             }
             Report::Participants { nodes, .. } => {
-                for (id, node) in &mut self.nodes {
-                    node.participant = nodes.contains(id);
+                for id in nodes {
+                    let node = self.nodes.entry(*id);
+                    node.and_modify(|node| node.participant = true);
                 }
                 self.enter(Phase::Collecting, unix_s);
             }
@@ -135,7 +138,7 @@ impl Progress {
             Report::Abandoned { .. } => self.enter(Phase::Gathering, unix_s),
             Report::TakenBack { round, .. } => {
                 self.rounds_done = round.saturating_sub(1);
-                self.rounds.pop_back();
+                self.rounds.pop_back_if(|line| line.round == *round);
                 self.enter(Phase::Gathering, unix_s);
             }
             Report::Completed(completed) => {
@@ -153,9 +156,10 @@ impl Progress {
                 self.waiting_for = Some(Waiting {
                     names: names.join(", "),
                     since_unix_s: unix_s.saturating_sub(since.as_secs()),
+                    told_unix_s: unix_s,
                     same_participants: *same_participants,
                 });
-                // It is said again and again while it lasts.
+                // It has its own place.
                 return;
             }
             Report::Refused(..) => {}

@@ -124,8 +124,11 @@ async fn the_page_comes_with_all_it_needs_and_asks_nobody_else() {
         assert!(!file.contains("//www") && !file.contains("http:") && !file.contains("https:"));
         assert!(!file.contains("innerHTML"));
     }
+    assert!(!page.contains("access-control"));
     for line in [
         "content-security-policy: default-src 'none'; script-src 'self';",
+        "; frame-ancestors 'none'\r\n",
+        "cross-origin-resource-policy: same-origin\r\n",
         "x-content-type-options: nosniff\r\n",
         "cache-control: no-store\r\n",
     ] {
@@ -198,6 +201,16 @@ async fn the_status_follows_the_reports() {
     );
     assert_eq!(done["notices"].as_array().unwrap().len(), 1);
     assert_eq!(done["notices"][0]["text"], "c is gone");
+
+    let nodes = vec![a, b];
+    tell(&dashboard, &mut teller, &Report::TakenBack { round, nodes });
+    let again = status(&dashboard, "").await;
+    assert_eq!(
+        (&again["rounds_done"], &again["rounds"]),
+        (&json!(4), &json!([]))
+    );
+    let told = again["notices"][1]["text"].as_str().unwrap();
+    assert!(told.ends_with("is refused by a, b"), "{told}");
 }
 
 #[tokio::test]
@@ -231,6 +244,7 @@ async fn a_name_that_leads_to_this_machine_is_not_answered_to() {
         ("localhost:8080", true),
         ("127.0.0.1:8080", true),
         ("[::1]:8080", true),
+        ("[::ffff:127.0.0.1]", true),
         ("attacker.example", false),
         ("attacker.example:8080", false),
         ("localhost.attacker.example", false),
@@ -249,6 +263,27 @@ async fn a_name_that_leads_to_this_machine_is_not_answered_to() {
     }
     let without = send(&dashboard, b"GET /status.json HTTP/1.0\r\n\r\n").await;
     assert!(without.contains(" 421 "), "{without}");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_is_not_answered() {
+    let (dashboard, ..) = open().await;
+    for (site, mode, answered) in [
+        ("same-origin", "cors", true),
+        ("none", "navigate", true),
+        ("cross-site", "navigate", true),
+        ("cross-site", "no-cors", false),
+        ("cross-site", "cors", false),
+        ("same-site", "cors", false),
+    ] {
+        let request = format!(
+            "GET /status.json HTTP/1.1\r\nhost: localhost\r\nsec-fetch-site: {site}\r\n\
+             sec-fetch-mode: {mode}\r\n\r\n"
+        );
+        let answer = send(&dashboard, request.as_bytes()).await;
+        assert_eq!(answer.contains(" 200 OK"), answered, "{site}: {answer}");
+        assert_eq!(answer.contains(" 403 "), !answered, "{site}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,14 @@ impl Federation {
             Some((chain, _)) => *chain,
             None => self.relay_chain,
         };
+        let path = self.logs.path().join("relay");
+        let unix_s = self.unix_s();
+        let journal = RelayJournal::open(&path, manifest.clone(), chain, unix_s).unwrap();
+        if !journal.ended_untaken()
+            && let Some((chain, model)) = self.averaged.take()
+        {
+            (self.relay_chain, self.relay_model) = (chain, model);
+        }
         let mut relay = Relay::new(manifest, settings, chain, EPOCH, seed);
         if let Some((last, body)) = &self.last {
             relay.resume(last.clone(), self.averaged.is_none());
@@ -42,9 +50,6 @@ impl Federation {
         if let Some(checkpoint) = &self.checkpoint {
             relay.resume_certified(checkpoint);
         }
-        let path = self.logs.path().join("relay");
-        let (manifest, chain) = (self.consortium.manifest.clone(), relay.chain());
-        let journal = RelayJournal::open(&path, manifest, chain, self.unix_s()).unwrap();
         self.relay_journal = Some(journal);
         self.relay = Some(relay);
     }

@@ -5,6 +5,7 @@
 const PAUSE_MS = 250; // Between two answers, so that a busy relay is not asked all the time.
 const RETRY_MS = 2000;
 const ATTEMPT_MS = 40000; // The relay answers after 25 s at the latest.
+const WAITING_S = 15; // The relay says every 10 s for whom it waits, as long as it does.
 const CHART = { width: 420, height: 150, left: 56, right: 12, top: 10, bottom: 24 };
 
 const byId = (id) => document.getElementById(id);
@@ -34,7 +35,9 @@ function phase(status) {
   const of = `of ${status.rounds_wanted}`;
   const { name, attempt, asked } = status.phase;
   switch (name) {
-    case "gathering": return `Waiting for nodes to begin round ${round} ${of}`;
+    case "gathering":
+      if (status.rounds_done >= status.rounds_wanted) return "All rounds are complete; nodes may still come for the model";
+      return `Waiting to begin round ${round} ${of}`;
     case "training": {
       const again = attempt > 1 ? `, attempt ${attempt}` : "";
       return `Round ${round} ${of}: ${asked} nodes train${again}`;
@@ -52,8 +55,9 @@ function showPhase() {
   const since = duration(now - shown.phase_since_unix_s);
   byId("phase").textContent = `${phase(shown)} (${since})`;
   const waiting = shown.waiting_for;
-  byId("waiting").hidden = !waiting;
-  if (waiting) {
+  const waits = waiting !== null && now - waiting.told_unix_s < WAITING_S;
+  byId("waiting").hidden = !waits;
+  if (waits) {
     const why = waiting.same_participants ? "; others have sent their sums, so the round cannot go on without" : "";
     byId("waiting").textContent = `Waiting for ${waiting.names}, for ${duration(now - waiting.since_unix_s)} now${why}.`;
   }
@@ -70,7 +74,7 @@ function showConnection() {
 }
 
 function showFigures() {
-  const last = shown.rounds.at(-1);
+  const last = shown.rounds[shown.rounds.length - 1];
   const here = shown.nodes.filter((node) => node.here).length;
   const figures = [[`${here} of ${shown.nodes.length}`, "nodes are here"]];
   if (last) {
@@ -106,7 +110,7 @@ function showNodes() {
 function showRounds() {
   byId("no-rounds").hidden = shown.rounds.length > 0;
   byId("rounds-table").hidden = shown.rounds.length === 0;
-  const rows = shown.rounds.toReversed().map((round) => {
+  const rows = [...shown.rounds].reverse().map((round) => {
     const row = element("tr");
     const cells = [
       round.round, round.nodes, count(round.examples), round.attempts, round.seconds.toFixed(2),
@@ -126,7 +130,7 @@ function showRounds() {
 
 function showNotices() {
   byId("notices-section").hidden = shown.notices.length === 0;
-  const items = shown.notices.toReversed().map((notice) => {
+  const items = [...shown.notices].reverse().map((notice) => {
     const item = element("li");
     const time = element("time", new Date(1000 * notice.unix_s).toLocaleString());
     item.append(time, notice.text);
@@ -145,14 +149,15 @@ function svg(name, attributes, text) {
 /** Draws a curve through `points`, [round, value] each. */
 function draw(chart, points, label) {
   const { width, height, left, right, top, bottom } = CHART;
-  const [first, last] = [points[0][0], points.at(-1)[0]];
+  const [first, last] = [points[0][0], points[points.length - 1][0]];
   const values = points.map(([, value]) => value);
   let [low, high] = [Math.min(...values), Math.max(...values)];
-  if (low === high) [low, high] = [low - 0.01, high + 0.01];
+  const labels = low === high ? [low] : [low, (low + high) / 2, high];
+  if (low === high) [low, high] = [low - 1, high + 1];
   const x = (round) => left + (width - left - right) * (last === first ? 0.5 : (round - first) / (last - first));
   const y = (value) => top + (height - top - bottom) * (high - value) / (high - low);
 
-  const parts = [low, (low + high) / 2, high].flatMap((value) => [
+  const parts = labels.flatMap((value) => [
     svg("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
     svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, label(value)),
   ]);
@@ -192,24 +197,38 @@ function show() {
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** The status, or null where none is to be had. */
+async function ask(query) {
+  const controller = new AbortController();
+  const limit = setTimeout(() => controller.abort(), ATTEMPT_MS);
+  try {
+    const response = await fetch(`/status.json${query}`, { signal: controller.signal });
+    return response.ok ? await response.json() : null;
+  } catch (error) {
+    return null;
+  } finally {
+    clearTimeout(limit);
+  }
+}
+
 async function follow() {
   for (;;) {
-    try {
-      const seen = shown === null ? "" : `?seen=${shown.revision}`;
-      const response = await fetch(`/status.json${seen}`, { signal: AbortSignal.timeout(ATTEMPT_MS) });
-      if (!response.ok) throw new Error(response.statusText);
-      shown = await response.json();
-      lag = shown.now_unix_s - Date.now() / 1000;
-      failedSince = null;
-      show();
-      showConnection();
-      await pause(PAUSE_MS);
-    } catch {
+    // After a pause the relay may be another one, that counts from the beginning.
+    const fresh = shown === null || failedSince !== null || shown.phase.name === "stopped";
+    const status = await ask(fresh ? "" : `?seen=${shown.revision}`);
+    if (status === null) {
       // A relay that said that it stops is not missed.
-      if (shown?.phase.name !== "stopped") failedSince ??= Date.now();
+      if (shown === null || shown.phase.name !== "stopped") failedSince = failedSince || Date.now();
       showConnection();
       await pause(RETRY_MS);
+      continue;
     }
+    shown = status;
+    lag = shown.now_unix_s - Date.now() / 1000;
+    failedSince = null;
+    show();
+    showConnection();
+    await pause(shown.phase.name === "stopped" ? RETRY_MS : PAUSE_MS);
   }
 }
 
