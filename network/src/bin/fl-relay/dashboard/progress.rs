@@ -68,7 +68,8 @@ struct Node {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Waiting {
-    names: String,
+    /// In alphabetical order.
+    names: Vec<String>,
     since_unix_s: u64,
     /// When it was last said. It is said again and again while it lasts.
     told_unix_s: u64,
@@ -150,11 +151,11 @@ impl Progress {
                 same_participants,
                 missing,
             } => {
-                let names = missing.iter().filter_map(|id| self.nodes.get(id));
-                let mut names: Vec<_> = names.map(|node| node.name.as_str()).collect();
+                let nodes = missing.iter().filter_map(|id| self.nodes.get(id));
+                let mut names: Vec<_> = nodes.map(|node| node.name.clone()).collect();
                 names.sort_unstable();
                 self.waiting_for = Some(Waiting {
-                    names: names.join(", "),
+                    names,
                     since_unix_s: unix_s.saturating_sub(since.as_secs()),
                     told_unix_s: unix_s,
                     same_participants: *same_participants,
@@ -183,11 +184,14 @@ impl Progress {
     }
 
     fn here(&mut self, node: &NodeId, here: bool) {
-        if let Some(node) = self.nodes.get_mut(node) {
-            node.here = here;
+        let Some(node) = self.nodes.get_mut(node) else {
+            return;
+        };
+        node.here = here;
+        if let Some(waiting) = &mut self.waiting_for {
+            waiting.names.retain(|name| !here || *name != node.name);
         }
-        // Whoever else is missing is told again.
-        self.waiting_for = None;
+        self.waiting_for.take_if(|waiting| waiting.names.is_empty());
     }
 
     fn enter(&mut self, phase: Phase, unix_s: u64) {

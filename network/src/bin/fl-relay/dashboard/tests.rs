@@ -179,11 +179,14 @@ async fn the_status_follows_the_reports() {
         [part(0), part(1), part(2)],
         [Some(true), Some(true), Some(false)]
     );
-    assert_eq!(waiting["waiting_for"]["names"], "a, b");
+    assert_eq!(waiting["waiting_for"]["names"], json!(["a", "b"]));
     let since = waiting["waiting_for"]["since_unix_s"].as_u64().unwrap();
     assert!(waiting["now_unix_s"].as_u64().unwrap() - since >= 20);
 
     told(Report::Lost(c));
+    told(Report::Joined(a));
+    let waiting = status(&dashboard, "").await;
+    assert_eq!(waiting["waiting_for"]["names"], json!(["b"]));
     told(Report::Collected { round });
     assert_eq!(status(&dashboard, "").await["phase"]["name"], "averaging");
     told(completed(5));

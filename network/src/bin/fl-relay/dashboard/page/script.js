@@ -59,7 +59,7 @@ function showPhase() {
   byId("waiting").hidden = !waits;
   if (waits) {
     const why = waiting.same_participants ? "; others have sent their sums, so the round cannot go on without" : "";
-    byId("waiting").textContent = `Waiting for ${waiting.names}, for ${duration(now - waiting.since_unix_s)} now${why}.`;
+    byId("waiting").textContent = `Waiting for ${waiting.names.join(", ")}, for ${duration(now - waiting.since_unix_s)} now${why}.`;
   }
 }
 
