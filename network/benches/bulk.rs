@@ -169,7 +169,9 @@ impl Route {
     }
 
     async fn default_quinn(parties: &Parties, senders: usize) -> Self {
-        let tls = tls::server(&parties.root, &parties.relay.credentials()).unwrap();
+        let tls = tls::server(&parties.root, &parties.relay.credentials())
+            .unwrap()
+            .quic;
         let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let server = quinn::Endpoint::server(config, LOOPBACK).unwrap();
         let address = server.local_addr().unwrap();

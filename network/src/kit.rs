@@ -26,7 +26,7 @@ use crate::files::{
 use crate::identity::{Identity, NodeId};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, epoch_key_check};
 use crate::pki::{self, PkiError};
-use crate::tls::{self, Credentials, TlsError};
+use crate::tls::{self, Credentials, ServerTls, TlsError};
 
 const MANIFEST: &str = "manifest.toml";
 const SIGNATURE: &str = "manifest.sig";
@@ -234,7 +234,7 @@ impl Kit {
     ///
     /// # Errors
     /// [`TlsError`] if the authority's certificate is unusable.
-    pub fn server_tls(&self) -> Result<quinn::crypto::rustls::QuicServerConfig, TlsError> {
+    pub fn server_tls(&self) -> Result<ServerTls, TlsError> {
         tls::server(&self.authority, &self.credentials)
     }
 }

@@ -19,6 +19,7 @@ use zeroize::Zeroize;
 
 use crate::error::IdentityError;
 use crate::pki::{self, PkiError};
+use crate::quic::ResetKey;
 
 /// Application protocol (ALPN, RFC 7301) that both sides must name.
 pub const ALPN: &[u8] = b"smpcfl/1";
@@ -42,7 +43,17 @@ pub enum TlsError {
 
 /// A certificate and its private key: what one side shows of itself.
 #[derive(Clone)]
-pub struct Credentials(Arc<SingleCertAndKey>);
+pub struct Credentials {
+    certified: Arc<SingleCertAndKey>,
+    reset_key: Arc<ResetKey>,
+}
+
+/// TLS of a relay, and what it tells nodes by that it was restarted.
+pub struct ServerTls {
+    /// TLS.
+    pub quic: QuicServerConfig,
+    pub(crate) reset_key: Arc<ResetKey>,
+}
 
 impl Credentials {
     /// Reads a certificate and its PKCS#8 Ed25519 key, both in PEM.
@@ -55,12 +66,16 @@ impl Credentials {
         pki::public_key(&certificate)?;
         let mut der = PrivatePkcs8KeyDer::from_pem_slice(key_pem.as_bytes())
             .map_err(|_| IdentityError::PrivateKey)?;
+        let reset_key = Arc::new(ResetKey::of(der.secret_pkcs8_der()));
         let key = ring::sign::any_eddsa_type(&der);
         der.zeroize();
         let key = key.map_err(|_| IdentityError::PrivateKey)?;
         let certified = CertifiedKey::new(vec![certificate], key);
         certified.keys_match().map_err(|_| PkiError::KeyMismatch)?;
-        Ok(Self(Arc::new(SingleCertAndKey::from(certified))))
+        Ok(Self {
+            certified: Arc::new(SingleCertAndKey::from(certified)),
+            reset_key,
+        })
     }
 }
 
@@ -74,10 +89,7 @@ impl fmt::Debug for Credentials {
 ///
 /// # Errors
 /// [`TlsError::Anchor`] if `authority` is no certificate of an authority.
-pub fn server(
-    authority: &CertificateDer<'_>,
-    relay: &Credentials,
-) -> Result<QuicServerConfig, TlsError> {
+pub fn server(authority: &CertificateDer<'_>, relay: &Credentials) -> Result<ServerTls, TlsError> {
     let provider = provider();
     let clients =
         WebPkiClientVerifier::builder_with_provider(roots(authority)?, provider.clone()).build()?;
@@ -85,11 +97,14 @@ pub fn server(
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Version)?
         .with_client_cert_verifier(clients)
-        .with_cert_resolver(relay.0.clone());
+        .with_cert_resolver(relay.certified.clone());
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(QuicServerConfig::try_from(config)?)
+    Ok(ServerTls {
+        quic: QuicServerConfig::try_from(config)?,
+        reset_key: relay.reset_key.clone(),
+    })
 }
 
 /// TLS of a node: shows `node`, and accepts only a relay that `authority` certified for the host dialled.
@@ -107,7 +122,7 @@ pub fn client(
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Version)?
         .with_webpki_verifier(relays)
-        .with_client_cert_resolver(node.0.clone());
+        .with_client_cert_resolver(node.certified.clone());
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(QuicClientConfig::try_from(config)?)

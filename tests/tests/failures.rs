@@ -199,6 +199,10 @@ fn nodes_come_back_to_a_relay_that_was_killed_and_the_run_completes() {
     relay.line("round 2, attempt 1: 3 nodes are asked to train");
     relay.kill();
     let (relay, _) = consortium.relay_at(address, &rounds);
+    // It is the same relay, which tells them what happened.
+    for node in &nodes {
+        node.line("the peer has restarted");
+    }
     for process in nodes.into_iter().chain([relay]) {
         process.ended().succeeded();
     }

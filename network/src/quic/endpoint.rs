@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig,
     TokioRuntime, TransportConfig, VarInt,
@@ -13,7 +13,9 @@ use quinn::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
+use super::reset::ConnectionIds;
 use super::{Reason, TransportError};
+use crate::tls::ServerTls;
 
 /// Longest time that a handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,19 +82,19 @@ impl Server {
     /// # Errors
     /// [`TransportError::AddressInUse`], [`TransportError::AddressForbidden`],
     /// [`TransportError::AddressUnavailable`] or [`TransportError::Bind`].
-    pub fn bind(
-        address: SocketAddr,
-        tls: QuicServerConfig,
-        nodes: usize,
-    ) -> Result<Self, TransportError> {
-        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    pub fn bind(address: SocketAddr, tls: ServerTls, nodes: usize) -> Result<Self, TransportError> {
+        let mut config = ServerConfig::with_crypto(Arc::new(tls.quic));
         let transport = transport(CONTROL_STREAMS, relay_stream_window(nodes));
         config
             .transport_config(Arc::new(transport))
             .max_incoming(WAITING_MAX)
             .incoming_buffer_size(WAITING_BYTES)
             .incoming_buffer_size_total(WAITING_MAX as u64 * WAITING_BYTES);
-        endpoint(address, Some(config)).map(Self)
+        let mut endpoint_config = EndpointConfig::default();
+        endpoint_config
+            .reset_key(tls.reset_key)
+            .cid_generator(|| Box::new(ConnectionIds));
+        endpoint(address, endpoint_config, Some(config)).map(Self)
     }
 
     /// The address in fact bound.
@@ -177,7 +179,7 @@ impl Client {
         let mut config = ClientConfig::new(Arc::new(tls));
         config.transport_config(Arc::new(transport(0, STREAM_WINDOW)));
         Ok(Self {
-            endpoint: endpoint(SocketAddr::new(any, 0), None)?,
+            endpoint: endpoint(SocketAddr::new(any, 0), EndpointConfig::default(), None)?,
             config,
             relay,
         })
@@ -250,9 +252,12 @@ fn relay_stream_window(nodes: usize) -> u32 {
     u32::try_from(share).map_or(STREAM_WINDOW, |share| share.min(STREAM_WINDOW))
 }
 
-fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> Result<Endpoint, TransportError> {
+fn endpoint(
+    address: SocketAddr,
+    mut config: EndpointConfig,
+    server: Option<ServerConfig>,
+) -> Result<Endpoint, TransportError> {
     let open = || {
-        let mut config = EndpointConfig::default();
         config
             .max_udp_payload_size(MTU_MAX)
             .map_err(io::Error::other)?;

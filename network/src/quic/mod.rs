@@ -9,6 +9,7 @@ mod bulk;
 pub mod control;
 mod endpoint;
 mod error;
+mod reset;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub(crate) use control::LENGTH_BYTES;
 pub use control::{ControlReceiver, ControlSender};
 pub use endpoint::{Client, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, Incoming, Server, close};
 pub use error::{Fault, Reason, TransportError};
+pub(crate) use reset::ResetKey;
 
 use crate::identity::PublicKey;
 use crate::pki;
