@@ -8,6 +8,7 @@ mod committee;
 mod file;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use fl_shaders::{FixedPoint, HEADER_WORDS};
@@ -237,6 +238,27 @@ impl Manifest {
         names.join(", ")
     }
 
+    /// A text, such as a refusal's, with the nodes' names where it has their ids as they print.
+    pub fn with_names(&self, text: impl fmt::Display) -> String {
+        let separates = |c: char| !c.is_ascii_alphanumeric();
+        let text = text.to_string();
+        let words = text.split_inclusive(separates).map(|word| {
+            let id = word.trim_end_matches(separates);
+            let name = self.printed_as(id).map(|member| member.name.as_str());
+            [name.unwrap_or(id), &word[id.len()..]]
+        });
+        words.flatten().collect()
+    }
+
+    /// The node whose id prints so.
+    fn printed_as(&self, text: &str) -> Option<&Member> {
+        let mut least = [0; 32];
+        let first = least.get_mut(..text.len() / 2)?;
+        hex::decode_to_slice(text, first).ok()?;
+        let (id, member) = self.roster.range(NodeId(Digest(least))..).next()?;
+        (id.to_string() == text).then_some(member)
+    }
+
     /// How long to wait for what.
     pub fn timeouts(&self) -> &TimeoutTable {
         &self.file.timeouts
@@ -247,5 +269,47 @@ impl Manifest {
         let bytes = self.body_bytes() as u64;
         let seconds = bytes / self.file.timeouts.minimum_bandwidth_bytes_per_s;
         Duration::from_secs(self.file.timeouts.sums_s.saturating_add(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round::Refusal;
+    use crate::testing::Consortium;
+
+    #[test]
+    fn refusals_are_told_with_names() {
+        let Consortium {
+            manifest,
+            identities,
+        } = Consortium::new(3);
+        let node = |k: usize| identities[k].node_id();
+        let told = |refusal| manifest.with_names(&refusal);
+        let from = node(1);
+        assert!(told(Refusal::Share { from }).contains("node-1"));
+        assert!(!told(Refusal::Share { from }).contains(&from.to_string()));
+        let sent_with = vec![node(0), node(2)];
+        let difference = told(Refusal::Difference { sent_with });
+        assert!(difference.contains("node-0") && difference.contains("node-2"));
+        // What is no member's id stays.
+        let stranger = NodeId(Digest([0xab; 32]));
+        assert!(told(Refusal::Stranger(stranger)).starts_with("abababab does"));
+        for text in [
+            "",
+            " ",
+            "a",
+            "abc",
+            "é: ü",
+            &"0".repeat(100),
+            "0123456789abcdef.",
+        ] {
+            assert_eq!(manifest.with_names(text), text);
+        }
+        let id = node(0);
+        assert_eq!(
+            manifest.with_names(format!("{id}{id}, ({id})")),
+            format!("{id}{id}, (node-0)")
+        );
     }
 }

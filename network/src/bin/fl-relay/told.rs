@@ -85,6 +85,7 @@ impl Teller {
                 (Level::WARN, text)
             }
             Report::Refused(node, refusal) => {
+                let refusal = manifest.with_names(refusal);
                 let text = format!("{}: {refusal}", manifest.name_of(*node));
                 (Level::WARN, text)
             }

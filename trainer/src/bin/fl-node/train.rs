@@ -129,7 +129,9 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
             since.as_secs()
         )),
         NodeEvent::Failed { reason } => console.note(&reason),
-        NodeEvent::Refused(refusal) => console.note(&format!("refused: {refusal}")),
+        NodeEvent::Refused(refusal) => {
+            console.note(&format!("refused: {}", manifest.with_names(refusal)));
+        }
         NodeEvent::CaughtUp { round } => {
             console.note(&format!("took over the certified model of round {round}"));
         }

@@ -88,9 +88,10 @@ impl Telling<'_> {
             say(self.round(round));
             for (by, to, refusal) in &round.refusals {
                 say(format_args!(
-                    "  {} refuses {}: {refusal}",
+                    "  {} refuses {}: {}",
                     self.name(*by),
-                    self.name(*to)
+                    self.name(*to),
+                    self.0.with_names(refusal)
                 ));
             }
         }
@@ -172,7 +173,8 @@ impl Telling<'_> {
             Some(Taken::Checkpoint(chain)) => (Some("checkpoint"), Some(chain)),
         };
         let refusals = round.refusals.iter().map(|(by, to, refusal)| {
-            json!({"by": self.name(*by), "to": self.name(*to), "reason": refusal.to_string()})
+            let reason = self.0.with_names(refusal);
+            json!({"by": self.name(*by), "to": self.name(*to), "reason": reason})
         });
         json!({
             "round": round.round,
