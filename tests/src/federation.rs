@@ -88,6 +88,7 @@ impl Kits {
             name: "tests".to_owned(),
             relay: "localhost:0".to_owned(),
             nodes: names.iter().map(name).collect(),
+            collusion: 1,
             min_nodes: 3,
             sharing,
             ring,

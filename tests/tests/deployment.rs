@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use fl_datasets::{Schema, Shape};
 use fl_network::files::to_le_bytes;
+use fl_network::manifest::ManifestFile;
 use fl_tests::deployed::{Consortium, Process, data, files_under, fl_node};
 use fl_trainer::{Checkpoint, ModelKind, ModelSpec, TensorLayout};
 
@@ -180,4 +181,32 @@ fn private_keys_stand_in_their_own_files_which_only_their_owner_can_read() {
     }
     assert_eq!(keys, 5, "three nodes, the relay, the authority");
     assert_eq!(shared_keys, 3, "the nodes only");
+}
+
+#[test]
+fn what_the_founder_says_stands_in_the_manifest() {
+    let said = [
+        "--collusion",
+        "2",
+        "--bandwidth-mbit-s",
+        "2",
+        "--training-s",
+        "99",
+    ];
+    for (flags, expected) in [
+        (&said[..], (2, 4, 250_000, 99)),
+        (&[], (1, 3, 1_000_000, 600)),
+    ] {
+        let consortium = Consortium::found("a,b,c,d", flags);
+        let text = fs::read_to_string(consortium.kit("b").join("manifest.toml")).unwrap();
+        let file: ManifestFile = toml::from_str(&text).unwrap();
+        let timeouts = &file.timeouts;
+        let found = (
+            file.collusion,
+            file.min_nodes,
+            timeouts.minimum_bandwidth_bytes_per_s,
+            timeouts.training_s,
+        );
+        assert_eq!(found, expected);
+    }
 }

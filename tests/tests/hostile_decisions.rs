@@ -484,7 +484,7 @@ fn real_holders_that_were_shown_different_contributors_reveal_one_sum_only() {
             ),
             other => panic!("{other}: {refusal}"),
         }
-        run.node(&node).line(&format!("refused: {refusal}"));
+        run.says(&node, &refusal);
         refused.insert(node);
     }
     run.completes();

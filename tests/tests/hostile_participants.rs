@@ -327,7 +327,7 @@ fn real_nodes_that_were_shown_different_participants_cannot_go_on_together() {
         let what = Kind::Share;
         let stale = matches!(refusal, Refusal::Stale { what: found, .. } if found == what);
         assert!(stale, "{node}: {refusal}");
-        run.node(&node).line(&format!("refused: {refusal}"));
+        run.says(&node, &refusal);
         refused.insert(node);
     }
     assert!(refused.remove(VICTIM), "{refused:?}");

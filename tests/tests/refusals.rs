@@ -425,6 +425,21 @@ fn a_consortium_that_cannot_work_is_not_founded() {
         ),
         (
             "a,b,c",
+            &["--collusion", "2"],
+            &["3 nodes are listed", "min_nodes = 4"],
+        ),
+        (
+            "a,b,c,d",
+            &["--collusion", "2", "--min-nodes", "3"],
+            &["min_nodes = 3 is too small", "collusion + 2 = 4"],
+        ),
+        (
+            "a,b,c",
+            &["--bandwidth-mbit-s", "0"],
+            &["--bandwidth-mbit-s"],
+        ),
+        (
+            "a,b,c",
             &["--training-s", "0"],
             &["training_s must be greater than 0"],
         ),

@@ -153,7 +153,9 @@ pub struct Agreement {
     pub relay: String,
     /// The nodes, three or more.
     pub nodes: Vec<NodeName>,
-    /// Least number of participants of a round, three or more.
+    /// Organisations that may all collude with the relay.
+    pub collusion: u32,
+    /// Least number of participants of a round, three or more, and two more than `collusion`.
     pub min_nodes: u32,
     /// How updates are shared.
     pub sharing: Sharing,
@@ -250,7 +252,7 @@ impl Agreement {
             model,
             tables,
         );
-        file.min_nodes = self.min_nodes;
+        (file.collusion, file.min_nodes) = (self.collusion, self.min_nodes);
         if let Sharing::Committee { holders, threshold } = self.sharing {
             let nodes = self.nodes.len();
             if holders > nodes {

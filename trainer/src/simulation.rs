@@ -203,6 +203,7 @@ impl Simulation {
             // Nodes are told the real port; the certificate is for the host.
             relay: "localhost:0".to_owned(),
             nodes,
+            collusion: 1,
             min_nodes: 3,
             sharing: self.sharing,
             ring: Ring::U32,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use fl_network::identity::NodeId;
+use fl_network::kit::Kit;
 use fl_network::round::Refusal;
 use fl_network::wire::NodeFrame;
 
@@ -59,6 +60,16 @@ impl<'a> Run<'a> {
     /// If there is none of this name.
     pub fn node(&self, name: &str) -> &Process {
         &self.nodes.iter().find(|(node, _)| node == name).unwrap().1
+    }
+
+    /// Waits until a node says that it refuses, and why.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn says(&self, node: &str, refusal: &Refusal) {
+        let manifest = Kit::load(&self.consortium.kit(node)).unwrap().manifest;
+        let told = manifest.with_names(refusal);
+        self.node(node).line(&format!("refused: {told}"));
     }
 
     /// Kills a node and starts it again.
@@ -174,7 +185,7 @@ pub fn lie(consortium: &Consortium, nodes: &str, rounds: u64, lies: Vec<Lie>) {
             Met::Refused(fits) => {
                 let (node, refusal) = run.relay.refusal();
                 assert!(node == VICTIM && fits(&refusal), "{index}: {refusal:?}");
-                run.node(VICTIM).line(&format!("refused: {refusal}"));
+                run.says(VICTIM, &refusal);
             }
             Met::GivenUp(words) => {
                 let line = format!("no connection to the relay: {words}");

@@ -172,9 +172,12 @@ pub(crate) struct Provision {
     /// Name of the consortium
     #[arg(long, value_name = "NAME", default_value = "consortium")]
     pub(crate) name: String,
-    /// Least number of participants of a round, at least 3
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) min_nodes: u32,
+    /// Organisations that may all be on the relay's side: a round has participants of two more, and of three at least
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) collusion: u32,
+    /// Least number of participants of a round, at least 3 and two more than --collusion [default: just that]
+    #[arg(long, value_name = "N")]
+    pub(crate) min_nodes: Option<u32>,
     /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
     #[arg(long, value_name = "SCHEME", default_value = "peer")]
     pub(crate) scheme: Sharing,
@@ -184,6 +187,9 @@ pub(crate) struct Provision {
     /// Longest time that local training takes, in seconds; rounds then go on with those who are ready
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) training_s: u64,
+    /// Least bandwidth of a node in each direction, in Mbit/s: whoever is slower is not waited for
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) bandwidth_mbit_s: u32,
     /// For how many days the certificates are valid, and so the consortium
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) valid_days: u32,

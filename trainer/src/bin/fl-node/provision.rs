@@ -11,17 +11,21 @@ use fl_trainer::provision::Agreement;
 use super::args::Provision;
 use super::task::Task;
 
+const BYTES_A_MEGABIT: u64 = 125_000;
+
 pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     ensure!(
         !args.relay.ends_with(":0"),
         "--relay needs the UDP port at which nodes reach the relay, such as 4433, not 0"
     );
     let (task, layout, initial) = begun(&args)?;
+    let least = args.collusion.saturating_add(2).max(3);
     let agreement = Agreement {
         name: args.name,
         relay: args.relay,
         nodes: args.nodes,
-        min_nodes: args.min_nodes,
+        collusion: args.collusion,
+        min_nodes: args.min_nodes.unwrap_or(least),
         sharing: args.scheme,
         ring: Ring::U32,
         examples_max: args.examples_max,
@@ -30,6 +34,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         task: task.to_table()?,
         timeouts: TimeoutTable {
             training_s: args.training_s,
+            minimum_bandwidth_bytes_per_s: u64::from(args.bandwidth_mbit_s) * BYTES_A_MEGABIT,
             ..TimeoutTable::default()
         },
         valid_days: args.valid_days,

@@ -104,6 +104,7 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize
         // Nodes are told the real port; the certificate is for the host.
         relay: "localhost:0".to_owned(),
         nodes: names.iter().map(node).collect(),
+        collusion: 1,
         min_nodes: 3,
         sharing: args.scheme,
         ring: Ring::U32,
