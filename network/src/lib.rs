@@ -2,12 +2,13 @@
 //!
 //! [`round`] is the protocol as pure state machines, [`manifest`] what a consortium agreed on, [`identity`] who
 //! speaks, [`wire`] how messages are encoded. [`quic`] and [`tls`] carry them between a [`client`] and the
-//! [`relay`]; [`pki`] issues certificates, [`kit`] holds what a party starts with and [`store`] what it remembers,
+//! [`relay`], which [`told`] and the [`dashboard`] let its operator see; [`pki`] issues certificates, [`kit`] holds what a party starts with and [`store`] what it remembers,
 //! [`audit`] what it can show later.
 //! Nothing in this crate can open a share.
 
 pub mod audit;
 pub mod client;
+pub mod dashboard;
 pub mod digest;
 pub mod error;
 pub mod files;
@@ -24,5 +25,6 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod told;
 pub mod wire;
 pub mod words;

@@ -70,7 +70,7 @@ pub enum Unsound {
     #[error("the result has another sum of {0} than the log")]
     OtherSum(NodeId),
     /// A result is taken back that somebody has acknowledged, or none is.
-    #[error("there is no result that nobody has acknowledged, and that could be taken back")]
+    #[error("what is taken back is no result, or one that somebody has acknowledged")]
     TakenBack,
 }
 

@@ -61,17 +61,14 @@ pub(super) fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
     Ok(loaded)
 }
 
-/// Makes the model durable that there is no way back from. There is then no former one.
-pub(super) fn settle(
-    store: &Store,
-    chain: Chain,
-    model: &[f32],
-    former: Option<Arc<Vec<f32>>>,
-) -> Result<Option<Arc<Vec<f32>>>, StoreError> {
-    if former.is_some() {
-        store.commit(&chain, model)?;
+impl Loaded {
+    /// Gives the way back up, and makes the model durable.
+    pub(super) fn settle(&mut self, store: &Store) -> Result<(), StoreError> {
+        match self.former.take() {
+            Some(_) => store.commit(&self.chain, &self.model),
+            None => Ok(()),
+        }
     }
-    Ok(None)
 }
 
 fn if_sound<T>(kept: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
@@ -158,6 +155,9 @@ impl Driver {
 
     /// Removes the last result, and returns to the model before it. Says whether it did.
     pub(super) async fn take_back(&mut self) -> bool {
+        let Some(former) = self.former.clone() else {
+            return false;
+        };
         let (store, base) = (self.store.clone(), self.base());
         // What is on the disk may be a former result, that leads to the base.
         let forget = move || base().and_then(|()| store.forget_result());
@@ -167,10 +167,8 @@ impl Driver {
             self.kept = watch::channel(Some(false)).1;
             return false;
         }
-        let Some(former) = self.former.take() else {
-            return false;
-        };
         self.model = former;
+        self.former = None;
         self.result = Bytes::new();
         self.restored = None;
         true

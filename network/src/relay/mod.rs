@@ -80,20 +80,20 @@ pub async fn serve(
     mut report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Chain, RelayError> {
+    let mut loaded = disk::load(kit, &store)?;
+    let manifest = kit.manifest.clone();
+    let journal = RelayJournal::open(&store.log_path(), manifest, loaded.chain, unix_s())?;
+    if !journal.ended_untaken() {
+        // A result that somebody had acknowledged stays, even if its model did not come to the disk.
+        loaded.settle(&store)?;
+    }
     let Loaded {
         chain,
         model,
         former,
         last,
         checkpoint,
-    } = disk::load(kit, &store)?;
-    let manifest = kit.manifest.clone();
-    let journal = RelayJournal::open(&store.log_path(), manifest, chain, unix_s())?;
-    // A result that somebody had acknowledged stays, even if its model did not come to the disk.
-    let former = match journal.ended_untaken() {
-        true => former,
-        false => disk::settle(&store, chain, &model, former)?,
-    };
+    } = loaded;
     let mut seed = [0; 32];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
         .map_err(|_| RelayError::Entropy)?;

@@ -1,9 +1,8 @@
 //! What the operator sees in the terminal.
 
 use fl_network::logging::say;
+use fl_network::told::Told;
 use tracing::{Level, debug, info, warn};
-
-use super::told::Told;
 
 /// Prints what is told: completed rounds as JSON on standard output if that is wanted, all else as log lines.
 pub(crate) fn show(told: &Told, json: bool) {

@@ -2,22 +2,20 @@
 
 mod args;
 mod console;
-mod dashboard;
-mod told;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use fl_network::dashboard::{self, Dashboard, Progress};
 use fl_network::kit::{Kit, unix_s};
 use fl_network::quic::Server;
 use fl_network::round::relay::Settings;
 use fl_network::store::Store;
+use fl_network::told::Teller;
 use tracing::{info, warn};
 
 use args::{Args, Command, Config};
-use dashboard::{Dashboard, Progress};
-use told::Teller;
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use fl_network::identity::NodeId;
-use fl_network::manifest::Manifest;
-use fl_network::round::relay::Report;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::round::relay::Report;
 use serde::{Serialize, Serializer};
 use tracing::Level;
 
@@ -17,7 +17,7 @@ const NOTICES_MAX: usize = 50;
 
 /// What the dashboard shows: what the relay's log lines and `--json` say, and the manifest's nodes. Nothing of it is secret.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Grows with every change.
     pub(super) revision: u64,
     consortium: String,
@@ -84,7 +84,8 @@ struct Notice {
 }
 
 impl Progress {
-    pub(crate) fn new(manifest: &Manifest, rounds_wanted: u64, unix_s: u64) -> Self {
+    /// Before the relay serves. `unix_s` is now, in seconds of Unix time.
+    pub fn new(manifest: &Manifest, rounds_wanted: u64, unix_s: u64) -> Self {
         let nodes = manifest.roster().iter().map(|(id, member)| {
             let node = Node {
                 name: member.name.clone(),

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use fl_network::manifest::Manifest;
-use fl_network::round::relay::{Completed, Report};
+use crate::manifest::Manifest;
+use crate::round::relay::{Completed, Report};
 use serde::Serialize;
 use tracing::Level;
 
 /// A report in words.
-pub(crate) struct Told {
-    pub(crate) level: Level,
-    pub(crate) text: String,
+pub struct Told {
+    /// How much it matters.
+    pub level: Level,
+    /// What is said.
+    pub text: String,
     /// The round that is complete with it.
-    pub(crate) round: Option<RoundLine>,
+    pub round: Option<RoundLine>,
 }
 
 /// A completed round: a line of `--json`, and a row of the dashboard. All figures are sums or means over all participants.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct RoundLine {
+pub struct RoundLine {
     pub(crate) round: u64,
     attempts: u32,
     nodes: u32,
@@ -33,18 +35,20 @@ pub(crate) struct RoundLine {
 }
 
 /// Puts reports into words, with the names that the manifest has for the nodes.
-pub(crate) struct Teller {
+pub struct Teller {
     manifest: Arc<Manifest>,
     opened: Instant,
 }
 
 impl Teller {
-    pub(crate) fn new(manifest: Arc<Manifest>) -> Self {
+    /// For the relay of this consortium.
+    pub fn new(manifest: Arc<Manifest>) -> Self {
         let opened = Instant::now();
         Self { manifest, opened }
     }
 
-    pub(crate) fn tell(&mut self, report: &Report) -> Told {
+    /// What to say of a report. How long a round takes is measured from one to the other.
+    pub fn tell(&mut self, report: &Report) -> Told {
         let manifest = &self.manifest;
         let (level, text) = match report {
             Report::Began { round: 0 } => (Level::DEBUG, "the first round is next".to_owned()),

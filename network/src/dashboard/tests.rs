@@ -1,60 +1,16 @@
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
-use fl_network::digest::{Digest, model_hash};
-use fl_network::identity::{Identity, NodeId};
-use fl_network::manifest::{
-    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, epoch_key_check,
-};
-use fl_network::round::Refusal;
-use fl_network::round::relay::Completed;
-use fl_shaders::{Counters, FixedPoint, Parameters, Ring};
+use fl_shaders::Counters;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::round::Refusal;
+use crate::round::relay::Completed;
+use crate::testing::Consortium;
 use crate::told::Teller;
-
-/// A manifest of three nodes: `a`, `b` and `c`.
-fn manifest() -> (Arc<Manifest>, [NodeId; 3]) {
-    let identities = [(); 3].map(|()| Identity::generate().unwrap());
-    let nodes = identities
-        .iter()
-        .zip(["a", "b", "c"])
-        .map(|(id, name)| NodeTable {
-            name: name.to_owned(),
-            organisation: format!("organisation {name}"),
-            key: hex::encode(id.public_key().as_bytes()),
-            expires_unix_s: u64::MAX >> 1,
-        });
-    let plan = FixedPoint::new(Parameters {
-        ring: Ring::U32,
-        clip: 1.0,
-        fraction_bits: 23,
-        nodes_max: 3,
-        examples_max: 1000,
-        loss_fraction_bits: 8,
-    });
-    let model = ModelTable {
-        initial: model_hash(&[0.0]).to_hex(),
-        layout: vec![ParameterTable {
-            name: "bias".to_owned(),
-            shape: vec![1],
-        }],
-    };
-    let file = ManifestFile::new(
-        "the consortium".to_owned(),
-        "localhost:4433".to_owned(),
-        epoch_key_check(&[0; 32]),
-        &plan.unwrap(),
-        toml::Table::new(),
-        model,
-        nodes.collect(),
-    );
-    let manifest = Manifest::sign(&file, &Identity::generate().unwrap()).unwrap();
-    let ids = identities.map(|identity| identity.node_id());
-    (Arc::new(manifest), ids)
-}
 
 fn completed(round: u64) -> Report {
     Report::Completed(Box::new(Completed {
@@ -74,7 +30,11 @@ fn completed(round: u64) -> Report {
 
 /// A dashboard on a port of its own, and what is needed to tell it something.
 async fn open() -> (Dashboard, Teller, [NodeId; 3]) {
-    let (manifest, ids) = manifest();
+    let Consortium {
+        identities,
+        manifest,
+    } = Consortium::new(3);
+    let ids = [0, 1, 2].map(|node: usize| identities[node].node_id());
     let progress = Progress::new(&manifest, 10, 1_000);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let dashboard = Dashboard::open(address, progress).await.unwrap();
@@ -140,10 +100,10 @@ async fn the_page_comes_with_all_it_needs_and_asks_nobody_else() {
 async fn the_status_follows_the_reports() {
     let (dashboard, mut teller, [a, b, c]) = open().await;
     let begun = status(&dashboard, "").await;
-    assert_eq!(begun["consortium"], "the consortium");
+    assert_eq!(begun["consortium"], "test");
     assert_eq!(begun["rounds_wanted"], 10);
     assert_eq!(begun["phase"], json!({"name": "gathering"}));
-    assert_eq!(begun["nodes"][0]["name"], "a");
+    assert_eq!(begun["nodes"][0]["name"], "node-0");
     assert_eq!(begun["nodes"][0]["here"], false);
 
     let mut told = |report| tell(&dashboard, &mut teller, &report);
@@ -179,14 +139,14 @@ async fn the_status_follows_the_reports() {
         [part(0), part(1), part(2)],
         [Some(true), Some(true), Some(false)]
     );
-    assert_eq!(waiting["waiting_for"]["names"], json!(["a", "b"]));
+    assert_eq!(waiting["waiting_for"]["names"], json!(["node-0", "node-1"]));
     let since = waiting["waiting_for"]["since_unix_s"].as_u64().unwrap();
     assert!(waiting["now_unix_s"].as_u64().unwrap() - since >= 20);
 
     told(Report::Lost(c));
     told(Report::Joined(a));
     let waiting = status(&dashboard, "").await;
-    assert_eq!(waiting["waiting_for"]["names"], json!(["b"]));
+    assert_eq!(waiting["waiting_for"]["names"], json!(["node-1"]));
     told(Report::Collected { round });
     assert_eq!(status(&dashboard, "").await["phase"]["name"], "averaging");
     told(completed(5));
@@ -203,7 +163,7 @@ async fn the_status_follows_the_reports() {
         (&json!(0.25), &json!(0.9))
     );
     assert_eq!(done["notices"].as_array().unwrap().len(), 1);
-    assert_eq!(done["notices"][0]["text"], "c is gone");
+    assert_eq!(done["notices"][0]["text"], "node-2 is gone");
 
     let nodes = vec![a, b];
     tell(&dashboard, &mut teller, &Report::TakenBack { round, nodes });
@@ -213,7 +173,7 @@ async fn the_status_follows_the_reports() {
         (&json!(4), &json!([]))
     );
     let told = again["notices"][1]["text"].as_str().unwrap();
-    assert!(told.ends_with("is refused by a, b"), "{told}");
+    assert!(told.ends_with("is refused by node-0, node-1"), "{told}");
 }
 
 #[tokio::test]
@@ -262,7 +222,7 @@ async fn a_name_that_leads_to_this_machine_is_not_answered_to() {
             answer.starts_with(&format!("HTTP/1.1 {code}")),
             "{host}: {answer}"
         );
-        assert_eq!(answer.contains("the consortium"), answered, "{host}");
+        assert_eq!(answer.contains("test"), answered, "{host}");
     }
     let without = send(&dashboard, b"GET /status.json HTTP/1.0\r\n\r\n").await;
     assert!(without.contains(" 421 "), "{without}");

@@ -11,8 +11,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use fl_network::kit::unix_s;
-use fl_network::round::relay::Report;
+use crate::kit::unix_s;
+use crate::round::relay::Report;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -28,7 +28,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-pub(crate) use progress::Progress;
+pub use progress::Progress;
 
 use crate::told::Told;
 
@@ -59,12 +59,12 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// Whether only this machine reaches this address.
-pub(crate) fn is_local(address: SocketAddr) -> bool {
+pub fn is_local(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
 /// The dashboard of a relay, being served.
-pub(crate) struct Dashboard {
+pub struct Dashboard {
     progress: watch::Sender<Progress>,
     address: SocketAddr,
     serving: JoinHandle<()>,
@@ -75,7 +75,7 @@ impl Dashboard {
     ///
     /// # Errors
     /// What the operating system says if it cannot listen there.
-    pub(crate) async fn open(address: SocketAddr, progress: Progress) -> io::Result<Self> {
+    pub async fn open(address: SocketAddr, progress: Progress) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (progress, shown) = watch::channel(progress);
@@ -88,17 +88,18 @@ impl Dashboard {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn update(&self, report: &Report, told: &Told) {
+    /// Takes in a report, and how it was put into words.
+    pub fn update(&self, report: &Report, told: &Told) {
         self.progress
             .send_modify(|progress| progress.update(report, told, unix_s()));
     }
 
     /// Shows to those who look that the relay has stopped, and ends.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.progress
             .send_modify(|progress| progress.stop(unix_s()));
         sleep(FAREWELL).await;
