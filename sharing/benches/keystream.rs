@@ -20,15 +20,14 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::iter;
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use fl_shaders::{Counters, HEADER_WORDS, Instructions, Ring, TAG_BLOCK, Tag};
+use fl_shaders::{Counters, HEADER_WORDS, Instructions, Ring, TAG_BLOCK};
 use fl_sharing::{
     Blinding, CpuEngine, Engine, EpochKey, Input, Mask, MaskKey, Needs, Plan, RoundingKey, Seed,
-    Sign, TagKey, masked_len,
+    Sign, masked_len,
 };
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
@@ -200,9 +199,8 @@ impl Rates {
         let mut masked = vec![0; masked_len(&format, coordinates)];
         let words = vec![0x5a; masked.len()];
         let bytes = masked.len();
-        let tag_key = EpochKey::generate()
-            .unwrap()
-            .tag_key(&[0; 32], HEADER_WORDS + coordinates);
+        let epoch_key = EpochKey::generate().unwrap();
+        let tag_key = epoch_key.tag_key(&[0; 32], HEADER_WORDS + coordinates);
         let mask = |masks: &[Mask], masked: &mut [u8]| {
             let blinding = Blinding {
                 rounding: &rounding,
@@ -223,7 +221,7 @@ impl Rates {
                 seconds(|| mask(&all, &mut masked)),
                 seconds(|| engine.sum(ring, &keys, &mut masked).unwrap()),
                 seconds(|| copy(&words, &mut masked)),
-                tag(ring, &tag_key, cached) * (bytes as f64 / cached.len() as f64),
+                tag(ring, &epoch_key, cached) * (bytes as f64 / cached.len() as f64),
             ];
             best = std::array::from_fn(|i| best[i].min(turns[i]));
         }
@@ -254,14 +252,15 @@ fn copy(from: &[u8], to: &mut [u8]) {
     chunks.for_each(|(to, from)| to.copy_from_slice(from));
 }
 
-/// Seconds for the tag of a vector, once it and the coefficients are in the cache.
-fn tag(ring: Ring, tag_key: &TagKey, vector: &[u8]) -> f64 {
-    let verify = || {
-        let verified = tag_key.verifies(ring, vector, iter::empty(), Tag::default());
-        black_box(verified);
-    };
-    verify();
-    seconds(verify).min(seconds(verify))
+/// Seconds for the tags of the blocks of a vector, one a thread, once their coefficients are in the cache.
+fn tag(ring: Ring, epoch_key: &EpochKey, vector: &[u8]) -> f64 {
+    let blocks = vector.par_chunks(ring.word_bytes() * TAG_BLOCK);
+    let verify = || epoch_key.tag_key(&[0; 32], TAG_BLOCK).verify(ring);
+    let mut verifications: Vec<_> = blocks.clone().map(|_| verify()).collect();
+    seconds(|| {
+        let pairs = verifications.par_iter_mut().zip(blocks);
+        pairs.for_each(|(verification, block)| verification.add(block));
+    })
 }
 
 /// Writes `bytes` of keystream, shared among the threads of the pool.

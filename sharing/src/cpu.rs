@@ -21,7 +21,7 @@ use chacha20::BLOCK_BYTES;
 use encode::Encoded;
 pub(crate) use keystream::bytes as keystream_bytes;
 use keystream::{Random, Share, Sums};
-pub(crate) use tag::{tag, tag_in_block};
+pub(crate) use tag::tag_in_block;
 use upcoming::Upcoming;
 
 const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;

@@ -83,24 +83,9 @@ impl TagKey {
         Tag::from_keystream(*expand(&self.extracted, &[BLIND_LABEL, node]))
     }
 
-    /// Whether `sum`, little-endian words of `ring`, is the sum of the vectors of `nodes`, whose tags add up to `tag`.
+    /// Begins to check a sum, little-endian words of `ring`, that arrives in parts.
     ///
     /// The caller has checked that every word is in the range of an honest sum: tags are of integers, not of ring words.
-    pub fn verifies<'a>(
-        &self,
-        ring: Ring,
-        sum: &[u8],
-        nodes: impl Iterator<Item = &'a [u8; 32]>,
-        tag: Tag,
-    ) -> bool {
-        let linear = match ring {
-            Ring::U32 => cpu::tag::<u32>(sum, self.coefficients()),
-            Ring::U64 => cpu::tag::<u64>(sum, self.coefficients()),
-        };
-        self.fits(linear, nodes, tag)
-    }
-
-    /// Begins the same check of a sum that arrives in parts.
     pub fn verify(self, ring: Ring) -> Verification {
         Verification {
             key: self,
@@ -109,13 +94,9 @@ impl TagKey {
             linear: Tag::default(),
         }
     }
-
-    fn fits<'a>(&self, linear: Tag, nodes: impl Iterator<Item = &'a [u8; 32]>, tag: Tag) -> bool {
-        linear + nodes.map(|node| self.blind(node)).sum() == tag
-    }
 }
 
-/// The check of a sum that arrives in parts; see [`TagKey::verifies`].
+/// The check of a sum that arrives in parts; see [`TagKey::verify`].
 #[derive(Debug)]
 pub struct Verification {
     key: TagKey,
@@ -144,7 +125,7 @@ impl Verification {
 
     /// Whether what was taken is the sum of the vectors of `nodes`, whose tags add up to `tag`.
     pub fn holds<'a>(self, nodes: impl Iterator<Item = &'a [u8; 32]>, tag: Tag) -> bool {
-        self.key.fits(self.linear, nodes, tag)
+        self.linear + nodes.map(|node| self.key.blind(node)).sum() == tag
     }
 }
 
@@ -207,32 +188,36 @@ mod tests {
         fl_shaders::cpu::tag(&words, 0, key.coefficients())
     }
 
+    fn key(ctx: u8) -> TagKey {
+        EpochKey::from_bytes([9; 32]).tag_key(&[ctx; 32], ELEMENTS)
+    }
+
+    /// The verification of `sum` that took it in parts of so many elements.
+    fn taken(key: TagKey, ring: Ring, sum: &[i64], part: usize) -> Verification {
+        let mut verification = key.verify(ring);
+        for part in bytes(sum, ring).chunks(part * ring.word_bytes()) {
+            verification.add(part);
+        }
+        verification
+    }
+
     #[test]
     fn the_sum_verifies_and_nothing_else_does() {
-        let key = EpochKey::from_bytes([9; 32]).tag_key(&[4; 32], ELEMENTS);
         let inputs = [vector(0), vector(5), vector(11)];
         let tags = inputs
             .iter()
             .zip(&NODES)
-            .map(|(x, node)| linear(&key, x) + key.blind(node));
+            .map(|(x, node)| linear(&key(4), x) + key(4).blind(node));
         let tag: Tag = tags.sum();
         let sum: Vec<i64> = (0..ELEMENTS)
             .map(|e| inputs.iter().map(|x| x[e]).sum())
             .collect();
         for ring in [Ring::U32, Ring::U64] {
-            let verifies =
-                |sum: &[i64], tag| key.verifies(ring, &bytes(sum, ring), NODES.iter(), tag);
+            let whole = |sum: &[i64]| taken(key(4), ring, sum, ELEMENTS);
+            let verifies = |sum: &[i64], tag| whole(sum).holds(NODES.iter(), tag);
             assert!(verifies(&sum, tag));
             for part in [2, 6, 65_534, ELEMENTS - 1] {
-                let in_parts = |tag| {
-                    let key = EpochKey::from_bytes([9; 32]).tag_key(&[4; 32], ELEMENTS);
-                    let mut verification = key.verify(ring);
-                    let sum = bytes(&sum, ring);
-                    for part in sum.chunks(part * ring.word_bytes()) {
-                        verification.add(part);
-                    }
-                    verification.holds(NODES.iter(), tag)
-                };
+                let in_parts = |tag| taken(key(4), ring, &sum, part).holds(NODES.iter(), tag);
                 assert!(in_parts(tag), "in parts of {part}");
                 assert!(!in_parts(tag + tag), "the control");
             }
@@ -248,31 +233,27 @@ mod tests {
             );
             assert!(!verifies(&sum, tag + Tag::from_integers([1, 0])));
             assert!(!verifies(&sum, tag + Tag::from_integers([0, 1])));
-            let others = key.verifies(ring, &bytes(&sum, ring), NODES[..2].iter(), tag);
+            let others = whole(&sum).holds(NODES[..2].iter(), tag);
             assert!(!others, "other participants");
-            let later = EpochKey::from_bytes([9; 32]).tag_key(&[5; 32], ELEMENTS);
-            assert!(
-                !later.verifies(ring, &bytes(&sum, ring), NODES.iter(), tag),
-                "another ctx"
-            );
+            let later = taken(key(5), ring, &sum, ELEMENTS);
+            assert!(!later.holds(NODES.iter(), tag), "another ctx");
         }
     }
 
     #[test]
-    fn the_parallel_tag_is_that_of_the_twin_for_extreme_words() {
-        let key = EpochKey::from_bytes([8; 32]).tag_key(&[4; 32], ELEMENTS);
+    fn the_tag_is_that_of_the_twin_for_extreme_words() {
         let extremes = [i64::MIN, i64::MAX, -1, 0, 1, 1 << 59, i64::MIN + 1];
         let wide: Vec<i64> = extremes.iter().copied().cycle().take(ELEMENTS).collect();
         assert_eq!(
-            cpu::tag::<u64>(&bytes(&wide, Ring::U64), key.coefficients()),
-            linear(&key, &wide)
+            taken(key(4), Ring::U64, &wide, ELEMENTS).linear,
+            linear(&key(4), &wide)
         );
         let extremes = [i32::MIN, i32::MAX, -1, 0, 1].map(i64::from);
         let narrow: Vec<i64> = extremes.iter().copied().cycle().take(ELEMENTS).collect();
-        let tag = cpu::tag::<u32>(&bytes(&narrow, Ring::U32), key.coefficients());
-        assert_eq!(tag, linear(&key, &narrow));
+        let tag = taken(key(4), Ring::U32, &narrow, ELEMENTS).linear;
+        assert_eq!(tag, linear(&key(4), &narrow));
         // Negative control.
-        assert_ne!(tag, linear(&key, &wide));
+        assert_ne!(tag, linear(&key(4), &wide));
     }
 
     #[test]

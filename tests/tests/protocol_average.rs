@@ -164,7 +164,7 @@ async fn simulate(source: Source, shares: &[usize], rounds: u64, slack: u32) -> 
     let mut announced = Vec::new();
     let ended = simulation
         .run(
-            |event| match event {
+            |_, event| match event {
                 SimulationEvent::Node(_, NodeEvent::Round(report)) => totals.push(report.totals),
                 SimulationEvent::Relay(Report::Completed(completed)) => {
                     announced.push(completed.model);

@@ -99,7 +99,7 @@ async fn main() -> Result<()> {
         examples_max: 2 * u32::from(POINTS),
         training_at_once: 1,
     };
-    let observe = |event| {
+    let observe = |_: &_, event| {
         if let SimulationEvent::Node(0, NodeEvent::Round(report)) = event
             && let (Some(accuracy), Some(loss)) = (report.local.accuracy(), report.local.loss())
         {

@@ -137,8 +137,7 @@ impl<T: Task> BurnTrainer<T> {
     }
 
     fn test(&self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
-        let parameters = self.layout.upload(parameters, self.compute.device())?;
-        let model = self.layout.part(&self.initial, &parameters)?;
+        let model = self.layout.unflatten(&self.initial, parameters)?;
         let examples = self.examples(Part::Test)?;
         let positions: Vec<u32> = (0..examples).collect();
         // Read once all batches are on their way, for the device would wait at each.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fl_network::kit::{Kit, KitError};
-use fl_network::manifest::TimeoutTable;
+use fl_network::manifest::{Manifest, TimeoutTable};
 use fl_network::quic::{Server, TransportError};
 use fl_network::relay::{self, RelayError};
 use fl_network::round::relay::{Report, Settings};
@@ -98,13 +98,14 @@ pub enum SimulationEvent {
 }
 
 impl Simulation {
-    /// Runs all rounds, or until `stop` completes. Gives how the first node's part ended.
+    /// Runs all rounds, or until `stop` completes. Gives how the first node's part ended. `observe` is given the
+    /// manifest as well, which has the names of the nodes that events are about.
     ///
     /// # Errors
     /// A [`SimulationError`] naming the party that failed.
     pub async fn run(
         mut self,
-        mut observe: impl FnMut(SimulationEvent),
+        mut observe: impl FnMut(&Arc<Manifest>, SimulationEvent),
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, SimulationError> {
         if self.trainers.len() < 3 {
@@ -113,6 +114,7 @@ impl Simulation {
         let folder = tempfile::tempdir()?;
         let names = self.provision(folder.path())?;
         let relay_kit = Kit::load(&folder.path().join("relay"))?;
+        let manifest = relay_kit.manifest.clone();
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::bind(loopback, relay_kit.server_tls()?, names.len())?;
         let address = server.local_address()?.to_string();
@@ -162,7 +164,7 @@ impl Simulation {
                     // Both ends of the channel are held here.
                     let _ = stopping.send(true);
                 }
-                Some(event) = observed.recv() => observe(event),
+                Some(event) = observed.recv() => observe(&manifest, event),
                 Some(ended) = nodes.join_next(), if !nodes.is_empty() => {
                     let (index, ended) = ended??;
                     if index == 0 {
@@ -176,7 +178,7 @@ impl Simulation {
             }
         }
         while let Ok(event) = observed.try_recv() {
-            observe(event);
+            observe(&manifest, event);
         }
         first.ok_or(SimulationError::Nodes(0))
     }

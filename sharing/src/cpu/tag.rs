@@ -1,22 +1,10 @@
-//! The linear part of a tag: [`fl_shaders::cpu::tag`] on all cores, with SIMD, and one reduction a part instead of one a
-//! word.
+//! The linear part of a tag: [`fl_shaders::cpu::tag`] with SIMD, and one reduction a part instead of one a word.
 
 use fl_shaders::{Beta, Coefficients, Instructions, Ring, TAG_BLOCK, Tag, Word, Work, cpu};
-use rayon::prelude::*;
 
 use crate::words::read_word;
 
 const PAIR_BYTES: usize = size_of::<u64>();
-
-/// The tag of a whole vector of little-endian words.
-pub(crate) fn tag<W: Word>(vector: &[u8], coefficients: Coefficients<'_>) -> Tag {
-    let with = Instructions::best();
-    vector
-        .par_chunks(TAG_BLOCK * W::BYTES)
-        .enumerate()
-        .map(|(block, words)| tag_in_block::<W>(with, words, block * TAG_BLOCK, coefficients))
-        .sum()
-}
 
 /// What the words of `part`, which begins at element `first`, an even one, and lies in one block, add to the tag.
 pub(crate) fn tag_in_block<W: Word>(
@@ -174,6 +162,14 @@ mod tests {
     /// 2^61 − 2, the largest coefficient, and others whose limbs are all ones or all zeros.
     const VALUES: [i128; 7] = [-1, 0, 1, (1 << 31) - 1, 1 << 31, 1 << 60, -1 << 31];
 
+    /// The tag of a whole vector.
+    fn tag<W: Word>(with: Instructions, vector: &[u8], coefficients: Coefficients<'_>) -> Tag {
+        let blocks = vector.chunks(TAG_BLOCK * W::BYTES).enumerate();
+        blocks
+            .map(|(i, block)| tag_in_block::<W>(with, block, i * TAG_BLOCK, coefficients))
+            .sum()
+    }
+
     fn assert_equals_the_twin<W: Word>(words: &[i64], beta: &Beta) {
         let words: Vec<W> = words.iter().map(|word| W::from_signed(*word)).collect();
         let bytes: Vec<u8> = words
@@ -183,17 +179,16 @@ mod tests {
         let alpha = [Tag::from_integers([3, -5]), Tag::from_integers([-1, 7])];
         let alpha = &alpha;
         let coefficients = Coefficients { alpha, beta };
-        let expected = cpu::tag(&words, 0, coefficients);
-        assert_eq!(tag::<W>(&bytes, coefficients), expected);
-
+        let whole = cpu::tag(&words, 0, coefficients);
         let first = TAG_BLOCK + 128;
         let expected = cpu::tag(&words[..300], first as u64, coefficients);
         let part = &bytes[..300 * W::BYTES];
         for with in Instructions::available() {
-            let tag = |first| tag_in_block::<W>(with, part, first, coefficients);
-            assert_eq!(tag(first), expected, "{with:?}");
+            assert_eq!(tag::<W>(with, &bytes, coefficients), whole, "{with:?}");
+            let part = |first| tag_in_block::<W>(with, part, first, coefficients);
+            assert_eq!(part(first), expected, "{with:?}");
             // Negative control.
-            assert_ne!(tag(first + 2), expected, "{with:?}");
+            assert_ne!(part(first + 2), expected, "{with:?}");
         }
     }
 
@@ -218,13 +213,17 @@ mod tests {
             let beta = &Beta::new((0..TAG_BLOCK).map(|_| value));
             let coefficients = Coefficients { alpha, beta };
             let expected = |word: i64| value * Tag::from_integers([i128::from(word) << 16; 2]);
-            for word in [i32::MIN, i32::MAX, -1] {
-                let bytes = word.to_le_bytes().repeat(TAG_BLOCK);
-                assert_eq!(tag::<u32>(&bytes, coefficients), expected(word.into()));
-            }
-            for word in [i64::MIN, i64::MAX, -1] {
-                let bytes = word.to_le_bytes().repeat(TAG_BLOCK);
-                assert_eq!(tag::<u64>(&bytes, coefficients), expected(word));
+            for with in Instructions::available() {
+                for word in [i32::MIN, i32::MAX, -1] {
+                    let bytes = word.to_le_bytes().repeat(TAG_BLOCK);
+                    let tag = tag::<u32>(with, &bytes, coefficients);
+                    assert_eq!(tag, expected(word.into()), "{with:?}");
+                }
+                for word in [i64::MIN, i64::MAX, -1] {
+                    let bytes = word.to_le_bytes().repeat(TAG_BLOCK);
+                    let tag = tag::<u64>(with, &bytes, coefficients);
+                    assert_eq!(tag, expected(word), "{with:?}");
+                }
             }
         }
     }

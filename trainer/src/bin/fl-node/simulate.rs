@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use fl_datasets::{Partition, Source, Split};
+use fl_network::manifest::Manifest;
 use fl_network::round::relay::{Report, Settings};
+use fl_network::told::Teller;
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{Compute, Evaluation, LocalTrainer};
@@ -55,10 +58,10 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     ));
     let mut rounds = Rounds::new(nodes);
     let mut lines = Vec::new();
-    let observe = |event| match event {
-        SimulationEvent::Relay(report) => relay(&console, &report),
+    let observe = |manifest: &Arc<Manifest>, event| match event {
+        SimulationEvent::Relay(report) => relay(&console, manifest, &report),
         SimulationEvent::Node(index, event) => {
-            if let Some(line) = rounds.observe(&console, index, event) {
+            if let Some(line) = rounds.observe(&console, manifest, index, event) {
                 if let Err(error) = console.round(&line) {
                     console.note(&format!("a round cannot be printed: {error}"));
                 }
@@ -134,24 +137,14 @@ fn trainers(
 }
 
 /// What the relay has to say that a simulation's user wants to know.
-fn relay(console: &Console, report: &Report) {
+fn relay(console: &Console, manifest: &Arc<Manifest>, report: &Report) {
+    let told = Teller::new(manifest.clone()).tell(report);
     match report {
-        Report::Opened { round, nodes, .. } => {
-            console.status(format!("round {round}: {nodes} nodes train"));
-        }
-        Report::Waiting { missing, since, .. } => {
-            console.note(&format!(
-                "waiting for {} nodes, for {} s",
-                missing.len(),
-                since.as_secs()
-            ));
-        }
-        Report::Refused(node, refusal) => console.note(&format!("{node}: {refusal}")),
-        Report::TakenBack { round, .. } => {
-            console.note(&format!(
-                "round {round} begins again: all refuse its result"
-            ));
-        }
+        Report::Opened { .. } => console.status(told.text),
+        Report::Abandoned { .. }
+        | Report::Waiting { .. }
+        | Report::Refused(..)
+        | Report::TakenBack { .. } => console.note(&told.text),
         _ => {}
     }
 }
@@ -171,15 +164,22 @@ impl Rounds {
     }
 
     /// Takes in an event; gives the line of a round that all nodes have reported.
-    fn observe(&mut self, console: &Console, index: usize, event: NodeEvent) -> Option<RoundLine> {
+    fn observe(
+        &mut self,
+        console: &Console,
+        manifest: &Manifest,
+        index: usize,
+        event: NodeEvent,
+    ) -> Option<RoundLine> {
         let report = match event {
             NodeEvent::Round(report) => report,
             NodeEvent::Refused(refusal) => {
-                console.note(&format!("node {}: {refusal}", index + 1));
+                let refusal = manifest.with_names(refusal);
+                console.note(&format!("node-{}: {refusal}", index + 1));
                 return None;
             }
             NodeEvent::Disconnected { reason, .. } | NodeEvent::Failed { reason } => {
-                console.note(&format!("node {}: {reason}", index + 1));
+                console.note(&format!("node-{}: {reason}", index + 1));
                 return None;
             }
             _ => return None,
