@@ -32,7 +32,7 @@ use crate::kit::{Kit, KitError};
 use crate::manifest::Manifest;
 use crate::round::committee::message::Contribution;
 use crate::round::committee::{Envelope, Holders, Prepared};
-use crate::round::message::{Keys, Signed, Sum};
+use crate::round::message::{Keys, Signed, Sum, WHENEVER};
 use crate::round::node::{Pending, PendingSum};
 use crate::round::relay::LastResult;
 use crate::round::{Chain, Checkpoint, Participants, Refusal, SentSums};
@@ -133,15 +133,14 @@ impl OutboxHeader {
         }
     }
 
-    /// What is pending, with the root that was signed. Everything was checked before it was written; time has passed
-    /// since, which is no fault.
+    /// What is pending, with the root that was signed.
     fn verify(self, manifest: &Manifest, chain: &Chain) -> Result<(Pending, Digest), Refusal> {
         match self {
             Self::Sum { bundle, sum } => {
-                let participants = Participants::verify(bundle, manifest, chain, 0)?;
+                let participants = Participants::verify(bundle, manifest, chain, WHENEVER)?;
                 let Sum {
                     ctx, node, root, ..
-                } = sum.verify(manifest, 0)?;
+                } = sum.verify(manifest, WHENEVER)?;
                 if ctx != participants.ctx() {
                     return Err(Refusal::MissingSum(node));
                 }
@@ -152,8 +151,8 @@ impl OutboxHeader {
                 contribution,
                 envelope,
             } => {
-                let holders = Holders::verify(bundle, manifest, chain, 0)?;
-                let signed = contribution.verify(manifest, 0)?;
+                let holders = Holders::verify(bundle, manifest, chain, WHENEVER)?;
+                let signed = contribution.verify(manifest, WHENEVER)?;
                 if envelope.check(&signed, &holders).is_err() {
                     return Err(Refusal::OwnContribution);
                 }

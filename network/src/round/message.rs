@@ -13,6 +13,9 @@ use crate::identity::{Identity, Label, NodeId};
 use crate::manifest::Manifest;
 use crate::wire;
 
+/// A time at which no membership and no key has ended: for what was checked when it came, and is read again later.
+pub(crate) const WHENEVER: u64 = 0;
+
 /// A message that is signed.
 pub trait Message: Serialize + DeserializeOwned {
     /// Label of its signature.

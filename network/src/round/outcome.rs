@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
 use super::committee::{Decision, Holders};
-use super::message::{Keys, Message, ResultAck, Signed, Sum};
+use super::message::{Keys, Message, ResultAck, Signed, Sum, WHENEVER};
 use super::minima::check_minima;
 use super::node::{Pending, PendingSum};
 use super::participants::{Participants, count};
@@ -66,7 +66,7 @@ impl Parts {
 fn signers<T: Message>(signed: &[Signed<T>], manifest: &Manifest) -> BTreeSet<NodeId> {
     let messages = signed
         .iter()
-        .filter_map(|signed| signed.verify(manifest, 0).ok());
+        .filter_map(|signed| signed.verify(manifest, WHENEVER).ok());
     messages.map(|message| message.signer()).collect()
 }
 

@@ -354,9 +354,7 @@ impl Relay {
             Event::TookBack => session.took_back().unwrap_or(phase),
             Event::Tick => phase,
         };
-        let takes_back = |action: &Action| matches!(action, Action::TakeBack);
-        self.phase = match session.actions.iter().any(takes_back) {
-            // First it is seen whether that succeeds.
+        self.phase = match session.takes_back() {
             true => phase,
             false => phase.advance(session),
         };

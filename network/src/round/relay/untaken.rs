@@ -5,6 +5,7 @@
 //! can begin again with the same participants. Once one has taken it, there is no way back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::gathering::{Gathering, PAUSE};
 use super::session::Session;
@@ -25,6 +26,8 @@ pub(super) struct Untaken {
     served: BTreeSet<NodeId>,
     /// Who of them refuses it.
     refused: BTreeSet<NodeId>,
+    /// Not before then is it tried to take it back: a disk that is full may have room again.
+    not_before: Duration,
 }
 
 impl Untaken {
@@ -59,21 +62,29 @@ impl Session {
         }
     }
 
-    /// A node refuses something of `round`. When all to whom its result was sent find that its tags do not fit, and they are
-    /// enough for a round, it is taken back: one node alone may be at fault itself.
+    /// A node refuses something of `round`. It counts if that is the last result, whose tags do not fit.
     pub(super) fn rejected(&mut self, node: NodeId, round: u64, refusal: &Refusal) {
-        let Some(untaken) = &mut self.untaken else {
-            return;
-        };
         let it = round == self.chain.round && *refusal == Refusal::Tag;
-        if !it || !untaken.served.contains(&node) {
-            return;
+        if let Some(untaken) = self.untaken.as_mut().filter(|_| it)
+            && untaken.served.contains(&node)
+        {
+            untaken.refused.insert(node);
         }
-        untaken.refused.insert(node);
+    }
+
+    /// Whether the last result has to be taken back before anything else is done: when all to whom it was sent refuse it,
+    /// and they are enough for a round, for one node alone may be at fault itself.
+    pub(super) fn takes_back(&mut self) -> bool {
+        let Some(untaken) = &mut self.untaken else {
+            return false;
+        };
         let enough = check_minima(&self.manifest, untaken.refused.iter()).is_ok();
-        if enough && untaken.refused == untaken.served {
+        let spoiled = enough && untaken.refused == untaken.served;
+        if spoiled && untaken.not_before <= self.now {
+            untaken.not_before = self.now + PAUSE;
             self.actions.push(Action::TakeBack);
         }
+        spoiled
     }
 
     /// The driver has taken the last result back: the same participants have to begin the round again.

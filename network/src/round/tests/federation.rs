@@ -138,6 +138,8 @@ pub(in crate::round) struct Federation {
     pub(in crate::round) relay_model: Vec<f32>,
     /// Where the last result leads, as long as nobody has taken it.
     averaged: Option<(Chain, Vec<f32>)>,
+    /// How often the relay's disk will fail to forget the last result.
+    pub(in crate::round) take_backs_to_fail: u32,
     /// With its bytes, on the relay's disk.
     pub(in crate::round) last: Option<(LastResult, Vec<u8>)>,
     /// On the relay's disk as well.
@@ -205,6 +207,7 @@ impl Federation {
             relay_chain: chain,
             relay_model: vec![0.0; manifest.parameters()],
             averaged: None,
+            take_backs_to_fail: 0,
             last: None,
             checkpoint: None,
             result: Vec::new(),

@@ -7,6 +7,7 @@ use crate::audit::RelayJournal;
 use crate::identity::NodeId;
 use crate::round::Refusal;
 use crate::round::message::{ResultAck, Signed};
+use crate::round::relay::gathering::PAUSE;
 use crate::round::relay::{Event, Report};
 use crate::testing::Consortium;
 use crate::wire::NodeFrame;
@@ -84,6 +85,27 @@ fn a_relay_that_restarts_before_its_result_is_refused_takes_it_back_all_the_same
         assert_eq!(taken_back(&federation), [(1, 3)]);
         assert_eq!(completed(&federation).len(), 3);
     }
+}
+
+#[test]
+fn a_result_that_the_disk_does_not_forget_is_taken_back_later() {
+    let refused_and_taken_back = |failures| {
+        let mut federation = Federation::new(3, 2, 95);
+        federation.members[1].site.wrong_tags = 1;
+        federation.take_backs_to_fail = failures;
+        assert!(federation.run(HOUR, |f| f.refusals.len() == 3));
+        let refused = federation.now;
+        assert!(federation.run(HOUR, |f| !taken_back(f).is_empty()));
+        let waited = federation.now - refused;
+        federation.run_to_the_end();
+        assert_only_wrong_tags_were_refused(&federation);
+        assert_eq!(taken_back(&federation), [(1, 3)]);
+        waited
+    };
+    let at_once = refused_and_taken_back(0);
+    let later = refused_and_taken_back(3);
+    assert!(at_once < PAUSE, "{at_once:?}");
+    assert!((3 * PAUSE..4 * PAUSE).contains(&later), "{later:?}");
 }
 
 #[test]

@@ -158,13 +158,24 @@ impl Federation {
         let actions = relay.handle(self.now, event);
         journal.acts(heard, &actions, relay, unix_s);
         let takes_back = |action: &Action| matches!(action, Action::TakeBack);
-        let took_back = actions.iter().any(takes_back);
+        let take_back = actions.iter().any(takes_back);
         for action in actions {
             self.relay_acts(action);
         }
-        if took_back {
+        if take_back && self.take_back() {
             self.tell_relay(Event::TookBack);
         }
+    }
+
+    fn take_back(&mut self) -> bool {
+        if let Some(left) = self.take_backs_to_fail.checked_sub(1) {
+            self.take_backs_to_fail = left;
+            return false;
+        }
+        self.last = None;
+        self.averaged = None;
+        self.result.clear();
+        true
     }
 
     fn relay_acts(&mut self, action: Action) {
@@ -213,11 +224,8 @@ impl Federation {
                 self.agree(chain);
             }
             Action::Certify(checkpoint) => self.checkpoint = Some(checkpoint),
-            Action::TakeBack => {
-                self.last = None;
-                self.averaged = None;
-                self.result.clear();
-            }
+            // After all others.
+            Action::TakeBack => {}
             Action::Deliver(id, outcome) => {
                 let body = self.result.clone();
                 self.carry_to(id, RelayFrame::Outcome(outcome), Some(body));
