@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::words;
 
 /// A file or folder that cannot be read or written.
@@ -68,10 +70,24 @@ impl FileError {
 /// # Errors
 /// [`FileError::Read`], [`FileError::TooLarge`].
 pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
-    let file = File::open(path).map_err(|source| FileError::read(path, source))?;
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
+    read_into(path, limit, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a secret of at most `limit` bytes, few enough to be held ready: a vector that grows leaves it behind.
+///
+/// # Errors
+/// [`FileError::Read`], [`FileError::TooLarge`].
+pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    read_into(path, limit, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_into(path: &Path, limit: usize, bytes: &mut Vec<u8>) -> Result<(), FileError> {
+    File::open(path)
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(bytes))
         .map_err(|source| FileError::read(path, source))?;
     if bytes.len() > limit {
         return Err(FileError::TooLarge {
@@ -79,7 +95,7 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
             limit,
         });
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Writes a file that anyone may read, replacing it whole.
@@ -96,8 +112,7 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let file = |new: &Path| create(new, 0o600);
-    replace(path, file, &[bytes], Durability::Disk)
+    replace(path, create_private, &[bytes], Durability::Disk)
 }
 
 /// Opens a file that only its owner may read, to be read and written in place. It is made if need be.
@@ -251,7 +266,7 @@ pub(crate) fn sync_folder(_path: &Path) -> Result<(), FileError> {
 fn reopen(path: &Path) -> io::Result<File> {
     match is_retired(path) {
         true => OpenOptions::new().write(true).open(path),
-        false => create(path, 0o600),
+        false => create_private(path),
     }
 }
 
@@ -268,6 +283,14 @@ fn is_retired(path: &Path) -> bool {
     }
     #[cfg(not(unix))]
     found.is_file()
+}
+
+/// A new file that only its owner may read, in place of any that is there. Neither it nor its name is made durable.
+///
+/// # Errors
+/// Of the operating system.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    create(path, 0o600)
 }
 
 #[cfg_attr(not(unix), expect(unused_variables))]

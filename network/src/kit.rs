@@ -21,7 +21,8 @@ use zeroize::Zeroizing;
 use crate::digest::{Digest, model_hash};
 use crate::error::{IdentityError, ManifestError};
 use crate::files::{
-    FileError, read_limited, read_parameters, write_parameters, write_private, write_public,
+    FileError, read_limited, read_parameters, read_secret, write_parameters, write_private,
+    write_public,
 };
 use crate::identity::{Identity, NodeId};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, epoch_key_check};
@@ -151,13 +152,14 @@ impl Kit {
     pub fn load(folder: &Path) -> Result<Self, KitError> {
         let (manifest, authority) = load_manifest(folder)?;
         let key_path = folder.join(KEY);
-        let key_pem = Zeroizing::new(text(key_path.clone())?);
-        let identity = Identity::from_pem(&key_pem).map_err(|source| KitError::Key {
+        let key_pem = read_secret(&key_path, MAX_PEM_BYTES)?;
+        let key_pem = str::from_utf8(&key_pem).map_err(|_| KitError::NotText(key_path.clone()))?;
+        let identity = Identity::from_pem(key_pem).map_err(|source| KitError::Key {
             path: key_path,
             source,
         })?;
         let certificate_pem = text(folder.join(CERTIFICATE))?;
-        let credentials = Credentials::from_pem(&certificate_pem, &key_pem)?;
+        let credentials = Credentials::from_pem(&certificate_pem, key_pem)?;
         Ok(Self {
             manifest: Arc::new(manifest),
             authority,
@@ -191,7 +193,7 @@ impl Kit {
     /// [`KitError::File`], [`KitError::EpochKey`] if it is not the one that the manifest speaks of.
     pub fn epoch_key(&self) -> Result<Zeroizing<[u8; 32]>, KitError> {
         let path = self.folder.join(EPOCH_KEY);
-        let text = Zeroizing::new(read_limited(&path, MAX_PEM_BYTES)?);
+        let text = read_secret(&path, MAX_PEM_BYTES)?;
         let mut key = Zeroizing::new([0; 32]);
         let decoded = hex::decode_to_slice(text.trim_ascii(), &mut *key);
         match decoded.is_ok() && epoch_key_check(&key) == self.manifest.epoch_key() {

@@ -93,10 +93,10 @@ struct State {
     model: String,
 }
 
-/// A masked sum in the outbox.
+/// A masked sum, or a contribution, in the outbox.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// Participants and signature.
+    /// What was signed, and for whom.
     pub pending: Pending,
     /// The words.
     pub body: Bytes,
@@ -175,7 +175,7 @@ impl Store {
     pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self, StoreError> {
         fs::create_dir_all(folder).map_err(|source| FileError::write(folder, source))?;
         let path = folder.join("lock");
-        let lock = File::create(&path).map_err(|source| FileError::write(&path, source))?;
+        let lock = files::open_private(&path)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => StoreError::Locked(folder.to_owned()),
             TryLockError::Error(source) => FileError::write(&path, source).into(),
@@ -282,7 +282,7 @@ impl Store {
         self.write_json("sent.json", sent)
     }
 
-    /// Puts a masked sum into the outbox, replacing a former one.
+    /// Puts a masked sum, or a contribution, into the outbox, replacing a former one.
     ///
     /// It survives the process, not necessarily a loss of power: the round key is lost then as well, so no second
     /// sum for the same context can come about.

@@ -83,15 +83,21 @@ impl Teller {
                 attempt,
                 nodes,
             } => {
-                let names = manifest.names_of(nodes);
-                let text =
-                    format!("round {round}, attempt {attempt} is abandoned for want of {names}");
+                let why = match nodes.as_slice() {
+                    [] => String::new(),
+                    nodes => format!(" for want of {}", manifest.names_of(nodes)),
+                };
+                let text = format!("round {round}, attempt {attempt} is abandoned{why}");
                 (Level::WARN, text)
             }
             Report::Refused(node, refusal) => {
                 let refusal = manifest.with_names(refusal);
                 let text = format!("{}: {refusal}", manifest.name_of(*node));
                 (Level::WARN, text)
+            }
+            Report::Late(node, what) => {
+                let node = manifest.name_of(*node);
+                (Level::DEBUG, format!("{node}: {what} came too late"))
             }
             Report::Waiting {
                 missing,

@@ -33,7 +33,8 @@ pub struct Parameters {
 
 /// A fixed-point format whose sums provably cannot wrap.
 ///
-/// `N_max · B ≤ 2^(w−1) − 1` with `B = ⌈C · 2^f⌉`, and the same for every counter of the header.
+/// `N_max · B` with `B = ⌈C · 2^f⌉` is at most 2^31 − 1 in Z_{2^32}, and 2^59 − 1 in Z_{2^64}, where tags have to tell sums
+/// apart. The same holds for every counter of the header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FixedPoint {
     parameters: Parameters,
@@ -112,7 +113,7 @@ pub enum PlanError {
         examples_max: u32,
         /// N_max as given.
         nodes_max: u32,
-        /// `⌊(2^(w−1) − 1) / N_max⌋`.
+        /// The most that a sum can be, divided by N_max.
         counter_max: u64,
     },
 }
@@ -180,11 +181,6 @@ impl FixedPoint {
             bound,
             counter_max,
         })
-    }
-
-    /// The numbers as given.
-    pub fn parameters(&self) -> Parameters {
-        self.parameters
     }
 
     /// Ring Z_{2^w} of the shares.

@@ -23,14 +23,6 @@ pub struct Defaults {
 }
 
 impl Ring {
-    /// Width w of a word, in bits.
-    pub const fn bits(self) -> u32 {
-        match self {
-            Self::U32 => u32::BITS,
-            Self::U64 => u64::BITS,
-        }
-    }
-
     /// Length of a word, in bytes.
     pub const fn word_bytes(self) -> usize {
         match self {

@@ -26,8 +26,8 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use fl_shaders::{Counters, HEADER_WORDS, Instructions, Ring, TAG_BLOCK};
 use fl_sharing::{
-    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, MaskKey, Needs, Plan, RoundingKey, Seed,
-    Sign, masked_len,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, MaskKey, Plan, RoundingKey, Seed, Sign,
+    masked_len,
 };
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
@@ -169,7 +169,7 @@ impl Rates {
             threads,
             ..
         } = case;
-        let format = Plan::new(&Needs::new(ring, 3, 1_000)).unwrap().format;
+        let format = Plan::new(ring, 3, 1_000).unwrap().format;
         let update: Vec<f32> = (0..coordinates).map(|e| (e as f32).sin() * 0.01).collect();
         let counters = Counters {
             examples: 700,

@@ -296,10 +296,12 @@ impl GpuEngine {
                 .filter(|uniforms| uniforms.hold(layout))
                 .unwrap_or_else(|| Uniforms::new(device, layout));
             uniforms.upload(device, queue, layout)?;
-            stream.send(device, queue, pieces, &uniforms, job)?;
+            let sent = stream.send(device, queue, pieces, &uniforms, job);
+            // Whatever became of the pieces, the keys are erased.
             let cleared = uniforms.clear(device, queue);
-            stream.settle(device, job)?;
-            uniforms.erase(device, cleared)?;
+            let settled = sent.and_then(|()| stream.settle(device, job));
+            let erased = uniforms.erase(device, cleared);
+            settled.and(erased)?;
             Ok::<_, DeviceError>(Reserve {
                 stream: Some(stream),
                 uniforms: Some(uniforms),

@@ -6,9 +6,9 @@
 //!
 //! ```
 //! use fl_shaders::{Counters, Ring};
-//! use fl_sharing::{Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign, masked_len};
+//! use fl_sharing::{Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed, Sign, masked_len};
 //!
-//! let format = Plan::new(&Needs::new(Ring::U32, 3, 1_000))?.format;
+//! let format = Plan::new(Ring::U32, 3, 1_000)?.format;
 //! let update = vec![0.25; 1_000];
 //! let counters = Counters { examples: 800, ..Counters::default() };
 //! let input = Input { format: &format, counters, update: &update };
@@ -43,7 +43,7 @@ pub use engine::{
 };
 #[cfg(feature = "gpu")]
 pub use gpu::GpuEngine;
-pub use planner::{Needs, Plan, PlannerError};
+pub use planner::{Plan, PlannerError};
 pub use seal::{RoundKey, SEALED_BYTES, SealError, seal, seal_all, sealed_bytes};
 pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed};
 pub use tag::{EpochKey, TagKey, Verification};

@@ -2,30 +2,13 @@
 
 use std::fmt;
 
-use fl_shaders::{FixedPoint, Parameters, PlanError, Ring};
+use fl_shaders::{Defaults, FixedPoint, Parameters, PlanError, Ring};
 
 /// The loss counter has room for this mean loss, in nats, on as many test examples as n_max.
 const MEAN_LOSS_MAX: u64 = 16;
 
 /// The fewest nodes whose sum a participant cannot take apart (the protocol, section 1).
 const NODES_MIN: u32 = 3;
-
-/// What a consortium knows before its format is chosen.
-#[derive(Clone, Copy, Debug)]
-pub struct Needs {
-    /// Ring of the shares.
-    pub ring: Ring,
-    /// Number of nodes in the consortium.
-    pub nodes: u32,
-    /// n_max: the most training examples that one node is expected to have. The closer, the finer the resolution.
-    pub examples_max: u32,
-    /// C, if not the ring's default.
-    pub clip: Option<f32>,
-    /// f, if not the ring's default.
-    pub fraction_bits: Option<u32>,
-    /// N_max, if not the ring's default.
-    pub nodes_max: Option<u32>,
-}
 
 /// A format, and the consortium that it was chosen for. Its `Display` explains it to a person.
 #[derive(Clone, Copy, Debug)]
@@ -45,61 +28,45 @@ pub enum PlannerError {
         /// Number of nodes.
         nodes: u32,
     },
-    /// The consortium is larger than the sum may be.
-    #[error(
-        "{nodes} nodes, but the format adds up at most {nodes_max}; raise nodes_max to {nodes} \
-         (each doubling costs one fraction bit) or take the ring u64"
-    )]
+    /// The consortium is larger than any sum may be.
+    #[error("{nodes} nodes are more than words of the ring can add up")]
     TooManyNodes {
         /// Number of nodes.
         nodes: u32,
-        /// N_max.
-        nodes_max: u32,
     },
     /// The numbers do not fit each other.
     #[error(transparent)]
     Format(#[from] PlanError),
 }
 
-impl Needs {
-    /// The needs of `nodes` nodes with at most `examples_max` examples each, with the ring's defaults for the rest.
-    pub fn new(ring: Ring, nodes: u32, examples_max: u32) -> Self {
-        Self {
-            ring,
-            nodes,
-            examples_max,
-            clip: None,
-            fraction_bits: None,
-            nodes_max: None,
-        }
-    }
-}
-
 impl Plan {
-    /// Chooses the format for `needs`.
+    /// Chooses the format for `nodes` nodes, with at most `examples_max` training examples each: n_max. The closer that is,
+    /// the finer the resolution.
+    ///
+    /// The format is the ring's default one; for more nodes than that adds up, each doubling costs one fraction bit.
     ///
     /// # Errors
     ///
     /// A [`PlannerError`] that says what to change.
-    pub fn new(needs: &Needs) -> Result<Self, PlannerError> {
-        let Needs {
-            ring,
-            nodes,
-            examples_max,
-            ..
-        } = *needs;
-        let defaults = ring.defaults();
-        let nodes_max = needs.nodes_max.unwrap_or(defaults.nodes_max);
+    pub fn new(ring: Ring, nodes: u32, examples_max: u32) -> Result<Self, PlannerError> {
         if nodes < NODES_MIN {
             return Err(PlannerError::TooFewNodes { nodes });
         }
-        if nodes > nodes_max {
-            return Err(PlannerError::TooManyNodes { nodes, nodes_max });
-        }
+        let Defaults {
+            clip,
+            fraction_bits,
+            nodes_max,
+        } = ring.defaults();
+        let times = u64::from(nodes.div_ceil(nodes_max)).next_power_of_two();
+        let fraction_bits = fraction_bits.checked_sub(times.ilog2());
+        let nodes_max = u32::try_from(u64::from(nodes_max) * times);
+        let (Some(fraction_bits), Ok(nodes_max)) = (fraction_bits, nodes_max) else {
+            return Err(PlannerError::TooManyNodes { nodes });
+        };
         let parameters = Parameters {
             ring,
-            clip: needs.clip.unwrap_or(defaults.clip),
-            fraction_bits: needs.fraction_bits.unwrap_or(defaults.fraction_bits),
+            clip,
+            fraction_bits,
             nodes_max,
             examples_max,
             loss_fraction_bits: 0,
@@ -165,14 +132,14 @@ mod tests {
     #[test]
     fn the_defaults_of_both_rings_are_plans() {
         for ring in [Ring::U32, Ring::U64] {
-            let plan = Plan::new(&Needs::new(ring, 3, 10_000)).unwrap();
+            let plan = Plan::new(ring, 3, 10_000).unwrap();
             assert_eq!(plan.format.nodes_max(), ring.defaults().nodes_max);
         }
     }
 
     #[test]
     fn a_plan_explains_itself() {
-        let plan = Plan::new(&Needs::new(Ring::U32, 3, 1_000)).unwrap();
+        let plan = Plan::new(Ring::U32, 3, 1_000).unwrap();
         assert_eq!(
             plan.to_string(),
             "ring u32: clip ±1, 23 fraction bits, sums of up to 128 nodes, \
@@ -191,9 +158,7 @@ mod tests {
             (Ring::U32, 16_777_215),
             (Ring::U64, u32::MAX),
         ] {
-            let format = Plan::new(&Needs::new(ring, 3, examples_max))
-                .unwrap()
-                .format;
+            let format = Plan::new(ring, 3, examples_max).unwrap().format;
             let largest = f64::from(examples_max) * 16.0;
             let unit = 2_f64.powi(-format.loss_fraction_bits());
             assert!(largest / unit <= format.counter_max() as f64);
@@ -207,34 +172,33 @@ mod tests {
     #[test]
     fn node_and_example_counts_out_of_range_are_refused() {
         for nodes in 0..3 {
-            let error = Plan::new(&Needs::new(Ring::U32, nodes, 10)).unwrap_err();
+            let error = Plan::new(Ring::U32, nodes, 10).unwrap_err();
             assert_eq!(error, PlannerError::TooFewNodes { nodes });
         }
         assert_eq!(
-            Plan::new(&Needs::new(Ring::U32, 129, 10)).unwrap_err(),
-            PlannerError::TooManyNodes {
-                nodes: 129,
-                nodes_max: 128
-            }
+            Plan::new(Ring::U32, u32::MAX, 10).unwrap_err(),
+            PlannerError::TooManyNodes { nodes: u32::MAX }
         );
-        let error = Plan::new(&Needs::new(Ring::U32, 3, 16_777_216)).unwrap_err();
+        let error = Plan::new(Ring::U32, 3, 16_777_216).unwrap_err();
         assert!(matches!(
             error,
             PlannerError::Format(PlanError::ExamplesExceedCounter { .. })
         ));
-        let wider = Needs {
-            nodes_max: Some(256),
-            ..Needs::new(Ring::U32, 129, 10)
-        };
-        let error = Plan::new(&wider).unwrap_err();
-        assert!(matches!(
-            error,
-            PlannerError::Format(PlanError::SumWraps { excess_bits: 1, .. })
-        ));
-        Plan::new(&Needs {
-            fraction_bits: Some(22),
-            ..wider
-        })
-        .unwrap();
+    }
+
+    #[test]
+    fn room_for_more_nodes_costs_fraction_bits() {
+        for (ring, nodes, fraction_bits, nodes_max) in [
+            (Ring::U32, 128, 23, 128),
+            (Ring::U32, 129, 22, 256),
+            (Ring::U32, 256, 22, 256),
+            (Ring::U32, 257, 21, 512),
+            (Ring::U32, 4_000, 18, 4_096),
+            (Ring::U64, 65_537, 31, 131_072),
+        ] {
+            let format = Plan::new(ring, nodes, 1_000).unwrap().format;
+            assert_eq!(format.fraction_bits(), fraction_bits, "{nodes}");
+            assert_eq!(format.nodes_max(), nodes_max, "{nodes}");
+        }
     }
 }

@@ -4,8 +4,7 @@
 
 use fl_shaders::{Counters, HEADER_WORDS, Ring};
 use fl_sharing::{
-    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign,
-    masked_len,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed, Sign, masked_len,
 };
 
 const COORDINATES: usize = 250_000;
@@ -38,7 +37,7 @@ fn bit_deviation(words: &[u8], word_bytes: usize) -> f64 {
 }
 
 fn masked(ring: Ring, update: f32, masks: usize) -> Vec<u8> {
-    let format = Plan::new(&Needs::new(ring, 3, 100)).unwrap().format;
+    let format = Plan::new(ring, 3, 100).unwrap().format;
     let update = vec![update; COORDINATES];
     let counters = Counters {
         examples: 100,

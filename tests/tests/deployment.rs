@@ -125,7 +125,7 @@ fn others_go_on_with_a_model_that_was_trained() {
 }
 
 #[test]
-fn what_is_no_model_is_not_gone_on_from() {
+fn what_is_no_model_is_neither_gone_on_from_nor_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("junk.safetensors"), "junk").unwrap();
     let shape = Shape::Table { columns: 2 };
@@ -142,19 +142,19 @@ fn what_is_no_model_is_not_gone_on_from() {
         .unwrap();
     for (file, why) in [
         ("junk.safetensors", "is not a valid checkpoint"),
-        (
-            "other.safetensors",
-            "holds other tensors than its model has",
-        ),
+        ("other.safetensors", "it has other tensors than its model"),
         ("nothing.safetensors", "cannot read"),
     ] {
-        let mut command = fl_node();
-        command
-            .current_dir(&folder)
-            .args(["provision", "--nodes", "a,b,c", "--relay", "localhost:4433"])
-            .args(["--from", file, "--out", "consortium"]);
-        let ended = Process::start("provision", command).ended();
-        ended.refused(&[file, why]);
+        let refused = |command: &str, flags: &[&str]| {
+            let mut process = fl_node();
+            process.current_dir(&folder).arg(command).args(flags);
+            let ended = Process::start(command, process).ended();
+            ended.refused(&[file, why]);
+        };
+        let founded = ["--nodes", "a,b,c", "--relay", "localhost:4433"];
+        let flags = [&founded[..], &["--from", file, "--out", "consortium"]];
+        refused("provision", &flags.concat());
+        refused("evaluate", &["--model", file, "--data", "digits"]);
     }
     assert!(!folder.path().join("consortium").exists());
 }

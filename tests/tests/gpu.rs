@@ -48,9 +48,7 @@ fn member(trainer: Box<dyn LocalTrainer>, compute: &Compute) -> Member {
 
 #[test]
 fn simulate_on_a_gpu_learns_what_it_learns_on_the_cpu() {
-    if open().is_none() {
-        return;
-    }
+    let Some(gpu) = open() else { return };
     let accuracy = |flags: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         let mut command = fl_node();
@@ -64,13 +62,15 @@ fn simulate_on_a_gpu_learns_what_it_learns_on_the_cpu() {
         assert_eq!(rounds.len(), 3);
         (rounds[2]["accuracy"].as_f64().unwrap(), ended.text())
     };
-    let (on_cpu, _) = accuracy(&[]);
+    let (on_cpu, text_of_cpu) = accuracy(&[]);
     let (on_gpu, text) = accuracy(&["--gpu"]);
     assert!(
         on_gpu > 0.9 && (on_gpu - on_cpu).abs() < 0.02,
         "{on_gpu}, {on_cpu}"
     );
-    assert!(text.contains("on "), "{text}");
+    let device = format!("on {}", gpu.adapter().name);
+    assert!(text.contains(&device), "{text}");
+    assert!(!text_of_cpu.contains(&device), "the control");
 }
 
 #[tokio::test(flavor = "multi_thread")]

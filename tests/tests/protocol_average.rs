@@ -12,7 +12,7 @@ use fl_network::round::relay::{Report, Settings};
 use fl_network::round::{Chain, Refusal, average};
 use fl_network::words;
 use fl_shaders::{Counters, FixedPoint, Ring};
-use fl_sharing::{CpuEngine, Input, Mask, Needs, Plan, Seed, Sign, masked_len};
+use fl_sharing::{CpuEngine, Input, Mask, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{
     Federation, Log, Member, Recorded, Step, Synthetic, learners, masked, plain_mean,
 };
@@ -130,9 +130,7 @@ fn settings(rounds: u64) -> Settings {
 
 fn format(ring: Ring, nodes: usize, examples_max: u32) -> FixedPoint {
     let nodes = u32::try_from(nodes).unwrap();
-    Plan::new(&Needs::new(ring, nodes, examples_max))
-        .unwrap()
-        .format
+    Plan::new(ring, nodes, examples_max).unwrap().format
 }
 
 /// The steps of `round`, all from the same global model.

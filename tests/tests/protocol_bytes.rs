@@ -20,7 +20,7 @@ use fl_network::round::node::Action as NodeAction;
 use fl_network::round::relay::{Action as RelayAction, Event, Report, Settings};
 use fl_network::wire::{self, BulkKind, NodeFrame, RelayFrame};
 use fl_shaders::{FixedPoint, Ring};
-use fl_sharing::{CpuEngine, Needs, Plan};
+use fl_sharing::{CpuEngine, Plan};
 use fl_tests::federation::memory::{
     Contribution, NodeCall, Outgoing, Party, RelayCall, Round, counters, drawn,
 };
@@ -130,7 +130,7 @@ fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()>
 }
 
 fn plan() -> FixedPoint {
-    Plan::new(&Needs::new(Ring::U32, 3, 1_000)).unwrap().format
+    Plan::new(Ring::U32, 3, 1_000).unwrap().format
 }
 
 #[test]
@@ -180,9 +180,8 @@ fn the_relay_takes_no_frame_but_the_one_that_was_sent() -> Result<()> {
 
 fn refuses(actions: &[RelayAction], node: NodeId) -> bool {
     actions.iter().any(|action| match action {
-        RelayAction::TurnAway(who, _) | RelayAction::Report(Report::Refused(who, _)) => {
-            *who == node
-        }
+        RelayAction::TurnAway(who, _)
+        | RelayAction::Report(Report::Refused(who, _) | Report::Late(who, _)) => *who == node,
         _ => false,
     })
 }

@@ -11,7 +11,7 @@ use fl_network::round::{Chain, Participants, Refusal};
 use fl_network::wire;
 use fl_shaders::cpu::chacha20;
 use fl_shaders::{Counters, HEADER_WORDS, Ring};
-use fl_sharing::{Input, Mask, Needs, Plan, Seed, Sign};
+use fl_sharing::{Input, Mask, Plan, Seed, Sign};
 use fl_tests::federation::masked;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -128,7 +128,7 @@ fn the_engine_masks_with_the_known_words_in_both_rings() -> Result<()> {
             (Ring::U32, Sign::Minus),
             (Ring::U64, Sign::Plus),
         ] {
-            let format = Plan::new(&Needs::new(ring, 3, 1_000))?.format;
+            let format = Plan::new(ring, 3, 1_000)?.format;
             let counters = Counters {
                 examples: 1,
                 ..Counters::default()

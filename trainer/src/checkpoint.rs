@@ -138,7 +138,7 @@ impl Checkpoint {
                 format!("it has {found} tensors, not {expected}"),
             ));
         }
-        let mut parameters = Vec::with_capacity(layout.len());
+        let mut parameters = Vec::with_capacity(bytes.len() / size_of::<f32>());
         for tensor in layout.tensors() {
             let name = &tensor.name;
             let info = tensors
@@ -159,6 +159,14 @@ impl Checkpoint {
             parameters.extend(values.iter().map(|&value| f32::from_le_bytes(value)));
         }
         layout.check_finite(&parameters)?;
+        if model
+            .as_ref()
+            .is_some_and(|model| model.layout().ok().as_ref() != Some(&layout))
+        {
+            let reason =
+                "it has other tensors than its model; is it of another version of this program?";
+            return Err(damaged(path, reason));
+        }
         Ok(Self {
             round,
             model,

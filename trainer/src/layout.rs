@@ -14,18 +14,6 @@ pub struct TensorLayout {
     pub shape: Vec<usize>,
 }
 
-impl TensorLayout {
-    /// Number of values: the product of the shape.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether a dimension is zero.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// Names, shapes and order of all floating-point state of a model.
 ///
 /// The flat vector of a model is its tensors one after the other in this order, each in row-major order. The order is

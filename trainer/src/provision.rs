@@ -19,7 +19,7 @@ use fl_network::manifest::{
 };
 use fl_network::pki::{Authority, PkiError, Validity};
 use fl_shaders::Ring;
-use fl_sharing::{EpochKey, Needs, Plan, PlannerError, RandomnessError};
+use fl_sharing::{EpochKey, Plan, PlannerError, RandomnessError};
 use zeroize::Zeroizing;
 
 use crate::Layout;
@@ -200,7 +200,7 @@ impl Agreement {
     pub fn found(&self) -> Result<Consortium, ProvisionError> {
         let host = host_of(&self.relay)?.to_owned();
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        let plan = Plan::new(&Needs::new(self.ring, nodes, self.examples_max))?;
+        let plan = Plan::new(self.ring, nodes, self.examples_max)?;
         let validity = Validity::days(SystemTime::now(), self.valid_days)?;
         let expires_unix_s = unix_s() + SECONDS_A_DAY * u64::from(self.valid_days);
         let authority = Authority::create(&self.name, validity)?;

@@ -10,8 +10,8 @@ use fl_datasets::{Dataset, LoadOptions, Schema, Shape, Source, Split, load};
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Ring};
 use fl_sharing::gpu::{REQUIRE_GPU, Selector, is_required};
 use fl_sharing::{
-    Blinding, CpuEngine, DeviceError, EngineError, EpochKey, Mask, Masked, Needs, Plan,
-    RoundingKey, Seed, Sign, masked_len,
+    Blinding, CpuEngine, DeviceError, EngineError, EpochKey, Mask, Masked, Plan, RoundingKey, Seed,
+    Sign, masked_len,
 };
 use fl_trainer::{
     Compute, Gpu, LocalTrainer, LocalUpdate, ModelKind, ModelSpec, TrainError, Training, Update,
@@ -97,7 +97,7 @@ fn an_update_masked_on_the_gpu_is_the_one_masked_on_the_cpu_to_the_bit() {
     assert_eq!(values.len(), global.len());
     assert!(values.iter().filter(|&&value| value != 0.0).count() > values.len() / 2);
     for ring in [Ring::U32, Ring::U64] {
-        let format = Plan::new(&Needs::new(ring, 3, EXAMPLES)).unwrap().format;
+        let format = Plan::new(ring, 3, EXAMPLES).unwrap().format;
         let on_gpu = masked(&resident, &format, 7).unwrap();
         let on_cpu = masked(&values.clone().into(), &format, 7).unwrap();
         assert!(on_gpu == on_cpu, "{ring:?}");
@@ -192,9 +192,7 @@ fn a_lost_gpu_is_an_error_that_says_so_wherever_it_shows() {
     let mut trainer = trainer(gpu.clone(), Training::default());
     let global = trainer.initial().unwrap();
     let resident = train(&mut *trainer, &global).unwrap().update;
-    let format = Plan::new(&Needs::new(Ring::U32, 3, EXAMPLES))
-        .unwrap()
-        .format;
+    let format = Plan::new(Ring::U32, 3, EXAMPLES).unwrap().format;
     masked(&resident, &format, 7).unwrap();
 
     let mut steps = 0;

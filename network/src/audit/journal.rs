@@ -344,11 +344,13 @@ impl RelayJournal {
     /// The machine has taken it in, and its actions are about to be carried out.
     pub fn acts(&mut self, heard: Heard, actions: &[relay::Action], machine: &Relay, unix_s: u64) {
         use relay::Action;
-        let refused = |action: &Action| match action {
-            Action::Report(Report::Refused(node, _)) => heard.from == Some(*node),
+        let passed_over = |action: &Action| match action {
+            Action::Report(Report::Refused(node, _) | Report::Late(node, _)) => {
+                heard.from == Some(*node)
+            }
             _ => false,
         };
-        let accepted = !actions.iter().any(refused);
+        let accepted = !actions.iter().any(passed_over);
         // A node that returns repeats its last acknowledgement, which may be of a state that is history.
         let current = |entry: &Entry| match entry {
             Entry::Ack(ack) => ack
@@ -542,11 +544,8 @@ mod tests {
 
         (5..1000).for_each(|round| refuse(&mut journal, round));
         assert_eq!(logged().len(), MAX_REFUSALS);
-        // A frame that is late is refused, and does not enter.
-        let late = Action::Report(Report::Refused(
-            node,
-            Refusal::Unexpected { what: Kind::Share },
-        ));
+        // A frame that is late does not enter.
+        let late = Action::Report(Report::Late(node, Kind::Share));
         let event = Event::Frame(node, NodeFrame::Shares(Vec::new()));
         journal.acts(journal.hears(&event, &machine), &[late], &machine, 9);
         assert_eq!(logged().len(), MAX_REFUSALS);

@@ -164,7 +164,7 @@ impl Progress {
                 // It has its own place.
                 return;
             }
-            Report::Refused(..) => {}
+            Report::Refused(..) | Report::Late(..) => {}
         }
         if let Some(round) = &told.round {
             push(&mut self.rounds, round.clone(), ROUNDS_MAX);

@@ -159,11 +159,6 @@ impl BulkReceiver {
 pub struct BulkBody(PacedStream);
 
 impl BulkBody {
-    /// Bytes of the body read so far.
-    pub fn received(&self) -> u64 {
-        self.0.received
-    }
-
     /// Fills `piece` with the next bytes of the body.
     ///
     /// Not cancel-safe: a cancelled call loses the bytes it had put into `piece`.

@@ -18,7 +18,7 @@ use super::{Reason, TransportError};
 use crate::tls::ServerTls;
 
 /// Longest time that a handshake may take.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A peer that is silent for this long is taken for dead.
 pub const IDLE_TIMEOUT: Duration = Duration::from_millis(IDLE_MILLISECONDS as u64);

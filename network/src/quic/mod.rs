@@ -19,7 +19,7 @@ use rustls_pki_types::CertificateDer;
 pub use bulk::{BulkBody, BulkReceiver, BulkSender, Pace, send_bulk};
 pub(crate) use control::LENGTH_BYTES;
 pub use control::{ControlReceiver, ControlSender};
-pub use endpoint::{Client, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, Incoming, Server, close};
+pub use endpoint::{Client, IDLE_TIMEOUT, Incoming, Server, close};
 pub use error::{Fault, Reason, TransportError};
 pub(crate) use reset::ResetKey;
 

@@ -408,7 +408,6 @@ async fn a_bulk_body_arrives_whole_in_any_number_of_parts() {
             for piece in received.chunks_mut(262_144) {
                 body.next_piece(piece).await?;
             }
-            assert_eq!(body.received(), received.len() as u64);
             body.end().await?;
             Ok::<_, TransportError>(received)
         };

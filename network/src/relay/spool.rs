@@ -15,6 +15,7 @@ use tracing::{error, warn};
 
 use super::accumulator::BodyError;
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
+use crate::files::create_private;
 use crate::identity::NodeId;
 use crate::words;
 
@@ -38,7 +39,9 @@ impl Parcel {
     fn file_name(self) -> String {
         match self {
             Self::Input(node) => format!("input-{}", node.0.to_hex()),
-            Self::Reveal(_, root) => format!("reveal-{}", root.to_hex()),
+            Self::Reveal(node, root) => {
+                format!("reveal-{}-{}", node.0.to_hex(), root.to_hex())
+            }
         }
     }
 }
@@ -127,7 +130,7 @@ impl Spool {
             let body = bodies.get_mut(&parcel).filter(|body| body.written == index);
             let body = body.ok_or(BodyError::Unasked)?;
             match (index, body.file.take()) {
-                (0, _) => File::create(self.folder.join(parcel.file_name())),
+                (0, _) => create_private(&self.folder.join(parcel.file_name())),
                 (_, file) => Ok(file.ok_or(BodyError::Unasked)?),
             }
         };
@@ -239,6 +242,31 @@ mod tests {
         );
         drop(spool);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_holder_that_announces_anothers_reveal_does_not_touch_its_body() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = CHUNK_BYTES + 8;
+        let spool = Spool::new(Digest([0; 32]), folder.path().to_owned(), bytes);
+        let body = vec![7; bytes];
+        let hashes = ChunkHashes::of(&body);
+        let parcel = || {
+            let node = Identity::generate().unwrap().node_id();
+            let parcel = Parcel::Reveal(node, hashes.root());
+            assert_eq!(spool.expect(parcel, hashes.root()), 0);
+            parcel
+        };
+        let (honest, thief) = (parcel(), parcel());
+        for (parcel, chunks) in [(honest, 2), (thief, 1)] {
+            for (index, chunk) in body.chunks(CHUNK_BYTES).enumerate().take(chunks) {
+                let hash = &hashes.as_slice()[index];
+                spool.add(parcel, index, hash, chunk).unwrap();
+            }
+        }
+        assert_eq!(spool.sum(Ring::U32, bytes, &[honest]).unwrap(), body);
+        // The control.
+        assert!(spool.sum(Ring::U32, bytes, &[thief]).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::committee::{Decision, Holders};
 use super::message::{Keys, Message, ResultAck, Signed, Sum, WHENEVER};
 use super::minima::check_minima;
 use super::node::{Pending, PendingSum};
-use super::participants::{Participants, count};
+use super::participants::Participants;
 use super::refusal::{Kind, Refusal};
 use crate::digest::{Digest, model_hash};
 use crate::identity::NodeId;
@@ -220,13 +220,17 @@ impl Checkpoint {
     /// Checks the acknowledgements. Those that do not hold are not counted.
     ///
     /// # Errors
-    /// [`Refusal::Checkpoint`] if fewer than `min_nodes` nodes of the manifest have signed this state.
+    /// [`Refusal::Checkpoint`] if fewer than `min_nodes` nodes of the manifest have signed this state,
+    /// [`Refusal::Organisations`] if they are of too few organisations.
     pub fn verify(self, manifest: &Manifest, unix_s: u64) -> Result<CheckedCheckpoint, Refusal> {
         let acks = self.valid_acks(manifest, unix_s);
-        check_minima(manifest, acks.keys()).map_err(|_| Refusal::Checkpoint {
-            round: self.chain.round,
-            valid: count(acks.len()),
-            needed: count(manifest.min_nodes()),
+        check_minima(manifest, acks.keys()).map_err(|refusal| match refusal {
+            Refusal::TooFew { found, min_nodes } => Refusal::Checkpoint {
+                round: self.chain.round,
+                valid: found,
+                needed: min_nodes,
+            },
+            refusal => refusal,
         })?;
         Ok(CheckedCheckpoint(self.chain))
     }

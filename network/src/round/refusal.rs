@@ -163,7 +163,7 @@ pub enum Refusal {
         index: u64,
         /// Its signed value.
         value: i64,
-        /// |V| · B.
+        /// B · Σn / n_max, rounded up, and a unit for each participant.
         limit: u64,
     },
     /// Counters that no honest participants can add up to.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use fl_shaders::{Counters, FixedPoint, Ring};
-use fl_sharing::{Blinding, EpochKey, Mask, Needs, Plan, RoundingKey, Seed, Sign, TagKey};
+use fl_sharing::{Blinding, EpochKey, Mask, Plan, RoundingKey, Seed, Sign, TagKey};
 
 pub(crate) const CTX: [u8; 32] = [0x11; 32];
 /// Longest vector, header included, that [`tag_key`] reaches.
@@ -58,7 +58,7 @@ impl Mix {
 }
 
 pub(crate) fn format(ring: Ring) -> FixedPoint {
-    Plan::new(&Needs::new(ring, 3, 1_000)).unwrap().format
+    Plan::new(ring, 3, 1_000).unwrap().format
 }
 
 pub(crate) fn counters(examples: u64) -> Counters {

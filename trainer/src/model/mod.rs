@@ -112,11 +112,6 @@ impl ModelSpec {
         &self.schema
     }
 
-    /// How features are scaled before they enter the model.
-    pub fn scaling(&self) -> Option<&Scaling> {
-        self.scaling.as_ref()
-    }
-
     /// The layout of the model's flat vector.
     ///
     /// # Errors

@@ -18,8 +18,12 @@ impl Masking<'_> {
         spare: Vec<u8>,
     ) -> Result<(Masked, Envelope), MaskingError> {
         let classes = holders.committee().classes().count();
-        let seeds: Result<Vec<_>, _> = (0..classes).map(|_| Seed::generate()).collect();
-        let seeds = seeds.map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
+        // Fixed, because a vector that grows leaves seeds behind.
+        let mut seeds = Vec::with_capacity(classes);
+        for _ in 0..classes {
+            let seed = Seed::generate();
+            seeds.push(seed.map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?);
+        }
         let envelope = self.seal(holders, &seeds)?;
         let masked = self.compute(holders.ctx(), &seeds, &[], spare)?;
         Ok((masked, envelope))

@@ -15,10 +15,16 @@ use fl_sharing::{Engine, EngineError, MaskKey, RandomnessError, RoundKey, Seed};
 /// What a holder has of one attempt. Secrets are erased on drop.
 pub(super) struct Holding {
     round_key: RoundKey,
-    /// By contributor, and by the holders that do not have the seed.
-    seeds: BTreeMap<(NodeId, Seats), Seed>,
+    seeds: BTreeMap<NodeId, Opened>,
     /// Sums of masks that were announced, by root.
     pub(super) reveals: BTreeMap<Digest, (Bytes, ChunkHashes)>,
+}
+
+/// The seeds of one contributor, where they were opened: what is moved leaves a copy behind.
+struct Opened {
+    /// Whose holders do not have the seed, for each.
+    excluded: Vec<Seats>,
+    seeds: Vec<Seed>,
 }
 
 /// The keys of masks that are to be summed up, and the sum of the tags' masks.
@@ -58,8 +64,8 @@ impl Holding {
         if seeds.iter().zip(expected).any(differs) {
             return Err(Fault::Commitment);
         }
-        let classes = expected.iter().map(|(excluded, _)| (from, *excluded));
-        self.seeds.extend(classes.zip(seeds));
+        let excluded = expected.iter().map(|(excluded, _)| *excluded).collect();
+        self.seeds.insert(from, Opened { excluded, seeds });
         Ok(())
     }
 
@@ -69,8 +75,13 @@ impl Holding {
         let count = order.contributors().len() * order.excluded().len();
         let (mut keys, mut tag) = (Vec::with_capacity(count), Tag::default());
         for node in order.contributors() {
-            for excluded in order.excluded() {
-                let seed = self.seeds.get(&(*node, *excluded))?;
+            let opened = self.seeds.get(node)?;
+            for class in order.excluded() {
+                let place = opened
+                    .excluded
+                    .iter()
+                    .position(|excluded| excluded == class)?;
+                let seed = opened.seeds.get(place)?;
                 keys.push(seed.expand(ctx.as_bytes()));
                 tag += seed.tag_mask(ctx.as_bytes());
             }

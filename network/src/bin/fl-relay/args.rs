@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// The relay of a secure federated-learning consortium.
 ///
 /// It carries the nodes' shares, which are sealed so that it cannot open them, adds up masked sums, and publishes
-/// the average. It learns that average and nothing else.
+/// the average. What it learns are sums over all participants, and who they are.
 #[derive(Debug, Parser)]
 #[command(name = "fl-relay", version)]
 pub(crate) struct Args {

@@ -211,6 +211,8 @@ pub enum Report {
     },
     /// A node does not go on, or was refused.
     Refused(NodeId, Refusal),
+    /// A node's message came too late for what it belongs to, which is no fault of the node.
+    Late(NodeId, Kind),
     /// Nothing goes on without these nodes.
     Waiting {
         /// Who is missing.

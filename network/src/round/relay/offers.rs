@@ -110,15 +110,14 @@ impl Offers {
         let participants = match participants {
             Ok(participants) => participants,
             // Keys that were good have expired while others were waited for.
-            Err(refusal) => {
-                if let Refusal::KeyExpired(node) = refusal {
-                    session.report(Report::Refused(node, refusal));
-                    if !self.exact {
-                        session.exclude(node);
-                    }
+            Err(Refusal::KeyExpired(node)) => {
+                session.report(Report::Refused(node, Refusal::KeyExpired(node)));
+                if !self.exact {
+                    session.exclude(node);
                 }
-                return session.abandon(&[]);
+                return session.abandon(&[node]);
             }
+            Err(_) => return session.abandon(&[]),
         };
         for node in participants.set() {
             session.send(node, RelayFrame::Keys(participants.bundle().to_vec()));

@@ -40,7 +40,7 @@ pub(in crate::round) struct Session {
     excluded: BTreeSet<NodeId>,
     /// These nodes were asked for their sums, and only they can try again (the difference rule).
     required: Option<BTreeSet<NodeId>>,
-    /// With whom these nodes have sent a sum before, as they say themselves.
+    /// With whom these nodes have sent a sum before, as they say themselves, or may have voted for one.
     pub(super) claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
     pub(super) last: Option<LastResult>,
     /// The way back behind the last result, as long as no node is known to have taken it.
@@ -151,7 +151,7 @@ impl Session {
 
     /// A frame that came too late for what it belongs to. That is no fault of the node.
     pub(in crate::round) fn late(&mut self, node: NodeId, what: Kind) {
-        self.report(Report::Refused(node, Refusal::Unexpected { what }));
+        self.report(Report::Late(node, what));
     }
 
     pub(in crate::round) fn is_here(&self, node: NodeId) -> bool {

@@ -130,12 +130,6 @@ fn turned_away(actions: &[Action]) -> Option<(NodeId, Refusal)> {
     })
 }
 
-fn reported(actions: &[Action], node: NodeId, wanted: &Refusal) -> bool {
-    actions.iter().any(|action| {
-        matches!(action, Action::Report(Report::Refused(id, refusal)) if *id == node && refusal == wanted)
-    })
-}
-
 #[test]
 fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
     let other = Digest([9; 32]);
@@ -214,12 +208,8 @@ fn keys_that_were_under_way_when_the_attempt_ended_cost_nothing() {
     );
     let late = target.offer(1, 1);
     assert!(turned_away(&late).is_none());
-    let what = Kind::Keys;
-    assert!(reported(
-        &late,
-        target.all.id(1),
-        &Refusal::Unexpected { what }
-    ));
+    let is_late = |action: &Action| matches!(action, Action::Report(Report::Late(node, Kind::Keys)) if *node == target.all.id(1));
+    assert!(late.iter().any(is_late));
     target.completes_with(&[1, 2, 3], 2);
 }
 

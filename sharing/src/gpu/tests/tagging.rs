@@ -9,8 +9,7 @@ use crate::gpu::masking::{TAG_BYTES, tagging, total, write_beta};
 use crate::gpu::stream::{Buffers, Job, Made, Piece};
 use crate::gpu::uniforms::{Layout, Place, Uniforms};
 use crate::{
-    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Needs, Plan, RoundingKey, Seed, Sign,
-    masked_len,
+    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed, Sign, masked_len,
 };
 
 const MODULUS: i128 = (1 << 61) - 1;
@@ -212,7 +211,7 @@ fn sums_of_the_largest_products_do_not_overflow() {
 }
 
 fn format(ring: Ring) -> FixedPoint {
-    Plan::new(&Needs::new(ring, 3, 1_000)).unwrap().format
+    Plan::new(ring, 3, 1_000).unwrap().format
 }
 
 fn masks(count: u8) -> Vec<Mask> {

@@ -69,12 +69,12 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
 
 /// The task, and the model that it begins with.
 fn begun(args: &Provision) -> anyhow::Result<(Task, Layout, Vec<f32>)> {
-    let (task, trained) = match (&args.data, &args.from) {
+    let task = match (&args.data, &args.from) {
         (_, Some(path)) => {
             let (task, checkpoint) = Task::from_checkpoint(path, &args.task)?;
-            (task, Some((path, checkpoint)))
+            return Ok((task, checkpoint.layout, checkpoint.parameters));
         }
-        (Some(data), None) => (Task::of(data, &args.task)?.0, None),
+        (Some(data), None) => Task::of(data, &args.task)?.0,
         (None, None) => bail!("--data SOURCE or --from FILE is missing"),
     };
     // A new model comes from the seed; no data is needed but for its shape.
@@ -83,17 +83,6 @@ fn begun(args: &Provision) -> anyhow::Result<(Task, Layout, Vec<f32>)> {
     let mut trainer = task
         .model
         .trainer(none()?, none()?, task.training, device)?;
-    let layout = trainer.layout().clone();
-    let initial = match trained {
-        None => trainer.initial()?,
-        Some((path, checkpoint)) => {
-            ensure!(
-                checkpoint.layout == layout,
-                "{} holds other tensors than its model has; is it of another version of this program?",
-                path.display()
-            );
-            checkpoint.parameters
-        }
-    };
+    let (layout, initial) = (trainer.layout().clone(), trainer.initial()?);
     Ok((task, layout, initial))
 }

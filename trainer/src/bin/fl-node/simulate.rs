@@ -80,9 +80,10 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     )?;
     let accuracy = lines.last().and_then(|line| line.accuracy);
     let accuracy = accuracy.map(|accuracy| format!("test accuracy {:.2} %", 100.0 * accuracy));
+    let accuracy = accuracy.as_deref().unwrap_or("untested");
     console.finish(&format!(
-        "{} after {} rounds with {nodes} nodes, {:.1} s; the model is in {}",
-        accuracy.as_deref().unwrap_or("stopped"),
+        "{}{accuracy} after {} rounds with {nodes} nodes, {:.1} s; the model is in {}",
+        if ended.finished { "" } else { "stopped: " },
         ended.round,
         begun.elapsed().as_secs_f64(),
         path.display()

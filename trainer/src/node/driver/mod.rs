@@ -124,7 +124,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         };
         if outgoing.is_some() {
             observe(NodeEvent::Resumed {
-                round: chain.round + 1,
+                round: chain.next_round(),
             });
         }
         let pending = outgoing.as_ref().map(|outgoing| outgoing.pending.clone());

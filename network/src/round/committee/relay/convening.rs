@@ -117,15 +117,17 @@ impl Convening {
     }
 
     /// The holders are fixed.
-    fn fix(mut self, session: &mut Session) -> Phase {
-        let bundle: Vec<_> = self.keys.values().cloned().collect();
+    fn fix(self, session: &mut Session) -> Phase {
+        let bundle: Vec<_> = self.keys.into_values().collect();
         let unix_s = session.unix_s();
         let holders = match Holders::verify(bundle, &session.manifest, &session.chain, unix_s) {
             Ok(holders) => holders,
             // Keys that were good have expired while others were waited for.
             Err(Refusal::KeyExpired(node)) => {
                 session.report(Report::Refused(node, Refusal::KeyExpired(node)));
-                self.keys.remove(&node);
+                if !self.exact {
+                    session.exclude(node);
+                }
                 return session.abandon(&[node]);
             }
             Err(_) => return session.abandon(&[]),

@@ -1,5 +1,6 @@
 //! Nodes that do not keep to the protocol, against the honest relay.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::stage::{K, N, Stage, keys};
@@ -21,9 +22,9 @@ struct Target {
 }
 
 impl Target {
-    /// All seven are here, and the five holders have offered keys.
-    fn collecting() -> Self {
-        let mut all = Stage::serving();
+    /// All seven are here, and the five holders are asked for keys.
+    fn convening() -> Self {
+        let all = Stage::serving();
         let manifest = all.consortium.manifest.clone();
         let settings = Settings {
             rounds: 1,
@@ -32,9 +33,6 @@ impl Target {
         };
         let chain = Chain::start(&manifest);
         let relay = Relay::new(manifest.clone(), settings, chain, EPOCH, [0; 32]);
-        let bundle = (0..K).map(|k| all.sign(k, &keys(&all.consortium, all.id(k), 1)));
-        let bundle: Vec<_> = bundle.collect();
-        all.holders = Holders::verify(bundle.clone(), &manifest, &chain, EPOCH).unwrap();
         let mut target = Self {
             all,
             relay,
@@ -52,6 +50,19 @@ impl Target {
             };
             target.frame(k, NodeFrame::Hello(hello));
         }
+        target
+    }
+
+    /// The holders have offered keys.
+    fn collecting() -> Self {
+        let mut target = Self::convening();
+        let all = &target.all;
+        let bundle = (0..K).map(|k| all.sign(k, &keys(&all.consortium, all.id(k), 1)));
+        let bundle: Vec<_> = bundle.collect();
+        let manifest = &all.consortium.manifest;
+        let (offered, chain) = (bundle.clone(), Chain::start(manifest));
+        let holders = Holders::verify(offered, manifest, &chain, EPOCH).unwrap();
+        target.all.holders = holders;
         for (k, keys) in bundle.into_iter().enumerate() {
             assert_eq!(turned_away(&target.frame(k, NodeFrame::Keys(keys))), None);
         }
@@ -165,9 +176,39 @@ fn ballots(actions: &[Action]) -> Vec<(NodeId, Vec<Entry>)> {
 }
 
 fn is_late(actions: &[Action], kind: Kind) -> bool {
-    actions.iter().any(|action| {
-        matches!(action, Action::Report(Report::Refused(_, Refusal::Unexpected { what })) if *what == kind)
-    })
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::Report(Report::Late(_, what)) if *what == kind))
+}
+
+#[test]
+fn a_holder_whose_key_expires_at_once_is_not_asked_again() {
+    let mut target = Target::convening();
+    let mut actions = Vec::new();
+    for k in 0..K {
+        let all = &target.all;
+        let mut keys = keys(&all.consortium, all.id(k), 1);
+        if k == 2 {
+            keys.expires_unix_s = EPOCH + 1;
+        }
+        let signed = all.sign(k, &keys);
+        // The last one takes its time.
+        target.now += Duration::from_secs(if k == K - 1 { 2 } else { 0 });
+        actions = target.frame(k, NodeFrame::Keys(signed));
+        assert_eq!(turned_away(&actions), None);
+    }
+    let late = target.all.id(2);
+    let blamed = |action: &Action| matches!(action, Action::Report(Report::Abandoned { nodes, .. }) if *nodes == [late]);
+    assert!(actions.iter().any(blamed), "{actions:?}");
+    let convened = actions.iter().filter_map(|action| match action {
+        Action::Send(node, RelayFrame::Convene { attempt: 2, .. }) => Some(*node),
+        _ => None,
+    });
+    let others = (0..K).filter(|k| *k != 2).map(|k| target.all.id(k));
+    assert_eq!(
+        convened.collect::<BTreeSet<_>>(),
+        others.collect::<BTreeSet<_>>()
+    );
 }
 
 #[test]
