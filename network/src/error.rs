@@ -60,12 +60,12 @@ pub enum ManifestError {
     },
     /// `collusion` and `min_nodes` do not fit.
     #[error(
-        "min_nodes = {min_nodes} is too small: it must be at least 3 and at least collusion + 2 = {needed}"
+        "min_nodes = {min_nodes} is too small: it must be at least {needed}, which is 3 or collusion + 2"
     )]
     MinNodes {
         /// Value in the manifest.
         min_nodes: u32,
-        /// collusion + 2.
+        /// The larger of 3 and collusion + 2.
         needed: u32,
     },
     /// Too few or too many nodes.

@@ -19,9 +19,7 @@ pub(crate) fn le_bytes(parameters: &[f32]) -> Cow<'_, [u8]> {
 #[inline(always)]
 pub(crate) fn read<W: Word>(bytes: &[u8], words: &mut [W]) {
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(W::BYTES)) {
-        let mut encoded = W::Bytes::default();
-        encoded.as_mut().copy_from_slice(bytes);
-        *word = W::from_le_bytes(encoded);
+        *word = W::read(bytes);
     }
 }
 
@@ -29,37 +27,15 @@ pub(crate) fn read<W: Word>(bytes: &[u8], words: &mut [W]) {
 pub fn add(ring: Ring, sum: &mut [u8], bytes: &[u8]) {
     debug_assert_eq!(sum.len(), bytes.len());
     match ring {
-        Ring::U32 => add_words::<u32, 4>(
-            sum,
-            bytes,
-            u32::from_le_bytes,
-            u32::wrapping_add,
-            u32::to_le_bytes,
-        ),
-        Ring::U64 => add_words::<u64, 8>(
-            sum,
-            bytes,
-            u64::from_le_bytes,
-            u64::wrapping_add,
-            u64::to_le_bytes,
-        ),
+        Ring::U32 => add_words::<u32>(sum, bytes),
+        Ring::U64 => add_words::<u64>(sum, bytes),
     }
 }
 
-fn add_words<W, const N: usize>(
-    sum: &mut [u8],
-    bytes: &[u8],
-    read: fn([u8; N]) -> W,
-    add: fn(W, W) -> W,
-    write: fn(W) -> [u8; N],
-) {
-    for (a, b) in sum
-        .as_chunks_mut::<N>()
-        .0
-        .iter_mut()
-        .zip(bytes.as_chunks::<N>().0)
-    {
-        *a = write(add(read(*a), read(*b)));
+fn add_words<W: Word>(sum: &mut [u8], bytes: &[u8]) {
+    let words = bytes.chunks_exact(W::BYTES);
+    for (sum, word) in sum.chunks_exact_mut(W::BYTES).zip(words) {
+        W::read(sum).wrapping_add(W::read(word)).write(sum);
     }
 }
 

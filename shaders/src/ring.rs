@@ -106,6 +106,27 @@ pub trait Word: sealed::Sealed + Copy + Debug + Default + Eq + Send + Sync + 'st
     /// Encodes the little-endian form.
     #[must_use]
     fn to_le_bytes(self) -> Self::Bytes;
+
+    /// The word that stands in `bytes`, little-endian.
+    ///
+    /// # Panics
+    /// If `bytes` has another length than a word.
+    #[must_use]
+    #[inline(always)]
+    fn read(bytes: &[u8]) -> Self {
+        let mut le = Self::Bytes::default();
+        le.as_mut().copy_from_slice(bytes);
+        Self::from_le_bytes(le)
+    }
+
+    /// Writes the word into `bytes`, little-endian.
+    ///
+    /// # Panics
+    /// If `bytes` has another length than a word.
+    #[inline(always)]
+    fn write(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(self.to_le_bytes().as_ref());
+    }
 }
 
 impl Word for u32 {

@@ -9,7 +9,6 @@ use fl_shaders::{
 };
 
 use crate::seed::{MaskKey, RoundingKey};
-use crate::words::{read_word, write_word};
 
 /// A node's contribution to a round, in clear.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +170,7 @@ pub(crate) fn add_header<W: Word>(
     }
     .to_header::<W>(format);
     for (bytes, counter) in masked.chunks_exact_mut(W::BYTES).zip(header) {
-        write_word(bytes, read_word::<W>(bytes).wrapping_add(counter));
+        W::read(bytes).wrapping_add(counter).write(bytes);
     }
     cpu::tag(&header, 0, coefficients)
 }

@@ -35,7 +35,6 @@ mod planner;
 mod seal;
 mod seed;
 mod tag;
-mod words;
 
 pub use cpu::CpuEngine;
 pub use engine::{

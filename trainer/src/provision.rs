@@ -15,7 +15,7 @@ use fl_network::identity::Identity;
 use fl_network::kit::{KitFiles, unix_s};
 use fl_network::manifest::{
     CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, Scheme,
-    TimeoutTable, epoch_key_check,
+    TimeoutTable, epoch_key_check, min_organisations,
 };
 use fl_network::pki::{Authority, PkiError, Validity};
 use fl_shaders::Ring;
@@ -193,6 +193,40 @@ struct Party {
 }
 
 impl Agreement {
+    /// Of `nodes` nodes of an organisation each, called `node-1` and so on, with a relay on this machine, whose port they
+    /// are told. They learn `layout`, from `initial` on, each from at most `examples_max` examples.
+    pub fn on_one_machine(
+        nodes: usize,
+        sharing: Sharing,
+        examples_max: u32,
+        (layout, initial): (Layout, Vec<f32>),
+    ) -> Self {
+        let names = (1..=nodes).map(|k| format!("node-{k}"));
+        let node = |name: String| NodeName {
+            organisation: name.clone(),
+            name,
+        };
+        let collusion = 1;
+        Self {
+            name: "simulation".to_owned(),
+            relay: "localhost:0".to_owned(),
+            nodes: names.map(node).collect(),
+            collusion,
+            min_nodes: min_organisations(collusion),
+            sharing,
+            ring: Ring::U32,
+            examples_max,
+            layout,
+            initial,
+            task: toml::Table::new(),
+            timeouts: TimeoutTable {
+                training_s: 24 * 3600,
+                ..TimeoutTable::default()
+            },
+            valid_days: 2,
+        }
+    }
+
     /// Makes all keys and certificates, chooses the fixed-point format, and signs the manifest.
     ///
     /// # Errors

@@ -8,19 +8,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fl_network::kit::{Kit, KitError};
-use fl_network::manifest::{Manifest, TimeoutTable};
+use fl_network::manifest::Manifest;
 use fl_network::quic::{Server, TransportError};
 use fl_network::relay::{self, RelayError};
 use fl_network::round::relay::{Report, Settings};
 use fl_network::store::{Store, StoreError};
 use fl_network::tls::TlsError;
-use fl_shaders::Ring;
 use fl_sharing::Engine;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::node::{Ended, NodeError, NodeEvent, Participant};
-use crate::provision::{Agreement, NodeName, ProvisionError, Sharing};
+use crate::provision::{Agreement, ProvisionError, Sharing};
 use crate::{LocalTrainer, TrainError};
 
 /// Why a simulation ends before its time.
@@ -185,42 +184,14 @@ impl Simulation {
 
     /// Founds a consortium for these trainers in `folder`. Gives the nodes' names.
     fn provision(&mut self, folder: &Path) -> Result<Vec<String>, SimulationError> {
-        let names: Vec<_> = (1..=self.trainers.len())
-            .map(|k| format!("node-{k}"))
-            .collect();
+        let nodes = self.trainers.len();
         let Some(first) = self.trainers.first_mut() else {
             return Err(SimulationError::Nodes(0));
         };
-        let initial = first.initial()?;
-        let layout = first.layout().clone();
-        let nodes = names
-            .iter()
-            .map(|name| NodeName {
-                name: name.clone(),
-                organisation: name.clone(),
-            })
-            .collect();
-        let agreement = Agreement {
-            name: "simulation".to_owned(),
-            // Nodes are told the real port; the certificate is for the host.
-            relay: "localhost:0".to_owned(),
-            nodes,
-            collusion: 1,
-            min_nodes: 3,
-            sharing: self.sharing,
-            ring: Ring::U32,
-            examples_max: self.examples_max,
-            layout,
-            initial,
-            task: toml::Table::new(),
-            timeouts: TimeoutTable {
-                training_s: 24 * 3600,
-                ..TimeoutTable::default()
-            },
-            valid_days: 2,
-        };
+        let model = (first.layout().clone(), first.initial()?);
+        let agreement = Agreement::on_one_machine(nodes, self.sharing, self.examples_max, model);
         agreement.found()?.write(folder)?;
-        Ok(names)
+        Ok(agreement.nodes.into_iter().map(|node| node.name).collect())
     }
 }
 

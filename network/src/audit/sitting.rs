@@ -95,9 +95,9 @@ impl Sitting {
         let (what, signer) = (Kind::Reveal, reveal.holder);
         self.seated(party, signer)?;
         let committee = self.holders.committee();
-        if reveal.classes.is_empty() || !reveal.classes.is_subset(committee.held_by(signer)) {
-            return Err(Unsound::Refused(Refusal::Classes { holder: signer }));
-        }
+        committee
+            .check_held(reveal.classes, signer)
+            .map_err(Unsound::Refused)?;
         if self.votes.values().any(|list| *list != reveal.contributors) {
             return Err(Unsound::Refused(Refusal::OtherContributors {
                 what,

@@ -21,7 +21,13 @@ const MAX_NAME_BYTES: usize = 64;
 const MAX_PEER_NODES: u32 = 1000;
 /// The signed contributions of all nodes travel in one message.
 const MAX_COMMITTEE_NODES: u32 = 4000;
-const MAX_PARAMETERS: u64 = 1 << 32;
+const MAX_PARAMETERS: u64 = u32::MAX as u64;
+
+/// o: the fewest organisations, and so the fewest nodes, of which `collusion` can collude and still learn no more than the
+/// sum of several others (the protocol, section 1).
+pub fn min_organisations(collusion: u32) -> u32 {
+    collusion.saturating_add(2).max(3)
+}
 
 /// A manifest as it stands in `manifest.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -285,12 +291,9 @@ impl ManifestFile {
                 suite: self.suite,
             });
         }
-        let needed = self.collusion.saturating_add(2);
-        if self.min_nodes < needed.max(3) {
-            return Err(ManifestError::MinNodes {
-                min_nodes: self.min_nodes,
-                needed,
-            });
+        let (min_nodes, needed) = (self.min_nodes, min_organisations(self.collusion));
+        if min_nodes < needed {
+            return Err(ManifestError::MinNodes { min_nodes, needed });
         }
         if let Some(previous) = &self.previous_epoch {
             digest("previous_epoch", previous)?;
@@ -324,6 +327,10 @@ impl ManifestFile {
         let mut names = BTreeSet::new();
         let mut parameters = 0u64;
         for entry in &self.model.layout {
+            if entry.name.is_empty() {
+                let text = "a tensor has no name".to_owned();
+                return Err(ManifestError::Layout(text));
+            }
             if !names.insert(&entry.name) {
                 return Err(ManifestError::Layout(format!(
                     "{} stands in it twice",
@@ -391,7 +398,7 @@ impl ManifestFile {
             }
         }
         let organisations: BTreeSet<_> = self.nodes.iter().map(|node| &node.organisation).collect();
-        let needed = self.collusion.saturating_add(2).max(3);
+        let needed = min_organisations(self.collusion);
         if organisations.len() < needed as usize {
             let found = organisations.len();
             return Err(ManifestError::Organisations { found, needed });

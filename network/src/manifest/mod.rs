@@ -21,7 +21,7 @@ use crate::round::committee::Committee;
 pub use committee::CommitteeTable;
 pub use file::{
     ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable, Scheme,
-    TimeoutTable, epoch_key_check,
+    TimeoutTable, epoch_key_check, min_organisations,
 };
 
 /// Longest manifest that is read, in bytes.
@@ -163,7 +163,7 @@ impl Manifest {
     /// Least number of organisations behind the participants of a round: with fewer, those that collude could be all
     /// the others.
     pub fn min_organisations(&self) -> usize {
-        self.collusion().saturating_add(2).max(3)
+        min_organisations(self.file.collusion) as usize
     }
 
     /// The fixed-point plan.

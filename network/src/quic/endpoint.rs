@@ -130,7 +130,7 @@ impl Incoming {
         self.0.remote_address()
     }
 
-    /// Runs the handshake, at most [`HANDSHAKE_TIMEOUT`] long. The node then holds a certificate of the
+    /// Runs the handshake, at most ten seconds long. The node then holds a certificate of the
     /// consortium; [`peer_public_key`](super::peer_public_key) says which node it is.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl Client {
     ///
     /// # Errors
     /// [`TransportError::RefusedPeer`] with the relay's fault, [`TransportError::Unreachable`] after
-    /// [`HANDSHAKE_TIMEOUT`], [`TransportError::Dial`] for an unusable address or host.
+    /// ten seconds, [`TransportError::Dial`] for an unusable address or host.
     pub async fn connect(&self, host: &str) -> Result<Connection, TransportError> {
         handshake(
             self.endpoint

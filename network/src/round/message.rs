@@ -26,6 +26,12 @@ pub trait Message: Serialize + DeserializeOwned {
     fn signer(&self) -> NodeId;
 }
 
+/// A message with a share of the tags, or of what masks them.
+pub trait Tagged: Message {
+    /// Both values of a [`Tag`], if they are below the field's modulus.
+    fn tag(&self) -> [u64; 2];
+}
+
 /// A node offers to take part in an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
@@ -112,22 +118,9 @@ impl Share {
     }
 }
 
-impl Sum {
-    /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
-    ///
-    /// # Errors
-    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
-    pub(super) fn verify(
-        signed: &Signed<Self>,
-        manifest: &Manifest,
-        unix_s: u64,
-    ) -> Result<(Self, Tag), Refusal> {
-        let sum = signed.verify(manifest, unix_s)?;
-        let tag = Tag::new(sum.tag).ok_or(Refusal::Invalid {
-            what: Kind::Sum,
-            signer: sum.node,
-        })?;
-        Ok((sum, tag))
+impl Tagged for Sum {
+    fn tag(&self) -> [u64; 2] {
+        self.tag
     }
 }
 
@@ -214,6 +207,19 @@ impl<T: Message> Signed<T> {
     /// The bytes that were signed.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+impl<T: Tagged> Signed<T> {
+    /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
+    ///
+    /// # Errors
+    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
+    pub fn verify_tagged(&self, manifest: &Manifest, unix_s: u64) -> Result<(T, Tag), Refusal> {
+        let message = self.verify(manifest, unix_s)?;
+        let (what, signer) = (T::KIND, message.signer());
+        let tag = Tag::new(message.tag()).ok_or(Refusal::Invalid { what, signer })?;
+        Ok((message, tag))
     }
 }
 

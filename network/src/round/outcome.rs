@@ -160,7 +160,7 @@ fn check_sums(
     let mut sums = BTreeMap::new();
     let mut tag = Tag::default();
     for signed in signed {
-        let (sum, share) = Sum::verify(signed, manifest, unix_s)?;
+        let (sum, share) = signed.verify_tagged(manifest, unix_s)?;
         let signer = sum.node;
         if sum.ctx != participants.ctx() || sum.ctx != announced {
             return Err(Refusal::Stale {

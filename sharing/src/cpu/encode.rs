@@ -5,8 +5,6 @@ use std::ops::AddAssign;
 
 use fl_shaders::{InputScale, Instructions, Ring, Word, Work};
 
-use crate::words::write_word;
-
 const SIGN_BITS: u32 = 31;
 const MAGNITUDE_MASK: u32 = 0x7fff_ffff;
 const INFINITY_BITS: u32 = 0x7f80_0000;
@@ -71,7 +69,7 @@ impl<W: Word> Work for Encode<'_, W> {
             non_finite += u32::from(magnitude_bits >= INFINITY_BITS);
             let magnitude = magnitude::<W>(magnitude_bits.min(scale.clip_bits), &scale, *random);
             let sign = -i64::from(bits >> SIGN_BITS);
-            write_word(word, W::from_signed((magnitude ^ sign) - sign));
+            W::from_signed((magnitude ^ sign) - sign).write(word);
         }
         Encoded {
             clipped: clipped.into(),

@@ -11,7 +11,6 @@ use super::chacha20::{self, BATCH_BYTES, BATCH_WORDS, BLOCK_BYTES, Batch, EMPTY,
 use super::order::order;
 use super::upcoming::Upcoming;
 use crate::engine::Sign;
-use crate::words::{read_word, write_word};
 
 const PIECE_BATCHES: usize = PIECE_BYTES / BATCH_BYTES;
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BATCH_BYTES));
@@ -112,7 +111,7 @@ impl<W: Word> Work for Add<'_, W> {
         for (bytes, sum) in self.piece.chunks_exact_mut(W::BYTES).zip(sums) {
             let high = if W::KEYSTREAM_WORDS == 2 { sum[1] } else { 0 };
             let sum = W::from_keystream(sum[0], high);
-            write_word(bytes, read_word::<W>(bytes).wrapping_add(sum));
+            W::read(bytes).wrapping_add(sum).write(bytes);
         }
     }
 }
@@ -221,11 +220,11 @@ mod tests {
             &mut Sums::new(),
             &mut piece,
         );
-        piece.chunks_exact(W::BYTES).map(read_word).collect()
+        piece.chunks_exact(W::BYTES).map(W::read).collect()
     }
 
     fn twin<W: Word>(shares: &[Share<'_>], first_block: u64, words: usize) -> Vec<W> {
-        let mut vector = vec![read_word::<W>(&[0xa5; 8][..W::BYTES]); words];
+        let mut vector = vec![W::read(&[0xa5; 8][..W::BYTES]); words];
         let first_element = first_block * (BLOCK_BYTES / W::BYTES) as u64;
         for (key, sign) in shares {
             match sign {

@@ -2,8 +2,6 @@
 
 use fl_shaders::{Beta, Coefficients, Instructions, Ring, TAG_BLOCK, Tag, Word, Work, cpu};
 
-use crate::words::read_word;
-
 const PAIR_BYTES: usize = size_of::<u64>();
 
 /// What the words of `part`, which begins at element `first`, an even one, and lies in one block, add to the tag.
@@ -21,7 +19,7 @@ pub(crate) fn tag_in_block<W: Word>(
         Ring::U32 => Narrow::tag(with, pairs, beta),
         Ring::U64 => Wide::tag(with, pairs, beta),
     };
-    let odd: Vec<W> = odd.chunks_exact(W::BYTES).map(read_word).collect();
+    let odd: Vec<W> = odd.chunks_exact(W::BYTES).map(W::read).collect();
     let last = (first + pairs.len() / W::BYTES) as u64;
     coefficients.alpha[first / TAG_BLOCK] * linear + cpu::tag(&odd, last, coefficients)
 }

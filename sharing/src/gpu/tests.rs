@@ -12,7 +12,6 @@ use super::pipelines::{Pipeline, Pipelines};
 use super::stream::{Buffers, Job, Made, Piece};
 use super::uniforms::{Layout, Place, Uniforms};
 use super::{GpuEngine, REQUIRE_GPU, Selector, is_required};
-use crate::words::read_word;
 
 /// The engine, unless there is no adapter and none is required.
 fn engine() -> Option<GpuEngine> {
@@ -95,10 +94,7 @@ fn combine<W: Word>(
         combined: Vec::new(),
     };
     engine.run(&pieces, &layout, &mut job).unwrap();
-    job.combined
-        .chunks_exact(W::BYTES)
-        .map(read_word::<W>)
-        .collect()
+    job.combined.chunks_exact(W::BYTES).map(W::read).collect()
 }
 
 fn le_bytes<W: Word>(words: &[W]) -> Vec<u8> {

@@ -53,7 +53,7 @@ impl Decision {
         let mut entries = Vec::with_capacity(self.contributions.len());
         let mut tag = Tag::default();
         for signed in &self.contributions {
-            let (contribution, residue) = Contribution::verify(signed, manifest, unix_s)?;
+            let (contribution, residue) = signed.verify_tagged(manifest, unix_s)?;
             let (what, signer) = (Kind::Contribution, contribution.node);
             if contribution.ctx != ctx || ctx != announced {
                 return Err(Refusal::Stale { what, signer });
@@ -83,7 +83,7 @@ impl Decision {
         let mut covered = ClassSet::default();
         let mut tag = Tag::default();
         for signed in &self.reveals {
-            let (reveal, masks) = Reveal::verify(signed, manifest, unix_s)?;
+            let (reveal, masks) = signed.verify_tagged(manifest, unix_s)?;
             reveal.check(contributors, holders)?;
             if !reveal.classes.intersection(covered).is_empty() {
                 let (what, signer) = (Kind::Reveal, reveal.holder);
@@ -122,9 +122,6 @@ impl Reveal {
         if self.contributors != contributors.digest() {
             return Err(Refusal::OtherContributors { what, signer });
         }
-        if self.classes.is_empty() || !self.classes.is_subset(holders.committee().held_by(signer)) {
-            return Err(Refusal::Classes { holder: signer });
-        }
-        Ok(())
+        holders.committee().check_held(self.classes, signer)
     }
 }

@@ -104,7 +104,7 @@ impl Slip {
         manifest: &Manifest,
         unix_s: u64,
     ) -> Result<CheckedSlip, Refusal> {
-        let (contribution, _) = Contribution::verify(&self.contribution, manifest, unix_s)?;
+        let (contribution, _) = self.contribution.verify_tagged(manifest, unix_s)?;
         let (what, signer) = (Kind::Contribution, contribution.node);
         if contribution.ctx != holders.ctx() {
             return Err(Refusal::Stale { what, signer });

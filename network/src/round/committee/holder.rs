@@ -71,9 +71,7 @@ impl RevealOrder {
     ) -> Result<Self, Refusal> {
         voted.check(certificate)?;
         let committee = holders.committee();
-        if classes.is_empty() || !classes.is_subset(committee.held_by(own)) {
-            return Err(Refusal::Classes { holder: own });
-        }
+        committee.check_held(classes, own)?;
         let excluded = classes
             .iter()
             .map(|class| committee.classes().excluded(class));

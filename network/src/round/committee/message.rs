@@ -1,14 +1,12 @@
 //! The signed messages of the committee scheme.
 
-use fl_shaders::Tag;
 use serde::{Deserialize, Serialize};
 
 use super::classes::ClassSet;
 use crate::digest::Digest;
 use crate::identity::{Label, NodeId};
-use crate::manifest::Manifest;
-use crate::round::message::{Message, Signed};
-use crate::round::refusal::{Fault, Kind, Refusal};
+use crate::round::message::{Message, Tagged};
+use crate::round::refusal::{Fault, Kind};
 
 /// A contributor's word for what it has uploaded. Small, for the result lists that of every contributor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +17,7 @@ pub struct Contribution {
     pub node: NodeId,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the masked update.
     pub root: Digest,
-    /// What is left of the input's tag without the masks of the seeds: both values of a [`Tag`].
+    /// What is left of the input's tag without the masks of the seeds: both values of a [`Tag`](fl_shaders::Tag).
     pub tag: [u64; 2],
     /// [`Envelope::digest`](super::envelope::Envelope::digest).
     pub envelope: Digest,
@@ -71,7 +69,7 @@ pub struct Reveal {
     pub classes: ClassSet,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
     pub root: Digest,
-    /// Sum of the tags' masks of these classes: both values of a [`Tag`].
+    /// Sum of the tags' masks of these classes: both values of a [`Tag`](fl_shaders::Tag).
     pub tag: [u64; 2],
 }
 
@@ -87,30 +85,19 @@ macro_rules! message {
     };
 }
 
-/// [`Signed::verify`] for messages with a tag.
 macro_rules! tagged {
     ($type:ident) => {
-        impl $type {
-            /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
-            ///
-            /// # Errors
-            /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
-            pub(super) fn verify(
-                signed: &Signed<Self>,
-                manifest: &Manifest,
-                unix_s: u64,
-            ) -> Result<(Self, Tag), Refusal> {
-                let message = signed.verify(manifest, unix_s)?;
-                let (what, signer) = (Self::KIND, message.signer());
-                let tag = Tag::new(message.tag).ok_or(Refusal::Invalid { what, signer })?;
-                Ok((message, tag))
+        impl Tagged for $type {
+            fn tag(&self) -> [u64; 2] {
+                self.tag
             }
         }
     };
 }
-tagged!(Contribution);
-tagged!(Reveal);
+
 message!(Contribution, node);
 message!(Receipt, holder);
 message!(Vote, holder);
 message!(Reveal, holder);
+tagged!(Contribution);
+tagged!(Reveal);

@@ -2,6 +2,7 @@
 
 use super::classes::{ClassSet, Classes, Seats};
 use crate::identity::NodeId;
+use crate::round::refusal::Refusal;
 
 /// The K holders of a manifest, in the order of its schedule, and the privacy threshold t.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,17 @@ impl Committee {
     pub fn held_by(&self, node: NodeId) -> ClassSet {
         let seat = self.seat(node);
         seat.map_or(ClassSet::default(), |seat| self.classes.held_by(seat))
+    }
+
+    /// That these are classes, and that `holder` holds all of them.
+    ///
+    /// # Errors
+    /// [`Refusal::Classes`].
+    pub(crate) fn check_held(&self, classes: ClassSet, holder: NodeId) -> Result<(), Refusal> {
+        match !classes.is_empty() && classes.is_subset(self.held_by(holder)) {
+            true => Ok(()),
+            false => Err(Refusal::Classes { holder }),
+        }
     }
 
     /// The places of these holders.

@@ -42,7 +42,7 @@ impl Sums {
     }
 
     fn check(&self, session: &Session, node: NodeId, signed: &Signed<Sum>) -> Result<Sum, Refusal> {
-        let (sum, _) = Sum::verify(signed, &session.manifest, session.unix_s())?;
+        let (sum, _) = signed.verify_tagged(&session.manifest, session.unix_s())?;
         if sum.ctx != self.participants.ctx() {
             return Err(Refusal::Stale {
                 what: Kind::Sum,

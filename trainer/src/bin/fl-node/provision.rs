@@ -3,7 +3,7 @@
 use anyhow::{bail, ensure};
 use fl_datasets::Dataset;
 use fl_network::logging::say;
-use fl_network::manifest::TimeoutTable;
+use fl_network::manifest::{TimeoutTable, min_organisations};
 use fl_shaders::Ring;
 use fl_trainer::Layout;
 use fl_trainer::provision::Agreement;
@@ -19,7 +19,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         "--relay needs the UDP port at which nodes reach the relay, such as 4433, not 0"
     );
     let (task, layout, initial) = begun(&args)?;
-    let least = args.collusion.saturating_add(2).max(3);
+    let least = min_organisations(args.collusion);
     let agreement = Agreement {
         name: args.name,
         relay: args.relay,

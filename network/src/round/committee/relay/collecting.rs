@@ -77,7 +77,7 @@ impl Collecting {
         signed: Signed<Contribution>,
         envelope: Envelope,
     ) -> Result<(), Refusal> {
-        let verified = Contribution::verify(&signed, &session.manifest, session.unix_s());
+        let verified = signed.verify_tagged(&session.manifest, session.unix_s());
         let (contribution, _) = verified?;
         let (what, signer) = (Kind::Contribution, contribution.node);
         if signer != node {

@@ -127,7 +127,7 @@ impl Revealing {
         node: NodeId,
         signed: Signed<Reveal>,
     ) -> Result<(), Refusal> {
-        let (reveal, _) = Reveal::verify(&signed, &session.manifest, session.unix_s())?;
+        let (reveal, _) = signed.verify_tagged(&session.manifest, session.unix_s())?;
         if reveal.holder != node {
             return Err(Refusal::Stranger(reveal.holder));
         }

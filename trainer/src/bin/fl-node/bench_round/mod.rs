@@ -24,9 +24,6 @@ use anyhow::{Context as _, bail, ensure};
 use fl_datasets::Source;
 use fl_network::kit::Kit;
 use fl_network::logging::say;
-use fl_network::manifest::TimeoutTable;
-use fl_shaders::Ring;
-use fl_trainer::NodeName;
 use fl_trainer::provision::Agreement;
 
 use super::args::{BenchParty, BenchRound};
@@ -90,36 +87,19 @@ pub(crate) fn party(args: &BenchParty) -> anyhow::Result<()> {
 
 /// Founds a consortium of the nodes in `folder`. Gives their names and the number of parameters.
 fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize)> {
-    let names: Vec<_> = (1..=args.nodes).map(|k| format!("node-{k}")).collect();
-    let node = |name: &String| NodeName {
-        name: name.clone(),
-        organisation: name.clone(),
-    };
     let learned = match &args.data {
         None => Learned::nothing(args.params)?,
         Some(data) => Learned::from(data)?,
     };
+    let model = (learned.layout, learned.initial);
     let agreement = Agreement {
-        name: "bench".to_owned(),
-        // Nodes are told the real port; the certificate is for the host.
-        relay: "localhost:0".to_owned(),
-        nodes: names.iter().map(node).collect(),
-        collusion: 1,
-        min_nodes: 3,
-        sharing: args.scheme,
-        ring: Ring::U32,
-        examples_max: learned.examples_max,
-        layout: learned.layout,
-        initial: learned.initial,
         task: learned.task,
-        timeouts: TimeoutTable {
-            training_s: 24 * 3600,
-            ..TimeoutTable::default()
-        },
-        valid_days: 2,
+        ..Agreement::on_one_machine(args.nodes, args.scheme, learned.examples_max, model)
     };
     agreement.found()?.write(folder)?;
-    Ok((names, agreement.layout.len()))
+    let parameters = agreement.layout.len();
+    let names = agreement.nodes.into_iter().map(|node| node.name);
+    Ok((names.collect(), parameters))
 }
 
 /// The round that a party has on disk.
