@@ -119,45 +119,46 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
 }
 
 #[test]
-fn a_relay_whose_result_model_and_log_find_no_room_goes_on() {
+fn a_relay_whose_result_or_model_finds_no_room_waits_and_loses_nothing_even_if_it_is_killed() {
     let consortium = consortium(&[]);
     let Some(disk) = SmallDisk::mount(&consortium.state("relay"), LITTLE) else {
         return;
     };
-    let (relay, address) = consortium.relay(&["--rounds", "1000000"]);
-    let nodes = NODES.map(|node| consortium.node(node, address, DATA));
-    for said in [
-        "the result is not on disk",
-        "the new model is not on disk",
-        "the log is not on disk, and will be written later",
-    ] {
-        let line = relay.line(said);
-        assert!(line.contains(FULL), "{line}");
-    }
-    // It serves rounds all the same.
-    let stands = || {
-        consortium
-            .stands("a")
-            .and_then(|stands| stands["round"].as_u64())
+    let stands = |party: &str| {
+        let stands = consortium.stands(party);
+        stands.map_or(0, |stands| stands["round"].as_u64().unwrap())
     };
-    wait_until("third round", || stands() >= Some(3));
-    assert!(consortium.stands("relay").is_none());
-
+    let (mut relay, address) = consortium.relay(&["--rounds", "4"]);
+    let nodes = NODES.map(|node| consortium.node(node, address, DATA));
+    // There is room for neither; then for the result alone, which nodes then take. No node is ever further.
+    for (said, round) in [
+        ("the result is not on disk; nothing goes on until it is", 0),
+        (
+            "the new model is not on disk; nothing goes on until it is",
+            1,
+        ),
+    ] {
+        for _ in 0..2 {
+            let line = relay.line(said);
+            assert!(line.contains(FULL), "{line}");
+        }
+        wait_until("state of the nodes", || {
+            NODES.iter().all(|node| stands(node) >= round)
+        });
+        relay.signal(Signal::KILL);
+        drop(relay);
+        assert_eq!(NODES.map(stands), [round; 3], "{said}");
+        disk.resize(HALF);
+        (relay, _) = consortium.relay_at(address, &["--rounds", "4"]);
+    }
+    // There is still no room for the model, without which it does not begin.
+    relay.ended().refused(&["cannot write ", FULL]);
     disk.resize(ENOUGH);
-    wait_until("state of the relay", || {
-        consortium.stands("relay").is_some()
-    });
-    relay.signal(Signal::TERM);
-    relay.ended().succeeded();
-    assert_sound(&consortium, "relay");
-
-    let stands = consortium.stands("relay").unwrap();
-    let last = stands["round"].as_u64().unwrap() + 2;
-    let (relay, _) = consortium.relay_at(address, &["--rounds", &last.to_string()]);
+    (relay, _) = consortium.relay_at(address, &["--rounds", "4"]);
     for process in nodes.into_iter().chain([relay]) {
         process.ended().succeeded();
     }
-    consortium.assert_one_model(&NODES, last);
+    consortium.assert_one_model(&NODES, 4);
     for party in ["a", "b", "c", "relay"] {
         assert_sound(&consortium, party);
     }

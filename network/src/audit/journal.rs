@@ -239,7 +239,7 @@ impl NodeJournal {
     }
 
     /// See [`Log::sync`].
-    pub fn sync(&self) -> impl FnOnce() -> Result<(), FileError> + Send + use<> {
+    pub fn sync(&self) -> impl Fn() -> Result<(), FileError> + Send + Sync + use<> {
         self.journal.log.sync()
     }
 }
@@ -425,7 +425,7 @@ impl RelayJournal {
     }
 
     /// See [`Log::sync`].
-    pub fn sync(&self) -> impl FnOnce() -> Result<(), FileError> + Send + use<> {
+    pub fn sync(&self) -> impl Fn() -> Result<(), FileError> + Send + Sync + use<> {
         self.journal.log.sync()
     }
 }

@@ -143,7 +143,7 @@ impl Log {
     }
 
     /// What makes all that was appended survive a loss of power: to be called where it may block.
-    pub fn sync(&self) -> impl FnOnce() -> Result<(), FileError> + Send + use<> {
+    pub fn sync(&self) -> impl Fn() -> Result<(), FileError> + Send + Sync + use<> {
         let (file, path) = (self.file.clone(), self.path.clone());
         move || {
             file.sync_data()

@@ -4,11 +4,12 @@
 //! then the result can be taken back, and until then it can be averaged again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::{Driver, RelayError};
@@ -16,6 +17,9 @@ use crate::kit::Kit;
 use crate::round::relay::LastResult;
 use crate::round::{Chain, Checkpoint, average};
 use crate::store::{Store, StoreError};
+
+/// How long after a failure the disk is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// Where the relay stands, its model, and the last result with its bytes.
 pub(super) struct Loaded {
@@ -82,68 +86,52 @@ fn if_sound<T>(kept: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreEr
 }
 
 impl Driver {
-    /// Writes after all that was to be written before. Tells whether it came to the disk, once that is known.
+    /// Writes after all that was to be written before, and again until it succeeds. Tells whether it came to the disk, once
+    /// that is known: it did not if the relay is stopped meanwhile.
+    ///
+    /// So the disk is never more than a result behind the nodes, which a relay that is killed could not make up for.
     fn write(
         &mut self,
         what: &'static str,
-        write: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+        write: impl Fn() -> Result<(), StoreError> + Send + Sync + 'static,
     ) -> watch::Receiver<Option<bool>> {
-        let former = self.writing.take();
+        let (former, mut stopping) = (self.writing.take(), self.stopping.subscribe());
         let (writing, written) = watch::channel(None);
+        let write = Arc::new(write);
         self.writing = Some(tokio::spawn(async move {
-            if let Some(former) = former {
-                let _ = former.await;
+            let mut done = follows(former).await;
+            while done && !attempt(what, &write).await {
+                let stopped = stopping.wait_for(|stopping| *stopping);
+                done = timeout(AGAIN_AFTER, stopped).await.is_err();
             }
-            let done = log(what, spawn_blocking(write).await);
             writing.send_replace(Some(done));
+            done
         }));
         written
     }
 
     /// Keeps the result before any node has all of it, since nodes that have it do not come back for it. The model that
-    /// it leads to can be computed again, from the one before, which must be there.
+    /// it leads to can be computed again, from the one before, which is there.
     pub(super) fn keep(&mut self) {
         let (store, body, sync) = (self.store.clone(), self.result.clone(), self.journal.sync());
-        let (base, last) = (self.base(), self.machine.last_result().cloned());
+        let last = self.machine.last_result().cloned();
         self.kept = self.write("the result", move || {
             let synced = sync();
-            if let Some(last) = last {
-                base()?;
-                store.keep_result(&last, &body)?;
+            if let Some(last) = &last {
+                store.keep_result(last, &body)?;
             }
             Ok(synced?)
         });
     }
 
-    /// What makes the model before the last result durable, if that has failed before.
-    fn base(&self) -> impl FnOnce() -> Result<(), StoreError> + Send + use<> {
-        let (store, committed) = (self.store.clone(), self.committed.clone());
-        let former = self.former.clone();
-        let base = self.machine.last_result().map(|last| last.base);
-        move || {
-            let wanted = !committed.load(Ordering::Relaxed);
-            if let (true, Some(base), Some(former)) = (wanted, base, former) {
-                store.commit(&base, &former)?;
-                committed.store(true, Ordering::Relaxed);
-            }
-            Ok(())
-        }
-    }
-
     /// Makes the model durable, now that there is no way back behind it.
     pub(super) fn commit(&mut self, chain: Chain) {
         let (store, model) = (self.store.clone(), self.model.clone());
-        let committed = self.committed.clone();
         if self.shared.manifest.committee().is_some() {
             // The next one is made from a sum, and not in its place.
             self.former = None;
         }
-        self.write("the new model", move || {
-            committed.store(false, Ordering::Relaxed);
-            store.commit(&chain, &model)?;
-            committed.store(true, Ordering::Relaxed);
-            Ok(())
-        });
+        self.write("the new model", move || store.commit(&chain, &model));
     }
 
     /// Keeps what lets nodes that have lost their state take the relay's.
@@ -158,13 +146,11 @@ impl Driver {
         let Some(former) = self.former.clone() else {
             return false;
         };
-        let (store, base) = (self.store.clone(), self.base());
-        // What is on the disk may be a former result, that leads to the base.
-        let forget = move || base().and_then(|()| store.forget_result());
-        let mut removed = self.write("that a result is taken back", forget);
-        let removed = removed.wait_for(Option::is_some).await;
-        if !removed.is_ok_and(|removed| *removed == Some(true)) {
-            self.kept = watch::channel(Some(false)).1;
+        let store = self.store.clone();
+        let forget = Arc::new(move || store.forget_result());
+        let removed = follows(self.writing.take()).await
+            && attempt("that a result is taken back", &forget).await;
+        if !removed {
             return false;
         }
         self.model = former;
@@ -175,12 +161,24 @@ impl Driver {
     }
 }
 
-/// Whether it was written. A relay whose disk fails goes on: the nodes have the model too.
-fn log(what: &str, written: Result<Result<(), StoreError>, tokio::task::JoinError>) -> bool {
-    match written {
+/// Waits for what was to be written before. Says whether it was.
+async fn follows(former: Option<JoinHandle<bool>>) -> bool {
+    match former {
+        Some(former) => former.await.unwrap_or(false),
+        None => true,
+    }
+}
+
+/// Says whether it was written.
+async fn attempt(
+    what: &str,
+    write: &Arc<impl Fn() -> Result<(), StoreError> + Send + Sync + 'static>,
+) -> bool {
+    let write = write.clone();
+    match spawn_blocking(move || write()).await {
         Ok(Ok(())) => return true,
-        Ok(Err(error)) => error!(%error, "{what} is not on disk"),
-        Err(error) => error!(%error, "{what} is not on disk"),
+        Ok(Err(error)) => error!(%error, "{what} is not on disk; nothing goes on until it is"),
+        Err(error) => error!(%error, "{what} is not on disk; nothing goes on until it is"),
     }
     false
 }

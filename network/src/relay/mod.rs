@@ -13,7 +13,6 @@ mod spool;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -131,7 +130,7 @@ pub async fn serve(
         store: Arc::new(store),
         averaging: JoinSet::new(),
         writing: None,
-        committed: Arc::new(AtomicBool::new(true)),
+        stopping: watch::channel(false).0,
         shared: shared.clone(),
     };
     report(&Report::Began { round: chain.round });
@@ -197,10 +196,10 @@ struct Driver {
     restored: Option<Bytes>,
     store: Arc<Store>,
     averaging: JoinSet<Option<Average>>,
-    /// What is on its way to the disk.
-    writing: Option<JoinHandle<()>>,
-    /// Whether the last model that was to come to the disk did.
-    committed: Arc<AtomicBool>,
+    /// What is on its way to the disk, and whether it gets there.
+    writing: Option<JoinHandle<bool>>,
+    /// Raised when nothing is tried again any more.
+    stopping: watch::Sender<bool>,
     shared: Arc<Shared>,
 }
 
@@ -488,6 +487,7 @@ impl Driver {
     /// Lets nodes read what was sent, and waits for the disk.
     async fn finish(&mut self) {
         self.links.clear();
+        self.stopping.send_replace(true);
         if let Some(writing) = self.writing.take() {
             let _ = writing.await;
         }
