@@ -138,6 +138,17 @@ pub enum Error {
         /// The columns that exist, joined by commas.
         columns: String,
     },
+    /// There is no header, which could have the named label column.
+    #[error(
+        "{path} has no header: there are numbers in its first row; put the columns' names above it, \
+         and `{label}` above the label"
+    )]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+        /// The column asked for.
+        label: String,
+    },
     /// A row is shorter or longer than the first.
     #[error(
         "{path}, row {row}: {found} cells where the first row has {expected}; complete the row"
@@ -154,8 +165,8 @@ pub enum Error {
     },
     /// A feature is not a number.
     #[error(
-        "{path}, row {row}, column {column}: `{cell}` is not a number; encode categories as \
-         numbers, and fill in or drop rows with missing values"
+        "{path}, row {row}, column {column} is not a number; encode categories as numbers, and fill \
+         in or drop rows with missing values"
     )]
     NotANumber {
         /// The file.
@@ -164,13 +175,11 @@ pub enum Error {
         row: u64,
         /// The column, counted from 1.
         column: usize,
-        /// The beginning of the cell.
-        cell: String,
     },
     /// A feature is NaN, infinite, or too large for `f32`.
     #[error(
-        "{path}, row {row}, column {column}: `{cell}` is not finite as a 32-bit float; fill in or \
-         drop the row, or change the unit"
+        "{path}, row {row}, column {column} is not finite as a 32-bit float; fill in or drop the \
+         row, or change the unit"
     )]
     NotFinite {
         /// The file.
@@ -179,8 +188,6 @@ pub enum Error {
         row: u64,
         /// The column, counted from 1.
         column: usize,
-        /// The beginning of the cell.
-        cell: String,
     },
     /// A label cell is empty.
     #[error("{path}, row {row}: the label is empty; fill it in or drop the row")]
@@ -204,16 +211,12 @@ pub enum Error {
         class: String,
     },
     /// A label is none of the schema's classes.
-    #[error(
-        "{path}, row {row}: label `{label}` is none of the classes {classes}; correct or drop it"
-    )]
+    #[error("{path}, row {row}: the label is none of the classes {classes}; correct or drop it")]
     UnknownLabel {
         /// The file.
         path: PathBuf,
         /// The first row with this label.
         row: u64,
-        /// The beginning of the label.
-        label: String,
         /// The classes, joined by commas.
         classes: String,
     },
@@ -347,11 +350,12 @@ pub enum Error {
     },
 }
 
-/// The beginning of a cell, short enough for an error message.
-pub(crate) fn excerpt(cell: &str) -> String {
+/// The beginning of a name, short enough for an error message. What data says stays out of messages, which end up in
+/// logs.
+pub(crate) fn excerpt(name: &str) -> String {
     const MAX_CHARS: usize = 40;
-    match cell.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}…", &cell[..end]),
-        None => cell.to_owned(),
+    match name.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
     }
 }

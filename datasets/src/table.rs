@@ -91,6 +91,10 @@ impl Table {
             None => width - 1,
             Some(label) => match first.iter().position(|name| name == label) {
                 Some(at) => at,
+                None if first.iter().any(|cell| cell.parse::<f64>().is_ok()) => {
+                    let label = label.to_owned();
+                    return Err(Error::NoHeader { path, label });
+                }
                 None => {
                     let columns = first.iter().map(excerpt).collect::<Vec<_>>().join(", ");
                     return Err(Error::LabelColumn {
@@ -133,20 +137,10 @@ impl Table {
             match cell.parse::<f32>() {
                 Ok(value) if value.is_finite() => self.features.push(value),
                 parsed => {
-                    let (path, column, cell) = (path(), i + 1, excerpt(cell));
+                    let (path, column) = (path(), i + 1);
                     return Err(match parsed {
-                        Ok(_) => Error::NotFinite {
-                            path,
-                            row,
-                            column,
-                            cell,
-                        },
-                        Err(_) => Error::NotANumber {
-                            path,
-                            row,
-                            column,
-                            cell,
-                        },
+                        Ok(_) => Error::NotFinite { path, row, column },
+                        Err(_) => Error::NotANumber { path, row, column },
                     });
                 }
             }
@@ -224,7 +218,11 @@ mod tests {
     fn a_missing_value_in_the_first_row_does_not_make_it_a_header() {
         assert!(matches!(
             read("1,?,yes\n", None),
-            Err(Error::NotANumber { row: 1, column: 2, cell, .. }) if cell == "?"
+            Err(Error::NotANumber {
+                row: 1,
+                column: 2,
+                ..
+            })
         ));
     }
 
@@ -238,6 +236,9 @@ mod tests {
             read("age,ill\n1,yes\n", Some("Ill")),
             Err(Error::LabelColumn { columns, .. }) if columns == "age, ill"
         ));
+        // What may be somebody's data is not told.
+        let text = read("41,yes\n", Some("ill")).unwrap_err().to_string();
+        assert!(text.contains("no header") && !text.contains("41"), "{text}");
     }
 
     #[test]
@@ -281,10 +282,6 @@ mod tests {
         assert!(matches!(
             read("1,2,x\n1,2, \n", None),
             Err(Error::NoLabel { row: 2, .. })
-        ));
-        assert!(matches!(
-            read(&format!("1,{},x\n", "9x".repeat(99)), None),
-            Err(Error::NotANumber { cell, .. }) if cell.chars().count() == 41
         ));
     }
 

@@ -15,7 +15,7 @@ use crate::quic::{
     self, BulkBody, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender,
     LENGTH_BYTES, TransportError, send_bulk,
 };
-use crate::relay::CODE_REFUSED;
+use crate::relay::{CODE_REFUSED, CODE_REPLACED};
 use crate::tls::TlsError;
 use crate::wire::{
     self, BulkHeader, BulkKind, MAX_BULK_HEADER_BYTES, MAX_FRAME_BYTES, NodeFrame, RelayFrame,
@@ -32,8 +32,10 @@ pub enum LinkError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The relay's address is not `host:port`.
-    #[error("the relay's address {0} is not host:port")]
+    /// The relay's address is not `host:port`, or not one that can be dialled.
+    #[error(
+        "the relay's address {0} is not host:port, such as relay.example.org:4433 or [2001:db8::7]:4433"
+    )]
     Address(String),
     /// TLS cannot be set up.
     #[error(transparent)]
@@ -53,6 +55,12 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// Whether another connection with this node's key has taken the place of this one.
+    pub fn is_replaced(&self) -> bool {
+        let replaced = u64::from(CODE_REPLACED);
+        matches!(self, Self::Transport(TransportError::ClosedByPeer { code, .. }) if *code == replaced)
+    }
+
     /// Whether trying again cannot help: one side does not accept the other, or the kit is unusable.
     pub fn is_final(&self) -> bool {
         match self {
@@ -79,10 +87,31 @@ pub fn host_of(address: &str) -> Result<&str, LinkError> {
     let (host, port) = address
         .rsplit_once(':')
         .ok_or_else(|| LinkError::Address(address.to_owned()))?;
-    if host.is_empty() || port.parse::<u16>().is_err() {
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    // An address of IPv6 has colons of its own.
+    let bare = bracketed.unwrap_or(host);
+    if bare.is_empty() || bare.contains(':') != bracketed.is_some() || port.parse::<u16>().is_err()
+    {
         return Err(LinkError::Address(address.to_owned()));
     }
-    Ok(host.trim_start_matches('[').trim_end_matches(']'))
+    Ok(bare)
+}
+
+/// Checks that nodes can dial `address`: as [`host_of`], and the port is not 0.
+///
+/// # Errors
+/// [`LinkError::Address`].
+pub fn check_dialable(address: &str) -> Result<(), LinkError> {
+    host_of(address)?;
+    let port = address
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(()),
+        _ => Err(LinkError::Address(address.to_owned())),
+    }
 }
 
 /// A connection to the relay.

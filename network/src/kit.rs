@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::CertificateDer;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::digest::{Digest, model_hash};
@@ -151,6 +152,9 @@ impl Kit {
     /// A [`KitError`] that names the file and says what to do.
     pub fn load(folder: &Path) -> Result<Self, KitError> {
         let (manifest, authority) = load_manifest(folder)?;
+        for secret in [KEY, EPOCH_KEY] {
+            warn_if_open(&folder.join(secret));
+        }
         let key_path = folder.join(KEY);
         let key_pem = read_secret(&key_path, MAX_PEM_BYTES)?;
         let key_pem = str::from_utf8(&key_pem).map_err(|_| KitError::NotText(key_path.clone()))?;
@@ -257,6 +261,22 @@ pub fn load_manifest(folder: &Path) -> Result<(Manifest, CertificateDer<'static>
     let manifest = Manifest::verify(bytes, signature, &pki::public_key(&authority)?)?;
     Ok((manifest, authority))
 }
+
+/// A kit that was copied may have lost the modes of its files.
+#[cfg(unix)]
+fn warn_if_open(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if path
+        .metadata()
+        .is_ok_and(|found| found.permissions().mode() & 0o077 != 0)
+    {
+        let path = path.display();
+        warn!("{path} is secret, and others may read it: `chmod 600 {path}`");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_open(_path: &Path) {}
 
 fn text(path: PathBuf) -> Result<String, KitError> {
     let bytes = read_limited(&path, MAX_PEM_BYTES)?;

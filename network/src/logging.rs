@@ -37,6 +37,12 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
         if !said.contains(&text) {
             said = format!("{said}: {text}");
         }
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::StorageFull)
+        {
+            said += "; make room and start again, nothing is lost";
+        }
         cause = error.source();
     }
     said

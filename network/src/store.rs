@@ -61,7 +61,10 @@ pub enum StoreError {
         found: Digest,
     },
     /// A file does not hold what it should.
-    #[error("{path} is damaged: {reason}")]
+    #[error(
+        "{path} is damaged: {reason}; there is no safe way on but a new consortium, founded with \
+         `fl-node provision --from` a node's model"
+    )]
     Damaged {
         /// File.
         path: PathBuf,
@@ -265,13 +268,23 @@ impl Store {
         Ok(())
     }
 
-    /// The sums that this node has sent.
+    /// The sums that this node has sent. The record is there from the beginning, so that it is noticed when it is lost.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], [`StoreError::File`].
     pub fn sent(&self) -> Result<SentSums, StoreError> {
         let path = self.folder.join("sent.json");
-        Ok(self.read_json(&path, MAX_SENT_BYTES)?.unwrap_or_default())
+        match self.read_json(&path, MAX_SENT_BYTES)? {
+            Some(sent) => Ok(sent),
+            None if self.folder.join("state.json").exists() => {
+                Err(damaged(&path, "it is gone".to_owned()))
+            }
+            None => {
+                let sent = SentSums::default();
+                self.record(&sent)?;
+                Ok(sent)
+            }
+        }
     }
 
     /// Makes the record of sent sums durable.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-use fl_tests::deployed::{Consortium, Ended, Process, Proxy, Signal, data, wait_until};
+use fl_tests::deployed::{Consortium, Ended, Process, Proxy, Signal, data, fl_node, wait_until};
 use tempfile::TempDir;
 
 const NODES: [&str; 3] = ["a", "b", "c"];
@@ -161,6 +161,13 @@ fn signals_end_everything_cleanly_and_a_restart_finishes_the_run() {
 
     finish(&consortium, address, &rounds);
     consortium.assert_one_model(&NODES, 5);
+    for name in NODES {
+        let run = consortium.run(name);
+        let rounds = run["rounds"].as_array().unwrap().iter();
+        let rounds: Vec<_> = rounds.map(|round| round["round"].as_u64()).collect();
+        assert_eq!(rounds, (1..=5).map(Some).collect::<Vec<_>>(), "{name}");
+        assert_eq!(run["finished"], true);
+    }
 }
 
 /// Starts everything again, on the same port.
@@ -288,11 +295,11 @@ fn a_node_that_does_not_reach_its_relay_says_so_and_ends_cleanly() {
         node.stdout
             .last()
             .unwrap()
-            .starts_with("stopped after round 0"),
+            .starts_with("stopped before the first round was done"),
         "{}",
         node.text()
     );
-    assert!(consortium.out("a").join("global.safetensors").exists());
+    assert!(!consortium.out("a").join("global.safetensors").exists());
 }
 
 /// Processes are killed on drop, which a test that fails relies on.
@@ -321,4 +328,28 @@ fn a_node_that_has_lost_its_state_is_brought_up_by_a_relay_that_was_restarted() 
     // All three are needed for a round, and for the word that the model is theirs.
     fs::remove_dir_all(consortium.state("c")).unwrap();
     run("3");
+}
+
+#[test]
+fn a_folder_with_the_model_of_another_run_is_refused_and_the_model_is_left_alone() {
+    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let folder = consortium.path();
+    let simulate = ["simulate", "--data", "breast-cancer", "--rounds", "1"];
+    let run = |arguments: &[&str]| {
+        let mut command = fl_node();
+        command.current_dir(folder).args(arguments);
+        Process::start(arguments[0], command).ended()
+    };
+    for _ in 0..2 {
+        run(&simulate).succeeded();
+    }
+    let model = || fs::read(folder.join("smpcfl-out/global.safetensors")).unwrap();
+    let before = model();
+    let kit = consortium.kit("a");
+    let kit = ["--kit", kit.to_str().unwrap()];
+    let train = [&["train", "--data", "breast-cancer"][..], &kit].concat();
+    run(&train).refused(&["smpcfl-out", "another run", "--out"]);
+    fs::remove_file(folder.join("smpcfl-out/run.json")).unwrap();
+    run(&simulate).refused(&["smpcfl-out", "another run", "--out"]);
+    assert_eq!(model(), before);
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::log::{Log, LogError};
 use super::record::{Entry, Party, Record};
@@ -45,7 +45,15 @@ impl Journal {
         each: impl FnMut(&[u8]),
     ) -> Result<Self, LogError> {
         let sid = manifest.sid();
+        if chain.round > 0 && !path.exists() {
+            let (path, round) = (path.display(), chain.round);
+            warn!("{path} is not there: the log begins anew, after round {round}");
+        }
         let (log, dropped) = Log::open_and_read(path, sid, each)?;
+        if dropped > 0 {
+            let path = path.display();
+            warn!("{path}: the last {dropped} bytes, which a crash had cut short, are taken off");
+        }
         let mut journal = Self {
             log,
             said: BTreeSet::new(),

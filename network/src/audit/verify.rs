@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::history::{History, Round, Unsound};
 use super::log::{Next, Reader};
-use super::record::{Party, Record};
+use super::record::{Entry, Party, Record};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::round::Chain;
@@ -52,6 +52,8 @@ pub struct Summary {
     pub head: Digest,
     /// Bytes behind them of a record that a crash has cut short.
     pub incomplete: u64,
+    /// Bytes of such records that the party has taken off when it was started again.
+    pub dropped: u64,
 }
 
 /// The result of [`verify`].
@@ -70,11 +72,16 @@ pub struct Verdict {
 pub fn verify(manifest: &Manifest, log: impl Read) -> io::Result<Verdict> {
     let mut reader = Reader::new(log, manifest.sid());
     let mut history = History::new(manifest);
-    let mut incomplete = 0;
+    let (mut incomplete, mut dropped) = (0, 0);
     let flaw = loop {
         match reader.next()? {
             Next::Record(link) => {
                 let record = wire::decode::<Record>(&link.payload).map_err(Unsound::Undecodable);
+                if let Ok(Entry::Started { dropped: bytes, .. }) =
+                    record.as_ref().map(|record| &record.entry)
+                {
+                    dropped = u64::saturating_add(dropped, *bytes);
+                }
                 if let Err(what) = record.and_then(|record| history.take(record)) {
                     break Some(reader.flaw(what));
                 }
@@ -99,6 +106,7 @@ pub fn verify(manifest: &Manifest, log: impl Read) -> io::Result<Verdict> {
         bytes: reader.offset,
         head: reader.previous,
         incomplete,
+        dropped,
     };
     Ok(Verdict { summary, flaw })
 }

@@ -32,7 +32,7 @@ const GREETING: Duration = Duration::from_secs(10);
 
 /// Codes with which a connection is closed. Only after this one is there no use in coming back.
 pub(crate) const CODE_REFUSED: u32 = 1;
-pub(super) const CODE_REPLACED: u32 = 2;
+pub(crate) const CODE_REPLACED: u32 = 2;
 pub(super) const CODE_SLOW: u32 = 3;
 pub(super) const CODE_BROKEN: u32 = 4;
 
@@ -99,7 +99,7 @@ impl Link {
         quic::close(
             &self.connection,
             CODE_REPLACED,
-            "replaced by a newer connection of this node",
+            "replaced by a newer connection with this node's key: only one process may use a kit",
         );
     }
 

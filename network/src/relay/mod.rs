@@ -39,7 +39,7 @@ use intake::Intake;
 use spool::{Parcel, Spool};
 
 pub use accumulator::BodyError;
-pub(crate) use connection::CODE_REFUSED;
+pub(crate) use connection::{CODE_REFUSED, CODE_REPLACED};
 
 /// How often the machine looks at the clock.
 const TICK: Duration = Duration::from_millis(200);

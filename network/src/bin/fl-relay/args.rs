@@ -1,10 +1,11 @@
 //! The command line as typed, and the configuration that comes out of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
+use fl_network::client::host_of;
 use fl_network::manifest::Manifest;
 use serde::Deserialize;
 
@@ -117,12 +118,17 @@ impl Config {
         if let Some(address) = self.listen {
             return Ok(address);
         }
-        let port = manifest
-            .relay_address()
+        let address = manifest.relay_address();
+        let port = address
             .rsplit_once(':')
             .and_then(|(_, port)| port.parse().ok());
         let port: u16 = port.context("the manifest's relay address has no port; use --listen")?;
-        Ok(SocketAddr::from(([0, 0, 0, 0], port)))
+        let all: IpAddr = match host_of(address).is_ok_and(|host| host.parse::<Ipv6Addr>().is_ok())
+        {
+            true => Ipv6Addr::UNSPECIFIED.into(),
+            false => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        Ok(SocketAddr::new(all, port))
     }
 
     /// The least number of participants, checked against the manifest.

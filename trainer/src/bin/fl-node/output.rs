@@ -1,17 +1,26 @@
 //! What a run leaves behind: `global.safetensors` and `run.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
-use fl_network::files::write_public;
+use anyhow::{Context as _, ensure};
+use fl_network::files::{read_limited, write_public};
+use fl_trainer::node::Ended;
 use fl_trainer::{Checkpoint, Evaluation, ModelSpec, RoundReport};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+const MODEL: &str = "global.safetensors";
+const RUN: &str = "run.json";
+const MOST_RUN_BYTES: usize = 1 << 30;
 
 /// The folder of a run's results, made and tried before the work begins.
-pub(crate) struct Output(PathBuf);
+pub(crate) struct Output {
+    folder: PathBuf,
+    /// What is there of this run from before.
+    former: Run,
+}
 
 /// One round in `run.json`, and one line of `--json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RoundLine {
     pub(crate) round: u64,
     pub(crate) nodes: u32,
@@ -79,17 +88,21 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-#[derive(Serialize)]
-struct Run<'a> {
-    program: &'static str,
-    version: &'static str,
+/// `run.json`.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    program: String,
+    version: String,
+    /// Whose run it is: a node of a consortium. A simulation has none, and none has an end that matters.
+    party: Option<String>,
     finished: bool,
-    rounds: &'a [RoundLine],
+    rounds: Vec<RoundLine>,
 }
 
 impl Output {
-    /// Makes the folder and sees that it can be written, so that no run ends in front of a locked door.
-    pub(crate) fn open(folder: PathBuf) -> anyhow::Result<Self> {
+    /// Makes the folder and sees that it can be written, so that no run ends in front of a locked door, and that nothing
+    /// of another party is lost in it.
+    pub(crate) fn open(folder: PathBuf, party: Option<String>) -> anyhow::Result<Self> {
         let try_out = || -> anyhow::Result<()> {
             std::fs::create_dir_all(&folder)?;
             tempfile::tempfile_in(&folder)?;
@@ -101,42 +114,54 @@ impl Output {
                 folder.display()
             )
         })?;
-        Ok(Self(folder))
+        let bytes = read_limited(&folder.join(RUN), MOST_RUN_BYTES).ok();
+        let former = bytes.and_then(|bytes| serde_json::from_slice::<Run>(&bytes).ok());
+        let there = folder.join(MODEL).exists();
+        let own = former.as_ref().map(|run| run.party == party);
+        ensure!(
+            !there || own == Some(true),
+            "the folder {} has the model of another run, which would be lost; choose another with --out, or move that one",
+            folder.display()
+        );
+        let former = former.filter(|_| there && party.is_some());
+        let former = former.unwrap_or_else(|| Run {
+            program: "fl-node".to_owned(),
+            version: String::new(),
+            party,
+            finished: false,
+            rounds: Vec::new(),
+        });
+        Ok(Self { folder, former })
     }
 
-    /// Writes both files; gives the path of the model.
+    /// Writes both files, if a round was completed: a model that nobody has trained is not worth another. Gives the path of
+    /// the model.
     pub(crate) fn write(
-        &self,
+        self,
         spec: &ModelSpec,
-        model: &[f32],
-        rounds: &[RoundLine],
-        (round, finished): (u64, bool),
-    ) -> anyhow::Result<PathBuf> {
-        let path = self.0.join("global.safetensors");
-        let (parameters, layout) = (model.to_vec(), spec.layout()?);
-        let model = Some(spec.clone());
+        ended: &Ended,
+        rounds: Vec<RoundLine>,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        if ended.round == 0 {
+            return Ok(None);
+        }
+        let path = self.folder.join(MODEL);
         Checkpoint {
-            model,
-            round,
-            layout,
-            parameters,
+            model: Some(spec.clone()),
+            round: ended.round,
+            layout: spec.layout()?,
+            parameters: ended.model.to_vec(),
         }
         .write(&path)?;
-        self.write_run(rounds, finished)?;
-        Ok(path)
-    }
-
-    fn write_run(&self, rounds: &[RoundLine], finished: bool) -> anyhow::Result<()> {
-        let run = Run {
-            program: "fl-node",
-            version: env!("CARGO_PKG_VERSION"),
-            finished,
-            rounds,
-        };
-        let path: &Path = &self.0.join("run.json");
-        Ok(write_public(
-            path,
-            serde_json::to_string_pretty(&run)?.as_bytes(),
-        )?)
+        let mut run = self.former;
+        run.version = env!("CARGO_PKG_VERSION").to_owned();
+        run.finished = ended.finished || (run.finished && rounds.is_empty());
+        if let Some(first) = rounds.first() {
+            run.rounds.retain(|line| line.round < first.round);
+        }
+        run.rounds.extend(rounds);
+        let text = serde_json::to_string_pretty(&run)?;
+        write_public(&self.folder.join(RUN), text.as_bytes())?;
+        Ok(Some(path))
     }
 }

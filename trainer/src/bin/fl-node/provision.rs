@@ -1,7 +1,8 @@
 //! `fl-node provision`.
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail};
 use fl_datasets::Dataset;
+use fl_network::client::check_dialable;
 use fl_network::logging::say;
 use fl_network::manifest::{TimeoutTable, min_organisations};
 use fl_shaders::Ring;
@@ -14,10 +15,7 @@ use super::task::Task;
 const BYTES_A_MEGABIT: u64 = 125_000;
 
 pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
-    ensure!(
-        !args.relay.ends_with(":0"),
-        "--relay needs the UDP port at which nodes reach the relay, such as 4433, not 0"
-    );
+    check_dialable(&args.relay).context("--relay is where nodes reach the relay, by UDP")?;
     let (task, layout, initial) = begun(&args)?;
     let least = min_organisations(args.collusion);
     let agreement = Agreement {
@@ -42,6 +40,12 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     let consortium = agreement.found()?;
     consortium.write(&args.out)?;
     let folder = |name: &str| args.out.join(name).display().to_string();
+    let schema = task.model.schema();
+    say(format_args!(
+        "the model tells {} from {}; all parties see these names, and how the columns are scaled",
+        schema.classes().join(", "),
+        schema.shape()
+    ));
     say(consortium.plan());
     say(format_args!(
         "manifest {} is signed",

@@ -32,6 +32,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         args.out
             .clone()
             .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
+        None,
     )?;
     let (task, split) = Task::of(&source, &args.task)?;
     let console = Console::new(settings.rounds, args.json);
@@ -72,21 +73,18 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let run = async { simulation.run(observe, fl_network::signals::stop()).await };
     let ended = runtime.block_on(run)?;
-    let path = output.write(
-        &task.model,
-        &ended.model,
-        &lines,
-        (ended.round, ended.finished),
-    )?;
     let accuracy = lines.last().and_then(|line| line.accuracy);
-    let accuracy = accuracy.map(|accuracy| format!("test accuracy {:.2} %", 100.0 * accuracy));
-    let accuracy = accuracy.as_deref().unwrap_or("untested");
+    let path = output.write(&task.model, &ended, lines)?;
+    let accuracy =
+        accuracy.map(|accuracy| format!("test accuracy {:.2} % after ", 100.0 * accuracy));
+    let stopped = if ended.finished { "" } else { "stopped: " };
+    let saved = path.map(|path| format!("; the model is in {}", path.display()));
     console.finish(&format!(
-        "{}{accuracy} after {} rounds with {nodes} nodes, {:.1} s; the model is in {}",
-        if ended.finished { "" } else { "stopped: " },
+        "{stopped}{}{} rounds with {nodes} nodes in {:.1} s{}",
+        accuracy.unwrap_or_default(),
         ended.round,
         begun.elapsed().as_secs_f64(),
-        path.display()
+        saved.unwrap_or_default()
     ));
     Ok(())
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{OptimizerName, TaskArgs};
 
+/// So many classes may come from as few examples.
+const FEW_CLASSES: usize = 10;
+
 /// The task as a manifest holds it: all that nodes must agree on to train one model.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,13 @@ impl Task {
         };
         let split = load(source, &options)?.split(DEFAULT_TEST_FRACTION, training.seed)?;
         let schema = split.train.schema().clone();
+        let (classes, examples) = (schema.classes().len(), split.train.len() + split.test.len());
+        // What looks like a measurement may be one, and the names of classes are for all to see.
+        ensure!(
+            args.label.is_some() || classes <= FEW_CLASSES || classes * 4 <= examples,
+            "the last column of {source} has {classes} values in {examples} rows, which are no classes; \
+             name the column of the label with --label"
+        );
         let scaling = match schema.shape() {
             Shape::Table { .. } => Some(Scaling::fit(&split.train)?),
             Shape::Image { .. } => None,

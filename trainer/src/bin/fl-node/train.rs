@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use fl_network::client::check_dialable;
 use fl_network::kit::Kit;
 use fl_network::manifest::Manifest;
 use fl_network::store::Store;
@@ -28,6 +29,9 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let kit = Kit::load(&folder)
         .with_context(|| format!("the kit in {} cannot be used", folder.display()))?;
     kit.node_identity()?;
+    if let Some(relay) = &args.relay {
+        check_dialable(relay).context("--relay")?;
+    }
     let task = Task::from_table(kit.manifest.task())?;
     let split = task.load(&source, args.label)?;
     let examples_max = kit.manifest.fixed_point().examples_max();
@@ -36,7 +40,13 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
         "there are {} training examples; the consortium agreed on 1 to {examples_max} a node",
         split.train.len()
     );
-    let output = Output::open(args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out")))?;
+    let party = format!(
+        "{} of {}",
+        kit.manifest.name_of(kit.id()),
+        kit.manifest.sid()
+    );
+    let out = args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out"));
+    let output = Output::open(out, Some(party))?;
     let state = args.state.unwrap_or_else(|| folder.join("state"));
     let store = Store::open(&state, &kit.manifest)?;
     let console = Console::new(0, args.json);
@@ -69,23 +79,16 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let run = async { participant.run(observe, fl_network::signals::stop()).await };
     let ended = runtime.block_on(run)?;
-    let path = output.write(
-        &task.model,
-        &ended.model,
-        &rounds,
-        (ended.round, ended.finished),
-    )?;
-    console.finish(&match ended.finished {
-        true => format!(
-            "all {} rounds are done; the model is in {}",
-            ended.round,
-            path.display()
+    let path = output.write(&task.model, &ended, rounds)?;
+    let round = ended.round;
+    console.finish(&match path.map(|path| path.display().to_string()) {
+        Some(path) if ended.finished => {
+            format!("all {round} rounds are done; the model is in {path}")
+        }
+        Some(path) => format!(
+            "stopped after round {round}; start again to go on; the model so far is in {path}"
         ),
-        false => format!(
-            "stopped after round {}; start again to go on; the model so far is in {}",
-            ended.round,
-            path.display()
-        ),
+        None => "stopped before the first round was done; start again to go on".to_owned(),
     });
     Ok(())
 }
@@ -119,9 +122,12 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
         )),
         NodeEvent::Trained { round } => console.status(format!("round {round}: sharing")),
         NodeEvent::Received { round } => {
-            console.status(format!(
-                "round {round}: the relay has this node's contribution"
-            ));
+            let text = format!("round {round}: the relay has this node's contribution");
+            match manifest.committee() {
+                // It may leave now.
+                Some(_) => console.note(&text),
+                None => console.status(text),
+            }
         }
         NodeEvent::Waiting { missing, since } => console.note(&format!(
             "the relay waits for {}, for {} s now",

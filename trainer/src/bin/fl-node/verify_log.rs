@@ -95,6 +95,12 @@ impl Telling<'_> {
                 ));
             }
         }
+        if summary.dropped > 0 {
+            say(format_args!(
+                "{} bytes of records that crashes had cut short were taken off before",
+                summary.dropped
+            ));
+        }
         if summary.incomplete > 0 {
             say(format_args!(
                 "the last {} bytes are the beginning of a record that a crash cut short",
@@ -161,6 +167,7 @@ impl Telling<'_> {
             "records": summary.records,
             "bytes": summary.bytes,
             "incomplete_bytes": summary.incomplete,
+            "dropped_bytes": summary.dropped,
             "digest": summary.head.to_hex(),
             "rounds": rounds.collect::<Vec<_>>(),
         })

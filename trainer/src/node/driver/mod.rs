@@ -209,10 +209,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         Ok(End::Finished) => "all rounds are done",
                         _ => "the node stops",
                     };
-                    if !matches!(session, Ok(End::Lost(_))) {
-                        link.close(reason).await;
-                    } else {
-                        retry = FIRST_RETRY;
+                    match &session {
+                        // Two that take each other's place at once get nothing done.
+                        Ok(End::Lost(error)) if error.is_replaced() => retry = LAST_RETRY,
+                        Ok(End::Lost(_)) => retry = FIRST_RETRY,
+                        _ => link.close(reason).await,
                     }
                     session?
                 }
