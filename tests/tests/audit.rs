@@ -126,15 +126,16 @@ fn a_node_goes_on_with_its_log_unless_that_was_changed() {
     ended.refused(&["audit.log is not as it was written: record 1, at byte 0"]);
 
     // A crash in mid-append.
+    let is_cut = "5 bytes, which a crash had cut short, are taken off";
     fs::write(&path, [&log[..], &[99, 0, 0, 0, 1]].concat()).unwrap();
     let rounds = before["rounds"].as_array().unwrap().len() + 2;
     let (relay, address) = consortium.relay(&["--rounds", &rounds.to_string()]);
     let nodes = NODES.map(|node| consortium.node(node, address, "breast-cancer"));
-    for process in nodes.into_iter().chain([relay]) {
-        process.ended().succeeded();
-    }
-    for party in PARTIES {
+    for (process, party) in [relay].into_iter().chain(nodes).zip(PARTIES) {
+        let text = process.ended().succeeded().text();
+        assert_eq!(text.contains(is_cut), party == "a", "{text}");
         let told = sound(&consortium.state(party).join("audit.log"));
+        assert_eq!(told["dropped_bytes"], if party == "a" { 5 } else { 0 });
         assert_eq!(
             (&told["sound"], &told["incomplete_bytes"]),
             (&true.into(), &0.into())

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 
 use fl_tests::deployed::{Consortium, Ended, Process, Proxy, Signal, data, fl_node, wait_until};
 use tempfile::TempDir;
@@ -352,4 +353,39 @@ fn a_folder_with_the_model_of_another_run_is_refused_and_the_model_is_left_alone
     fs::remove_file(folder.join("smpcfl-out/run.json")).unwrap();
     run(&simulate).refused(&["smpcfl-out", "another run", "--out"]);
     assert_eq!(model(), before);
+}
+
+#[test]
+fn what_is_missing_from_a_state_folder_and_keys_that_others_can_read_are_noticed() {
+    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let (relay, address) = consortium.relay(&["--rounds", "1"]);
+    let nodes = NODES.map(|node| consortium.node(node, address, "breast-cancer"));
+    for node in nodes {
+        let text = node.ended().succeeded().text();
+        assert!(!text.contains("WARN"), "the control: {text}");
+    }
+    relay.ended().succeeded();
+    let key = consortium.kit("b").join("key.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::remove_file(consortium.state("b").join("audit.log")).unwrap();
+    let b = consortium.node("b", address, "breast-cancer");
+    b.line("key.pem is secret, and others may read it");
+    b.line("audit.log is not there: the log begins anew, after round 1");
+    fs::remove_file(consortium.state("c").join("sent.json")).unwrap();
+    let c = consortium.node("c", address, "breast-cancer").ended();
+    c.refused(&["sent.json is damaged: it is gone", "provision --from"]);
+}
+
+#[test]
+fn two_processes_with_one_kit_are_told_so_and_do_not_fight() {
+    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let (_relay, address) = consortium.relay(&[]);
+    let first = consortium.node("a", address, "breast-cancer");
+    first.line("connected to the relay");
+    let mut command = consortium.train("a", address, "breast-cancer");
+    command.args(["--state", "another"]);
+    let second = Process::start("a again", command);
+    second.line("connected to the relay");
+    let said = first.line("only one process may use a kit");
+    assert!(said.contains("trying again in 10.0 s"), "{said}");
 }

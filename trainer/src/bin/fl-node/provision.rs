@@ -42,7 +42,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     let folder = |name: &str| args.out.join(name).display().to_string();
     let schema = task.model.schema();
     say(format_args!(
-        "the model tells {} from {}; all parties see these names, and how the columns are scaled",
+        "the model tells {} from {}; these names, and how columns are scaled, stand in every kit",
         schema.classes().join(", "),
         schema.shape()
     ));
