@@ -10,6 +10,7 @@ use std::fs;
 use fl_network::audit::{Entry, Log, Party, Record};
 use fl_network::kit::Kit;
 use fl_network::round::Chain;
+use fl_network::store::Store;
 use fl_tests::deployed::{Consortium, Process, Signal, SmallDisk, fl_node, wait_until};
 
 const DATA: &str = "breast-cancer";
@@ -100,7 +101,11 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
         appended += 1;
     }
     drop(log);
-    disk.resize(4);
+    // A page that the record of sent sums has from the beginning.
+    let store = Store::open(&consortium.state("a"), manifest).unwrap();
+    store.sent().unwrap();
+    drop(store);
+    disk.resize(8);
 
     let (relay, address) = consortium.relay(&["--rounds", "2"]);
     let [a, b, c] = NODES.map(|node| consortium.node(node, address, DATA));
