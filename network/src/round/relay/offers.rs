@@ -109,15 +109,7 @@ impl Offers {
         let participants = Participants::verify(bundle, &session.manifest, &session.chain, unix_s);
         let participants = match participants {
             Ok(participants) => participants,
-            // Keys that were good have expired while others were waited for.
-            Err(Refusal::KeyExpired(node)) => {
-                session.report(Report::Refused(node, Refusal::KeyExpired(node)));
-                if !self.exact {
-                    session.exclude(node);
-                }
-                return session.abandon(&[node]);
-            }
-            Err(_) => return session.abandon(&[]),
+            Err(refusal) => return session.abandon_keys(&refusal, self.exact),
         };
         for node in participants.set() {
             session.send(node, RelayFrame::Keys(participants.bundle().to_vec()));

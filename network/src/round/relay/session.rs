@@ -438,6 +438,19 @@ impl Session {
         self.open_or_gather()
     }
 
+    /// [`Session::abandon`], since keys that were good when they came are not good together: one has expired while others
+    /// were waited for. Whose it is is left out, unless it has to be `exact`ly these nodes.
+    pub(in crate::round) fn abandon_keys(&mut self, refusal: &Refusal, exact: bool) -> Phase {
+        let Refusal::KeyExpired(node) = *refusal else {
+            return self.abandon(&[]);
+        };
+        self.report(Report::Refused(node, refusal.clone()));
+        if !exact {
+            self.exclude(node);
+        }
+        self.abandon(&[node])
+    }
+
     /// Ends the attempt on account of `nodes`.
     pub(in crate::round) fn give_up(&mut self, nodes: &[NodeId]) {
         let (round, attempt) = (self.chain.next_round(), self.attempt);

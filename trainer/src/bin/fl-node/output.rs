@@ -93,7 +93,7 @@ pub(crate) fn bytes(count: u64) -> String {
 struct Run {
     program: String,
     version: String,
-    /// Whose run it is: a node of a consortium. A simulation has none, and none has an end that matters.
+    /// Whose run it is: a node's of a consortium. A simulation is nobody's, and begins anew each time.
     party: Option<String>,
     finished: bool,
     rounds: Vec<RoundLine>,
@@ -123,7 +123,7 @@ impl Output {
             "the folder {} has the model of another run, which would be lost; choose another with --out, or move that one",
             folder.display()
         );
-        let former = former.filter(|_| there && party.is_some());
+        let former = former.filter(|run| party.is_some() && run.party == party);
         let former = former.unwrap_or_else(|| Run {
             program: "fl-node".to_owned(),
             version: String::new(),
@@ -145,6 +145,16 @@ impl Output {
         if ended.round == 0 {
             return Ok(None);
         }
+        let mut run = self.former;
+        run.version = env!("CARGO_PKG_VERSION").to_owned();
+        run.finished = ended.finished || (run.finished && rounds.is_empty());
+        if let Some(first) = rounds.first() {
+            run.rounds.retain(|line| line.round < first.round);
+        }
+        run.rounds.extend(rounds);
+        // Before the model, which would otherwise be nobody's after a crash.
+        let text = serde_json::to_string_pretty(&run)?;
+        write_public(&self.folder.join(RUN), text.as_bytes())?;
         let path = self.folder.join(MODEL);
         Checkpoint {
             model: Some(spec.clone()),
@@ -153,15 +163,6 @@ impl Output {
             parameters: ended.model.to_vec(),
         }
         .write(&path)?;
-        let mut run = self.former;
-        run.version = env!("CARGO_PKG_VERSION").to_owned();
-        run.finished = ended.finished || (run.finished && rounds.is_empty());
-        if let Some(first) = rounds.first() {
-            run.rounds.retain(|line| line.round < first.round);
-        }
-        run.rounds.extend(rounds);
-        let text = serde_json::to_string_pretty(&run)?;
-        write_public(&self.folder.join(RUN), text.as_bytes())?;
         Ok(Some(path))
     }
 }

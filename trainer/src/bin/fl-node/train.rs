@@ -43,7 +43,7 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let party = format!(
         "{} of {}",
         kit.manifest.name_of(kit.id()),
-        kit.manifest.sid()
+        kit.manifest.sid().to_hex()
     );
     let out = args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out"));
     let output = Output::open(out, Some(party))?;

@@ -122,15 +122,7 @@ impl Convening {
         let unix_s = session.unix_s();
         let holders = match Holders::verify(bundle, &session.manifest, &session.chain, unix_s) {
             Ok(holders) => holders,
-            // Keys that were good have expired while others were waited for.
-            Err(Refusal::KeyExpired(node)) => {
-                session.report(Report::Refused(node, Refusal::KeyExpired(node)));
-                if !self.exact {
-                    session.exclude(node);
-                }
-                return session.abandon(&[node]);
-            }
-            Err(_) => return session.abandon(&[]),
+            Err(refusal) => return session.abandon_keys(&refusal, self.exact),
         };
         let all: BTreeSet<_> = self.invited.iter().copied().chain(holders.ids()).collect();
         for node in all {
