@@ -2,12 +2,14 @@
 //!
 //! [`round`] is the protocol as pure state machines, [`manifest`] what a consortium agreed on, [`identity`] who
 //! speaks, [`wire`] how messages are encoded. [`quic`] and [`tls`] carry them between a [`client`] and the
-//! [`relay`], which [`told`] and the [`dashboard`] let its operator see; [`pki`] issues certificates, [`kit`] holds what a party starts with and [`store`] what it remembers,
-//! [`audit`] what it can show later.
+//! [`relay`], which [`told`] and the [`dashboard`] let its operator see; [`pki`] issues certificates, [`kit`] holds what
+//! a party starts with, [`config`] reads what its operator has chosen, [`store`] keeps what it remembers and [`audit`]
+//! what it can show later.
 //! Nothing in this crate can open a share.
 
 pub mod audit;
 pub mod client;
+pub mod config;
 pub mod dashboard;
 pub mod digest;
 pub mod error;

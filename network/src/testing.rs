@@ -7,7 +7,7 @@ use fl_shaders::{FixedPoint, Parameters, Ring};
 use crate::digest::model_hash;
 use crate::identity::Identity;
 use crate::manifest::{
-    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, epoch_key_check,
+    Manifest, ManifestFile, ModelTable, NodeTable, TensorLayout, epoch_key_check,
 };
 
 /// Number of parameters of the test model.
@@ -55,11 +55,11 @@ pub(crate) fn manifest_file(identities: &[Identity]) -> ManifestFile {
             expires_unix_s: u64::MAX >> 1,
         });
     let layout = vec![
-        ParameterTable {
+        TensorLayout {
             name: "weight".to_owned(),
             shape: vec![2, 2],
         },
-        ParameterTable {
+        TensorLayout {
             name: "bias".to_owned(),
             shape: vec![2],
         },

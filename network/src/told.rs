@@ -55,6 +55,10 @@ impl Teller {
             Report::Began { round } => (Level::INFO, format!("goes on after round {round}")),
             Report::Joined(node) => (Level::INFO, format!("{} is here", manifest.name_of(*node))),
             Report::Lost(node) => (Level::WARN, format!("{} is gone", manifest.name_of(*node))),
+            Report::Left(node) => {
+                let text = format!("{} has all rounds, and leaves", manifest.name_of(*node));
+                (Level::INFO, text)
+            }
             Report::Opened {
                 round,
                 attempt,
@@ -94,6 +98,17 @@ impl Teller {
                 let refusal = manifest.with_names(refusal);
                 let text = format!("{}: {refusal}", manifest.name_of(*node));
                 (Level::WARN, text)
+            }
+            Report::Behind { node, round } => {
+                let node = manifest.name_of(*node);
+                let text = format!(
+                    "{node} has round {round} already, of which this relay knows nothing; it takes over the nodes' model when enough are here"
+                );
+                (Level::WARN, text)
+            }
+            Report::Recovered { round } => {
+                let text = format!("the nodes' model of round {round} is taken over");
+                (Level::INFO, text)
             }
             Report::Late(node, what) => {
                 let node = manifest.name_of(*node);

@@ -220,10 +220,9 @@ impl Federation {
             tasks.spawn(async move {
                 let observe = |event| drop(events.send(SimulationEvent::Node(index, event)));
                 let ended = participant.run(observe, std::future::pending()).await;
-                Ok(Some((
-                    index,
-                    ended.with_context(|| format!("node {index}"))?,
-                )))
+                let ended = ended.and_then(Ended::or_failure);
+                let ended = ended.with_context(|| format!("node {index}"))?;
+                Ok(Some((index, ended)))
             });
         }
         drop(events);

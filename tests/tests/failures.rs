@@ -171,6 +171,36 @@ fn signals_end_everything_cleanly_and_a_restart_finishes_the_run() {
     }
 }
 
+#[test]
+fn a_relay_whose_state_is_lost_takes_over_the_nodes_model() {
+    let consortium = slow("a,b,c");
+    let rounds = ["--rounds", "4"];
+    let (relay, address) = consortium.relay(&rounds);
+    let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
+    relay.line("round 3, attempt 1: 3 nodes are asked to train");
+    relay.kill();
+    fs::remove_dir_all(consortium.state("relay")).unwrap();
+
+    let (relay, _) = consortium.relay_at(address, &rounds);
+    relay.line("has round 2 already, of which this relay knows nothing");
+    relay.line("the nodes' model of round 2 is taken over");
+    for process in nodes.into_iter().chain([relay]) {
+        process.ended().succeeded();
+    }
+    consortium.assert_one_model(&NODES, 4);
+
+    // It tells how it came to stand there, and goes on with it after another start.
+    let mut command = fl_node();
+    command.arg("verify-log");
+    command.arg(consortium.state("relay").join("audit.log"));
+    let verified = Process::start("verify-log", command).ended().succeeded();
+    let lines = verified.stdout.join("\n");
+    assert!(lines.contains("round 2: "), "{lines}");
+    assert!(!lines.contains("round 1: "), "{lines}");
+    finish(&consortium, address, &["--rounds", "5"]);
+    consortium.assert_one_model(&NODES, 5);
+}
+
 /// Starts everything again, on the same port.
 fn finish(consortium: &Consortium, address: SocketAddr, rounds: &[&str]) -> Vec<Ended> {
     let (relay, _) = consortium.relay_at(address, rounds);

@@ -65,6 +65,9 @@ fn a_node_whose_outbox_or_model_finds_no_room_loses_nothing_and_goes_on() {
     );
     let outbox = fs::read(consortium.state("a").join("outbox.bin")).unwrap();
     assert!(outbox.len() > 25_096);
+    // What it has checked is not lost with it.
+    assert_eq!(consortium.run("a")["rounds"][0]["round"], 1);
+    assert!(consortium.out("a").join("global.safetensors").exists());
 
     disk.resize(ENOUGH);
     let a = consortium.node("a", address, DATA);
@@ -73,6 +76,26 @@ fn a_node_whose_outbox_or_model_finds_no_room_loses_nothing_and_goes_on() {
     }
     consortium.assert_one_model(&NODES, 3);
     assert_sound(&consortium, "a");
+}
+
+#[test]
+fn a_consortium_that_finds_no_room_is_not_there_in_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path(), HALF) else {
+        return;
+    };
+    let provision = || {
+        let mut command = fl_node();
+        command.current_dir(&folder);
+        command.args(["provision", "--nodes", "a,b,c", "--relay", "localhost:1"]);
+        command.args(["--data", DATA, "--out", "consortium"]);
+        Process::start("provision", command).ended()
+    };
+    provision().refused(&["cannot write consortium/", FULL]);
+    let left = fs::read_dir(folder.path().join("consortium")).unwrap();
+    assert_eq!(left.count(), 0);
+    disk.resize(ENOUGH);
+    provision().succeeded();
 }
 
 #[test]

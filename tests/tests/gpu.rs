@@ -98,7 +98,7 @@ async fn nodes_with_and_without_gpus_learn_together() -> Result<()> {
     assert!(
         ended
             .iter()
-            .all(|node| node.finished && node.model == ended[0].model)
+            .all(|node| node.is_finished() && node.model == ended[0].model)
     );
 
     let mut alone = learners(&source, &[1, 1, 1])?;

@@ -97,7 +97,11 @@ async fn a_flipped_bit_costs_an_attempt_and_no_round() -> Result<()> {
         };
         assert_eq!((&taken_back[..], &attempts[..]), (rounds, expected));
         assert_eq!(refused, NODES * rounds.len());
-        assert!(ended.iter().all(|node| node.finished && node.round == 3));
+        assert!(
+            ended
+                .iter()
+                .all(|node| node.is_finished() && node.round == 3)
+        );
         assert!(ended.iter().all(|node| node.model == ended[0].model));
 
         let parties = (0..NODES).map(|node| format!("node-{node}"));

@@ -172,7 +172,7 @@ async fn simulate(source: Source, shares: &[usize], rounds: u64, slack: u32) -> 
             std::future::pending(),
         )
         .await?;
-    assert!(ended.finished);
+    assert!(ended.is_finished());
     assert_eq!(ended.round, rounds);
 
     let format = format(Ring::U32, nodes, examples_max);
@@ -381,7 +381,11 @@ async fn a_node_whose_update_is_not_finite_steps_back_and_the_others_complete() 
     let nodes: Vec<_> = completed.iter().map(|report| report.nodes).collect();
     assert_eq!(nodes, [3, 3, 4], "it is back once its update is sound");
 
-    assert!(ended.iter().all(|ended| ended.finished && ended.round == 3));
+    assert!(
+        ended
+            .iter()
+            .all(|ended| ended.is_finished() && ended.round == 3)
+    );
     assert!(ended.iter().all(|each| each.model == ended[0].model));
     for round in 1..=3 {
         let mut steps = steps_of(&logs, round);

@@ -65,6 +65,7 @@ async fn run_node(
         }
     };
     let ended = participant.run(observe, stop).await;
+    let ended = ended.and_then(Ended::or_failure);
     ended.map_err(|error| format!("node {index}: {error}"))
 }
 
@@ -153,7 +154,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
     let mut models = 0;
     for (index, ended) in &ended {
         assert_eq!(
-            (ended.finished, ended.round),
+            (ended.is_finished(), ended.round),
             (stayed(index), u64::from(stayed(index)))
         );
         if !stayed(index) {

@@ -64,7 +64,7 @@ fn federation(
 fn assert_complete(ended: &[Ended], logs: &[Log], rounds: u64) {
     assert_eq!(ended.len(), EXAMPLES.len());
     for each in ended {
-        assert!(each.finished);
+        assert!(each.is_finished());
         assert_eq!(each.round, rounds);
         assert_eq!(model_hash(&each.model), model_hash(&ended[0].model));
     }

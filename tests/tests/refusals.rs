@@ -488,7 +488,7 @@ fn settings_out_of_range_are_refused() {
         (&["--fraction-fit", "NaN"], "--fraction-fit must be above 0"),
         (
             &["--min-nodes", "4"],
-            "--min-nodes must be between 3 and the number of nodes",
+            "--min-nodes must be between 3 and 3, the number of nodes, not 4",
         ),
         (&["--min-nodes", "2"], "--min-nodes must be between 3"),
         (
@@ -511,7 +511,7 @@ fn settings_out_of_range_are_refused() {
     for (flags, part) in [
         (
             &["--min-nodes", "4"][..],
-            "--min-nodes must be between the manifest's 3 and its 3 nodes",
+            "--min-nodes must be between 3 and 3, the number of nodes, not 4",
         ),
         (&["--min-nodes", "2"], "--min-nodes must be between"),
         (&["--fraction-fit", "0"], "--fraction-fit must be above 0"),

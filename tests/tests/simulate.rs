@@ -94,6 +94,18 @@ fn json_is_one_object_a_round_and_nothing_else_on_standard_output() {
 }
 
 #[test]
+fn training_that_diverges_whenever_it_is_tried_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--data", "breast-cancer", "--learning-rate", "1e30"];
+    let process = Process::start("simulate", simulate(folder.path(), &flags));
+    process.ended().refused(&[
+        "training from the same model has failed 3 times",
+        "lower the learning rate",
+    ]);
+    assert!(!folder.path().join("out/global.safetensors").exists());
+}
+
+#[test]
 fn ctrl_c_ends_it_with_the_model_so_far() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start("simulate", simulate(folder.path(), &["--rounds", "100000"]));

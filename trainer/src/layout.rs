@@ -1,18 +1,9 @@
 //! The order of a model's tensors in its flat parameter vector.
 
+pub use fl_network::manifest::TensorLayout;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-
-/// One tensor of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorLayout {
-    /// Path of the tensor in the module, for example `hidden.0.weight`.
-    pub name: String,
-    /// Sizes of the dimensions, outermost first; empty for a scalar.
-    pub shape: Vec<usize>,
-}
 
 /// Names, shapes and order of all floating-point state of a model.
 ///

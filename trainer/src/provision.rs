@@ -14,8 +14,8 @@ use fl_network::files::{FileError, write_private, write_public};
 use fl_network::identity::Identity;
 use fl_network::kit::{KitFiles, unix_s};
 use fl_network::manifest::{
-    CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, Scheme,
-    TimeoutTable, epoch_key_check, min_organisations,
+    CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, Scheme, TimeoutTable,
+    epoch_key_check, min_organisations,
 };
 use fl_network::pki::{Authority, PkiError, Validity};
 use fl_shaders::Ring;
@@ -267,14 +267,9 @@ impl Agreement {
             key_pem,
         };
         let epoch_key = EpochKey::generate()?;
-        let tensors = self.layout.tensors().iter();
-        let layout = tensors.map(|tensor| ParameterTable {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-        });
         let model = ModelTable {
             initial: model_hash(&self.initial).to_hex(),
-            layout: layout.collect(),
+            layout: self.layout.tensors().to_vec(),
         };
         let task = self.task.clone();
         let mut file = ManifestFile::new(
@@ -326,12 +321,24 @@ impl Consortium {
     /// Writes the authority and all kits into `folder`, a subfolder each, named after its party.
     ///
     /// # Errors
-    /// [`ProvisionError::Exists`] if the folder has anything in it, [`ProvisionError::File`].
+    /// [`ProvisionError::Exists`] if the folder has anything in it, [`ProvisionError::File`]; then there is nothing of this
+    /// consortium in it.
     pub fn write(&self, folder: &Path) -> Result<(), ProvisionError> {
         let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
         if occupied {
             return Err(ProvisionError::Exists(folder.to_owned()));
         }
+        self.write_all(folder).inspect_err(|_| {
+            let parties = self.nodes.iter().chain([&self.relay]);
+            let names = parties.map(|party| party.name.as_str());
+            for name in names.chain([AUTHORITY]) {
+                // What fails here is there still to be seen.
+                let _ = fs::remove_dir_all(folder.join(name));
+            }
+        })
+    }
+
+    fn write_all(&self, folder: &Path) -> Result<(), ProvisionError> {
         let authority = folder.join(AUTHORITY);
         fs::create_dir_all(&authority).map_err(|source| FileError::write(&authority, source))?;
         let certificate = self.authority.certificate_pem();

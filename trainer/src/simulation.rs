@@ -148,6 +148,7 @@ impl Simulation {
                     let _ = events.send(SimulationEvent::Node(index, event));
                 };
                 let ended = participant.run(observe, raised(stopped)).await;
+                let ended = ended.and_then(Ended::or_failure);
                 let ended = ended.map_err(|source| SimulationError::Node { name, source });
                 ended.map(|ended| (index, ended))
             });

@@ -177,7 +177,7 @@ impl<'a> History<'a> {
             Entry::Body { ctx, node } => self.body(party, ctx, node),
             Entry::Outcome(outcome) => self.outcome(party, outcome, unix_s),
             Entry::Ack(ack) => self.ack(party, &ack, unix_s),
-            Entry::Adopted(checkpoint) => self.adopted(party, checkpoint, unix_s),
+            Entry::Adopted(checkpoint) => self.adopted(checkpoint, unix_s),
             Entry::Contribution(signed) => {
                 let (contribution, sitting) = self.sitting(&signed, unix_s)?;
                 sitting.contribution(party, contribution.node, &signed)?;
@@ -471,14 +471,8 @@ impl<'a> History<'a> {
         Ok(())
     }
 
-    fn adopted(
-        &mut self,
-        party: Party,
-        checkpoint: Checkpoint,
-        unix_s: u64,
-    ) -> Result<(), Unsound> {
-        let ahead = checkpoint.chain.round > self.chain.round;
-        if party == Party::Relay || !ahead {
+    fn adopted(&mut self, checkpoint: Checkpoint, unix_s: u64) -> Result<(), Unsound> {
+        if checkpoint.chain.round <= self.chain.round {
             let what = Kind::Checkpoint;
             return Err(Unsound::Refused(Refusal::Unexpected { what }));
         }

@@ -150,6 +150,7 @@ pub fn heard(frame: &RelayFrame) -> Option<Entry> {
         | RelayFrame::Ballot { .. }
         | RelayFrame::Reveal { .. }
         | RelayFrame::CollectReveal { .. }
+        | RelayFrame::Lend { .. }
         | RelayFrame::Waiting { .. }
         | RelayFrame::Refused(_)
         | RelayFrame::Finished { .. } => return None,
@@ -233,6 +234,7 @@ impl NodeJournal {
             | Action::Record(_)
             | Action::Average(_)
             | Action::Adopt(_)
+            | Action::Lend { .. }
             | Action::Waiting { .. }
             | Action::Finish { .. } => None,
         };
@@ -285,7 +287,7 @@ impl RelayJournal {
         let mut ended_untaken = false;
         let each = |payload: &[u8]| match wire::decode(payload).map(|record: Record| record.entry) {
             Ok(Entry::Outcome(_)) => ended_untaken = true,
-            Ok(Entry::Ack(_) | Entry::TakenBack) => ended_untaken = false,
+            Ok(Entry::Ack(_) | Entry::TakenBack | Entry::Adopted(_)) => ended_untaken = false,
             _ => {}
         };
         let journal = Journal::open(path, &manifest, Party::Relay, chain, unix_s, each)?;
@@ -317,6 +319,7 @@ impl RelayJournal {
             // A reveal's body shows in the outcome.
             Event::RevealAdded(..)
             | Event::Lost(_)
+            | Event::Lent(_)
             | Event::Averaged(_)
             | Event::Impossible(_)
             | Event::TookBack
@@ -384,6 +387,7 @@ impl RelayJournal {
                     let last = machine.last_result();
                     entries.extend(last.map(|last| Entry::Outcome(last.outcome.clone())));
                 }
+                Action::Adopt(checkpoint) => entries.push(Entry::Adopted(checkpoint.clone())),
                 Action::Report(Report::TakenBack { .. }) => entries.push(Entry::TakenBack),
                 Action::Report(Report::Refused(node, refusal)) => {
                     let (node, refusal) = (Party::Node(*node), refusal.clone());
@@ -405,6 +409,7 @@ impl RelayJournal {
                 | Action::TakeBack
                 | Action::Deliver(..)
                 | Action::Restore(..)
+                | Action::Borrow { .. }
                 | Action::Report(_)
                 | Action::Finish => {}
             }

@@ -114,9 +114,9 @@ impl Progress {
     pub(super) fn update(&mut self, report: &Report, told: &Told, unix_s: u64) {
         self.revision += 1;
         match report {
-            Report::Began { round } => self.rounds_done = *round,
+            Report::Began { round } | Report::Recovered { round } => self.rounds_done = *round,
             Report::Joined(node) => self.here(node, true),
-            Report::Lost(node) => self.here(node, false),
+            Report::Lost(node) | Report::Left(node) => self.here(node, false),
             Report::Opened { attempt, nodes, .. } => {
                 for node in self.nodes.values_mut() {
                     (node.holder, node.participant) = (false, false);
@@ -164,7 +164,7 @@ impl Progress {
                 // It has its own place.
                 return;
             }
-            Report::Refused(..) | Report::Late(..) => {}
+            Report::Refused(..) | Report::Late(..) | Report::Behind { .. } => {}
         }
         if let Some(round) = &told.round {
             push(&mut self.rounds, round.clone(), ROUNDS_MAX);

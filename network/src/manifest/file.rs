@@ -206,20 +206,20 @@ pub struct ModelTable {
     /// [`model_hash`](crate::digest::model_hash) of the initial model, in hexadecimal.
     pub initial: String,
     /// Names and shapes in the order of the flat vector.
-    pub layout: Vec<ParameterTable>,
+    pub layout: Vec<TensorLayout>,
 }
 
-/// One parameter tensor.
+/// One tensor of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ParameterTable {
-    /// Path in the module, such as `conv1.weight`.
+pub struct TensorLayout {
+    /// Path of the tensor in the module, for example `hidden.0.weight`.
     pub name: String,
-    /// Extents.
+    /// Sizes of the dimensions, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
 }
 
-impl ParameterTable {
+impl TensorLayout {
     /// Number of elements, saturating.
     pub fn parameters(&self) -> usize {
         self.shape

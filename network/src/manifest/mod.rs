@@ -20,8 +20,8 @@ use crate::round::committee::Committee;
 
 pub use committee::CommitteeTable;
 pub use file::{
-    ManifestFile, ModelTable, NodeTable, ParameterTable, PlanTable, RelayTable, Scheme,
-    TimeoutTable, epoch_key_check, min_organisations,
+    ManifestFile, ModelTable, NodeTable, PlanTable, RelayTable, Scheme, TensorLayout, TimeoutTable,
+    epoch_key_check, min_organisations,
 };
 
 /// Longest manifest that is read, in bytes.
@@ -172,7 +172,7 @@ impl Manifest {
     }
 
     /// Names and shapes of the model's parameters, in the order of the flat vector.
-    pub fn layout(&self) -> &[ParameterTable] {
+    pub fn layout(&self) -> &[TensorLayout] {
         &self.file.model.layout
     }
 
@@ -182,7 +182,7 @@ impl Manifest {
             .model
             .layout
             .iter()
-            .map(ParameterTable::parameters)
+            .map(TensorLayout::parameters)
             .sum()
     }
 

@@ -1,35 +1,17 @@
 //! The running sum of one attempt: bodies are checked and added chunk by chunk as they arrive.
 //!
-//! However many nodes upload at the same time, there is one sum and one average. A node that is cut off goes on
-//! where it stopped, since a chunk is either added or not. A chunk of which all bodies are there is averaged at once,
-//! behind the back of those that follow; nobody learns of it before all chunks are complete.
+//! However many nodes upload at the same time, there is one sum and one average. A chunk of which all bodies are there
+//! is averaged at once, behind the back of those that follow; nobody learns of it before all chunks are complete.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fl_shaders::{FixedPoint, Ring};
 
+use super::arrivals::{Arrivals, BodyError};
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
 use crate::identity::NodeId;
 use crate::round::{Averaged, Averaging, Chain, Refusal};
 use crate::words;
-
-/// A body that is not what was signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// Nobody asked for it, or another stream is ahead.
-    #[error("the body was not asked for")]
-    Unasked,
-    /// The chunk hashes do not lead to the signed root.
-    #[error("the chunk hashes do not lead to the signed root")]
-    Root,
-    /// A chunk differs from its hash.
-    #[error("chunk {0} differs from its hash")]
-    Chunk(usize),
-    /// The relay cannot keep it.
-    #[error("the relay's disk cannot be written")]
-    Disk,
-}
 
 /// The sum so far, and how far each node's body has been added.
 #[derive(Debug)]
@@ -46,7 +28,7 @@ pub(super) struct Accumulator {
 #[derive(Debug)]
 struct State {
     sum: Vec<u8>,
-    bodies: BTreeMap<NodeId, Body>,
+    added: Arrivals<NodeId>,
 }
 
 /// The average of the chunks that are complete.
@@ -57,12 +39,6 @@ struct Average {
     chunks: usize,
     /// The one that is being averaged.
     chunk: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Body {
-    root: Digest,
-    added: usize,
 }
 
 impl Accumulator {
@@ -82,8 +58,8 @@ impl Accumulator {
             chunk: Vec::with_capacity(CHUNK_BYTES.min(zeros.len())),
         };
         let state = State {
+            added: Arrivals::new(zeros.len()),
             sum: zeros,
-            bodies: BTreeMap::new(),
         };
         Self {
             ctx,
@@ -100,9 +76,7 @@ impl Accumulator {
 
     /// Expects a body with this root of `node`. Gives the first chunk that is missing.
     pub(super) fn expect(&self, node: NodeId, root: Digest) -> usize {
-        let mut state = self.lock();
-        let body = state.bodies.entry(node).or_insert(Body { root, added: 0 });
-        body.added
+        self.lock().added.expect(node, root)
     }
 
     /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
@@ -112,19 +86,17 @@ impl Accumulator {
         first: usize,
         hashes: &ChunkHashes,
     ) -> Result<(), BodyError> {
-        let state = self.lock();
-        let body = state.bodies.get(&node).filter(|body| body.added == first);
-        let body = body.ok_or(BodyError::Unasked)?;
-        if hashes.root() != body.root || hashes.as_slice().len() != state.chunks() {
-            return Err(BodyError::Root);
-        }
-        Ok(())
+        self.lock().added.begin(node, first, hashes)
     }
 
     /// Length of chunk `index` in bytes.
     pub(super) fn chunk_len(&self, index: usize) -> usize {
-        let bytes = self.lock().sum.len();
-        bytes.saturating_sub(index * CHUNK_BYTES).min(CHUNK_BYTES)
+        self.lock().added.chunk_len(index)
+    }
+
+    /// Number of chunks of a body.
+    pub(super) fn chunks(&self) -> usize {
+        self.lock().added.chunks()
     }
 
     /// Checks chunk `index` of `node`'s body against `hash`, and adds it. Averages what is complete with it, unless
@@ -141,18 +113,14 @@ impl Accumulator {
         }
         let mut guard = self.lock();
         let state = &mut *guard;
-        let body = state
-            .bodies
-            .get_mut(&node)
-            .filter(|body| body.added == index);
-        let body = body.ok_or(BodyError::Unasked)?;
+        let added = state.added.next(node, index)?;
         let start = index * CHUNK_BYTES;
         let target = state
             .sum
             .get_mut(start..start + chunk.len())
             .ok_or(BodyError::Unasked)?;
         words::add(self.ring, target, chunk);
-        body.added += 1;
+        *added += 1;
         drop(guard);
         if let Ok(mut average) = self.average.try_lock()
             && let Some(average) = &mut *average
@@ -167,7 +135,7 @@ impl Accumulator {
         loop {
             {
                 let state = self.lock();
-                if average.chunks >= state.complete(self.nodes) {
+                if average.chunks >= state.added.complete(self.nodes) {
                     return;
                 }
                 // Copied, so that uploads do not wait for the average.
@@ -193,21 +161,6 @@ impl Accumulator {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics between two consistent states.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Number of chunks, from the first on, of which the bodies of all `nodes` participants are there.
-    fn complete(&self, nodes: usize) -> usize {
-        if self.bodies.len() < nodes {
-            return 0;
-        }
-        let added = self.bodies.values().map(|body| body.added);
-        added.min().unwrap_or(0)
-    }
-
-    fn chunks(&self) -> usize {
-        ChunkHashes::count_for(self.sum.len())
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::accumulator::BodyError;
+use super::arrivals::BodyError;
 use super::buffers::Buffers;
 use super::intake::Intake;
 use super::spool::Parcel;
@@ -49,7 +49,7 @@ pub(super) enum Input {
     /// A body of it is here, whole.
     BodyAdded {
         serial: u64,
-        ctx: Digest,
+        subject: Digest,
         parcel: Parcel,
     },
     /// It is gone.
@@ -308,12 +308,12 @@ async fn bodies(
             Err(error) => return error,
         };
         match added {
-            Ok((ctx, parcel)) => {
+            Ok((subject, parcel)) => {
                 if shared
                     .inputs
                     .send(Input::BodyAdded {
                         serial,
-                        ctx,
+                        subject,
                         parcel,
                     })
                     .await
@@ -361,8 +361,7 @@ async fn body(
     let header: BulkHeader = wire::decode(&header)?;
     let intake = shared.intake.borrow().clone().ok_or(BodyFailure::Stale)?;
     let parcel = intake.parcel(node, &header).ok_or(BodyFailure::Stale)?;
-    let chunks = ChunkHashes::count_for(shared.manifest.body_bytes());
-    let hashes = hash_list(&mut body, chunks).await?;
+    let hashes = hash_list(&mut body, intake.chunks()).await?;
     let first = header.first_chunk as usize;
     intake.begin(parcel, first, &hashes)?;
     for (index, hash) in hashes.as_slice().iter().enumerate().skip(first) {
@@ -372,7 +371,7 @@ async fn body(
         intake.add(parcel, index, hash, chunk)?;
     }
     body.end().await?;
-    Ok((intake.ctx(), parcel))
+    Ok((intake.subject(), parcel))
 }
 
 async fn hash_list(body: &mut BulkBody, chunks: usize) -> Result<ChunkHashes, TransportError> {

@@ -141,6 +141,22 @@ impl Driver {
         self.write("what certifies the new model", write);
     }
 
+    /// Takes the model that was lent for the relay's own.
+    pub(super) fn adopt(&mut self, checkpoint: Checkpoint) {
+        let Some(model) = self.lent.take() else {
+            return;
+        };
+        self.model = model.clone();
+        (self.former, self.restored, self.result) = (None, None, Bytes::new());
+        let (store, sync) = (self.store.clone(), self.journal.sync());
+        self.write("the nodes' model", move || {
+            // The log first: it tells how the relay came to stand there.
+            sync()?;
+            store.commit(&checkpoint.chain, &model)?;
+            store.keep_checkpoint(&checkpoint)
+        });
+    }
+
     /// Removes the last result, and returns to the model before it. Says whether it did.
     pub(super) async fn take_back(&mut self) -> bool {
         let Some(former) = self.former.clone() else {

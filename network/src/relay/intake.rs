@@ -1,6 +1,8 @@
 //! Where bodies go as they arrive: into the sum itself, or aside until it is known whose are in it.
 
-use super::accumulator::{Accumulator, BodyError};
+use super::accumulator::Accumulator;
+use super::arrivals::BodyError;
+use super::loan::Loan;
 use super::spool::{Parcel, Spool};
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
@@ -13,22 +15,29 @@ pub(super) enum Intake {
     Sum(Box<Accumulator>),
     /// With a committee, contributors are chosen among those whose bodies are here.
     Spool(Spool),
+    /// Before any attempt, a node's model, if the relay stands behind.
+    Loan(Loan),
 }
 
 impl Intake {
-    /// Context of the attempt.
-    pub(super) fn ctx(&self) -> Digest {
+    /// Context of the attempt, or the hash of the model.
+    pub(super) fn subject(&self) -> Digest {
         match self {
             Self::Sum(sum) => sum.ctx(),
             Self::Spool(spool) => spool.ctx(),
+            Self::Loan(loan) => loan.model_hash(),
         }
     }
 
     /// Which body of `node` this header announces, if it can be one of this attempt.
     pub(super) fn parcel(&self, node: NodeId, header: &BulkHeader) -> Option<Parcel> {
+        let fits = header.subject == self.subject();
         match (self, header.kind) {
-            (_, BulkKind::Sum) => (header.subject == self.ctx()).then_some(Parcel::Input(node)),
+            (Self::Sum(_) | Self::Spool(_), BulkKind::Sum) => fits.then_some(Parcel::Input(node)),
             (Self::Spool(_), BulkKind::Reveal) => Some(Parcel::Reveal(node, header.subject)),
+            (Self::Loan(loan), BulkKind::Model) => {
+                (fits && node == loan.node()).then_some(Parcel::Input(node))
+            }
             _ => None,
         }
     }
@@ -38,6 +47,8 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.expect(parcel.node(), root),
             Self::Spool(spool) => spool.expect(parcel, root),
+            // Whatever its root is.
+            Self::Loan(_) => 0,
         }
     }
 
@@ -51,6 +62,7 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.begin(parcel.node(), first, hashes),
             Self::Spool(spool) => spool.begin(parcel, first, hashes),
+            Self::Loan(loan) => loan.begin(first, hashes),
         }
     }
 
@@ -59,6 +71,16 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.chunk_len(index),
             Self::Spool(spool) => spool.chunk_len(index),
+            Self::Loan(loan) => loan.chunk_len(index),
+        }
+    }
+
+    /// Number of chunks of a body.
+    pub(super) fn chunks(&self) -> usize {
+        match self {
+            Self::Sum(sum) => sum.chunks(),
+            Self::Spool(spool) => spool.chunks(),
+            Self::Loan(loan) => loan.chunks(),
         }
     }
 
@@ -73,6 +95,7 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.add(parcel.node(), index, hash, chunk),
             Self::Spool(spool) => spool.add(parcel, index, hash, chunk),
+            Self::Loan(loan) => loan.add(index, hash, chunk),
         }
     }
 }

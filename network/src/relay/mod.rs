@@ -4,10 +4,12 @@
 //! accumulator by the connections themselves, so that the loop never waits for a transfer.
 
 mod accumulator;
+mod arrivals;
 mod buffers;
 mod connection;
 mod disk;
 mod intake;
+mod loan;
 mod spool;
 
 use std::collections::BTreeMap;
@@ -36,9 +38,10 @@ use buffers::Buffers;
 use connection::{Input, Link, Shared};
 use disk::Loaded;
 use intake::Intake;
+use loan::Loan;
 use spool::{Parcel, Spool};
 
-pub use accumulator::BodyError;
+pub use arrivals::BodyError;
 pub(crate) use connection::{CODE_REFUSED, CODE_REPLACED};
 
 /// How often the machine looks at the clock.
@@ -127,6 +130,7 @@ pub async fn serve(
         model,
         former,
         restored: None,
+        lent: None,
         store: Arc::new(store),
         averaging: JoinSet::new(),
         writing: None,
@@ -194,6 +198,8 @@ struct Driver {
     former: Option<Arc<Vec<f32>>>,
     /// Its bytes, once a node has asked for them.
     restored: Option<Bytes>,
+    /// A model that a node has lent.
+    lent: Option<Arc<Vec<f32>>>,
     store: Arc<Store>,
     averaging: JoinSet<Option<Average>>,
     /// What is on its way to the disk, and whether it gets there.
@@ -226,16 +232,19 @@ impl Driver {
                 .then_some(Event::Frame(node, frame)),
             Input::BodyAdded {
                 serial,
-                ctx,
+                subject,
                 parcel,
             } => {
-                let intake = self.intakes.borrow();
-                let wanted = intake.as_ref().is_some_and(|intake| intake.ctx() == ctx);
-                let current = wanted && self.is_current(parcel.node(), serial);
-                current.then_some(match parcel {
-                    Parcel::Input(node) => Event::BodyAdded(node),
-                    Parcel::Reveal(node, root) => Event::RevealAdded(node, root),
-                })
+                let intake = self.intakes.borrow().clone();
+                let intake = intake.filter(|intake| intake.subject() == subject)?;
+                if !self.is_current(parcel.node(), serial) {
+                    return None;
+                }
+                match (&*intake, parcel) {
+                    (Intake::Loan(loan), _) => self.lent(loan),
+                    (_, Parcel::Input(node)) => Some(Event::BodyAdded(node)),
+                    (_, Parcel::Reveal(node, root)) => Some(Event::RevealAdded(node, root)),
+                }
             }
             Input::Gone {
                 node,
@@ -318,6 +327,13 @@ impl Driver {
                 Action::Commit(chain) => self.commit(chain),
                 Action::Certify(checkpoint) => self.certify(checkpoint),
                 Action::TakeBack => took_back = self.take_back().await,
+                Action::Borrow { node, model } => {
+                    let loan = Loan::new(node, model, self.shared.manifest.parameters());
+                    self.intakes
+                        .send_replace(Some(Arc::new(Intake::Loan(loan))));
+                    self.send(node, RelayFrame::Lend { model });
+                }
+                Action::Adopt(checkpoint) => self.adopt(checkpoint),
                 Action::Deliver(node, outcome) => {
                     self.deliver(node, outcome).await;
                 }
@@ -338,6 +354,20 @@ impl Driver {
             true => Box::pin(self.handle(Event::TookBack, report)).await,
             false => finished,
         }
+    }
+
+    /// Takes a model that has arrived whole, if it is the one that was asked for. (Once in a relay's life, so nobody minds
+    /// that it is hashed here.)
+    fn lent(&mut self, loan: &Loan) -> Option<Event> {
+        let node = loan.node();
+        self.intakes.send_replace(None);
+        self.lent = loan.model().map(Arc::new);
+        if self.lent.is_none()
+            && let Some(link) = self.links.get(&node)
+        {
+            link.give_up("this is not the model that the relay asked for");
+        }
+        self.lent.is_some().then_some(Event::Lent(node))
     }
 
     fn send(&self, node: NodeId, frame: RelayFrame) {
@@ -402,7 +432,7 @@ impl Driver {
 
     fn collect(&self, parcel: Parcel, ctx: Digest, root: Digest) {
         let intake = self.intakes.borrow().clone();
-        let Some(intake) = intake.filter(|intake| intake.ctx() == ctx) else {
+        let Some(intake) = intake.filter(|intake| intake.subject() == ctx) else {
             return;
         };
         let first_chunk = u32::try_from(intake.expect(parcel, root)).unwrap_or(u32::MAX);
@@ -423,7 +453,7 @@ impl Driver {
                 let (sum, averaged) = sum.finish(chain)?;
                 Some((sum.into(), averaged))
             }
-            Intake::Spool(_) => None,
+            Intake::Spool(_) | Intake::Loan(_) => None,
         });
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fl_shaders::Ring;
 use tracing::{error, warn};
 
-use super::accumulator::BodyError;
+use super::arrivals::{Arrivals, BodyError};
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
 use crate::files::create_private;
 use crate::identity::NodeId;
@@ -22,7 +22,7 @@ use crate::words;
 /// Which body of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Parcel {
-    /// A participant's masked sum, or a contributor's masked update.
+    /// A participant's masked sum, a contributor's masked update, or a lender's model.
     Input(NodeId),
     /// The sum of masks of a holder that has this root.
     Reveal(NodeId, Digest),
@@ -51,15 +51,14 @@ impl Parcel {
 pub(super) struct Spool {
     ctx: Digest,
     folder: PathBuf,
-    bytes: usize,
-    bodies: Mutex<BTreeMap<Parcel, Body>>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct Body {
-    root: Digest,
-    written: usize,
-    file: Option<File>,
+struct State {
+    written: Arrivals<Parcel>,
+    /// Of those that are begun and not whole. Nothing while one is being written.
+    files: BTreeMap<Parcel, Option<File>>,
 }
 
 impl Spool {
@@ -68,8 +67,10 @@ impl Spool {
         Self {
             ctx,
             folder,
-            bytes,
-            bodies: Mutex::new(BTreeMap::new()),
+            state: Mutex::new(State {
+                written: Arrivals::new(bytes),
+                files: BTreeMap::new(),
+            }),
         }
     }
 
@@ -79,13 +80,7 @@ impl Spool {
 
     /// Expects a body with this root. Gives the first chunk that is missing.
     pub(super) fn expect(&self, parcel: Parcel, root: Digest) -> usize {
-        let mut bodies = self.lock();
-        let body = bodies.entry(parcel).or_insert(Body {
-            root,
-            written: 0,
-            file: None,
-        });
-        body.written
+        self.lock().written.expect(parcel, root)
     }
 
     /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
@@ -95,22 +90,17 @@ impl Spool {
         first: usize,
         hashes: &ChunkHashes,
     ) -> Result<(), BodyError> {
-        let bodies = self.lock();
-        let body = bodies.get(&parcel).filter(|body| body.written == first);
-        let body = body.ok_or(BodyError::Unasked)?;
-        if hashes.root() != body.root
-            || hashes.as_slice().len() != ChunkHashes::count_for(self.bytes)
-        {
-            return Err(BodyError::Root);
-        }
-        Ok(())
+        self.lock().written.begin(parcel, first, hashes)
     }
 
     /// Length of chunk `index` in bytes.
     pub(super) fn chunk_len(&self, index: usize) -> usize {
-        self.bytes
-            .saturating_sub(index * CHUNK_BYTES)
-            .min(CHUNK_BYTES)
+        self.lock().written.chunk_len(index)
+    }
+
+    /// Number of chunks of a body.
+    pub(super) fn chunks(&self) -> usize {
+        self.lock().written.chunks()
     }
 
     /// Checks chunk `index` of a body against `hash`, and writes it.
@@ -126,27 +116,38 @@ impl Spool {
         }
         // The file is taken out for the time of the write, so that uploads do not wait for each other.
         let file = {
-            let mut bodies = self.lock();
-            let body = bodies.get_mut(&parcel).filter(|body| body.written == index);
-            let body = body.ok_or(BodyError::Unasked)?;
-            match (index, body.file.take()) {
-                (0, _) => create_private(&self.folder.join(parcel.file_name())),
-                (_, file) => Ok(file.ok_or(BodyError::Unasked)?),
+            let mut state = self.lock();
+            state.written.next(parcel, index)?;
+            match state.files.get_mut(&parcel) {
+                Some(file) => Some(file.take().ok_or(BodyError::Unasked)?),
+                None if index > 0 => return Err(BodyError::Unasked),
+                None => {
+                    state.files.insert(parcel, None);
+                    None
+                }
             }
         };
+        let begin = || create_private(&self.folder.join(parcel.file_name()));
+        let file = file.map_or_else(begin, Ok);
         let written = file.and_then(|mut file| file.write_all(chunk).map(|()| file));
-        let mut bodies = self.lock();
-        let body = bodies.get_mut(&parcel).ok_or(BodyError::Unasked)?;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let here = state.written.next(parcel, index)?;
         match written {
             Ok(file) => {
-                body.written = index + 1;
+                *here += 1;
+                let whole = *here == state.written.chunks();
                 // The last chunk closes it: there may be more bodies than a process may have files.
-                body.file = (body.written < ChunkHashes::count_for(self.bytes)).then_some(file);
+                match whole {
+                    true => state.files.remove(&parcel),
+                    false => state.files.insert(parcel, Some(file)),
+                };
                 Ok(())
             }
             Err(error) => {
                 // A part of the chunk may be in the file: the body begins again, when there is room.
-                body.written = 0;
+                *here = 0;
+                state.files.remove(&parcel);
                 error!(%error, "a contribution or a sum of masks cannot be kept");
                 Err(BodyError::Disk)
             }
@@ -171,15 +172,15 @@ impl Spool {
         Ok(sum)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Parcel, Body>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics between two consistent states.
-        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        for parcel in self.lock().keys() {
+        for parcel in self.lock().written.keys() {
             let path = self.folder.join(parcel.file_name());
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -284,7 +285,7 @@ mod tests {
         spool.expect(parcel, hashes.root());
         add(0).unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
-        spool.lock().get_mut(&parcel).unwrap().file = Some(full);
+        spool.lock().files.insert(parcel, Some(full));
         assert_eq!(add(1), Err(BodyError::Disk));
 
         assert_eq!(spool.expect(parcel, hashes.root()), 0);

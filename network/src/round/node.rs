@@ -230,6 +230,11 @@ impl Node {
             RelayFrame::CollectReveal { root, first_chunk } => {
                 self.collect_reveal(root, first_chunk)
             }
+            // It is no secret, and the relay has had it.
+            RelayFrame::Lend { model } if model == self.chain.model => {
+                Ok(vec![Action::Lend { model }])
+            }
+            RelayFrame::Lend { .. } => Err(Refusal::Unexpected { what: Kind::Lend }),
         }
     }
 

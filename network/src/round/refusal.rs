@@ -348,6 +348,8 @@ pub enum Kind {
     Vote,
     /// A sum of masks, or the request for it.
     Reveal,
+    /// Request for a node's model.
+    Lend,
 }
 
 impl std::fmt::Display for Kind {
@@ -369,6 +371,7 @@ impl std::fmt::Display for Kind {
             Self::Ballot => "ballot",
             Self::Vote => "vote",
             Self::Reveal => "reveal",
+            Self::Lend => "lending",
         })
     }
 }

@@ -166,6 +166,11 @@ pub enum RelayFrame {
         /// First chunk that the relay does not have.
         first_chunk: u32,
     },
+    /// The relay stands behind its nodes: send the model on which this one stands.
+    Lend {
+        /// Hash of the model.
+        model: Digest,
+    },
 }
 
 /// Greatest length of an encoded [`BulkHeader`].
@@ -190,7 +195,7 @@ pub enum BulkKind {
     Sum,
     /// The sum over all participants.
     Result,
-    /// The parameters of a model, little-endian `f32`.
+    /// The parameters of a model, little-endian `f32`. From a node behind their chunk hashes, like a masked sum.
     Model,
     /// A holder's sum of masks, like a masked sum.
     Reveal,

@@ -8,7 +8,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use fl_network::digest::{ChunkHashes, Digest, model_hash};
 use fl_network::identity::{Identity, NodeId};
 use fl_network::manifest::{
-    Manifest, ManifestFile, ModelTable, NodeTable, ParameterTable, epoch_key_check,
+    Manifest, ManifestFile, ModelTable, NodeTable, TensorLayout, epoch_key_check,
 };
 use fl_network::round::message::{Keys, Signed, Sum};
 use fl_network::round::{Averaged, Chain, Outcome, Participants, Parts, average};
@@ -91,7 +91,7 @@ pub(crate) fn manifest_file(identities: &[Identity]) -> ManifestFile {
             key: hex::encode(identity.public_key().as_bytes()),
             expires_unix_s: u64::MAX >> 1,
         });
-    let tensor = |name: &str, shape: &[usize]| ParameterTable {
+    let tensor = |name: &str, shape: &[usize]| TensorLayout {
         name: name.to_owned(),
         shape: shape.to_vec(),
     };

@@ -342,6 +342,7 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         encoded("ballot", &ballot),
         encoded("order", &order),
         encoded("collect-reveal", &collect_reveal),
+        encoded("lend", &RelayFrame::Lend { model: digest(6) }),
         encoded("received", &RelayFrame::Received { ctx }),
         encoded("checkpoint", &checkpoint),
         encoded("waiting", &waiting),

@@ -266,6 +266,7 @@ impl Driver {
                         self.send(node, vec![Parcel::Frame(frame), body]);
                     }
                     Action::TakeBack => panic!("the machine hears of no refusal"),
+                    Action::Borrow { .. } | Action::Adopt(_) => panic!("no node is ahead"),
                     Action::Commit(_) | Action::Certify(_) | Action::Report(_) => {}
                     Action::Finish => finished = true,
                 }

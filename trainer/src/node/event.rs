@@ -71,6 +71,11 @@ pub enum NodeEvent {
     },
     /// This node, or the relay, does not go on for this reason.
     Refused(Refusal),
+    /// The relay, which has lost its state, is sent the global model.
+    Lent {
+        /// Rounds completed.
+        round: u64,
+    },
     /// The node has taken over a certified model, having missed results.
     CaughtUp {
         /// Rounds completed.

@@ -26,7 +26,7 @@ pub(super) enum Done {
     Trained {
         round: u64,
         model: Digest,
-        trained: Result<Update, TrainError>,
+        trained: Result<TrainedUpdate, TrainError>,
         took: Duration,
     },
     Summed {
@@ -82,7 +82,7 @@ impl From<Refusal> for BodyError {
 }
 
 /// A trained update, with the global model's evaluation before training.
-pub(super) struct Update {
+pub(super) struct TrainedUpdate {
     pub(super) update: crate::Update,
     pub(super) examples: u32,
     pub(super) before: Evaluation,
@@ -155,7 +155,7 @@ pub(super) async fn train(
             }
         };
         let trained = trainer.train(&global, round, &mut progress)?;
-        Ok(Update {
+        Ok(TrainedUpdate {
             update: trained.update,
             examples: trained.examples,
             before,

@@ -30,7 +30,7 @@ use driver::Driver;
 pub use event::{NodeEvent, RoundReport, RoundTimes, Step};
 pub use verifying::TagVerifier;
 
-/// Why a node stops before all rounds are done.
+/// Why a node stops before all rounds are done. No retry can help.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The kit is unusable.
@@ -51,6 +51,14 @@ pub enum NodeError {
     /// Local training or evaluation failed.
     #[error(transparent)]
     Train(Box<TrainError>),
+    /// Training from the same model has failed again and again, and nobody has gone on without this node.
+    #[error("training from the same model has failed {times} times: {source}")]
+    Untrainable {
+        /// How often.
+        times: u32,
+        /// Why the last time.
+        source: Box<TrainError>,
+    },
     /// The model does not fit the manifest.
     #[error(
         "this node's model differs from the manifest's at {tensor}: the data has another shape than the \
@@ -100,21 +108,37 @@ pub struct Ended {
     pub round: u64,
     /// The global model, in the order of the layout.
     pub model: Arc<Vec<f32>>,
+    /// Whether the relay said that all rounds are done, or why this node cannot go on.
+    pub finished: Result<bool, NodeError>,
+}
+
+impl Ended {
     /// Whether the relay said that all rounds are done.
-    pub finished: bool,
+    pub fn is_finished(&self) -> bool {
+        matches!(self.finished, Ok(true))
+    }
+
+    /// Fails if the node could not go on.
+    pub fn or_failure(self) -> Result<Self, NodeError> {
+        match self.finished {
+            Err(error) => Err(error),
+            Ok(_) => Ok(self),
+        }
+    }
 }
 
 impl Participant {
-    /// Takes part in rounds until the relay says that all are done, or `stop` completes.
+    /// Takes part in rounds until the relay says that all are done, or `stop` completes, or it cannot go on. A lost
+    /// connection is retried, a refused round is reported.
     ///
     /// # Errors
-    /// A [`NodeError`] that no retry can help. A lost connection is retried, a refused round is reported.
+    /// What the participant brings cannot be used, so that there is no model to give either.
     pub async fn run(
         self,
         observe: impl FnMut(NodeEvent),
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, NodeError> {
         let (driver, progress) = Driver::new(self, observe)?;
-        driver.run(progress, stop).await
+        Ok(driver.run(progress, stop).await)
     }
 }

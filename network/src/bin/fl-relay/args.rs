@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use fl_network::client::host_of;
+use fl_network::config;
 use fl_network::manifest::Manifest;
+use fl_network::round::relay::{Settings, SettingsError};
 use serde::Deserialize;
 
 /// The relay of a secure federated-learning consortium.
@@ -65,48 +67,34 @@ pub(crate) struct Serve {
 pub(crate) struct Config {
     pub(crate) kit: PathBuf,
     pub(crate) listen: Option<SocketAddr>,
-    pub(crate) rounds: u64,
-    pub(crate) fraction_fit: f64,
+    rounds: Option<u64>,
+    fraction_fit: Option<f64>,
+    min_nodes: Option<usize>,
     pub(crate) state: PathBuf,
     pub(crate) dashboard: Option<SocketAddr>,
     pub(crate) json: bool,
-    min_nodes: Option<usize>,
 }
 
 impl TryFrom<Serve> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Serve) -> anyhow::Result<Self> {
-        let file = match &args.config {
-            None => Serve::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("in {}", path.display()))?
-            }
-        };
+        let file: Serve = config::read(args.config.as_deref())?;
         let kit = args
             .kit
             .or(file.kit)
             .context("--kit DIR is missing: the folder of the relay's kit")?;
-        let rounds = args.rounds.or(file.rounds).unwrap_or(10);
-        let fraction_fit = args.fraction_fit.or(file.fraction_fit).unwrap_or(1.0);
-        ensure!(rounds > 0, "--rounds must be at least 1");
-        ensure!(
-            fraction_fit > 0.0 && fraction_fit <= 1.0,
-            "--fraction-fit must be above 0 and at most 1, not {fraction_fit}"
-        );
         Ok(Self {
             listen: args.listen.or(file.listen),
-            rounds,
-            fraction_fit,
+            rounds: args.rounds.or(file.rounds),
+            fraction_fit: args.fraction_fit.or(file.fraction_fit),
+            min_nodes: args.min_nodes.or(file.min_nodes),
             state: args
                 .state
                 .or(file.state)
                 .unwrap_or_else(|| kit.join("state")),
             dashboard: args.dashboard.or(file.dashboard),
             json: args.json || file.json,
-            min_nodes: args.min_nodes.or(file.min_nodes),
             kit,
         })
     }
@@ -131,14 +119,14 @@ impl Config {
         Ok(SocketAddr::new(all, port))
     }
 
-    /// The least number of participants, checked against the manifest.
-    pub(crate) fn min_nodes(&self, manifest: &Manifest) -> anyhow::Result<usize> {
+    /// The operator's choices, checked against the manifest.
+    pub(crate) fn settings(&self, manifest: &Manifest) -> Result<Settings, SettingsError> {
         let (least, all) = (manifest.min_nodes(), manifest.roster().len());
-        let min_nodes = self.min_nodes.unwrap_or(least);
-        ensure!(
-            (least..=all).contains(&min_nodes),
-            "--min-nodes must be between the manifest's {least} and its {all} nodes, not {min_nodes}"
-        );
-        Ok(min_nodes)
+        let settings = Settings {
+            rounds: self.rounds.unwrap_or(10),
+            fraction_fit: self.fraction_fit.unwrap_or(1.0),
+            min_nodes: self.min_nodes.unwrap_or(least),
+        };
+        settings.check(least..=all)
     }
 }

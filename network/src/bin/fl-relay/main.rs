@@ -10,7 +10,6 @@ use clap::Parser as _;
 use fl_network::dashboard::{self, Dashboard, Progress};
 use fl_network::kit::{Kit, unix_s};
 use fl_network::quic::Server;
-use fl_network::round::relay::Settings;
 use fl_network::store::Store;
 use fl_network::told::Teller;
 use tracing::{info, warn};
@@ -39,18 +38,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         "this is a node's kit; the relay needs the folder `relay` that `fl-node provision` made"
     );
     let stop = fl_network::signals::stop();
-    let min_nodes = config.min_nodes(&kit.manifest)?;
+    let settings = config.settings(&kit.manifest)?;
     let store = Store::open(&config.state, &kit.manifest)?;
     let server = Server::bind(
         config.listen(&kit.manifest)?,
         kit.server_tls()?,
         kit.manifest.roster().len(),
     )?;
-    let settings = Settings {
-        rounds: config.rounds,
-        fraction_fit: config.fraction_fit,
-        min_nodes,
-    };
     let dashboard = match config.dashboard {
         None => None,
         Some(address) => {
@@ -65,7 +59,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         settings.rounds,
         server.local_address()?,
         kit.manifest.roster().len(),
-        min_nodes
+        settings.min_nodes
     );
     if let Some(dashboard) = &dashboard {
         let address = dashboard.address();

@@ -77,6 +77,11 @@ pub enum Action {
     Average(CheckedOutcome),
     /// Download the certified model, check it, and call [`Node::adopted`].
     Adopt(CheckedCheckpoint),
+    /// Upload the global model, which has this hash.
+    Lend {
+        /// Hash of the model.
+        model: Digest,
+    },
     /// Make the new state durable, then forget the outbox.
     Commit(Chain),
     /// The relay waits for these nodes.

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::Phase;
 use super::session::Session;
+use super::waiting::Waiting;
 
 pub(in crate::round) struct Acks {
     deadline: Duration,
+    waiting: Waiting,
 }
 
 impl Acks {
@@ -15,11 +17,17 @@ impl Acks {
         let wait = Duration::from_secs(session.manifest.timeouts().result_s)
             .saturating_add(session.manifest.transfer_timeout());
         let deadline = session.after(wait);
-        Self { deadline }
+        let waiting = Waiting::since(session.now);
+        Self { deadline, waiting }
     }
 
-    pub(super) fn advance(self, session: &mut Session) -> Phase {
+    pub(super) fn advance(mut self, session: &mut Session) -> Phase {
         if session.awaits_acks() && session.now < self.deadline {
+            let missing: Vec<_> = session.unserved.iter().copied().collect();
+            // After any other round those who miss its result are waited for as participants of the next.
+            if session.finished() && !missing.is_empty() && self.waiting.is_long(session) {
+                self.waiting.tell(session, missing, false);
+            }
             return Phase::Acks(self);
         }
         session.open_or_gather()

@@ -28,6 +28,7 @@ impl Session {
         let base = self.last.as_ref().map(|last| last.base);
         if checkpoint.chain == self.chain && !acks.is_empty() {
             self.taken();
+            self.unserved.retain(|node| !acks.contains_key(node));
             self.acks = acks;
         } else if let Some(untaken) = &mut self.untaken
             && Some(checkpoint.chain) == base
@@ -50,7 +51,7 @@ impl Session {
             }
             return;
         }
-        if peer.catching_up {
+        if peer.catching_up || peer.stands.round > self.chain.round {
             return;
         }
         if let Some(last) = self.last.as_ref().filter(|last| last.base == peer.stands) {
@@ -95,8 +96,7 @@ impl Session {
         }
         let stands = Chain::from_ack(&ack);
         if stands.round > self.chain.round {
-            let (relay, node) = (self.chain.round, stands.round);
-            return Err(Refusal::CannotCatchUp { relay, node });
+            return self.acknowledged_ahead(node, stands, signed);
         }
         let current = stands.round == self.chain.round;
         if current {

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::Phase;
+use super::recovering::Recovering;
 use super::session::Session;
 use super::waiting::Waiting;
 
-/// A pause this short is not worth a word.
-const SILENT: Duration = Duration::from_secs(2);
 /// After such a pause those who were late or refused are asked again: nothing goes on without them.
 const FORGIVE_AFTER: Duration = Duration::from_secs(10);
 
@@ -53,10 +52,14 @@ impl Gathering {
         let grace = Duration::from_secs(session.manifest.timeouts().keys_s);
         let complete = (session.missing().is_empty() || !self.grace || waited >= grace)
             && session.now >= self.not_before;
+        // Not before all had a chance: one may have a state that is further still.
+        if complete && let Some(recovering) = Recovering::begin(session) {
+            return Phase::Recovering(recovering);
+        }
         if session.finished() || (session.can_open() && complete) {
             return session.open_or_gather();
         }
-        if waited >= SILENT {
+        if self.waiting.is_long(session) {
             let (missing, same) = (session.missing(), session.bound().is_some());
             // In a pause nobody need be.
             if !missing.is_empty() || session.now >= self.not_before {

@@ -9,7 +9,8 @@
 //!     └───────────┴─────────┴────────┴────────┴─────────────────────┘  too few nodes: wait for them
 //! ```
 //!
-//! From where a result waits to be acknowledged, too, there is a way back to `Gathering`: see `untaken`.
+//! From where a result waits to be acknowledged, too, there is a way back to `Gathering`: see `untaken`. A relay that
+//! stands behind its nodes goes from `Gathering` to `Recovering` and back.
 //!
 //! With a committee, the phases between `Gathering` and `Averaging` are those of
 //! `committee::relay`.
@@ -20,7 +21,9 @@ mod catching_up;
 mod committee;
 pub(super) mod gathering;
 mod offers;
+mod recovering;
 pub(super) mod session;
+mod settings;
 mod shares;
 mod sums;
 mod untaken;
@@ -43,21 +46,12 @@ use acks::Acks;
 use bodies::{AveragingSum, Bodies};
 use gathering::Gathering;
 use offers::Offers;
+use recovering::Recovering;
 pub use session::LastResult;
 use session::Session;
+pub use settings::{Settings, SettingsError};
 use shares::Shares;
 use sums::Sums;
-
-/// What the relay's operator may choose. All else stands in the manifest.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Rounds to complete, those before a restart included.
-    pub rounds: u64,
-    /// Part of the available nodes that is asked to take part in a round, in (0, 1].
-    pub fraction_fit: f64,
-    /// Least number of participants; never under the manifest's.
-    pub min_nodes: usize,
-}
 
 /// Something that happened.
 #[derive(Debug)]
@@ -71,6 +65,8 @@ pub enum Event {
     BodyAdded(NodeId),
     /// A holder's sum of masks with this root has arrived whole, and every chunk was as announced.
     RevealAdded(NodeId, Digest),
+    /// A node has lent the model that was to be borrowed; its hash is the one that was asked for.
+    Lent(NodeId),
     /// The sum was averaged.
     Averaged(Averaged),
     /// The sum cannot be averaged: some participant lied about its counters or bounds.
@@ -150,6 +146,15 @@ pub enum Action {
     /// Nobody takes the last result: remove it, return to the model before it, and say so with [`Event::TookBack`] before
     /// anything else.
     TakeBack,
+    /// Ask the node for the model with this hash.
+    Borrow {
+        /// Who.
+        node: NodeId,
+        /// Hash of the model.
+        model: Digest,
+    },
+    /// Take the borrowed model and this state for the relay's own, and make both durable.
+    Adopt(Checkpoint),
     /// Send the last result and its bytes.
     Deliver(NodeId, Outcome),
     /// Send the certified model and its bytes.
@@ -172,6 +177,8 @@ pub enum Report {
     Joined(NodeId),
     /// A node is gone.
     Lost(NodeId),
+    /// A node is gone that has the last of all rounds.
+    Left(NodeId),
     /// An attempt begins.
     Opened {
         /// Round.
@@ -211,6 +218,18 @@ pub enum Report {
     },
     /// A node does not go on, or was refused.
     Refused(NodeId, Refusal),
+    /// A node stands ahead of the relay.
+    Behind {
+        /// Who.
+        node: NodeId,
+        /// Rounds that it has completed.
+        round: u64,
+    },
+    /// The relay has taken over the nodes' model.
+    Recovered {
+        /// Rounds completed.
+        round: u64,
+    },
     /// A node's message came too late for what it belongs to, which is no fault of the node.
     Late(NodeId, Kind),
     /// Nothing goes on without these nodes.
@@ -256,6 +275,7 @@ pub struct Relay {
 
 pub(super) enum Phase {
     Gathering(Gathering),
+    Recovering(Recovering),
     Offers(Offers),
     Shares(Shares),
     Sums(Sums),
@@ -343,6 +363,10 @@ impl Relay {
             },
             Event::RevealAdded(node, root) => match phase {
                 Phase::Revealing(revealing) => revealing.added(node, root),
+                phase => phase,
+            },
+            Event::Lent(node) => match phase {
+                Phase::Recovering(recovering) => recovering.lent(session, node),
                 phase => phase,
             },
             Event::Averaged(averaged) => match phase {
@@ -459,6 +483,7 @@ impl Phase {
             Self::Offers(offers) => offers.without(session, node),
             Self::Shares(shares) if shares.participants.contains(node) => session.abandon(&[node]),
             Self::Sums(sums) if sums.participants.contains(node) => session.abandon(&[node]),
+            Self::Recovering(recovering) => recovering.without(session, node),
             Self::Convening(convening) => convening.without(node),
             Self::Collecting(collecting) => collecting.refused(node),
             Self::Voting(voting) => voting.refused(node),
@@ -499,6 +524,7 @@ impl Phase {
     fn advance(self, session: &mut Session) -> Self {
         match self {
             Self::Gathering(gathering) => gathering.advance(session),
+            Self::Recovering(recovering) => recovering.advance(session),
             Self::Offers(offers) => offers.advance(session),
             Self::Shares(shares) => shares.advance(session),
             Self::Sums(sums) => sums.advance(session),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gathering::Gathering;
 use super::offers::Offers;
+use super::recovering::Ahead;
 use super::untaken::Untaken;
 use super::{Action, Phase, Report, Settings};
 use crate::identity::NodeId;
@@ -34,7 +35,7 @@ pub(in crate::round) struct Session {
     pub(in crate::round) now: Duration,
     pub(in crate::round) actions: Vec<Action>,
     epoch_unix_s: u64,
-    rng: StdRng,
+    pub(super) rng: StdRng,
     pub(super) here: BTreeMap<NodeId, Peer>,
     /// Nodes that refused to go on in this round, or were too slow.
     excluded: BTreeSet<NodeId>,
@@ -49,6 +50,8 @@ pub(in crate::round) struct Session {
     pub(super) unserved: BTreeSet<NodeId>,
     /// Acknowledgements of the state where the relay stands.
     pub(super) acks: BTreeMap<NodeId, Signed<ResultAck>>,
+    /// Acknowledgements of states that are ahead of the relay.
+    pub(super) ahead: Ahead,
 }
 
 /// A node that is connected.
@@ -92,6 +95,7 @@ impl Session {
             untaken: None,
             unserved: BTreeSet::new(),
             acks: BTreeMap::new(),
+            ahead: Ahead::none_yet(),
         }
     }
 
@@ -160,11 +164,15 @@ impl Session {
 
     /// A node's connection is gone. Says whether there was one.
     pub(super) fn lost(&mut self, node: NodeId) -> bool {
-        let was_here = self.here.remove(&node).is_some();
-        if was_here {
-            self.report(Report::Lost(node));
-        }
-        was_here
+        let Some(peer) = self.here.remove(&node) else {
+            return false;
+        };
+        let done = self.finished() && peer.stands == self.chain;
+        self.report(match done {
+            true => Report::Left(node),
+            false => Report::Lost(node),
+        });
+        true
     }
 
     /// A node says hello.
@@ -213,6 +221,7 @@ impl Session {
                 let round = self.chain.next_round();
                 self.chain.check_base(round, hello.previous, hello.model)
             }
+            Ordering::Greater if self.ahead.is_possible() => Ok(()),
             Ordering::Greater => Err(Refusal::CannotCatchUp {
                 relay: self.chain.round,
                 node: hello.round,
@@ -247,6 +256,11 @@ impl Session {
 
     /// Nodes without which no round can begin.
     pub(super) fn missing(&self) -> Vec<NodeId> {
+        if !self.can_open()
+            && let Some(missing) = self.missing_ahead()
+        {
+            return missing;
+        }
         let unready = |id: &&NodeId| !self.is_ready(**id);
         match self.bound() {
             Some(bound) => {
@@ -317,11 +331,13 @@ impl Session {
     /// Whether enough nodes are ready for an attempt.
     pub(super) fn can_open(&self) -> bool {
         let bound = self.bound();
-        self.is_quorate(bound)
+        let enough = self.is_quorate(bound)
             && match bound {
                 Some(bound) => bound.iter().all(|id| self.is_ready(*id)),
                 None => self.are_enough(self.free().iter()),
-            }
+            };
+        // After another state than the one that nodes certify there would be another history.
+        enough && self.checkpoint_ahead().is_none()
     }
 
     /// Whether there are enough nodes even without these.
@@ -432,6 +448,18 @@ impl Session {
         }
     }
 
+    /// Forgets what belongs to the state before this one.
+    pub(super) fn begin_anew(&mut self) {
+        self.attempt = 0;
+        self.excluded.clear();
+        self.required = None;
+        self.untaken = None;
+        self.take_last();
+        let (here, chain) = (&self.here, self.chain);
+        self.claims
+            .retain(|node, _| here.get(node).is_some_and(|peer| peer.stands == chain));
+    }
+
     /// Ends the attempt on account of `nodes`, and opens another with the rest.
     pub(in crate::round) fn abandon(&mut self, nodes: &[NodeId]) -> Phase {
         self.give_up(nodes);
@@ -475,6 +503,7 @@ impl Session {
             std::mem::take(&mut self.acks),
         );
         self.untaken = Some(Untaken::new(attempt, acks));
+        self.ahead.end();
         self.excluded.clear();
         self.required = None;
         self.claims.clear();

@@ -7,6 +7,8 @@ use super::session::Session;
 use crate::identity::NodeId;
 use crate::wire::RelayFrame;
 
+/// A pause this short is not worth a word.
+const SILENT: Duration = Duration::from_secs(2);
 /// How often those who wait are told what for.
 const REMIND_EVERY: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,11 @@ impl Waiting {
     /// For how long.
     pub(super) fn waited(&self, session: &Session) -> Duration {
         session.now.saturating_sub(self.since)
+    }
+
+    /// Whether it is worth a word.
+    pub(super) fn is_long(&self, session: &Session) -> bool {
+        self.waited(session) >= SILENT
     }
 
     /// Says who is missing, unless that was said a moment ago. Gives whether it was said.

@@ -237,5 +237,17 @@ fn a_participant_that_missed_the_last_result_of_all_can_still_come_for_it() {
         federation.run_to_the_end();
         federation.assert_peaceful();
         assert!(federation.everyone_stands_with_the_relay(), "{restart}");
+        assert!(waits_for(&federation, 1, false), "{restart}");
     }
+}
+
+#[test]
+fn a_relay_that_restarts_after_all_rounds_waits_for_nobody_who_has_the_last_result() {
+    let mut federation = Federation::new(3, 1, 63);
+    federation.run_to_the_end();
+    federation.finished = false;
+    federation.reports.clear();
+    federation.restart_relay(Duration::from_secs(5), true);
+    assert!(federation.run(Duration::from_secs(7), |f| f.finished));
+    assert!(!(0..3).any(|node| waits_for(&federation, node, false)));
 }

@@ -145,6 +145,8 @@ pub(in crate::round) struct Federation {
     /// On the relay's disk as well.
     pub(in crate::round) checkpoint: Option<Checkpoint>,
     result: Vec<u8>,
+    /// Who lends the relay its model, and what of it is here.
+    pub(in crate::round) loan: Option<(NodeId, Vec<u8>)>,
     pub(in crate::round) accumulator: Option<Accumulator>,
     queue: BTreeMap<(Duration, u64), Happening>,
     serial: u64,
@@ -211,6 +213,7 @@ impl Federation {
             last: None,
             checkpoint: None,
             result: Vec::new(),
+            loan: None,
             accumulator: None,
             queue: BTreeMap::new(),
             serial: 0,
@@ -541,15 +544,10 @@ impl Federation {
                 }
             }
             Effect::Upload {
-                ctx,
+                what,
                 first_piece,
                 body,
-            } => self.upload(node, (BulkKind::Sum, ctx), first_piece, &body),
-            Effect::UploadReveal {
-                root,
-                first_piece,
-                body,
-            } => self.upload(node, (BulkKind::Reveal, root), first_piece, &body),
+            } => self.upload(node, what, first_piece, &body),
             Effect::Received => self.members[node].received += 1,
             Effect::Work(work) => {
                 let kept = self.members[node]

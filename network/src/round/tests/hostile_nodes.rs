@@ -363,11 +363,10 @@ fn a_node_outside_the_attempt_cannot_end_it() {
 fn hellos_that_do_not_belong_here_are_refused() {
     let other = Digest([9; 32]);
     type Change = fn(&mut Hello);
-    let cases: [(Change, &str); 4] = [
+    let cases: [(Change, &str); 3] = [
         (|h| h.sid = Digest([9; 32]), "Manifest"),
         (|h| h.model = Digest([9; 32]), "Model"),
         (|h| h.previous = Digest([9; 32]), "Previous"),
-        (|h| h.round = u64::MAX, "CannotCatchUp"),
     ];
     for (change, wanted) in cases {
         let mut target = Target::empty(4);
@@ -392,6 +391,45 @@ fn hellos_that_do_not_belong_here_are_refused() {
         Refusal::Unexpected { what },
         "no hello yet"
     );
+}
+
+#[test]
+fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
+    let mut target = Target::empty(5);
+    let ahead = Chain {
+        round: u64::MAX,
+        ..Chain::start(&target.all.consortium.manifest)
+    };
+    for k in 0..5 {
+        let mut hello = target.hello();
+        if k > 2 {
+            hello.round = ahead.round;
+        }
+        target.frame(k, NodeFrame::Hello(hello));
+    }
+    for k in [3, 4] {
+        let ack = target.all.ack(k, ahead);
+        let actions = target.frame(k, NodeFrame::Ack(ack));
+        assert!(turned_away(&actions).is_none(), "{actions:?}");
+    }
+    // In the name of a third.
+    let ack = target.all.ack(0, ahead);
+    let actions = target.frame(4, NodeFrame::Ack(ack));
+    let stranger = Refusal::Stranger(target.all.id(0));
+    assert_eq!(turned_away(&actions).unwrap().1, stranger);
+    // By one that does not stand there.
+    let ack = target.all.ack(2, ahead);
+    let actions = target.frame(2, NodeFrame::Ack(ack));
+    assert!(turned_away(&actions).is_some());
+    let hello = target.hello();
+    target.frame(2, NodeFrame::Hello(hello));
+
+    target.now += Duration::from_secs(11);
+    let actions = target.event(Event::Tick);
+    let opened =
+        |action: &Action| matches!(action, Action::Report(Report::Opened { nodes: 3, .. }));
+    assert!(actions.iter().any(opened), "{actions:?}");
+    target.completes_with(&[0, 1, 2], 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod forged_logs;
 mod hostile_nodes;
 mod hostile_relay;
 mod hostile_results;
+mod recovering;
 mod rounds;
 pub(in crate::round) mod site;
 mod taken_back;

@@ -9,6 +9,7 @@ use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Ring, T
 
 use crate::audit::{NodeJournal, heard};
 use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::files::to_le_bytes;
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
 use crate::round::committee::message::Entry;
@@ -17,7 +18,7 @@ use crate::round::node::{Action, CompleteShares, Node, Pending};
 use crate::round::{
     Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums, Verifier,
 };
-use crate::wire::{NodeFrame, RelayFrame};
+use crate::wire::{BulkKind, NodeFrame, RelayFrame};
 
 /// Length of the pieces in which bodies travel here.
 pub(in crate::round) const PIECE_BYTES: usize = 16;
@@ -74,12 +75,7 @@ pub(in crate::round) enum Work {
 pub(in crate::round) enum Effect {
     Send(NodeFrame),
     Upload {
-        ctx: Digest,
-        first_piece: usize,
-        body: Vec<u8>,
-    },
-    UploadReveal {
-        root: Digest,
+        what: (BulkKind, Digest),
         first_piece: usize,
         body: Vec<u8>,
     },
@@ -379,8 +375,8 @@ impl Site {
                     tag,
                 })
             }
-            Action::UploadReveal { root, first_chunk } => Effect::UploadReveal {
-                root,
+            Action::UploadReveal { root, first_chunk } => Effect::Upload {
+                what: (BulkKind::Reveal, root),
                 first_piece: first_chunk as usize,
                 body: self.held.reveals[&root].clone(),
             },
@@ -399,7 +395,7 @@ impl Site {
                 let (pending, body) = self.disk.outbox.clone().unwrap();
                 assert_eq!(pending.ctx(), ctx);
                 Effect::Upload {
-                    ctx,
+                    what: (BulkKind::Sum, ctx),
                     first_piece: first_chunk as usize,
                     body,
                 }
@@ -412,6 +408,11 @@ impl Site {
                 self.checkpoint = Some(checkpoint);
                 return None;
             }
+            Action::Lend { model } => Effect::Upload {
+                what: (BulkKind::Model, model),
+                first_piece: 0,
+                body: to_le_bytes(&self.disk.model),
+            },
             Action::Commit(chain) => {
                 let (next, model) = self.next.take().unwrap();
                 assert_eq!((next, model_hash(&model)), (chain, chain.model));

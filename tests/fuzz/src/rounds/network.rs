@@ -391,6 +391,7 @@ impl Network {
             Action::Spool { .. } | Action::CollectReveal { .. } | Action::AddUp { .. } => {
                 panic!("a committee's work without a committee")
             }
+            Action::Borrow { .. } | Action::Adopt(_) => panic!("a liar alone certifies nothing"),
             Action::Finish => self.finished = true,
         }
     }

@@ -304,6 +304,7 @@ impl Site {
                 | Action::Reveal(_)
                 | Action::UploadReveal { .. }
                 | Action::Received { .. } => panic!("a committee's work without a committee"),
+                Action::Lend { .. } => panic!("nobody is ahead of the relay"),
             }
         }
         sent

@@ -3,14 +3,12 @@
 //! Flags that may also stand in a TOML file are optional here; a flag wins over the file, the file over the default.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use fl_datasets::{Partition, Source};
 use fl_trainer::{ModelKind, NodeName, Sharing};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::bench_round::Mode;
 
@@ -317,16 +315,6 @@ pub(crate) struct BenchParty {
     /// What a node trains on
     #[arg(long, value_name = "DATA")]
     pub(crate) data: Option<Source>,
-}
-
-/// Reads a configuration file, or gives the empty one.
-pub(crate) fn config_file<T: DeserializeOwned + Default>(path: Option<&Path>) -> anyhow::Result<T> {
-    let Some(path) = path else {
-        return Ok(T::default());
-    };
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
 }
 
 /// A value that is written as on the command line.

@@ -147,7 +147,7 @@ impl Output {
         }
         let mut run = self.former;
         run.version = env!("CARGO_PKG_VERSION").to_owned();
-        run.finished = ended.finished || (run.finished && rounds.is_empty());
+        run.finished = ended.is_finished() || (run.finished && rounds.is_empty());
         if let Some(first) = rounds.first() {
             run.rounds.retain(|line| line.round < first.round);
         }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use fl_datasets::{Partition, Source, Split};
+use fl_network::config;
 use fl_network::manifest::Manifest;
 use fl_network::round::relay::{Report, Settings};
 use fl_network::told::Teller;
@@ -14,7 +15,7 @@ use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{Compute, Evaluation, LocalTrainer};
 
-use super::args::{Simulate, config_file};
+use super::args::Simulate;
 use super::console::Console;
 use super::devices;
 use super::output::{Output, RoundLine};
@@ -22,7 +23,7 @@ use super::task::Task;
 
 pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let file = config_file(args.config.as_deref())?;
+    let file = config::read(args.config.as_deref())?;
     let args: Simulate = args.or(file);
     let nodes = args.nodes.unwrap_or(3);
     let settings = settings(&args, nodes)?;
@@ -77,7 +78,10 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let path = output.write(&task.model, &ended, lines)?;
     let accuracy =
         accuracy.map(|accuracy| format!("test accuracy {:.2} % after ", 100.0 * accuracy));
-    let stopped = if ended.finished { "" } else { "stopped: " };
+    let stopped = match ended.is_finished() {
+        true => "",
+        false => "stopped: ",
+    };
     let saved = path.map(|path| format!("; the model is in {}", path.display()));
     console.finish(&format!(
         "{stopped}{}{} rounds with {nodes} nodes in {:.1} s{}",
@@ -90,27 +94,16 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
 }
 
 fn settings(args: &Simulate, nodes: usize) -> anyhow::Result<Settings> {
-    let rounds = args.rounds.unwrap_or(10);
-    let fraction_fit = args.fraction_fit.unwrap_or(1.0);
-    let min_nodes = args.min_nodes.unwrap_or(3);
     ensure!(
         nodes >= 3,
         "--nodes must be at least 3: a sum of fewer would not hide its parts"
     );
-    ensure!(rounds > 0, "--rounds must be at least 1");
-    ensure!(
-        fraction_fit > 0.0 && fraction_fit <= 1.0,
-        "--fraction-fit must be above 0 and at most 1, not {fraction_fit}"
-    );
-    ensure!(
-        (3..=nodes).contains(&min_nodes),
-        "--min-nodes must be between 3 and the number of nodes, {nodes}, not {min_nodes}"
-    );
-    Ok(Settings {
-        rounds,
-        fraction_fit,
-        min_nodes,
-    })
+    let settings = Settings {
+        rounds: args.rounds.unwrap_or(10),
+        fraction_fit: args.fraction_fit.unwrap_or(1.0),
+        min_nodes: args.min_nodes.unwrap_or(3),
+    };
+    Ok(settings.check(3..=nodes)?)
 }
 
 /// One trainer a node: its part of the training data, and an even part of the test data.

@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use fl_network::client::check_dialable;
+use fl_network::config;
 use fl_network::kit::Kit;
+use fl_network::logging::explain;
 use fl_network::manifest::Manifest;
 use fl_network::store::Store;
 use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
 
-use super::args::{Train, config_file};
+use super::args::Train;
 use super::console::Console;
 use super::devices;
 use super::output::{Output, RoundLine};
 use super::task::Task;
 
 pub(crate) fn run(args: Train) -> anyhow::Result<()> {
-    let file = config_file(args.config.as_deref())?;
+    let file = config::read(args.config.as_deref())?;
     let args: Train = args.or(file);
     let folder = args
         .kit
@@ -79,10 +81,24 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let run = async { participant.run(observe, fl_network::signals::stop()).await };
     let ended = runtime.block_on(run)?;
-    let path = output.write(&task.model, &ended, rounds)?;
+    let written = output.write(&task.model, &ended, rounds);
     let round = ended.round;
-    console.finish(&match path.map(|path| path.display().to_string()) {
-        Some(path) if ended.finished => {
+    let finished = match ended.finished {
+        Ok(finished) => finished,
+        Err(error) => {
+            match written {
+                Ok(Some(path)) => console.note(&format!(
+                    "the model so far, of round {round}, is in {}",
+                    path.display()
+                )),
+                Ok(None) => {}
+                Err(error) => console.note(&explain(error.as_ref())),
+            }
+            return Err(error.into());
+        }
+    };
+    console.finish(&match written?.map(|path| path.display().to_string()) {
+        Some(path) if finished => {
             format!("all {round} rounds are done; the model is in {path}")
         }
         Some(path) => format!(
@@ -137,6 +153,9 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
         NodeEvent::Failed { reason } => console.note(&reason),
         NodeEvent::Refused(refusal) => {
             console.note(&format!("refused: {}", manifest.with_names(refusal)));
+        }
+        NodeEvent::Lent { round } => {
+            console.note(&format!("the relay takes over the model of round {round}"));
         }
         NodeEvent::CaughtUp { round } => {
             console.note(&format!("took over the certified model of round {round}"));

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fl_network::client::Link;
 use fl_network::digest::{ChunkHashes, Digest};
+use fl_network::files::to_le_bytes;
 use fl_network::identity::NodeId;
 use fl_network::kit::unix_s;
 use fl_network::logging::explain;
 use fl_network::round::node::{Action, CompleteShares};
-use fl_network::round::{Averaged, Chain, Hindrance};
+use fl_network::round::{Averaged, Chain, Hindrance, Refusal};
 use fl_network::store::Outgoing;
 use fl_network::wire::BulkKind;
 use fl_shaders::Counters;
@@ -21,6 +23,9 @@ use crate::node::job::{self, Done, StopFlag};
 use crate::node::masking::{Masked, Masking, MaskingError, OwnSeeds};
 use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes, Step};
 use crate::{Evaluation, TrainError};
+
+/// How often a node trains from one model without success before it gives up.
+const TRAININGS: u32 = 3;
 
 impl<F: FnMut(NodeEvent)> Driver<F> {
     /// Begins training, or offers the update that was kept for this model.
@@ -159,6 +164,26 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         }
     }
 
+    /// Sends the relay the global model, which it has lost.
+    pub(super) fn lend(&mut self, link: &Link, hash: Digest) {
+        let (bodies, model) = (link.bodies(), self.model.clone());
+        self.linked.spawn(async move {
+            let read = move || {
+                let body = Bytes::from(to_le_bytes(&model));
+                (ChunkHashes::of(&body), body)
+            };
+            if let Ok((hashes, body)) = tokio::task::spawn_blocking(read).await {
+                // As with a masked sum, a failure shows on the connection.
+                let what = (BulkKind::Model, hash);
+                let _ = bodies.upload(what, 0, &hashes, body).await;
+            }
+            Done::Uploaded
+        });
+        (self.observe)(NodeEvent::Lent {
+            round: self.machine.chain().round,
+        });
+    }
+
     /// Tells the machine what a job brought back.
     pub(super) async fn done(
         &mut self,
@@ -191,18 +216,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         let actions = self.offer(round)?;
                         self.perform(link, actions).await
                     }
-                    // The data or the model made this round impossible: the others go on without.
-                    Err(error) => {
-                        let hindrance = match &error {
-                            TrainError::NotFinite { tensor, .. } => Hindrance::NotFinite {
-                                tensor: tensor.clone(),
-                            },
-                            TrainError::NoExamples => Hindrance::Examples,
-                            TrainError::Gpu(_) => Hindrance::Computation,
-                            _ => Hindrance::Training,
-                        };
-                        self.failed(link, hindrance, error).await
-                    }
+                    Err(error) => self.untrained(link, model, error).await,
                 }
             }
             Done::Summed { ctx, masked, took } => {
@@ -283,6 +297,35 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Ok(None)
             }
         }
+    }
+
+    /// The data or the model made this round impossible: the others go on without. Where nobody does, the model stays
+    /// the same, and trying for ever would not help.
+    async fn untrained(
+        &mut self,
+        link: &mut Link,
+        model: Digest,
+        error: TrainError,
+    ) -> Result<Option<End>, NodeError> {
+        let hindrance = match &error {
+            TrainError::NotFinite { tensor, .. } => Hindrance::NotFinite {
+                tensor: tensor.clone(),
+            },
+            TrainError::NoExamples => Hindrance::Examples,
+            TrainError::Gpu(_) => Hindrance::Computation,
+            _ => Hindrance::Training,
+        };
+        let former = self.failed.filter(|(of, _)| *of == model);
+        let times = 1 + former.map_or(0, |(_, times)| times);
+        self.failed = Some((model, times));
+        if times < TRAININGS {
+            return self.failed(link, hindrance, error).await;
+        }
+        // Nobody is told more of the reason here than else.
+        let actions = self.machine.abandon(Refusal::CannotContribute(hindrance));
+        self.perform(link, actions).await?;
+        let source = Box::new(error);
+        Err(NodeError::Untrainable { times, source })
     }
 
     /// Training or masking failed. The node steps back from the round, and ends if no later one can go better.

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::holding::Holding;
-use super::job::{self, Done, SharedTrainer, StopFlag, Update};
+use super::job::{self, Done, SharedTrainer, StopFlag, TrainedUpdate};
 use super::masking::OwnSeeds;
 use super::verifying::TagVerifier;
 use super::{Ended, NodeError, NodeEvent, Participant, RoundReport, Step};
@@ -62,7 +62,7 @@ pub(super) struct Driver<F> {
     /// Its evaluation on the local test data.
     evaluated: Option<(Digest, Evaluation)>,
     /// The update trained from a model, kept over attempts.
-    update: Option<(Digest, Arc<Update>)>,
+    update: Option<(Digest, Arc<TrainedUpdate>)>,
     secrets: Secrets,
     /// What this node holds of others. It outlives a connection, but not the attempt.
     holding: Option<Holding>,
@@ -85,6 +85,8 @@ pub(super) struct Driver<F> {
     stop_training: StopFlag,
     /// Model that is being trained from.
     training: Option<Digest>,
+    /// Model from which training has failed, and how often.
+    failed: Option<(Digest, u32)>,
     clock: RoundClock,
     events: mpsc::Sender<NodeEvent>,
     observe: F,
@@ -158,6 +160,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             reveal_uploads: BTreeMap::new(),
             stop_training: StopFlag::default(),
             training: None,
+            failed: None,
             clock: RoundClock::default(),
             events,
             observe,
@@ -165,25 +168,25 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         Ok((driver, progress))
     }
 
-    /// Runs until all rounds are done, or until `stop` completes.
+    /// Runs until all rounds are done, or until `stop` completes, or until there is no going on.
     pub(super) async fn run(
         mut self,
         progress: mpsc::Receiver<NodeEvent>,
         stop: impl Future<Output = ()>,
-    ) -> Result<Ended, NodeError> {
+    ) -> Ended {
         let served = self.serve(progress, stop).await;
         let written = committed(&mut self.committing).await;
-        match (&served, written) {
-            (_, Ok(())) => {}
-            (Ok(false), Err(error)) => return Err(error),
-            // There is another end to tell of, or at least a model to give.
-            (Ok(true) | Err(_), Err(error)) => {
+        let finished = match (served, written) {
+            (served, Ok(())) => served,
+            (Ok(false), Err(error)) => Err(error),
+            // There is another end to tell of.
+            (served, Err(error)) => {
                 let reason = explain(&error);
                 (self.observe)(NodeEvent::Failed { reason });
+                served
             }
-        }
-        let finished = served?;
-        Ok(self.end(finished).await)
+        };
+        self.end(finished).await
     }
 
     /// Serves connections until all rounds are done, or until `stop` completes. Gives whether they are done.
@@ -243,7 +246,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     }
 
     /// Stops training, and shows what is still to be shown.
-    async fn end(mut self, finished: bool) -> Ended {
+    async fn end(mut self, finished: Result<bool, NodeError>) -> Ended {
         self.stop_training.raise();
         while let Some(done) = self.local.join_next().await {
             if let Ok(Done::Evaluated {
@@ -489,6 +492,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Action::Adopt(checkpoint) => {
                     self.download(job::adopt(link.bodies(), checkpoint));
                 }
+                Action::Lend { model } => self.lend(link, model),
                 Action::Commit(chain) => {
                     let (store, model) = (self.store.clone(), self.model.clone());
                     let sync = self.journal.sync();
@@ -547,7 +551,7 @@ fn check_layout(kit: &Kit, layout: &Layout) -> Result<(), NodeError> {
     let differs = ours
         .iter()
         .zip(agreed)
-        .find(|(ours, agreed)| ours.name != agreed.name || ours.shape != agreed.shape)
+        .find(|(ours, agreed)| ours != agreed)
         .map(|(ours, _)| ours.name.clone());
     match differs {
         Some(tensor) => Err(NodeError::Layout { tensor }),

@@ -8,6 +8,7 @@ use rand::RngExt as _;
 use super::{Accumulator, EPOCH, Federation, Happening, Moment};
 use crate::audit::RelayJournal;
 use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::files::from_le_bytes;
 use crate::identity::NodeId;
 use crate::round::relay::{Action, Event, LastResult, Relay, Report};
 use crate::round::tests::site::PIECE_BYTES;
@@ -111,6 +112,9 @@ impl Federation {
         bytes: &[u8],
     ) {
         let id = self.id(node);
+        if let (BulkKind::Model, model) = what {
+            return self.lent(id, model, bytes);
+        }
         let (part, event) = match what {
             (BulkKind::Reveal, root) => ((id, Some(root)), Event::RevealAdded(id, root)),
             _ => ((id, None), Event::BodyAdded(id)),
@@ -147,6 +151,28 @@ impl Federation {
         );
         self.tell_relay(event);
         self.killed(node, Moment::AfterBody);
+    }
+
+    fn lent(&mut self, id: NodeId, model: Digest, bytes: &[u8]) {
+        let length = 4 * self.consortium.manifest.parameters();
+        let Some((_, here)) = self.loan.as_mut().filter(|(lender, _)| *lender == id) else {
+            return;
+        };
+        here.extend_from_slice(bytes);
+        if here.len() == length {
+            assert_eq!(model_hash(&from_le_bytes(here)), model);
+            self.tell_relay(Event::Lent(id));
+        }
+    }
+
+    /// Kills the relay's process for a while. All that it remembers is gone then, its log included.
+    pub(in crate::round) fn relay_loses_its_disk(&mut self, pause: Duration) {
+        self.restart_relay(pause, false);
+        let manifest = &self.consortium.manifest;
+        self.relay_chain = Chain::start(manifest);
+        self.relay_model = vec![0.0; manifest.parameters()];
+        (self.averaged, self.checkpoint) = (None, None);
+        std::fs::remove_file(self.logs.path().join("relay")).unwrap();
     }
 
     pub(in crate::round) fn tell_relay(&mut self, event: Event) {
@@ -212,7 +238,7 @@ impl Federation {
                 contributors,
                 reveals,
             } => self.average(chain, ctx, contributors, reveals),
-            Action::Discard => self.accumulator = None,
+            Action::Discard => (self.accumulator, self.loan) = (None, None),
             Action::Keep => {
                 let last = self.relay.as_ref().and_then(Relay::last_result).cloned();
                 self.last = last.map(|last| (last, self.result.clone()));
@@ -224,6 +250,18 @@ impl Federation {
                 self.agree(chain);
             }
             Action::Certify(checkpoint) => self.checkpoint = Some(checkpoint),
+            Action::Borrow { node, model } => {
+                self.loan = Some((node, Vec::new()));
+                self.carry_to(node, RelayFrame::Lend { model }, None);
+            }
+            Action::Adopt(checkpoint) => {
+                let (_, model) = self.loan.take().unwrap();
+                self.relay_model = from_le_bytes(&model);
+                self.relay_chain = checkpoint.chain;
+                self.agree(checkpoint.chain);
+                (self.last, self.averaged) = (None, None);
+                self.checkpoint = Some(checkpoint);
+            }
             // After all others.
             Action::TakeBack => {}
             Action::Deliver(id, outcome) => {

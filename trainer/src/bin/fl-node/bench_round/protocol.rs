@@ -66,7 +66,8 @@ pub(super) async fn node(
         }
         _ => {}
     };
-    participant.run(observe, std::future::pending()).await?;
+    let ended = participant.run(observe, std::future::pending()).await?;
+    ended.or_failure()?;
     Ok(())
 }
 

@@ -110,12 +110,8 @@ struct Instantly {
 
 impl Instantly {
     fn new(kit: &Kit) -> anyhow::Result<Self> {
-        let tensors = kit.manifest.layout().iter().map(|tensor| TensorLayout {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-        });
         Ok(Self {
-            layout: Layout::try_from(tensors.collect::<Vec<_>>())?,
+            layout: Layout::try_from(kit.manifest.layout().to_vec())?,
             update: update(kit).into(),
         })
     }
