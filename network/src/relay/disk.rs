@@ -149,7 +149,7 @@ impl Driver {
         self.model = model.clone();
         (self.former, self.restored, self.result) = (None, None, Bytes::new());
         let (store, sync) = (self.store.clone(), self.journal.sync());
-        self.write("the nodes' model", move || {
+        self.kept = self.write("the nodes' model", move || {
             // The log first: it tells how the relay came to stand there.
             sync()?;
             store.commit(&checkpoint.chain, &model)?;

@@ -190,7 +190,7 @@ struct Driver {
     intakes: watch::Sender<Option<Arc<Intake>>>,
     /// Bytes of the last result; none where they are not in memory.
     result: Bytes,
-    /// Whether the last result is on disk, once that is known.
+    /// Whether the last result, or the model that was lent, is on disk, once that is known.
     kept: watch::Receiver<Option<bool>>,
     /// The global model.
     model: Arc<Vec<f32>>,
@@ -342,9 +342,9 @@ impl Driver {
                     let body = self
                         .restored
                         .get_or_insert_with(|| to_le_bytes(&self.model).into());
-                    let (body, ready) = (body.clone(), std::future::ready(()));
+                    let body = body.clone();
                     self.send(node, RelayFrame::Checkpoint(checkpoint));
-                    self.send_body(node, (BulkKind::Model, model), body, ready);
+                    self.send_body(node, (BulkKind::Model, model), body);
                 }
                 Action::Report(told) => report(&told),
                 Action::Finish => finished = true,
@@ -376,14 +376,13 @@ impl Driver {
         }
     }
 
-    fn send_body(
-        &self,
-        node: NodeId,
-        what: (BulkKind, Digest),
-        body: Bytes,
-        ready: impl Future<Output = ()> + Send + 'static,
-    ) {
+    /// Sends a body, the last of it once that from which it comes is on disk, or known not to get there.
+    fn send_body(&self, node: NodeId, what: (BulkKind, Digest), body: Bytes) {
         if let Some(link) = self.links.get(&node) {
+            let mut kept = self.kept.clone();
+            let ready = async move {
+                let _ = kept.wait_for(Option::is_some).await;
+            };
             let manifest = &self.shared.manifest;
             let limit = Duration::from_secs(manifest.timeouts().result_s);
             let limit = limit.saturating_add(manifest.transfer_timeout());
@@ -507,11 +506,7 @@ impl Driver {
         }
         let ctx = outcome.ctx;
         self.send(node, RelayFrame::Outcome(outcome));
-        let (body, mut kept) = (self.result.clone(), self.kept.clone());
-        let ready = async move {
-            let _ = kept.wait_for(Option::is_some).await;
-        };
-        self.send_body(node, (BulkKind::Result, ctx), body, ready);
+        self.send_body(node, (BulkKind::Result, ctx), self.result.clone());
     }
 
     /// Lets nodes read what was sent, and waits for the disk.

@@ -2,7 +2,7 @@
 //!
 //! A relay whose state was lost, or that was given an older one, stands behind its nodes. They say so: a node that connects
 //! repeats its last acknowledgement. When enough of them have acknowledged the same state, that is a checkpoint like those
-//! that the relay hands out itself; one of them lends it the model.
+//! that the relay hands out itself; one of them lends it the model. What fewer claim, however far ahead, holds nobody up.
 //!
 //! Only a relay that has completed no round since its start can stand behind. Later, a state that is ahead of it would be
 //! another history.
@@ -54,13 +54,15 @@ impl Ahead {
         self.possible
     }
 
-    /// The furthest state, and who has acknowledged it.
-    fn furthest(&self) -> Option<(Chain, BTreeMap<NodeId, Signed<ResultAck>>)> {
-        let chains = self.acks.values().map(|(chain, _)| *chain);
-        let furthest = chains.max_by_key(|chain| chain.round)?;
-        let acks = self.acks.iter().filter(|(_, (of, _))| *of == furthest);
-        let acks = acks.map(|(node, (_, signed))| (*node, signed.clone()));
-        Some((furthest, acks.collect()))
+    /// Who has acknowledged this state.
+    fn acks_of(&self, chain: Chain) -> BTreeMap<NodeId, &Signed<ResultAck>> {
+        let acks = self.acks.iter().filter(|(_, (of, _))| *of == chain);
+        acks.map(|(node, (_, signed))| (*node, signed)).collect()
+    }
+
+    /// All states that somebody has acknowledged.
+    fn chains(&self) -> impl Iterator<Item = Chain> {
+        self.acks.values().map(|(chain, _)| *chain)
     }
 }
 
@@ -81,22 +83,30 @@ impl Session {
             return Err(Refusal::CannotCatchUp { relay, node });
         }
         let round = stands.round;
-        self.ahead.acks.insert(node, (stands, signed.clone()));
-        self.report(Report::Behind { node, round });
+        let former = self.ahead.acks.insert(node, (stands, signed.clone()));
+        if former.is_none_or(|(chain, _)| chain != stands) {
+            self.report(Report::Behind { node, round });
+        }
         Ok(())
     }
 
-    /// The checkpoint of a state that is ahead of the relay.
+    /// The checkpoint of the furthest state ahead of the relay that enough nodes have acknowledged.
     pub(super) fn checkpoint_ahead(&self) -> Option<Checkpoint> {
-        let (chain, acks) = self.ahead.furthest()?;
-        check_minima(&self.manifest, acks.keys()).ok()?;
-        let acks = acks.into_values().collect();
+        let certified = |chain: &Chain| {
+            let acks = self.ahead.acks_of(*chain);
+            check_minima(&self.manifest, acks.keys()).is_ok()
+        };
+        let chain = self.ahead.chains().filter(certified);
+        let chain = chain.max_by_key(|chain| chain.round)?;
+        let acks = self.ahead.acks_of(chain).into_values().cloned().collect();
         Some(Checkpoint { chain, acks })
     }
 
-    /// Who has not acknowledged the furthest state that is ahead of the relay, if there is one.
+    /// Who has not acknowledged the state ahead of the relay that most nodes have, if there is one.
     pub(super) fn missing_ahead(&self) -> Option<Vec<NodeId>> {
-        let (_, acks) = self.ahead.furthest()?;
+        let most = |chain: &Chain| (self.ahead.acks_of(*chain).len(), chain.round);
+        let chain = self.ahead.chains().max_by_key(most)?;
+        let acks = self.ahead.acks_of(chain);
         let all = self.manifest.roster().keys().copied();
         Some(all.filter(|node| !acks.contains_key(node)).collect())
     }

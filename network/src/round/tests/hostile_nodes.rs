@@ -433,6 +433,40 @@ fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
 }
 
 #[test]
+fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_their_model() {
+    let mut target = Target::empty(5);
+    let ahead = Chain {
+        round: 5,
+        previous: Digest([4; 32]),
+        model: Digest([5; 32]),
+    };
+    let further = Chain {
+        round: u64::MAX,
+        ..ahead
+    };
+    for (k, chain) in [(0, ahead), (1, ahead), (2, ahead), (3, further)] {
+        let mut hello = target.hello();
+        (hello.round, hello.previous, hello.model) = (chain.round, chain.previous, chain.model);
+        target.frame(k, NodeFrame::Hello(hello));
+        let ack = target.all.ack(k, chain);
+        target.frame(k, NodeFrame::Ack(ack));
+    }
+    target.now += Duration::from_secs(11);
+    let actions = target.event(Event::Tick);
+    let [Action::Borrow { node, model }] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(model, ahead.model);
+    assert!((0..3).any(|k| target.all.id(k) == node));
+    // Nobody else was asked.
+    let other = target.all.id(3);
+    assert!(target.event(Event::Lent(other)).is_empty());
+    let actions = target.event(Event::Lent(node));
+    let adopted = |action: &Action| matches!(action, Action::Adopt(taken) if taken.chain == ahead);
+    assert!(actions.iter().any(adopted), "{actions:?}");
+}
+
+#[test]
 fn a_wrong_acknowledgement_is_refused_and_ends_its_senders_part() {
     let start = Chain::start(&Victim::idle(3).consortium.manifest);
     for (chain, wanted) in [

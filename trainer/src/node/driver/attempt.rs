@@ -166,8 +166,11 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
 
     /// Sends the relay the global model, which it has lost.
     pub(super) fn lend(&mut self, link: &Link, hash: Digest) {
+        if self.loan.as_ref().is_some_and(|loan| !loan.is_finished()) {
+            return;
+        }
         let (bodies, model) = (link.bodies(), self.model.clone());
-        self.linked.spawn(async move {
+        let loan = self.linked.spawn(async move {
             let read = move || {
                 let body = Bytes::from(to_le_bytes(&model));
                 (ChunkHashes::of(&body), body)
@@ -179,6 +182,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             }
             Done::Uploaded
         });
+        self.loan = Some(loan);
         (self.observe)(NodeEvent::Lent {
             round: self.machine.chain().round,
         });

@@ -80,6 +80,8 @@ pub(super) struct Driver<F> {
     /// One of `linked` at a time: a later one takes its place.
     upload: Option<AbortHandle>,
     download: Option<AbortHandle>,
+    /// The model on its way to the relay. While it is, no other is begun, however often it is asked for.
+    loan: Option<AbortHandle>,
     /// By root: a holder may have several.
     reveal_uploads: BTreeMap<Digest, AbortHandle>,
     stop_training: StopFlag,
@@ -157,6 +159,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             linked: JoinSet::new(),
             upload: None,
             download: None,
+            loan: None,
             reveal_uploads: BTreeMap::new(),
             stop_training: StopFlag::default(),
             training: None,

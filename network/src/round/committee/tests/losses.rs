@@ -100,3 +100,20 @@ fn a_result_with_a_contributors_or_a_holders_wrong_tag_is_taken_back_and_the_rou
         assert_eq!(federation.completed.len(), 3);
     }
 }
+
+#[test]
+fn a_relay_that_loses_its_state_over_a_vote_goes_on_with_the_very_same_contributors() {
+    let mut federation = Federation::of(consortium(7, 5, 2), 3, 9);
+    assert!(federation.run(HOUR, |f| {
+        f.relay_chain.round == 1 && f.everyone_stands_with_the_relay() && f.checkpoint.is_some()
+    }));
+    let voted = federation.votes;
+    assert!(federation.run(HOUR, |f| f.votes == voted + 3));
+    federation.relay_loses_its_disk(Duration::from_secs(5));
+    federation.run_to_the_end();
+    assert!(federation.turned_away.is_empty());
+    let recovered = |report: &&Report| matches!(report, Report::Recovered { round: 1 });
+    assert_eq!(federation.reports.iter().filter(recovered).count(), 1);
+    assert_eq!(federation.participants[1], federation.participants[2]);
+    assert_eq!(federation.completed.len(), 3);
+}
