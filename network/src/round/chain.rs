@@ -7,8 +7,8 @@ use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 
-/// The last result that a party has checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The last result that a party has checked. The order is that of the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Chain {
     /// Rounds completed.
     pub round: u64,

@@ -26,11 +26,15 @@ use crate::round::refusal::Refusal;
 /// How long after a node that did not lend its model another one is asked.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Acknowledgements of one state.
+type Acknowledged = BTreeMap<NodeId, Signed<ResultAck>>;
+
 /// What nodes have acknowledged that is ahead of the relay.
 pub(super) struct Ahead {
     /// Whether there can be such a thing.
     possible: bool,
-    acks: BTreeMap<NodeId, (Chain, Signed<ResultAck>)>,
+    /// A node is under the last state that it has acknowledged.
+    acks: BTreeMap<Chain, Acknowledged>,
 }
 
 impl Ahead {
@@ -54,15 +58,16 @@ impl Ahead {
         self.possible
     }
 
-    /// Who has acknowledged this state.
-    fn acks_of(&self, chain: Chain) -> BTreeMap<NodeId, &Signed<ResultAck>> {
-        let acks = self.acks.iter().filter(|(_, (of, _))| *of == chain);
-        acks.map(|(node, (_, signed))| (*node, signed)).collect()
-    }
-
-    /// All states that somebody has acknowledged.
-    fn chains(&self) -> impl Iterator<Item = Chain> {
-        self.acks.values().map(|(chain, _)| *chain)
+    /// Says whether it is new.
+    fn insert(&mut self, node: NodeId, stands: Chain, signed: Signed<ResultAck>) -> bool {
+        self.acks.retain(|chain, acks| {
+            if *chain != stands {
+                acks.remove(&node);
+            }
+            !acks.is_empty()
+        });
+        let acks = self.acks.entry(stands).or_default();
+        acks.insert(node, signed).is_none()
     }
 }
 
@@ -74,39 +79,29 @@ impl Session {
         stands: Chain,
         signed: &Signed<ResultAck>,
     ) -> Result<(), Refusal> {
-        let said = self
-            .here
-            .get(&node)
-            .is_some_and(|peer| peer.stands == stands);
-        if !said || !self.ahead.possible {
+        let said = self.here.get(&node).map(|peer| peer.stands);
+        if said != Some(stands) || !self.ahead.possible {
             let (relay, node) = (self.chain.round, stands.round);
             return Err(Refusal::CannotCatchUp { relay, node });
         }
-        let round = stands.round;
-        let former = self.ahead.acks.insert(node, (stands, signed.clone()));
-        if former.is_none_or(|(chain, _)| chain != stands) {
+        if self.ahead.insert(node, stands, signed.clone()) {
+            let round = stands.round;
             self.report(Report::Behind { node, round });
         }
         Ok(())
     }
 
-    /// The checkpoint of the furthest state ahead of the relay that enough nodes have acknowledged.
-    pub(super) fn checkpoint_ahead(&self) -> Option<Checkpoint> {
-        let certified = |chain: &Chain| {
-            let acks = self.ahead.acks_of(*chain);
-            check_minima(&self.manifest, acks.keys()).is_ok()
-        };
-        let chain = self.ahead.chains().filter(certified);
-        let chain = chain.max_by_key(|chain| chain.round)?;
-        let acks = self.ahead.acks_of(chain).into_values().cloned().collect();
-        Some(Checkpoint { chain, acks })
+    /// The furthest state ahead of the relay that enough nodes have acknowledged.
+    pub(super) fn certified_ahead(&self) -> Option<(Chain, &Acknowledged)> {
+        let mut states = self.ahead.acks.iter().rev();
+        let certified = |acks: &Acknowledged| check_minima(&self.manifest, acks.keys()).is_ok();
+        let (chain, acks) = states.find(|(_, acks)| certified(acks))?;
+        Some((*chain, acks))
     }
 
     /// Who has not acknowledged the state ahead of the relay that most nodes have, if there is one.
     pub(super) fn missing_ahead(&self) -> Option<Vec<NodeId>> {
-        let most = |chain: &Chain| (self.ahead.acks_of(*chain).len(), chain.round);
-        let chain = self.ahead.chains().max_by_key(most)?;
-        let acks = self.ahead.acks_of(chain);
+        let acks = self.ahead.acks.values().max_by_key(|acks| acks.len())?;
         let all = self.manifest.roster().keys().copied();
         Some(all.filter(|node| !acks.contains_key(node)).collect())
     }
@@ -139,12 +134,14 @@ pub(in crate::round) struct Recovering {
 impl Recovering {
     /// Asks one of the nodes that have it for a certified model that is ahead, if any is here.
     pub(super) fn begin(session: &mut Session) -> Option<Self> {
-        let checkpoint = session.checkpoint_ahead()?;
+        let (chain, acks) = session.certified_ahead()?;
+        let acks = acks.values().cloned().collect();
+        let checkpoint = Checkpoint { chain, acks };
         let has_it = session.here.iter();
-        let has_it = has_it.filter(|(_, peer)| peer.stands == checkpoint.chain);
+        let has_it = has_it.filter(|(_, peer)| peer.stands == chain);
         // Any of them, so that one that lends another model cannot be the one for ever.
         let (lender, _) = has_it.choose(&mut session.rng)?;
-        let (lender, model) = (*lender, checkpoint.chain.model);
+        let (lender, model) = (*lender, chain.model);
         session.actions.push(Action::Borrow {
             node: lender,
             model,

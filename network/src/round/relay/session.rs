@@ -337,7 +337,7 @@ impl Session {
                 None => self.are_enough(self.free().iter()),
             };
         // After another state than the one that nodes certify there would be another history.
-        enough && self.checkpoint_ahead().is_none()
+        enough && self.certified_ahead().is_none()
     }
 
     /// Whether there are enough nodes even without these.
