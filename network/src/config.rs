@@ -16,12 +16,12 @@ pub enum ConfigError {
     #[error(transparent)]
     File(#[from] FileError),
     /// It is not TOML, or has a setting that there is not.
-    #[error("in {path}: {reason}")]
+    #[error("in {path}: {source}")]
     Toml {
         /// Which.
         path: PathBuf,
         /// What is wrong, and where.
-        reason: String,
+        source: Box<toml::de::Error>,
     },
 }
 
@@ -34,8 +34,8 @@ pub fn read<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Con
         return Ok(T::default());
     };
     let bytes = read_limited(path, MOST_BYTES)?;
-    toml::from_slice(&bytes).map_err(|error| ConfigError::Toml {
+    toml::from_slice(&bytes).map_err(|source| ConfigError::Toml {
         path: path.to_owned(),
-        reason: error.to_string(),
+        source: Box::new(source),
     })
 }

@@ -30,7 +30,7 @@ use driver::Driver;
 pub use event::{NodeEvent, RoundReport, RoundTimes, Step};
 pub use verifying::TagVerifier;
 
-/// Why a node stops before all rounds are done. No retry can help.
+/// Why a node ends before all rounds are done.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The kit is unusable.

@@ -19,11 +19,8 @@ def client(_context):
 
 
 def secured_if_asked(message, context, call_next):
-    secure = context.run_config["secure"]
-    return (secaggplus_mod if secure else _open)(message, context, call_next)
-
-
-def _open(message, context, call_next):
+    if context.run_config["secure"]:
+        return secaggplus_mod(message, context, call_next)
     return call_next(message, context)
 
 

@@ -319,13 +319,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             TrainError::Gpu(_) => Hindrance::Computation,
             _ => Hindrance::Training,
         };
-        let former = self.failed.filter(|(of, _)| *of == model);
+        let former = self.failures.filter(|(of, _)| *of == model);
         let times = 1 + former.map_or(0, |(_, times)| times);
-        self.failed = Some((model, times));
+        self.failures = Some((model, times));
         if times < TRAININGS {
             return self.failed(link, hindrance, error).await;
         }
-        // Nobody is told more of the reason here than else.
+        // The others learn that this node steps back, its operator why it ends.
         let actions = self.machine.abandon(Refusal::CannotContribute(hindrance));
         self.perform(link, actions).await?;
         let source = Box::new(error);

@@ -88,7 +88,7 @@ pub(super) struct Driver<F> {
     /// Model that is being trained from.
     training: Option<Digest>,
     /// Model from which training has failed, and how often.
-    failed: Option<(Digest, u32)>,
+    failures: Option<(Digest, u32)>,
     clock: RoundClock,
     events: mpsc::Sender<NodeEvent>,
     observe: F,
@@ -163,7 +163,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             reveal_uploads: BTreeMap::new(),
             stop_training: StopFlag::default(),
             training: None,
-            failed: None,
+            failures: None,
             clock: RoundClock::default(),
             events,
             observe,
