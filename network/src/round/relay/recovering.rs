@@ -14,7 +14,7 @@ use rand::seq::IteratorRandom as _;
 
 use super::acks::Acks;
 use super::gathering::Gathering;
-use super::session::Session;
+use super::session::{Peer, Session};
 use super::{Action, Phase, Report};
 use crate::identity::NodeId;
 use crate::round::chain::Chain;
@@ -43,14 +43,6 @@ impl Ahead {
             possible: true,
             acks: BTreeMap::new(),
         }
-    }
-
-    /// From now on there can be none.
-    pub(super) fn end(&mut self) {
-        *self = Self {
-            possible: false,
-            acks: BTreeMap::new(),
-        };
     }
 
     /// Whether there can be any.
@@ -99,11 +91,30 @@ impl Session {
         Some((*chain, acks))
     }
 
-    /// Who has not acknowledged the state ahead of the relay that most nodes have, if there is one.
+    /// Who is not here with the state ahead of the relay that most nodes have acknowledged, if there is one.
     pub(super) fn missing_ahead(&self) -> Option<Vec<NodeId>> {
         let acks = self.ahead.acks.values().max_by_key(|acks| acks.len())?;
+        let has_it = |node: &NodeId| acks.contains_key(node) && self.is_here(*node);
         let all = self.manifest.roster().keys().copied();
-        Some(all.filter(|node| !acks.contains_key(node)).collect())
+        Some(all.filter(|node| !has_it(node)).collect())
+    }
+
+    /// A round is complete: from now on no state can be ahead, and whoever claims one is turned away.
+    pub(super) fn end_ahead(&mut self) {
+        self.ahead = Ahead {
+            possible: false,
+            acks: BTreeMap::new(),
+        };
+        let relay = self.chain.round;
+        let further = |(node, peer): (&NodeId, &Peer)| {
+            let round = peer.stands.round;
+            // Nobody can have the round's result yet.
+            (round >= relay).then_some((*node, round))
+        };
+        let further: Vec<_> = self.here.iter().filter_map(further).collect();
+        for (node, round) in further {
+            self.refuse(node, Refusal::CannotCatchUp { relay, node: round });
+        }
     }
 
     /// The relay stands where these nodes do. Whatever it knew is history.

@@ -503,7 +503,7 @@ impl Session {
             std::mem::take(&mut self.acks),
         );
         self.untaken = Some(Untaken::new(attempt, acks));
-        self.ahead.end();
+        self.end_ahead();
         self.excluded.clear();
         self.required = None;
         self.claims.clear();

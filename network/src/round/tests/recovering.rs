@@ -143,7 +143,25 @@ fn nodes_that_are_bound_by_sums_on_the_model_stay_so() {
 
 #[test]
 fn who_claims_to_be_ahead_once_a_round_was_completed_is_turned_away() {
+    let refusal = Refusal::CannotCatchUp { relay: 1, node: 9 };
     let mut federation = after(1, 4, 2, 78);
+    claims_to_be_ahead(&mut federation, 0);
+    let refused = [(federation.id(0), refusal.clone())];
+    assert_eq!(federation.turned_away, refused);
+    federation.run_to_the_end();
+
+    // So is one that came before, as soon as a round is.
+    let mut federation = Federation::new(5, 1, 79);
+    federation.crash(0, None);
+    assert!(federation.run(MINUTE, |f| f.relay.is_some()));
+    claims_to_be_ahead(&mut federation, 0);
+    assert!(federation.turned_away.is_empty());
+    federation.run_to_the_end();
+    let refused = [(federation.id(0), refusal)];
+    assert_eq!(federation.turned_away, refused);
+}
+
+fn claims_to_be_ahead(federation: &mut Federation, node: usize) {
     let hello = Hello {
         sid: federation.consortium.manifest.sid(),
         round: 9,
@@ -153,8 +171,6 @@ fn who_claims_to_be_ahead_once_a_round_was_completed_is_turned_away() {
         holding: None,
         voted_for: Vec::new(),
     };
-    federation.tell_relay(Event::Frame(federation.id(0), NodeFrame::Hello(hello)));
-    let refusal = Refusal::CannotCatchUp { relay: 1, node: 9 };
-    assert_eq!(federation.turned_away, [(federation.id(0), refusal)]);
-    federation.run_to_the_end();
+    let id = federation.id(node);
+    federation.tell_relay(Event::Frame(id, NodeFrame::Hello(hello)));
 }
