@@ -33,7 +33,7 @@ pub struct Log(Arc<Mutex<Record>>);
 #[derive(Debug, Default)]
 struct Record {
     steps: Vec<Step>,
-    evaluated: Vec<f32>,
+    evaluated: Vec<Vec<f32>>,
 }
 
 impl Log {
@@ -44,8 +44,8 @@ impl Log {
         steps.find(|step| step.round == round).cloned()
     }
 
-    /// The model that was evaluated last.
-    pub fn evaluated(&self) -> Vec<f32> {
+    /// The models that were evaluated, in their order.
+    pub fn evaluated(&self) -> Vec<Vec<f32>> {
         self.lock().evaluated.clone()
     }
 
@@ -112,7 +112,7 @@ impl LocalTrainer for Recorded {
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
-        self.log.lock().evaluated = parameters.to_vec();
+        self.log.lock().evaluated.push(parameters.to_vec());
         self.trainer.evaluate(parameters)
     }
 }

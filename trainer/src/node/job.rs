@@ -57,7 +57,6 @@ pub(super) enum Done {
         adopted: Result<Vec<f32>, BodyError>,
     },
     Evaluated {
-        model: Digest,
         report: Box<RoundReport>,
         evaluation: Result<Evaluation, TrainError>,
     },
@@ -98,17 +97,42 @@ impl StopFlag {
     }
 }
 
+/// A trainer, and what it has found out about the global model.
+struct Learner {
+    trainer: Box<dyn LocalTrainer>,
+    evaluated: Option<(Digest, Evaluation)>,
+}
+
+impl Learner {
+    /// Evaluates a model, once: the report of the round that it came of and the round that goes out from it both want
+    /// to know, in either order.
+    fn evaluate(&mut self, model: Digest, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+        if let Some((of, evaluation)) = self.evaluated
+            && of == model
+        {
+            return Ok(evaluation);
+        }
+        let evaluation = self.trainer.evaluate(parameters)?;
+        self.evaluated = Some((model, evaluation));
+        Ok(evaluation)
+    }
+}
+
 /// The trainer, used by one job at a time, and by as many nodes of a process as there are permits.
 #[derive(Clone)]
 pub(super) struct SharedTrainer {
-    trainer: Arc<Mutex<Box<dyn LocalTrainer>>>,
+    learner: Arc<Mutex<Learner>>,
     permits: Arc<Semaphore>,
 }
 
 impl SharedTrainer {
     pub(super) fn new(trainer: Box<dyn LocalTrainer>, permits: Arc<Semaphore>) -> Self {
+        let learner = Learner {
+            trainer,
+            evaluated: None,
+        };
         Self {
-            trainer: Arc::new(Mutex::new(trainer)),
+            learner: Arc::new(Mutex::new(learner)),
             permits,
         }
     }
@@ -116,14 +140,14 @@ impl SharedTrainer {
     /// Runs `work` on a blocking thread once a permit is free. Gives how long the work itself took.
     async fn with<T: Send + 'static>(
         self,
-        work: impl FnOnce(&mut dyn LocalTrainer) -> Result<T, TrainError> + Send + 'static,
+        work: impl FnOnce(&mut Learner) -> Result<T, TrainError> + Send + 'static,
     ) -> (Result<T, TrainError>, Duration) {
         let permit = self.permits.acquire_owned().await;
         let done = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             // A panic in a trainer poisons nothing that the next call would rely on: it gets all parameters anew.
-            let mut trainer = self.trainer.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = work(&mut **trainer);
+            let mut learner = self.learner.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = work(&mut learner);
             drop(permit);
             (done, begun.elapsed())
         });
@@ -132,20 +156,16 @@ impl SharedTrainer {
     }
 }
 
-/// Trains from a global model, and evaluates it first unless that was done.
+/// Trains from a global model, whose evaluation goes with the update.
 pub(super) async fn train(
     trainer: SharedTrainer,
     round: u64,
     (model, global): (Digest, Arc<Vec<f32>>),
-    known: Option<Evaluation>,
     stop: StopFlag,
     events: mpsc::Sender<NodeEvent>,
 ) -> Done {
-    let work = move |trainer: &mut dyn LocalTrainer| {
-        let before = match known {
-            Some(known) => known,
-            None => trainer.evaluate(&global)?,
-        };
+    let work = move |learner: &mut Learner| {
+        let before = learner.evaluate(model, &global)?;
         let mut progress = |progress| {
             // A watcher that is behind misses steps, and training does not wait for it.
             let _ = events.try_send(NodeEvent::Progress { round, progress });
@@ -154,7 +174,7 @@ pub(super) async fn train(
                 false => ControlFlow::Continue(()),
             }
         };
-        let trained = trainer.train(&global, round, &mut progress)?;
+        let trained = learner.trainer.train(&global, round, &mut progress)?;
         Ok(TrainedUpdate {
             update: trained.update,
             examples: trained.examples,
@@ -177,13 +197,9 @@ pub(super) async fn evaluate(
     report: Box<RoundReport>,
 ) -> Done {
     let (evaluation, _) = trainer
-        .with(move |trainer| trainer.evaluate(&parameters))
+        .with(move |learner| learner.evaluate(model, &parameters))
         .await;
-    Done::Evaluated {
-        model,
-        report,
-        evaluation,
-    }
+    Done::Evaluated { report, evaluation }
 }
 
 /// Downloads a result, checks it, and averages it onto `base`, in the place of `spare`.

@@ -51,15 +51,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         });
         self.training = Some(model);
         self.stop_training = StopFlag::default();
-        let known = self
-            .evaluated
-            .filter(|(of, _)| *of == model)
-            .map(|(_, evaluation)| evaluation);
         let job = job::train(
             self.trainer.clone(),
             round,
             (model, self.model.clone()),
-            known,
             self.stop_training.clone(),
             self.events.clone(),
         );
@@ -211,7 +206,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 self.clock.updated();
                 match trained {
                     Ok(update) => {
-                        self.evaluated = Some((model, update.before));
                         self.update = Some((model, Arc::new(update)));
                         (self.observe)(NodeEvent::Trained { round });
                         if !self.machine.is_training() {
@@ -290,16 +284,13 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Err(job::BodyError::Refused(refusal)) => self.refuse(link, refusal).await,
                 Err(job::BodyError::Link(error)) => Ok(Some(End::Lost(error))),
             },
-            Done::Evaluated {
-                model,
-                report,
-                evaluation,
-            } => {
-                let local = evaluation?;
-                self.evaluated = Some((model, local));
-                (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
-                Ok(None)
-            }
+            Done::Evaluated { report, evaluation } => match evaluation {
+                Ok(local) => {
+                    (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
+                    Ok(None)
+                }
+                Err(error) => self.failed(link, Hindrance::Computation, error).await,
+            },
         }
     }
 
@@ -332,7 +323,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         Err(NodeError::Untrainable { times, source })
     }
 
-    /// Training or masking failed. The node steps back from the round, and ends if no later one can go better.
+    /// Training, evaluation or masking failed. The node steps back from the round, and ends if no later one can go better.
     async fn failed(
         &mut self,
         link: &mut Link,

@@ -29,7 +29,7 @@ use super::job::{self, Done, SharedTrainer, StopFlag, TrainedUpdate};
 use super::masking::OwnSeeds;
 use super::verifying::TagVerifier;
 use super::{Ended, NodeError, NodeEvent, Participant, RoundReport, Step};
-use crate::{Evaluation, Layout};
+use crate::Layout;
 use clock::{Counted, RoundClock};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -59,8 +59,6 @@ pub(super) struct Driver<F> {
     relay: Option<String>,
     /// The global model of the machine's chain.
     model: Arc<Vec<f32>>,
-    /// Its evaluation on the local test data.
-    evaluated: Option<(Digest, Evaluation)>,
     /// The update trained from a model, kept over attempts.
     update: Option<(Digest, Arc<TrainedUpdate>)>,
     secrets: Secrets,
@@ -147,7 +145,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             trainer: SharedTrainer::new(participant.trainer, participant.training),
             relay: participant.relay,
             model: Arc::new(model),
-            evaluated: None,
             update: None,
             secrets: Secrets::default(),
             holding: None,
@@ -252,13 +249,17 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     async fn end(mut self, finished: Result<bool, NodeError>) -> Ended {
         self.stop_training.raise();
         while let Some(done) = self.local.join_next().await {
-            if let Ok(Done::Evaluated {
-                report,
-                evaluation: Ok(local),
-                ..
-            }) = done
-            {
-                (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
+            let Ok(Done::Evaluated { report, evaluation }) = done else {
+                continue;
+            };
+            match evaluation {
+                Ok(local) => (self.observe)(NodeEvent::Round(RoundReport { local, ..*report })),
+                // A node that ends with an error has more to say than this.
+                Err(error) if finished.is_ok() => {
+                    let reason = explain(&error);
+                    (self.observe)(NodeEvent::Failed { reason });
+                }
+                Err(_) => {}
             }
         }
         Ended {
