@@ -155,6 +155,14 @@ impl Identity {
         Ok(Self(SigningKey::from_bytes(&secret)))
     }
 
+    /// An identity that is the same in every run.
+    #[cfg(test)]
+    pub(crate) fn of_test(name: &str) -> Self {
+        Self(SigningKey::from_bytes(
+            blake3::hash(name.as_bytes()).as_bytes(),
+        ))
+    }
+
     /// Reads a PKCS#8 private key (RFC 8410) in PEM.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::ops::Range;
 use fl_shaders::{CHUNK_WORDS, HEADER_WORDS, InputScale, Instructions, Ring, TAG_BLOCK, Tag, Word};
 use rayon::prelude::*;
 
-use crate::engine::{self, Blinding, Engine, EngineError, Input, Masked, Sign};
+use crate::engine::{self, Blinding, DeviceError, Engine, EngineError, Input, Masked, Sign};
 use crate::seed::MaskKey;
 use chacha20::BLOCK_BYTES;
 use encode::Encoded;
@@ -45,7 +45,7 @@ impl Engine for CpuEngine {
         Instructions::best().mask(input, blinding, masked)
     }
 
-    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), DeviceError> {
         Instructions::best().sum(ring, keys, sum)
     }
 }
@@ -68,7 +68,7 @@ impl Engine for Instructions {
         outcome
     }
 
-    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), DeviceError> {
         assert!(sum.len().is_multiple_of(ring.word_bytes()), "whole words");
         match ring {
             Ring::U32 => sum_words::<u32>(*self, keys, sum),

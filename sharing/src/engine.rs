@@ -126,12 +126,12 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Device`]; `sum` is then all zeros.
+    /// The device fails; `sum` is then all zeros.
     ///
     /// # Panics
     ///
     /// If `sum` is not made of whole words.
-    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError>;
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), DeviceError>;
 }
 
 /// The scale of an input, once every length and count is found to fit.

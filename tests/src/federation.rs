@@ -26,11 +26,13 @@ use fl_trainer::provision::{Agreement, NodeName};
 use fl_trainer::simulation::SimulationEvent;
 use fl_trainer::{Layout, LocalTrainer, Sharing};
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use engine::{Masking, RecordingEngine, Revealed, add_mask, masked};
-pub use trainers::{Log, Recorded, Step, Synthetic, layout, learners, learners_on, plain_mean};
+pub use trainers::{
+    Disturbed, Log, Recorded, Step, Synthetic, layout, learners, learners_on, plain_mean,
+};
 pub use weather::{Switch, Weather};
 
 /// The kits of a consortium, made and written as for a deployment.
@@ -183,22 +185,16 @@ impl Federation {
         reached(relay);
         let (events, mut seen) = mpsc::unbounded_channel();
 
+        let (stopping, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let store = Store::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
         let (kit, settings, reports) = (kits.relay.clone(), self.settings, events.clone());
+        let stop = raised(stopped.clone());
         tasks.spawn(async move {
             // Whoever observes may have seen enough.
             let report =
                 |report: &Report| drop(reports.send(SimulationEvent::Relay(report.clone())));
-            relay::serve(
-                &kit,
-                server,
-                store,
-                settings,
-                report,
-                std::future::pending(),
-            )
-            .await?;
+            relay::serve(&kit, server, store, settings, report, stop).await?;
             anyhow::Ok(None)
         });
         let training = Arc::new(Semaphore::new(nodes));
@@ -216,10 +212,10 @@ impl Federation {
                 relay: Some(address.to_string()),
                 training: training.clone(),
             };
-            let events = events.clone();
+            let (events, stop) = (events.clone(), raised(stopped.clone()));
             tasks.spawn(async move {
                 let observe = |event| drop(events.send(SimulationEvent::Node(index, event)));
-                let ended = participant.run(observe, std::future::pending()).await;
+                let ended = participant.run(observe, stop).await;
                 let ended = ended.and_then(Ended::or_failure);
                 let ended = ended.with_context(|| format!("node {index}"))?;
                 Ok(Some((index, ended)))
@@ -228,16 +224,38 @@ impl Federation {
         drop(events);
 
         let mut ended = Vec::with_capacity(nodes);
+        let mut failed = None;
         loop {
-            tokio::select! {
+            let done = tokio::select! {
                 // What was seen comes first, so that nothing is left unseen at the end.
                 biased;
-                Some(event) = seen.recv() => observe(event),
-                Some(done) = tasks.join_next() => ended.extend(done??),
+                Some(event) = seen.recv() => {
+                    observe(event);
+                    continue;
+                }
+                Some(done) = tasks.join_next() => done?,
                 else => break,
+            };
+            // The others end before the folder goes in which they write.
+            match done {
+                Ok(done) => ended.extend(done),
+                Err(error) => {
+                    stopping.send_replace(true);
+                    failed = failed.or(Some(error));
+                }
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         ended.sort_by_key(|(index, _)| *index);
         Ok(ended.into_iter().map(|(_, ended)| ended).collect())
+    }
+}
+
+/// Completes when the flag is raised.
+async fn raised(mut flag: watch::Receiver<bool>) {
+    if flag.wait_for(|raised| *raised).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

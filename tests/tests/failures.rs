@@ -39,7 +39,7 @@ fn a_round_is_redone_without_a_node_lost_before_its_sum_and_the_node_catches_up_
     let lost = consortium.node("d", line.address, "digits");
     // Its keys still get through, so that it is counted in; the bundle of all keys does not reach it.
     lost.line("round 1: training");
-    line.down.cut_after(0);
+    line.down.cut_longer_than(200);
     let participants = relay.line(" take part");
     lost.kill();
     assert!(

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -12,12 +11,10 @@ use fl_shaders::Ring;
 use fl_sharing::gpu::{REQUIRE_GPU, Selector, is_required};
 use fl_sharing::{CpuEngine, DeviceError};
 use fl_tests::deployed::{Process, fl_node};
-use fl_tests::federation::{Federation, Member, learners, learners_on};
+use fl_tests::federation::{Disturbed, Federation, Member, learners, learners_on};
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::SimulationEvent;
-use fl_trainer::{
-    Compute, Evaluation, Gpu, Layout, LocalTrainer, LocalUpdate, Progress, TrainError, cpu,
-};
+use fl_trainer::{Compute, Gpu, LocalTrainer, cpu};
 
 fn open() -> Option<Gpu> {
     match Gpu::open(&Selector::Fastest) {
@@ -110,45 +107,6 @@ async fn nodes_with_and_without_gpus_learn_together() -> Result<()> {
     Ok(())
 }
 
-/// A trainer whose GPU is pulled out in a round.
-struct Pulled {
-    trainer: Box<dyn LocalTrainer>,
-    gpu: Gpu,
-    round: u64,
-    after_training: bool,
-}
-
-impl LocalTrainer for Pulled {
-    fn layout(&self) -> &Layout {
-        self.trainer.layout()
-    }
-
-    fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
-        self.trainer.initial()
-    }
-
-    fn train(
-        &mut self,
-        global: &[f32],
-        round: u64,
-        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<LocalUpdate, TrainError> {
-        let due = round == self.round;
-        if due && !self.after_training {
-            self.gpu.engine().device().destroy();
-        }
-        let trained = self.trainer.train(global, round, progress);
-        if due && self.after_training {
-            self.gpu.engine().device().destroy();
-        }
-        trained
-    }
-
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
-        self.trainer.evaluate(parameters)
-    }
-}
-
 /// What is said when the GPU of one of four nodes is pulled out in the second round.
 async fn pulled(after_training: bool) -> Result<Option<(String, Vec<String>)>> {
     let Some(gpu) = open() else { return Ok(None) };
@@ -157,13 +115,16 @@ async fn pulled(after_training: bool) -> Result<Option<(String, Vec<String>)>> {
     let trainers = learners_on(&Source::BreastCancer, &[1, 1, 1, 1], &places)?;
     let members = trainers.into_iter().zip(&places).map(|(t, c)| member(t, c));
     let mut members: Vec<_> = members.collect();
-    let honest = members.remove(0);
-    let pulled = Pulled {
-        trainer: honest.trainer,
-        gpu,
-        round: 2,
-        after_training,
+    let pull = |due: bool| {
+        let gpu = gpu.clone();
+        move |round| {
+            if due && round == 2 {
+                gpu.engine().device().destroy();
+            }
+        }
     };
+    let honest = members.remove(0);
+    let pulled = Disturbed::new(honest.trainer, pull(!after_training), pull(after_training));
     members.insert(0, member(Box::new(pulled), &compute));
     let federation = Federation {
         members,

@@ -11,7 +11,7 @@ use fl_network::audit::verify;
 use fl_network::round::Refusal;
 use fl_network::round::relay::{Report, Settings};
 use fl_shaders::{HEADER_WORDS, Ring};
-use fl_sharing::{Blinding, CpuEngine, Engine, EngineError, Input, MaskKey, Masked};
+use fl_sharing::{Blinding, CpuEngine, DeviceError, Engine, EngineError, Input, MaskKey, Masked};
 use fl_tests::federation::{Federation, Kits, Member, Synthetic};
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::SimulationEvent;
@@ -42,7 +42,7 @@ impl Engine for Faulty {
         Ok(done)
     }
 
-    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), DeviceError> {
         CpuEngine.sum(ring, keys, sum)
     }
 }

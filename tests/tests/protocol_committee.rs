@@ -103,7 +103,13 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
     let store = Store::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
     let (kit, reports) = (kits.relay.clone(), events.clone());
     tasks.spawn(async move {
-        let report = |report: &Report| drop(reports.send(Seen::Relay(report.clone())));
+        let report = |report: &Report| {
+            // The contributors are chosen: the holders are about to be asked for their votes.
+            if let Report::Participants { .. } = report {
+                kill.send_replace(true);
+            }
+            drop(reports.send(Seen::Relay(report.clone())));
+        };
         let served = relay::serve(&kit, server, store, settings, report, raised(finished)).await;
         served.expect("the relay serves");
     });
@@ -133,8 +139,6 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
     while ended.len() < NODES {
         let seen = timeout(PATIENCE, seen.recv()).await.context("too slow")?;
         match seen.context("all have left")? {
-            // The contributors are chosen: the holders are about to be asked for their votes.
-            Seen::Relay(Report::Participants { .. }) => drop(kill.send_replace(true)),
             Seen::Relay(Report::Completed(round)) => completed = Some(round),
             Seen::Relay(_) => {}
             Seen::Left(index, left) => ended.push((index, left.map_err(anyhow::Error::msg)?)),

@@ -1,7 +1,7 @@
 //! A federation completes over a network that loses, delays and reorders, and over one that is gone for a while.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use fl_network::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{
-    Federation, Log, Member, Recorded, Switch, Synthetic, Weather, plain_mean,
+    Disturbed, Federation, Log, Member, Recorded, Switch, Synthetic, Weather, plain_mean,
 };
 use fl_trainer::node::{Ended, NodeEvent};
 use fl_trainer::simulation::SimulationEvent;
@@ -58,6 +58,20 @@ fn federation(
         },
     };
     Ok((federation, logs, switches))
+}
+
+/// Has `disturb` happen when a node has trained in round 2, before it has sent anything.
+fn in_round_2(federation: &mut Federation, node: usize, disturb: impl Fn() + Send + 'static) {
+    let member = federation.members.remove(node);
+    let after = move |round| {
+        if round == 2 {
+            disturb();
+        }
+    };
+    let trainer = Box::new(Disturbed::new(member.trainer, |_| (), after));
+    federation
+        .members
+        .insert(node, Member { trainer, ..member });
 }
 
 /// All nodes have completed `rounds` rounds and hold the same model, which is that of plain averaging.
@@ -112,44 +126,45 @@ async fn five_percent_loss_and_reordering_cost_time_and_nothing_else() -> Result
 async fn a_short_silence_of_one_node_goes_unnoticed() -> Result<()> {
     const SILENCE: Duration = Duration::from_secs(3);
     assert!(SILENCE < IDLE_TIMEOUT / 2);
-    let (federation, logs, switches) = federation(20_000, 2, 0.0, no_delay())?;
-    let (mut disconnected, mut lost_before) = (0, 0);
+    let (mut federation, logs, switches) = federation(20_000, 2, 0.0, no_delay())?;
+    let switch = switches[1].clone();
+    in_round_2(&mut federation, 1, move || {
+        switch.set_dark(true);
+        let switch = switch.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(SILENCE);
+            switch.set_dark(false);
+        });
+    });
+    let mut disconnected = 0;
     let begun = Instant::now();
-    let observe = |seen| match seen {
-        SimulationEvent::Node(1, NodeEvent::Training { round: 2, .. }) => {
-            lost_before = switches[1].lost();
-            switches[1].set_dark(true);
-            let switch = switches[1].clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(SILENCE).await;
-                switch.set_dark(false);
-            });
+    let observe = |seen| {
+        if let SimulationEvent::Node(_, NodeEvent::Disconnected { .. }) = seen {
+            disconnected += 1;
         }
-        SimulationEvent::Node(_, NodeEvent::Disconnected { .. }) => disconnected += 1,
-        _ => {}
     };
     let ended = timeout(PATIENCE, federation.run(observe)).await??;
     assert_complete(&ended, &logs, 2);
     assert_eq!(disconnected, 0);
-    assert!(switches[1].lost() > lost_before);
+    assert!(switches[1].lost() > 0, "it was dark");
     assert!(begun.elapsed() >= SILENCE);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_gone_for_longer_comes_back_and_the_round_begins_again() -> Result<()> {
-    let (federation, logs, switches) = federation(20_000, 3, 0.0, no_delay())?;
-    let dark = switches[2].clone();
-    let mut since = None;
+    let (mut federation, logs, switches) = federation(20_000, 3, 0.0, no_delay())?;
+    let (dark, since) = (switches[2].clone(), Arc::new(OnceLock::new()));
+    let (darken, begins) = (dark.clone(), since.clone());
+    in_round_2(&mut federation, 2, move || {
+        begins.get_or_init(Instant::now);
+        darken.set_dark(true);
+    });
     let mut silence = None;
     let mut sides = (false, false);
     let mut attempts = BTreeMap::new();
     let observe = |seen| {
         match seen {
-            SimulationEvent::Node(2, NodeEvent::Training { round: 2, .. }) => {
-                dark.set_dark(true);
-                since = Some(Instant::now());
-            }
             // Both sides notice by themselves, and only then can it come back.
             SimulationEvent::Node(2, NodeEvent::Disconnected { .. }) => sides.0 = true,
             SimulationEvent::Relay(Report::Lost(_)) => sides.1 = true,
@@ -159,7 +174,8 @@ async fn a_node_that_is_gone_for_longer_comes_back_and_the_round_begins_again() 
             _ => {}
         }
         if sides == (true, true)
-            && let Some(since) = since.take()
+            && silence.is_none()
+            && let Some(since) = since.get()
         {
             silence = Some(since.elapsed());
             dark.set_dark(false);

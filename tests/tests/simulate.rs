@@ -97,12 +97,19 @@ fn json_is_one_object_a_round_and_nothing_else_on_standard_output() {
 fn training_that_diverges_whenever_it_is_tried_ends_it() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--data", "breast-cancer", "--learning-rate", "1e30"];
-    let process = Process::start("simulate", simulate(folder.path(), &flags));
+    // Where the keys of its parties lie while it runs.
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = simulate(folder.path(), &flags);
+    command.env("TMPDIR", scratch.path());
+    let process = Process::start("simulate", command);
+    process.line("holds NaN");
+    assert_ne!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     process.ended().refused(&[
         "training from the same model has failed 3 times",
         "lower the learning rate",
     ]);
     assert!(!folder.path().join("out/global.safetensors").exists());
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
 #[test]

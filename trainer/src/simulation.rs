@@ -157,30 +157,44 @@ impl Simulation {
 
         tokio::pin!(stop);
         let mut first = None;
+        let mut failed = None;
         let mut relay_done = false;
+        // Whatever happens, all of them end before the folder goes, and what they have to say is heard.
         while !(nodes.is_empty() && relay_done) {
-            tokio::select! {
+            let ended = tokio::select! {
+                biased;
+                Some(event) = observed.recv() => {
+                    observe(&manifest, event);
+                    continue;
+                }
                 () = &mut stop, if !*stopping.borrow() => {
-                    // Both ends of the channel are held here.
-                    let _ = stopping.send(true);
+                    stopping.send_replace(true);
+                    continue;
                 }
-                Some(event) = observed.recv() => observe(&manifest, event),
-                Some(ended) = nodes.join_next(), if !nodes.is_empty() => {
-                    let (index, ended) = ended??;
-                    if index == 0 {
-                        first = Some(ended);
+                Some(ended) = nodes.join_next(), if !nodes.is_empty() => match flat(ended) {
+                    Ok((index, ended)) => {
+                        first = first.or((index == 0).then_some(ended));
+                        Ok(())
                     }
-                }
+                    Err(error) => Err(error),
+                },
                 ended = &mut relay, if !relay_done => {
-                    ended??;
                     relay_done = true;
+                    flat(ended)
                 }
+            };
+            if let Err(error) = ended {
+                stopping.send_replace(true);
+                failed = failed.or(Some(error));
             }
         }
         while let Ok(event) = observed.try_recv() {
             observe(&manifest, event);
         }
-        first.ok_or(SimulationError::Nodes(0))
+        match failed {
+            Some(error) => Err(error),
+            None => first.ok_or(SimulationError::Nodes(0)),
+        }
     }
 
     /// Founds a consortium for these trainers in `folder`. Gives the nodes' names.
@@ -210,6 +224,13 @@ async fn run_relay(
     };
     relay::serve(&kit, server, store, settings, report, stop).await?;
     Ok(())
+}
+
+/// What a task came to.
+fn flat<T>(
+    ended: Result<Result<T, SimulationError>, tokio::task::JoinError>,
+) -> Result<T, SimulationError> {
+    ended.map_err(SimulationError::from).flatten()
 }
 
 /// Completes when the flag is raised.

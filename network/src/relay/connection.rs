@@ -63,6 +63,8 @@ pub(super) enum Input {
 /// The relay's handle to a connected node.
 pub(super) struct Link {
     pub(super) serial: u64,
+    /// Whether the node is told to go; what it has said meanwhile is not answered any more.
+    pub(super) leaving: bool,
     connection: Connection,
     frames: mpsc::Sender<Outgoing>,
 }
@@ -79,7 +81,8 @@ impl Link {
     }
 
     /// Tells the node why, then closes the connection.
-    pub(super) fn turn_away(&self, refusal: Refusal) {
+    pub(super) fn turn_away(&mut self, refusal: Refusal) {
+        self.leaving = true;
         self.queue(Outgoing::Close(refusal));
     }
 
@@ -186,6 +189,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
     let (frames, queue) = mpsc::channel(QUEUE + shared.manifest.roster().len());
     let link = Link {
         serial,
+        leaving: false,
         connection: connection.clone(),
         frames,
     };

@@ -227,9 +227,10 @@ impl Driver {
                 node,
                 serial,
                 frame,
-            } => self
-                .is_current(node, serial)
-                .then_some(Event::Frame(node, frame)),
+            } => {
+                let link = self.links.get(&node).filter(|link| !link.leaving)?;
+                (link.serial == serial).then_some(Event::Frame(node, frame))
+            }
             Input::BodyAdded {
                 serial,
                 subject,
@@ -296,7 +297,7 @@ impl Driver {
             match action {
                 Action::Send(node, frame) => self.send(node, frame),
                 Action::TurnAway(node, refusal) => {
-                    if let Some(link) = self.links.get(&node) {
+                    if let Some(link) = self.links.get_mut(&node) {
                         link.turn_away(refusal);
                     }
                 }
@@ -392,9 +393,12 @@ impl Driver {
 
     async fn accumulate(&mut self, ctx: Digest, nodes: usize) {
         let manifest = &self.shared.manifest;
-        // In place of the last result, if it can be read back should a node still need it.
-        let kept = self.kept.wait_for(Option::is_some).await;
-        let mut zeros = match kept.is_ok_and(|kept| *kept == Some(true)) {
+        // In place of the last result, if there is one, and it can be read back should a node still need it.
+        let in_place = !self.result.is_empty() && {
+            let kept = self.kept.wait_for(Option::is_some).await;
+            kept.is_ok_and(|kept| *kept == Some(true))
+        };
+        let mut zeros = match in_place {
             // A download that has not ended keeps it.
             true => std::mem::take(&mut self.result)
                 .try_into_mut()

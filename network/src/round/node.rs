@@ -131,7 +131,7 @@ impl Node {
     }
 
     /// Whether the machine has been given a result or a model, and waits for its bytes.
-    pub(super) fn is_catching_up(&self) -> bool {
+    pub fn is_catching_up(&self) -> bool {
         matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_))
     }
 

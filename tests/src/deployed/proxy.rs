@@ -30,6 +30,8 @@ pub struct Gate {
 struct State {
     /// Bytes that may still pass; `None` for any number.
     left: Option<usize>,
+    /// Bytes that a datagram may have; `None` for any number.
+    longest: Option<usize>,
     dropped: bool,
 }
 
@@ -38,7 +40,16 @@ impl Gate {
     pub fn cut_after(&self, bytes: usize) {
         *self.state.lock().unwrap() = State {
             left: Some(bytes),
-            dropped: false,
+            ..State::default()
+        };
+    }
+
+    /// Lets only datagrams up to so many bytes pass. A connection lives on acknowledgements, which are short, for as long
+    /// as it takes, while no message of more than that gets through.
+    pub fn cut_longer_than(&self, bytes: usize) {
+        *self.state.lock().unwrap() = State {
+            longest: Some(bytes),
+            ..State::default()
         };
     }
 
@@ -63,14 +74,18 @@ impl Gate {
 
     fn passes(&self, bytes: usize) -> bool {
         let mut state = self.state.lock().unwrap();
-        let Some(left) = &mut state.left else {
-            return true;
-        };
-        if let Some(rest) = left.checked_sub(bytes) {
-            *left = rest;
-            return true;
+        let State { left, longest, .. } = &mut *state;
+        let short = longest.is_none_or(|longest| bytes <= longest);
+        match left.map(|left| left.checked_sub(bytes)) {
+            None if short => return true,
+            Some(Some(rest)) if short => {
+                *left = Some(rest);
+                return true;
+            }
+            // What is left is nothing, so that nothing shorter slips through.
+            Some(_) => *left = Some(0),
+            None => {}
         }
-        *left = 0;
         state.dropped = true;
         self.dropped.notify_all();
         false
@@ -134,6 +149,7 @@ impl Proxy {
                             ErrorKind::WouldBlock
                                 | ErrorKind::TimedOut
                                 | ErrorKind::ConnectionRefused
+                                | ErrorKind::Interrupted
                         ),
                         "{error}"
                     ),

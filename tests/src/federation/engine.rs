@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fl_shaders::{HEADER_WORDS, Ring, cpu};
 use fl_sharing::{
-    Blinding, CpuEngine, Engine, EngineError, EpochKey, Input, Mask, MaskKey, Masked, RoundingKey,
-    Sign, masked_len,
+    Blinding, CpuEngine, DeviceError, Engine, EngineError, EpochKey, Input, Mask, MaskKey, Masked,
+    RoundingKey, Sign, masked_len,
 };
 
 /// One call of the engine by a node.
@@ -65,7 +65,7 @@ impl Engine for RecordingEngine {
         Ok(done)
     }
 
-    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
+    fn sum(&self, ring: Ring, keys: &[MaskKey], sum: &mut [u8]) -> Result<(), DeviceError> {
         CpuEngine.sum(ring, keys, sum)?;
         let keys = keys.iter().map(|key| *key.expose()).collect();
         let mut calls = self.revealed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -117,6 +117,57 @@ impl LocalTrainer for Recorded {
     }
 }
 
+/// A trainer around whose training something happens, of which the rest of the node knows nothing.
+pub struct Disturbed {
+    trainer: Box<dyn LocalTrainer>,
+    before: Disturbance,
+    after: Disturbance,
+}
+
+/// Happens in a round, counted from 1.
+type Disturbance = Box<dyn FnMut(u64) + Send>;
+
+impl Disturbed {
+    /// `trainer`, with something `before` each training and something `after` it.
+    pub fn new(
+        trainer: Box<dyn LocalTrainer>,
+        before: impl FnMut(u64) + Send + 'static,
+        after: impl FnMut(u64) + Send + 'static,
+    ) -> Self {
+        Self {
+            trainer,
+            before: Box::new(before),
+            after: Box::new(after),
+        }
+    }
+}
+
+impl LocalTrainer for Disturbed {
+    fn layout(&self) -> &Layout {
+        self.trainer.layout()
+    }
+
+    fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
+        self.trainer.initial()
+    }
+
+    fn train(
+        &mut self,
+        global: &[f32],
+        round: u64,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<LocalUpdate, TrainError> {
+        (self.before)(round);
+        let trained = self.trainer.train(global, round, progress);
+        (self.after)(round);
+        trained
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+        self.trainer.evaluate(parameters)
+    }
+}
+
 /// Trainers of the usual model for `source`, one for each of `shares`, with sample counts in those proportions.
 ///
 /// # Errors

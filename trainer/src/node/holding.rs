@@ -10,7 +10,7 @@ use fl_network::manifest::Manifest;
 use fl_network::round::Fault;
 use fl_network::round::committee::{CheckedSlip, RevealOrder, Seats};
 use fl_shaders::Tag;
-use fl_sharing::{Engine, EngineError, MaskKey, RandomnessError, RoundKey, Seed};
+use fl_sharing::{DeviceError, Engine, MaskKey, RandomnessError, RoundKey, Seed};
 
 /// What a holder has of one attempt. Secrets are erased on drop.
 pub(super) struct Holding {
@@ -96,7 +96,7 @@ impl Masks {
         self,
         engine: &dyn Engine,
         manifest: &Manifest,
-    ) -> Result<Vec<u8>, EngineError> {
+    ) -> Result<Vec<u8>, DeviceError> {
         let mut sum = vec![0; manifest.body_bytes()];
         engine.sum(manifest.fixed_point().ring(), &self.keys, &mut sum)?;
         Ok(sum)

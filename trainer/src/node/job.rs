@@ -1,8 +1,8 @@
 //! What runs beside a node's loop.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fl_network::client::{Bodies, LinkError};
@@ -13,8 +13,8 @@ use fl_network::manifest::Manifest;
 use fl_network::round::committee::{ClassSet, Envelope};
 use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
 use fl_shaders::Tag;
-use fl_sharing::EngineError;
-use tokio::sync::{Semaphore, mpsc};
+use fl_sharing::DeviceError;
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
 use super::masking::{Masked, MaskingError};
@@ -42,7 +42,7 @@ pub(super) enum Done {
     Revealed {
         ctx: Digest,
         classes: ClassSet,
-        sum: Result<(ChunkHashes, Vec<u8>), EngineError>,
+        sum: Result<(ChunkHashes, Vec<u8>), DeviceError>,
         tag: Tag,
         took: Duration,
     },
@@ -121,6 +121,7 @@ impl Learner {
 /// The trainer, used by one job at a time, and by as many nodes of a process as there are permits.
 #[derive(Clone)]
 pub(super) struct SharedTrainer {
+    /// In the order in which they came, so that a model is evaluated before the next one is.
     learner: Arc<Mutex<Learner>>,
     permits: Arc<Semaphore>,
 }
@@ -142,11 +143,11 @@ impl SharedTrainer {
         self,
         work: impl FnOnce(&mut Learner) -> Result<T, TrainError> + Send + 'static,
     ) -> (Result<T, TrainError>, Duration) {
+        let mut learner = self.learner.lock_owned().await;
         let permit = self.permits.acquire_owned().await;
+        // A panic in a trainer spoils nothing that the next call would rely on: it gets all parameters anew.
         let done = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
-            // A panic in a trainer poisons nothing that the next call would rely on: it gets all parameters anew.
-            let mut learner = self.learner.lock().unwrap_or_else(PoisonError::into_inner);
             let done = work(&mut learner);
             drop(permit);
             (done, begun.elapsed())

@@ -421,14 +421,15 @@ impl Node {
         Ok(vec![Action::Send(NodeFrame::Reveal(signed))])
     }
 
-    /// The masks of these classes could not be summed up. The relay may ask again.
-    pub fn not_revealed(&mut self, ctx: Digest, classes: ClassSet) {
-        if let Ok(serving) = self
-            .holder
-            .serving(ctx, Kind::Reveal, self.identity.node_id())
-        {
-            serving.revealing.retain(|revealing| *revealing != classes);
-        }
+    /// The masks of these classes could not be summed up. The relay may ask again. Gives whether they were waited for.
+    pub fn not_revealed(&mut self, ctx: Digest, classes: ClassSet) -> bool {
+        let holder = self.identity.node_id();
+        let Ok(serving) = self.holder.serving(ctx, Kind::Reveal, holder) else {
+            return false;
+        };
+        let before = serving.revealing.len();
+        serving.revealing.retain(|revealing| *revealing != classes);
+        serving.revealing.len() < before
     }
 
     /// The relay asks for the bytes of a reveal.

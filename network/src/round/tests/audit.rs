@@ -220,7 +220,7 @@ fn the_log_of_another_consortium_or_of_a_stranger_is_refused() {
     let federation = completed(3, 1);
     let log = log(&federation, "relay");
     let sid = federation.consortium.manifest.sid();
-    let other = Consortium::new(3).manifest;
+    let other = Consortium::with(3, |file| file.name = "other".to_owned()).manifest;
     let found = flaw(&other, &log).unwrap();
     assert!(
         matches!(found.what, Unsound::OtherManifest(found) if found == sid),

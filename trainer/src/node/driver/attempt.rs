@@ -249,10 +249,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 self.clock.sharing += took;
                 match sum {
                     Ok(sum) => self.revealed(link, (ctx, classes), sum, tag).await,
-                    Err(error) => {
-                        let reason = explain(&error);
-                        self.not_revealed(link, (ctx, classes), reason).await
-                    }
+                    Err(error) => self.not_revealed(link, (ctx, classes), error).await,
                 }
             }
             Done::Uploaded => Ok(None),
@@ -289,7 +286,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     (self.observe)(NodeEvent::Round(RoundReport { local, ..*report }));
                     Ok(None)
                 }
-                Err(error) => self.failed(link, Hindrance::Computation, error).await,
+                // Training from this model needs its evaluation as well, and steps back for want of it.
+                Err(error) => self.show(error).map(|()| None),
             },
         }
     }
@@ -323,17 +321,33 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         Err(NodeError::Untrainable { times, source })
     }
 
-    /// Training, evaluation or masking failed. The node steps back from the round, and ends if no later one can go better.
-    async fn failed(
+    /// Training, masking or a sum of masks failed. The node steps back from the attempt, and ends if no later one can go
+    /// better.
+    pub(super) async fn failed(
         &mut self,
         link: &mut Link,
         hindrance: Hindrance,
         error: TrainError,
     ) -> Result<Option<End>, NodeError> {
-        let end = self.hinder(link, hindrance, explain(&error)).await?;
+        let shown = self.show(error);
+        // For a node that is on its way to a later state, that attempt is over.
+        let end = match self.machine.is_catching_up() {
+            true => None,
+            false => {
+                let refusal = Refusal::CannotContribute(hindrance);
+                self.refuse(link, refusal).await?
+            }
+        };
+        shown.map(|()| end)
+    }
+
+    /// Shows what failed. An error is what nothing can go better after.
+    pub(super) fn show(&mut self, error: TrainError) -> Result<(), NodeError> {
+        let reason = explain(&error);
+        (self.observe)(NodeEvent::Failed { reason });
         match error {
             TrainError::Gpu(DeviceError::Lost) => Err(error.into()),
-            _ => Ok(end),
+            _ => Ok(()),
         }
     }
 

@@ -10,6 +10,7 @@ use fl_network::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, Rev
 use fl_network::round::node::Action;
 use fl_network::wire::BulkKind;
 use fl_shaders::Tag;
+use fl_sharing::DeviceError;
 
 use super::{Driver, End};
 use crate::node::holding::Holding;
@@ -71,7 +72,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             .as_ref()
             .and_then(|holding| holding.masks(order));
         let Some(masks) = masks else {
-            return self.machine.not_revealed(ctx, classes);
+            self.machine.not_revealed(ctx, classes);
+            return;
         };
         let (engine, manifest) = (self.engine.clone(), self.kit.manifest.clone());
         self.local.spawn_blocking(move || {
@@ -104,15 +106,20 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         self.perform(link, actions).await
     }
 
-    /// The engine cannot sum up masks. The relay may ask again, or another holder.
+    /// The engine cannot sum up masks. If they are still wanted, the relay may ask again, or another holder.
     pub(super) async fn not_revealed(
         &mut self,
         link: &mut Link,
         (ctx, classes): (Digest, ClassSet),
-        reason: String,
+        error: DeviceError,
     ) -> Result<Option<End>, NodeError> {
-        self.machine.not_revealed(ctx, classes);
-        self.hinder(link, Hindrance::Computation, reason).await
+        match self.machine.not_revealed(ctx, classes) {
+            true => {
+                self.failed(link, Hindrance::Computation, error.into())
+                    .await
+            }
+            false => self.show(error.into()).map(|()| None),
+        }
     }
 
     /// Uploads a sum of masks.

@@ -178,7 +178,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let written = committed(&mut self.committing).await;
         let finished = match (served, written) {
             (served, Ok(())) => served,
-            (Ok(false), Err(error)) => Err(error),
+            // What is not on disk is not done, whichever was known first.
+            (Ok(_), Err(error)) => Err(error),
             // There is another end to tell of.
             (served, Err(error)) => {
                 let reason = explain(&error);

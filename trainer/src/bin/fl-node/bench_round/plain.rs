@@ -5,7 +5,7 @@
 //! and no way to run a federation: the relay could read every update.
 
 use fl_shaders::Ring;
-use fl_sharing::{Blinding, CpuEngine, Engine, EngineError, Input, MaskKey, Masked};
+use fl_sharing::{Blinding, CpuEngine, DeviceError, Engine, EngineError, Input, MaskKey, Masked};
 
 /// Masks nothing.
 pub(super) struct Unmasked;
@@ -21,7 +21,7 @@ impl Engine for Unmasked {
         CpuEngine.mask(input, &Blinding { masks, ..*blinding }, masked)
     }
 
-    fn sum(&self, _: Ring, _: &[MaskKey], sum: &mut [u8]) -> Result<(), EngineError> {
+    fn sum(&self, _: Ring, _: &[MaskKey], sum: &mut [u8]) -> Result<(), DeviceError> {
         sum.fill(0);
         Ok(())
     }
