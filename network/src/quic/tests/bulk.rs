@@ -1,5 +1,7 @@
 //! Bodies: whole ones, and those that trickle, end too early or are given up.
 
+use bytes::Bytes;
+
 use super::*;
 
 /// Bytes of which no two neighbouring pieces are alike.

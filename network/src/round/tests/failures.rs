@@ -211,7 +211,10 @@ fn a_node_that_was_too_slow_for_its_shares_is_asked_again_when_nothing_goes_on_w
 #[test]
 fn a_connection_that_comes_back_while_others_train_is_asked_again_for_this_attempt() {
     let mut federation = Federation::new(4, 1, 61);
-    federation.run(Duration::from_secs(13), |_| false);
+    let opened = |report: &Report| matches!(report, Report::Opened { .. });
+    assert!(federation.run(HOUR, |f| f.reports.iter().any(opened)));
+    federation.run(Duration::from_secs(2), |_| false);
+    assert!(federation.participants.is_empty(), "they train");
     federation.cut(3);
     federation.run_to_the_end();
     federation.assert_peaceful();
