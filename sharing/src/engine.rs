@@ -126,7 +126,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The device fails; `sum` is then all zeros.
+    /// A [`DeviceError`]; `sum` is then all zeros.
     ///
     /// # Panics
     ///

@@ -254,7 +254,7 @@ impl Federation {
 }
 
 /// Completes when the flag is raised.
-async fn raised(mut flag: watch::Receiver<bool>) {
+pub async fn raised(mut flag: watch::Receiver<bool>) {
     if flag.wait_for(|raised| *raised).await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -16,7 +16,7 @@ use fl_network::round::relay::{Report, Settings};
 use fl_network::store::Store;
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
-use fl_tests::federation::{Kits, Log, Recorded, Synthetic, layout, plain_mean};
+use fl_tests::federation::{Kits, Log, Recorded, Synthetic, layout, plain_mean, raised};
 use fl_trainer::Sharing;
 use fl_trainer::node::{Ended, NodeEvent, Participant};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -37,13 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 enum Seen {
     Relay(Report),
     Left(usize, Result<Ended, String>),
-}
-
-/// Completes when the flag is raised.
-async fn raised(mut flag: watch::Receiver<bool>) {
-    if flag.wait_for(|raised| *raised).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Runs node `index` until it has vanished, was killed, or all rounds are done.

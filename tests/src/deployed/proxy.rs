@@ -28,19 +28,27 @@ pub struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// Bytes that may still pass; `None` for any number.
-    left: Option<usize>,
-    /// Bytes that a datagram may have; `None` for any number.
-    longest: Option<usize>,
+    passage: Passage,
     dropped: bool,
+}
+
+/// What gets through.
+#[derive(Default)]
+enum Passage {
+    #[default]
+    Everything,
+    /// So many bytes more.
+    Bytes(usize),
+    /// Datagrams of at most so many bytes.
+    Short(usize),
 }
 
 impl Gate {
     /// Lets so many bytes more pass, then nothing.
     pub fn cut_after(&self, bytes: usize) {
         *self.state.lock().unwrap() = State {
-            left: Some(bytes),
-            ..State::default()
+            passage: Passage::Bytes(bytes),
+            dropped: false,
         };
     }
 
@@ -48,8 +56,8 @@ impl Gate {
     /// as it takes, while no message of more than that gets through.
     pub fn cut_longer_than(&self, bytes: usize) {
         *self.state.lock().unwrap() = State {
-            longest: Some(bytes),
-            ..State::default()
+            passage: Passage::Short(bytes),
+            dropped: false,
         };
     }
 
@@ -74,21 +82,21 @@ impl Gate {
 
     fn passes(&self, bytes: usize) -> bool {
         let mut state = self.state.lock().unwrap();
-        let State { left, longest, .. } = &mut *state;
-        let short = longest.is_none_or(|longest| bytes <= longest);
-        match left.map(|left| left.checked_sub(bytes)) {
-            None if short => return true,
-            Some(Some(rest)) if short => {
-                *left = Some(rest);
-                return true;
+        let passes = match &mut state.passage {
+            Passage::Everything => true,
+            Passage::Bytes(left) => {
+                let rest = left.checked_sub(bytes);
+                // Once something is held back, nothing shorter slips through.
+                *left = rest.unwrap_or_default();
+                rest.is_some()
             }
-            // What is left is nothing, so that nothing shorter slips through.
-            Some(_) => *left = Some(0),
-            None => {}
+            Passage::Short(longest) => bytes <= *longest,
+        };
+        if !passes {
+            state.dropped = true;
+            self.dropped.notify_all();
         }
-        state.dropped = true;
-        self.dropped.notify_all();
-        false
+        passes
     }
 }
 

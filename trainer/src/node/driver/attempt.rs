@@ -311,7 +311,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let former = self.failures.filter(|(of, _)| *of == model);
         let times = 1 + former.map_or(0, |(_, times)| times);
         self.failures = Some((model, times));
-        if times < TRAININGS {
+        // A later model, on its way here, may do better.
+        if times < TRAININGS || self.machine.is_catching_up() {
             return self.failed(link, hindrance, error).await;
         }
         // The others learn that this node steps back, its operator why it ends.
