@@ -110,7 +110,7 @@ fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()>
         // When to train, and where to go on with an upload of bytes that are signed.
         NodeAction::Train { round: 1, .. } => {}
         NodeAction::Upload { ctx, .. } => assert_eq!(Some(ctx), round.ctx),
-        NodeAction::Record(_) => {}
+        NodeAction::Log(_) | NodeAction::Record(_) => {}
         NodeAction::Waiting { .. } | NodeAction::TurnedAway(_) | NodeAction::Finish { .. } => {}
         // The announced root or hash was changed: the bytes show it.
         NodeAction::Average(outcome) => {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::{self, Read};
 
+use super::format::{Next, Reader};
 use super::history::{History, Round, Unsound};
-use super::log::{Next, Reader};
 use super::record::{Entry, Party, Record};
 use crate::digest::Digest;
 use crate::manifest::Manifest;

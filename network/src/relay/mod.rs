@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tracing::{debug, error};
 
-use crate::audit::{LogError, RelayJournal};
+use crate::audit::{LogError, Record, RelayJournal};
 use crate::digest::{CHUNK_BYTES, Digest};
 use crate::files::to_le_bytes;
 use crate::identity::NodeId;
@@ -83,8 +83,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<Chain, RelayError> {
     let mut loaded = disk::load(kit, &store)?;
-    let manifest = kit.manifest.clone();
-    let journal = RelayJournal::open(&store.log_path(), manifest, loaded.chain, unix_s())?;
+    let (path, manifest) = (store.log_path(), &kit.manifest);
+    let journal = RelayJournal::open(&path, manifest, loaded.chain, unix_s())?;
     if !journal.ended_untaken() {
         // A result that somebody had acknowledged stays, even if its model did not come to the disk.
         loaded.settle(&store)?;
@@ -290,11 +290,10 @@ impl Driver {
     /// Lets the machine decide, and does what it says. True when all rounds are done.
     async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
         let (mut finished, mut took_back) = (false, false);
-        let heard = self.journal.hears(&event, &self.machine);
-        let actions = self.machine.handle(self.begun.elapsed(), event);
-        self.journal.acts(heard, &actions, &self.machine, unix_s());
-        for action in actions {
+        let unix_s = unix_s();
+        for action in self.machine.handle(self.begun.elapsed(), event) {
             match action {
+                Action::Log(entry) => self.journal.append(Record { unix_s, entry }),
                 Action::Send(node, frame) => self.send(node, frame),
                 Action::TurnAway(node, refusal) => {
                     if let Some(link) = self.links.get_mut(&node) {

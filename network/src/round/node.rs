@@ -17,9 +17,10 @@ use super::chain::Chain;
 use super::committee::{Contributor, Holder};
 use super::difference::SentSums;
 use super::message::{Keys, ResultAck, Share, Signed, Sum};
-use super::outcome::{CheckedCheckpoint, CheckedOutcome};
+use super::outcome::{CheckedOutcome, Checkpoint, Outcome};
 use super::participants::Participants;
 use super::refusal::{Kind, Refusal};
+use crate::audit::{Entry, Party};
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
@@ -71,9 +72,8 @@ pub(super) enum Phase {
     Summing(Participants),
     Contributing(Contributor),
     Holding(Pending),
-    /// The state that the result leads to if it holds, with the sum that is held until it is accepted.
-    Averaging(Chain, Option<Pending>),
-    Adopting(CheckedCheckpoint),
+    Averaging(Box<Averaging>),
+    Adopting(Checkpoint),
 }
 
 pub(super) struct Training {
@@ -89,6 +89,14 @@ pub(super) struct Offered {
 pub(super) struct Opening {
     participants: Participants,
     sealed: BTreeMap<NodeId, Vec<u8>>,
+}
+
+pub(super) struct Averaging {
+    /// The state that the result leads to if it holds.
+    next: Chain,
+    outcome: Outcome,
+    /// The sum that is held until the result is accepted.
+    pending: Option<Pending>,
 }
 
 impl Node {
@@ -132,7 +140,7 @@ impl Node {
 
     /// Whether the machine has been given a result or a model, and waits for its bytes.
     pub fn is_catching_up(&self) -> bool {
-        matches!(self.phase, Phase::Averaging(..) | Phase::Adopting(_))
+        matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_))
     }
 
     /// Whether the machine waits for [`Node::summed`] in this context.
@@ -167,7 +175,7 @@ impl Node {
             actions.push(Action::Send(pending.frame()));
         }
         if self.chain.round > 0 {
-            actions.push(self.ack()?);
+            actions.extend(self.ack()?);
         }
         Ok(actions)
     }
@@ -183,7 +191,8 @@ impl Node {
     /// Leaves what was going on, but not a masked sum that is held: it may still be asked for.
     fn step_back(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Holding(pending) | Phase::Averaging(_, Some(pending)) => Phase::Holding(pending),
+            Phase::Holding(pending) => Phase::Holding(pending),
+            Phase::Averaging(averaging) => averaging.pending.map_or(Phase::Idle, Phase::Holding),
             _ => Phase::Idle,
         };
     }
@@ -210,7 +219,7 @@ impl Node {
             RelayFrame::Outcome(outcome) => self.outcome(outcome, unix_s),
             RelayFrame::Checkpoint(checkpoint) => self.checkpoint(checkpoint, unix_s),
             RelayFrame::Waiting { missing, for_s } => Ok(vec![Action::Waiting { missing, for_s }]),
-            RelayFrame::Refused(refusal) => Ok(vec![Action::TurnedAway(refusal)]),
+            RelayFrame::Refused(refusal) => Ok(self.turned_away(refusal)),
             RelayFrame::Finished { rounds } => Ok(vec![Action::Finish { rounds }]),
             RelayFrame::Convene {
                 round,
@@ -293,7 +302,20 @@ impl Node {
             keys: keys.clone(),
             attempt,
         });
-        Ok(vec![Action::Send(NodeFrame::Keys(keys))])
+        Ok(vec![
+            self.log_opened(attempt),
+            Action::Send(NodeFrame::Keys(keys)),
+        ])
+    }
+
+    /// Logs that this node answers an attempt of the next round.
+    pub(super) fn log_opened(&self, attempt: u32) -> Action {
+        Action::Log(Entry::Opened {
+            round: self.chain.next_round(),
+            attempt,
+            previous: self.chain.previous,
+            model: self.chain.model,
+        })
     }
 
     /// Keys for an attempt of the next round, good for all timeouts that lie ahead at `unix_s`.
@@ -335,8 +357,9 @@ impl Node {
         self.sent.check(self.chain.model, &participants.set())?;
         let ctx = participants.ctx();
         let receivers = participants.receivers_from(self.identity.node_id());
+        let accepted = Entry::Keys(participants.bundle().to_vec());
         self.phase = Phase::Sealing(participants);
-        Ok(vec![Action::Seal { ctx, receivers }])
+        Ok(vec![Action::Log(accepted), Action::Seal { ctx, receivers }])
     }
 
     /// The seeds are sealed, one to each receiver. Returns nothing if the attempt is over.
@@ -375,7 +398,11 @@ impl Node {
             participants,
             sealed: BTreeMap::new(),
         });
-        Ok(vec![Action::Send(NodeFrame::Shares(shares?))])
+        let shares = shares?;
+        Ok(vec![
+            Action::Log(Entry::Shares(shares.clone())),
+            Action::Send(NodeFrame::Shares(shares)),
+        ])
     }
 
     fn shares(&mut self, shares: Vec<Signed<Share>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
@@ -385,8 +412,8 @@ impl Node {
             return Err(Refusal::Unexpected { what: Kind::Share });
         };
         let own = self.identity.node_id();
-        for signed in shares {
-            let share = Share::verify(&signed, &self.manifest, unix_s)?;
+        for signed in &shares {
+            let share = Share::verify(signed, &self.manifest, unix_s)?;
             let signer = share.from;
             if share.ctx != opening.participants.ctx() {
                 return Err(Refusal::Stale {
@@ -414,16 +441,18 @@ impl Node {
                 });
             }
         }
+        let mut actions = vec![Action::Log(Entry::Shares(shares))];
         if opening.sealed.len() < opening.participants.shares_due_to(own) {
             self.phase = Phase::Opening(opening);
-            return Ok(Vec::new());
+            return Ok(actions);
         }
         let complete = CompleteShares {
             ctx: opening.participants.ctx(),
             sealed: opening.sealed,
         };
         self.phase = Phase::Summing(opening.participants);
-        Ok(vec![Action::Sum(complete)])
+        actions.push(Action::Sum(complete));
+        Ok(actions)
     }
 
     /// The masked sum is computed; `root` is its chunk root, `tag` the node's share of the tags' sum. Returns nothing if
@@ -452,10 +481,15 @@ impl Node {
             tag: tag.values(),
         };
         let sum = Signed::new(&sum, &self.identity)?;
-        let pending = Pending::Sum(PendingSum { participants, sum });
+        let entry = Entry::Sum(sum.clone());
+        Ok(self.hold(entry, Pending::Sum(PendingSum { participants, sum })))
+    }
+
+    /// Holds a masked vector from now on: logs it as `entry`, keeps it, announces it.
+    pub(super) fn hold(&mut self, entry: Entry, pending: Pending) -> Vec<Action> {
         let announce = Action::Send(pending.frame());
         self.phase = Phase::Holding(pending.clone());
-        Ok(vec![Action::Keep(pending), announce])
+        vec![Action::Log(entry), Action::Keep(pending), announce]
     }
 
     fn collect(&mut self, ctx: Digest, first_chunk: u32) -> Result<Vec<Action>, Refusal> {
@@ -472,7 +506,8 @@ impl Node {
             });
         }
         let upload = Action::Upload { ctx, first_chunk };
-        // A contribution opens only in a sum that holders vote for, and the record is theirs to make.
+        // A contribution opens only in a sum that holders vote for, and the record is theirs to make. It follows its
+        // signature at once, so that alone is logged.
         let Pending::Sum(pending) = pending else {
             return Ok(vec![upload]);
         };
@@ -480,14 +515,15 @@ impl Node {
         // Checked again: the outbox may be older than a sum on the same model.
         self.sent.check(self.chain.model, &participants)?;
         self.sent.record(self.chain.model, participants);
-        Ok(vec![Action::Record(self.sent.clone()), upload])
+        let node = self.identity.node_id();
+        Ok(vec![
+            Action::Record(self.sent.clone()),
+            Action::Log(Entry::Body { ctx, node }),
+            upload,
+        ])
     }
 
-    fn outcome(
-        &mut self,
-        outcome: super::outcome::Outcome,
-        unix_s: u64,
-    ) -> Result<Vec<Action>, Refusal> {
+    fn outcome(&mut self, outcome: Outcome, unix_s: u64) -> Result<Vec<Action>, Refusal> {
         if self.is_catching_up() {
             return Err(Refusal::Unexpected {
                 what: Kind::Outcome,
@@ -498,13 +534,18 @@ impl Node {
             _ => None,
         };
         let own = own.map(|own| (self.identity.node_id(), own));
-        let outcome = CheckedOutcome::verify(outcome, own, &self.manifest, &self.chain, unix_s)?;
+        let checked =
+            CheckedOutcome::verify(outcome.clone(), own, &self.manifest, &self.chain, unix_s)?;
         let pending = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Holding(pending) => Some(pending),
             _ => None,
         };
-        self.phase = Phase::Averaging(outcome.leads_to(), pending);
-        Ok(vec![Action::Average(outcome)])
+        self.phase = Phase::Averaging(Box::new(Averaging {
+            next: checked.leads_to(),
+            outcome,
+            pending,
+        }));
+        Ok(vec![Action::Average(checked)])
     }
 
     /// A result was checked and averaged. Returns nothing if it is not the one that is waited for.
@@ -512,26 +553,27 @@ impl Node {
     /// # Errors
     /// [`WireError`] if the acknowledgement cannot be encoded.
     pub fn averaged(&mut self, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
-        match self.phase {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
             // A relay may have announced two sums of one context.
-            Phase::Averaging(expected, _) if expected == averaged.chain => self.advance(expected),
-            _ => Ok(Vec::new()),
+            Phase::Averaging(averaging) if averaging.next == averaged.chain => {
+                self.advance(averaging.next, Entry::Outcome(averaging.outcome))
+            }
+            phase => {
+                self.phase = phase;
+                Ok(Vec::new())
+            }
         }
     }
 
-    fn checkpoint(
-        &mut self,
-        checkpoint: super::outcome::Checkpoint,
-        unix_s: u64,
-    ) -> Result<Vec<Action>, Refusal> {
+    fn checkpoint(&mut self, checkpoint: Checkpoint, unix_s: u64) -> Result<Vec<Action>, Refusal> {
         if self.is_catching_up() || checkpoint.chain.round <= self.chain.round {
             return Err(Refusal::Unexpected {
                 what: Kind::Checkpoint,
             });
         }
-        let checkpoint = checkpoint.verify(&self.manifest, unix_s)?;
-        self.phase = Phase::Adopting(checkpoint.clone());
-        Ok(vec![Action::Adopt(checkpoint)])
+        let checked = checkpoint.clone().verify(&self.manifest, unix_s)?;
+        self.phase = Phase::Adopting(checkpoint);
+        Ok(vec![Action::Adopt(checked)])
     }
 
     /// The certified model of this state has arrived and holds. Returns nothing if it is not the one that is waited for.
@@ -539,25 +581,30 @@ impl Node {
     /// # Errors
     /// [`WireError`] if the acknowledgement cannot be encoded.
     pub fn adopted(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
-        match &self.phase {
-            Phase::Adopting(checkpoint) if checkpoint.chain() == chain => self.advance(chain),
-            _ => Ok(Vec::new()),
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Adopting(checkpoint) if checkpoint.chain == chain => {
+                self.advance(chain, Entry::Adopted(checkpoint))
+            }
+            phase => {
+                self.phase = phase;
+                Ok(Vec::new())
+            }
         }
     }
 
-    fn advance(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
-        if chain.round <= self.chain.round {
-            return Ok(Vec::new());
-        }
+    /// Takes the state that `entry` leads to.
+    fn advance(&mut self, chain: Chain, entry: Entry) -> Result<Vec<Action>, WireError> {
         self.chain = chain;
         self.joined = 0;
         self.convened = 0;
         self.holder = Holder::Idle;
         self.phase = Phase::Idle;
-        Ok(vec![Action::Commit(chain), self.ack()?])
+        let mut actions = vec![Action::Log(entry), Action::Commit(chain)];
+        actions.extend(self.ack()?);
+        Ok(actions)
     }
 
-    fn ack(&self) -> Result<Action, WireError> {
+    fn ack(&self) -> Result<[Action; 2], WireError> {
         let ack = ResultAck {
             sid: self.manifest.sid(),
             node: self.identity.node_id(),
@@ -565,10 +612,20 @@ impl Node {
             result: self.chain.previous,
             model: self.chain.model,
         };
-        Ok(Action::Send(NodeFrame::Ack(Signed::new(
-            &ack,
-            &self.identity,
-        )?)))
+        let ack = Signed::new(&ack, &self.identity)?;
+        Ok([
+            Action::Log(Entry::Ack(ack.clone())),
+            Action::Send(NodeFrame::Ack(ack)),
+        ])
+    }
+
+    fn turned_away(&self, refusal: Refusal) -> Vec<Action> {
+        let entry = Entry::Refused {
+            by: Party::Relay,
+            to: Party::Node(self.identity.node_id()),
+            refusal: refusal.clone(),
+        };
+        vec![Action::Log(entry), Action::TurnedAway(refusal)]
     }
 
     /// The masked sum could not be written to the outbox: it is forgotten, nothing was announced.
@@ -591,10 +648,16 @@ impl Node {
         // A holder may refuse in an attempt to which it does not contribute.
         let attempt = attempt.max(self.convened);
         self.step_back();
-        vec![Action::Send(NodeFrame::Refused {
+        let entry = Entry::Refused {
+            by: Party::Node(self.identity.node_id()),
+            to: Party::Relay,
+            refusal: refusal.clone(),
+        };
+        let refused = NodeFrame::Refused {
             round,
             attempt,
             refusal,
-        })]
+        };
+        vec![Action::Log(entry), Action::Send(refused)]
     }
 }

@@ -5,6 +5,7 @@ use fl_shaders::Tag;
 use super::envelope::Envelope;
 use super::holders::Holders;
 use super::message::Contribution;
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::round::message::{Keys, Signed};
@@ -71,9 +72,9 @@ impl Node {
                 Vec::new()
             }
             Stage::Training(Some(holders)) => {
-                let holders = holders.clone();
+                let (holders, attempt) = (holders.clone(), contributor.attempt);
                 contributor.stage = Stage::Masking(holders.clone());
-                vec![Action::Contribute(holders)]
+                vec![self.log_opened(attempt), Action::Contribute(holders)]
             }
             Stage::Trained | Stage::Masking(_) => Vec::new(),
         }
@@ -87,23 +88,22 @@ impl Node {
     ) -> Result<Vec<Action>, Refusal> {
         let holders = Holders::verify(bundle, &self.manifest, &self.chain, unix_s)?;
         self.holder.fixed(&holders, self.identity.node_id())?;
-        let Phase::Contributing(contributor) = &mut self.phase else {
-            return Ok(Vec::new());
-        };
-        if contributor.attempt != holders.attempt() {
-            return Ok(Vec::new());
-        }
-        match &mut contributor.stage {
-            Stage::Training(known) => {
-                known.get_or_insert(holders);
-                Ok(Vec::new())
+        let mut actions = vec![Action::Log(Entry::Keys(holders.bundle().to_vec()))];
+        let attempt = holders.attempt();
+        match &mut self.phase {
+            Phase::Contributing(contributor) if contributor.attempt == attempt => {
+                match &mut contributor.stage {
+                    Stage::Training(known) => drop(known.get_or_insert(holders)),
+                    Stage::Trained => {
+                        contributor.stage = Stage::Masking(holders.clone());
+                        actions.extend([self.log_opened(attempt), Action::Contribute(holders)]);
+                    }
+                    Stage::Masking(_) => {}
+                }
             }
-            Stage::Trained => {
-                contributor.stage = Stage::Masking(holders.clone());
-                Ok(vec![Action::Contribute(holders)])
-            }
-            Stage::Masking(_) => Ok(Vec::new()),
+            _ => {}
         }
+        Ok(actions)
     }
 
     /// The update is masked and the seeds are sealed. `root` is the chunk root of the masked update, `tag` what is left
@@ -137,15 +137,14 @@ impl Node {
             envelope: envelope.digest(),
         };
         let contribution = Signed::new(&contribution, &self.identity)?;
-        let pending = Pending::Contribution(Prepared {
+        let entry = Entry::Contribution(contribution.clone());
+        let prepared = Prepared {
             holders,
             contribution,
             envelope,
-        });
-        let announce = Action::Send(pending.frame());
+        };
         self.joined = attempt;
-        self.phase = Phase::Holding(pending.clone());
-        Ok(vec![Action::Keep(pending), announce])
+        Ok(self.hold(entry, Pending::Contribution(prepared)))
     }
 
     /// Whether the machine waits for [`Node::contributed`] in this context.

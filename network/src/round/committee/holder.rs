@@ -14,6 +14,7 @@ use super::contributors::Contributors;
 use super::envelope::Slip;
 use super::holders::Holders;
 use super::message::{Entry, Receipt, Reveal, Vote};
+use crate::audit;
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::NodeId;
@@ -235,7 +236,10 @@ impl Node {
             keys: keys.clone(),
             attempt,
         };
-        Ok(vec![Action::Send(NodeFrame::Keys(keys))])
+        Ok(vec![
+            self.log_opened(attempt),
+            Action::Send(NodeFrame::Keys(keys)),
+        ])
     }
 
     /// A contributor's seeds for this holder.
@@ -301,7 +305,10 @@ impl Node {
             fault: found.err(),
         };
         let receipt = Signed::new(&receipt, &self.identity)?;
-        Ok(vec![Action::Send(NodeFrame::Receipt(receipt))])
+        Ok(vec![
+            Action::Log(audit::Entry::Receipt(receipt.clone())),
+            Action::Send(NodeFrame::Receipt(receipt)),
+        ])
     }
 
     /// The relay asks for a vote. A holder votes once; asked for the same again, it says the same again.
@@ -321,7 +328,11 @@ impl Node {
         let vote = Signed::new(&vote, &self.identity);
         let vote = vote.map_err(|_| Refusal::Invalid { what, signer: own })?;
         let record = self.decide(contributors)?;
-        Ok(vec![record, Action::Send(NodeFrame::Vote(vote))])
+        Ok(vec![
+            record,
+            Action::Log(audit::Entry::Vote(vote.clone())),
+            Action::Send(NodeFrame::Vote(vote)),
+        ])
     }
 
     /// Spends the ballot on these contributors, unless it was spent on them before. Nothing may leave before the record
@@ -373,6 +384,7 @@ impl Node {
             .iter()
             .find(|(reveal, _)| reveal.classes == classes);
         if let Some((_, signed)) = done {
+            actions.push(Action::Log(audit::Entry::Reveal(signed.clone())));
             actions.push(Action::Send(NodeFrame::Reveal(signed.clone())));
         } else if !serving.revealing.contains(&classes) {
             // Each is a vector in memory. A relay asks for others only when it has lost a holder.
@@ -418,7 +430,10 @@ impl Node {
         };
         let signed = Signed::new(&reveal, &self.identity)?;
         serving.revealed.push((reveal, signed.clone()));
-        Ok(vec![Action::Send(NodeFrame::Reveal(signed))])
+        Ok(vec![
+            Action::Log(audit::Entry::Reveal(signed.clone())),
+            Action::Send(NodeFrame::Reveal(signed)),
+        ])
     }
 
     /// The masks of these classes could not be summed up. The relay may ask again. Gives whether they were waited for.

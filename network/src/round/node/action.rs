@@ -3,6 +3,7 @@
 #[cfg(doc)]
 use super::Node;
 use super::{CompleteShares, Pending};
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::chain::Chain;
@@ -15,6 +16,8 @@ use crate::wire::NodeFrame;
 /// What the driver is to do.
 #[derive(Debug)]
 pub enum Action {
+    /// Append this entry to the log. What comes after it is not done unless the log has it.
+    Log(Entry),
     /// Send this frame.
     Send(NodeFrame),
     /// Train from the global model, or take the update that was kept for it, and call [`Node::trained`].

@@ -9,6 +9,7 @@ use super::gathering::{Gathering, PAUSE};
 use super::session::Session;
 use super::waiting::Waiting;
 use super::{Action, Completed, Phase, Report};
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::average::Averaged;
@@ -83,8 +84,9 @@ impl Bodies {
     }
 
     pub(super) fn added(mut self, session: &mut Session, node: NodeId) -> Phase {
-        if self.sums.contains_key(&node) {
-            self.added.insert(node);
+        if self.sums.contains_key(&node) && self.added.insert(node) {
+            let ctx = self.participants.ctx();
+            session.log(Entry::Body { ctx, node });
         }
         if self.added.len() < self.participants.len() {
             return Phase::Bodies(self);
@@ -155,7 +157,7 @@ impl AveragingSum {
     pub(super) fn impossible(self, session: &mut Session, refusal: &Refusal) -> Phase {
         let all: Vec<_> = self.nodes.iter().copied().collect();
         for node in &all {
-            session.report(Report::Refused(*node, refusal.clone()));
+            session.fault(*node, refusal.clone());
         }
         session.require(self.nodes);
         session.give_up(&all);

@@ -3,6 +3,7 @@
 use super::Action;
 use super::session::{LastResult, Peer, Session};
 use super::untaken::Untaken;
+use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::chain::Chain;
 use crate::round::message::{ResultAck, Signed};
@@ -103,6 +104,7 @@ impl Session {
             let round = stands.round;
             self.chain
                 .check_base(round, stands.previous, stands.model)?;
+            self.log(Entry::Ack(signed.clone()));
             self.taken();
             let certified = self.is_certified();
             self.acks.insert(node, signed.clone());

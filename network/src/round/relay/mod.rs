@@ -37,6 +37,7 @@ use super::chain::Chain;
 use super::committee::relay::{Collecting, Convening, Revealing, Voting};
 use super::outcome::{Checkpoint, Outcome};
 use super::refusal::{Kind, Refusal};
+use crate::audit::{Entry, Party};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
@@ -80,6 +81,8 @@ pub enum Event {
 /// What the driver is to do.
 #[derive(Debug)]
 pub enum Action {
+    /// Append this entry to the log. What comes after it rests on it.
+    Log(Entry),
     /// Send this frame to a node.
     Send(NodeId, RelayFrame),
     /// Close a node's connection for this reason.
@@ -333,11 +336,6 @@ impl Relay {
         self.session.resume_certified(checkpoint);
     }
 
-    /// Whether a message of this kind is looked at now, and not just let pass because enough of them are here.
-    pub(crate) fn looks_at(&self, what: Kind) -> bool {
-        self.phase.looks_at(what)
-    }
-
     /// Takes in what happened at `now`, and says what to do, in order.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         let session = &mut self.session;
@@ -428,7 +426,7 @@ impl Phase {
                 collecting.contributed(session, node, contribution, envelope)
             }
             (Self::Collecting(collecting), NodeFrame::Receipt(receipt)) => {
-                collecting.receipt(session, node, &receipt)
+                collecting.receipt(session, node, receipt)
             }
             (Self::Voting(voting), NodeFrame::Vote(vote)) => voting.voted(session, node, vote),
             (Self::Revealing(revealing), NodeFrame::Reveal(reveal)) => {
@@ -500,6 +498,7 @@ impl Phase {
         (round, attempt): (u64, u32),
         refusal: Refusal,
     ) -> Self {
+        session.log_refusal(Party::Node(node), Party::Relay, refusal.clone());
         session.report(Report::Refused(node, refusal.clone()));
         session.rejected(node, round, &refusal);
         if (round, attempt) != (session.chain.next_round(), session.attempt) {

@@ -7,6 +7,7 @@ use super::session::Session;
 use super::shares::Shares;
 use super::waiting::Waiting;
 use super::{Phase, Report};
+use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
 use crate::round::participants::Participants;
@@ -111,6 +112,7 @@ impl Offers {
             Ok(participants) => participants,
             Err(refusal) => return session.abandon_keys(&refusal, self.exact),
         };
+        session.log(Entry::Keys(participants.bundle().to_vec()));
         for node in participants.set() {
             session.send(node, RelayFrame::Keys(participants.bundle().to_vec()));
         }

@@ -16,6 +16,7 @@ use super::acks::Acks;
 use super::gathering::Gathering;
 use super::session::{Peer, Session};
 use super::{Action, Phase, Report};
+use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::chain::Chain;
 use crate::round::message::{ResultAck, Signed};
@@ -127,6 +128,7 @@ impl Session {
         let behind = behind.filter(|(_, peer)| peer.stands != self.chain);
         self.unserved = behind.map(|(node, _)| *node).collect();
         let round = self.chain.round;
+        self.log(Entry::Adopted(checkpoint.clone()));
         self.actions.push(Action::Adopt(checkpoint));
         self.report(Report::Recovered { round });
         for node in self.here() {

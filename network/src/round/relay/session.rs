@@ -15,6 +15,7 @@ use super::offers::Offers;
 use super::recovering::Ahead;
 use super::untaken::Untaken;
 use super::{Action, Phase, Report, Settings};
+use crate::audit::{Entry, Party};
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::chain::Chain;
@@ -139,14 +140,28 @@ impl Session {
         self.actions.push(Action::Send(node, frame));
     }
 
+    pub(in crate::round) fn log(&mut self, entry: Entry) {
+        self.actions.push(Action::Log(entry));
+    }
+
+    pub(in crate::round) fn log_refusal(&mut self, by: Party, to: Party, refusal: Refusal) {
+        self.log(Entry::Refused { by, to, refusal });
+    }
+
     pub(in crate::round) fn report(&mut self, report: Report) {
         self.actions.push(Action::Report(report));
+    }
+
+    /// Logs and reports that the relay does not go on with a node.
+    pub(super) fn fault(&mut self, node: NodeId, refusal: Refusal) {
+        self.log_refusal(Party::Relay, Party::Node(node), refusal.clone());
+        self.report(Report::Refused(node, refusal));
     }
 
     /// Turns a node away.
     pub(super) fn refuse(&mut self, node: NodeId, refusal: Refusal) {
         let was_here = self.here.remove(&node).is_some();
-        self.report(Report::Refused(node, refusal.clone()));
+        self.fault(node, refusal.clone());
         if was_here {
             self.report(Report::Lost(node));
         }
@@ -391,6 +406,12 @@ impl Session {
         let exact = self.bound().is_some();
         let nodes = self.sample();
         self.attempt = self.attempt.saturating_add(1);
+        self.log(Entry::Opened {
+            round: self.chain.next_round(),
+            attempt: self.attempt,
+            previous: self.chain.previous,
+            model: self.chain.model,
+        });
         let timeouts = self.manifest.timeouts();
         let wait = Duration::from_secs(match self.attempt {
             1 => timeouts.training_s.saturating_add(timeouts.keys_s),
@@ -472,7 +493,7 @@ impl Session {
         let Refusal::KeyExpired(node) = *refusal else {
             return self.abandon(&[]);
         };
-        self.report(Report::Refused(node, refusal.clone()));
+        self.fault(node, refusal.clone());
         if !exact {
             self.exclude(node);
         }
@@ -508,6 +529,7 @@ impl Session {
         self.required = None;
         self.claims.clear();
         self.unserved = participants;
+        self.log(Entry::Outcome(outcome.clone()));
         self.last = Some(LastResult { base, outcome });
         self.actions.push(Action::Keep);
         for node in self.here() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Phase;
 use super::session::Session;
 use super::sums::Sums;
+use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::message::{Share, Signed};
 use crate::round::participants::Participants;
@@ -41,7 +42,9 @@ impl Shares {
             session.late(node, Kind::Share);
             return Ok(());
         }
-        for (to, share) in self.check(session, node, list)? {
+        let addressed = self.check(session, node, &list)?;
+        session.log(Entry::Shares(list));
+        for (to, share) in addressed {
             self.boxes.entry(to).or_default().push(share);
         }
         self.shared.insert(node);
@@ -53,7 +56,7 @@ impl Shares {
         &self,
         session: &Session,
         node: NodeId,
-        list: Vec<Signed<Share>>,
+        list: &[Signed<Share>],
     ) -> Result<BTreeMap<NodeId, Signed<Share>>, Refusal> {
         if self.shared.contains(&node) {
             return Err(Refusal::Duplicate {
@@ -63,7 +66,7 @@ impl Shares {
         }
         let mut addressed = BTreeMap::new();
         for signed in list {
-            let share = Share::verify(&signed, &session.manifest, session.unix_s())?;
+            let share = Share::verify(signed, &session.manifest, session.unix_s())?;
             if share.ctx != self.participants.ctx() {
                 return Err(Refusal::Stale {
                     what: Kind::Share,
@@ -79,7 +82,7 @@ impl Shares {
                     signer: node,
                 });
             }
-            if addressed.insert(share.to, signed).is_some() {
+            if addressed.insert(share.to, signed.clone()).is_some() {
                 return Err(Refusal::Duplicate {
                     what: Kind::Share,
                     signer: node,

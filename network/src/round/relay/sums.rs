@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bodies::Bodies;
 use super::session::Session;
 use super::{Action, Phase};
+use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::message::{Signed, Sum};
 use crate::round::participants::Participants;
@@ -37,6 +38,7 @@ impl Sums {
             return Ok(());
         }
         let sum = self.check(session, node, &signed)?;
+        session.log(Entry::Sum(signed.clone()));
         self.sums.insert(node, (signed, sum));
         Ok(())
     }

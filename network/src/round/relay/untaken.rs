@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::gathering::{Gathering, PAUSE};
 use super::session::Session;
 use super::{Action, Phase, Report};
+use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::message::{ResultAck, Signed};
 use crate::round::minima::check_minima;
@@ -92,6 +93,7 @@ impl Session {
         let untaken = self.untaken.take()?;
         let last = self.take_last()?;
         let round = self.chain.round;
+        self.log(Entry::TakenBack);
         self.chain = last.base;
         self.attempt = untaken.attempt;
         self.acks = untaken.acks;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fl_shaders::cpu::{chacha20, quantize};
 use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Ring, Tag};
 
-use crate::audit::{NodeJournal, heard};
+use crate::audit::{Journal, Party, Record};
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::files::to_le_bytes;
 use crate::identity::{Identity, NodeId};
@@ -109,7 +109,7 @@ pub(in crate::round) struct Site {
     pub(in crate::round) inputs: BTreeMap<Digest, Vec<u32>>,
     counter: u64,
     /// The log with its file, if one is kept.
-    journal: Option<(NodeJournal, PathBuf)>,
+    journal: Option<(Journal, PathBuf)>,
     unix_s: u64,
 }
 
@@ -155,8 +155,8 @@ impl Site {
 
     /// Keeps a log from now on.
     pub(in crate::round) fn keep_log(&mut self, path: &Path, unix_s: u64) {
-        let (own, chain) = (self.id(), self.disk.chain);
-        let journal = NodeJournal::open(path, &self.manifest, own, chain, unix_s).unwrap();
+        let (own, chain) = (Party::Node(self.id()), self.disk.chain);
+        let journal = Journal::open(path, &self.manifest, own, chain, unix_s).unwrap();
         self.journal = Some((journal, path.to_owned()));
     }
 
@@ -276,14 +276,8 @@ impl Site {
     /// A frame has arrived.
     pub(in crate::round) fn frame(&mut self, frame: RelayFrame, unix_s: u64) -> Vec<Effect> {
         self.unix_s = unix_s;
-        let heard = heard(&frame);
         match self.node.handle(frame, unix_s) {
-            Ok(actions) => {
-                if let Some((journal, _)) = &mut self.journal {
-                    journal.accepts(heard, unix_s).unwrap();
-                }
-                self.act(actions)
-            }
+            Ok(actions) => self.act(actions),
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -326,10 +320,14 @@ impl Site {
     }
 
     fn do_one(&mut self, action: Action) -> Option<Effect> {
-        if let Some((journal, _)) = &mut self.journal {
-            journal.acts(&action, self.unix_s).unwrap();
-        }
         Some(match action {
+            Action::Log(entry) => {
+                if let Some((journal, _)) = &mut self.journal {
+                    let unix_s = self.unix_s;
+                    journal.append(&Record { unix_s, entry }).unwrap();
+                }
+                return None;
+            }
             Action::Send(frame) => Effect::Send(frame),
             Action::Train { round, .. } => Effect::Work(Work::Train { round }),
             Action::Seal { ctx, receivers } => {

@@ -209,7 +209,7 @@ fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::copy(f.logs.path().join("relay"), &path).unwrap();
-        let manifest = f.consortium.manifest.clone();
+        let manifest = &f.consortium.manifest;
         let journal = RelayJournal::open(&path, manifest, f.relay_chain, EPOCH);
         journal.unwrap().ended_untaken()
     };

@@ -387,7 +387,7 @@ impl Network {
                 let body = fl_network::files::to_le_bytes(&self.model);
                 self.post(id, RelayFrame::Checkpoint(checkpoint), Some(body));
             }
-            Action::Report(_) => {}
+            Action::Log(_) | Action::Report(_) => {}
             Action::Spool { .. } | Action::CollectReveal { .. } | Action::AddUp { .. } => {
                 panic!("a committee's work without a committee")
             }

@@ -297,7 +297,7 @@ impl Site {
                     self.disk.outbox = None;
                 }
                 Action::TurnedAway(_) => self.turned_away = true,
-                Action::Waiting { .. } | Action::Finish { .. } => {}
+                Action::Log(_) | Action::Waiting { .. } | Action::Finish { .. } => {}
                 Action::Convene { .. }
                 | Action::Contribute(_)
                 | Action::Open(_)

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fl_network::audit::{LogError, NodeJournal, heard};
+use fl_network::audit::{Entry, Journal, Party, Record};
 use fl_network::client::{Link, LinkError};
 use fl_network::digest::Digest;
 use fl_network::identity::NodeId;
@@ -19,7 +19,7 @@ use fl_network::quic::TransportError;
 use fl_network::round::node::{Action, Node};
 use fl_network::round::{Hindrance, Refusal};
 use fl_network::store::{Outgoing, Store, StoreError};
-use fl_network::wire::{NodeFrame, RelayFrame};
+use fl_network::wire::RelayFrame;
 use fl_sharing::{Engine, EpochKey, RoundKey};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
@@ -50,7 +50,7 @@ pub(super) struct Driver<F> {
     own: NodeId,
     kit: Kit,
     machine: Node,
-    journal: NodeJournal,
+    journal: Journal,
     store: Arc<Store>,
     engine: Arc<dyn Engine>,
     tags: TagVerifier,
@@ -112,7 +112,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
         let (chain, model) = participant.store.load(&kit)?;
         let (path, own) = (participant.store.log_path(), kit.id());
-        let journal = NodeJournal::open(&path, &kit.manifest, own, chain, unix_s())?;
+        let party = Party::Node(own);
+        let journal = Journal::open(&path, &kit.manifest, party, chain, unix_s())?;
         let sent = participant.store.sent()?;
         let outgoing = match participant.store.outgoing(&kit.manifest, &chain) {
             Ok(outgoing) => outgoing,
@@ -324,40 +325,40 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         }
     }
 
-    /// Lets the machine decide on a frame, notes it, and does what the machine says.
+    /// Lets the machine decide on a frame, and does what it says.
     async fn hear(&mut self, link: &mut Link, frame: RelayFrame) -> Result<Option<End>, NodeError> {
-        let (now, heard) = (unix_s(), heard(&frame));
-        match self.machine.handle(frame, now) {
-            Ok(actions) => match self.journal.accepts(heard, now) {
-                Ok(()) => self.perform(link, actions).await,
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.hinder(link, Hindrance::Disk, reason).await
-                }
-            },
+        match self.machine.handle(frame, unix_s()) {
+            Ok(actions) => self.perform(link, actions).await,
             Err(refusal) => self.refuse(link, refusal).await,
         }
     }
 
-    /// What cannot be logged is not done: the node steps back before others rely on it. Gives what is to be done
-    /// instead, or nothing if the action leads out of the attempt anyway.
-    fn unlogged(
-        &mut self,
-        action: &Action,
-        error: LogError,
-    ) -> Result<Option<Vec<Action>>, NodeError> {
+    /// Logs an entry. What cannot be logged is not done: the node steps back before others rely on it. Returns what is to
+    /// be done instead of what follows, or nothing if that leads out of the attempt anyway.
+    async fn log(&mut self, entry: Entry) -> Result<Option<Vec<Action>>, NodeError> {
+        let result = matches!(entry, Entry::Outcome(_) | Entry::Adopted(_));
+        let masked = matches!(entry, Entry::Sum(_) | Entry::Contribution(_));
+        // The log tells by a sum that the last result is on disk.
+        if result || masked {
+            committed(&mut self.committing).await?;
+        }
+        let unix_s = unix_s();
+        let record = Record { unix_s, entry };
+        let Err(error) = self.journal.append(&record) else {
+            return Ok(None);
+        };
         // Nothing is lost without the new state: the relay has it.
-        if matches!(action, Action::Commit(_)) {
+        if result {
             return Err(error.into());
         }
         let reason = error.to_string();
         (self.observe)(NodeEvent::Failed { reason });
         let refusal = Refusal::CannotContribute(Hindrance::Disk);
-        Ok(match action {
-            Action::Send(NodeFrame::Refused { .. }) | Action::TurnedAway(_) => None,
+        Ok(match record.entry {
+            Entry::Refused { .. } => None,
             // The relay asks again.
-            Action::Upload { .. } => Some(Vec::new()),
-            Action::Keep(_) => {
+            Entry::Body { .. } => Some(Vec::new()),
+            _ if masked => {
                 self.outgoing = None;
                 Some(self.machine.not_kept(refusal))
             }
@@ -381,18 +382,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         self.perform(link, actions).await
     }
 
-    /// Something failed here: the user learns what, the others that it did.
-    async fn hinder(
-        &mut self,
-        link: &mut Link,
-        hindrance: Hindrance,
-        reason: String,
-    ) -> Result<Option<End>, NodeError> {
-        (self.observe)(NodeEvent::Failed { reason });
-        self.refuse(link, Refusal::CannotContribute(hindrance))
-            .await
-    }
-
     /// Carries out what the machine decided, in order.
     async fn perform(
         &mut self,
@@ -401,17 +390,12 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     ) -> Result<Option<End>, NodeError> {
         let mut queue = std::collections::VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
-            // The log tells by a sum that the last result is on disk, and the end of a round empties the outbox.
-            if matches!(action, Action::Keep(_) | Action::Commit(_)) {
-                committed(&mut self.committing).await?;
-            }
-            if let Err(error) = self.journal.acts(&action, unix_s())
-                && let Some(instead) = self.unlogged(&action, error)?
-            {
-                queue = instead.into();
-                continue;
-            }
             match action {
+                Action::Log(entry) => {
+                    if let Some(instead) = self.log(entry).await? {
+                        queue = instead.into();
+                    }
+                }
                 Action::Send(frame) => {
                     // A relay that does not read is as good as none.
                     let sent = tokio::time::timeout(SEND_TIMEOUT, link.send(&frame)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attendance::Attendance;
 use super::choice::choose;
 use super::voting::Voting;
+use crate::audit::{self, Party};
 use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, Entry, Receipt};
 use crate::round::committee::{Contributors, Envelope, Holders};
@@ -98,6 +99,7 @@ impl Collecting {
             Some(_) => {}
             None => {
                 envelope.check(&contribution, &self.holders)?;
+                session.log(audit::Entry::Contribution(signed.clone()));
                 let contributed = Contributed {
                     signed,
                     entry,
@@ -131,7 +133,7 @@ impl Collecting {
         &mut self,
         session: &mut Session,
         node: NodeId,
-        signed: &Signed<Receipt>,
+        signed: Signed<Receipt>,
     ) -> Result<(), Refusal> {
         let receipt = signed.verify(&session.manifest, session.unix_s())?;
         let Receipt {
@@ -153,11 +155,13 @@ impl Collecting {
             return Err(Refusal::Stale { what, signer });
         };
         contributed.receipts.insert(node, fault);
+        session.log(audit::Entry::Receipt(signed));
         if let Some(fault) = fault {
             let refusal = Refusal::Contribution {
                 from: entry.node,
                 fault,
             };
+            session.log_refusal(Party::Node(node), Party::Relay, refusal.clone());
             session.report(Report::Refused(node, refusal));
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::collecting::Collecting;
+use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::committee::Holders;
 use crate::round::message::{Keys, Signed};
@@ -125,6 +126,7 @@ impl Convening {
             Err(refusal) => return session.abandon_keys(&refusal, self.exact),
         };
         let all: BTreeSet<_> = self.invited.iter().copied().chain(holders.ids()).collect();
+        session.log(Entry::Keys(holders.bundle().to_vec()));
         for node in all {
             session.send(node, RelayFrame::Keys(holders.bundle().to_vec()));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attendance::Attendance;
 use super::collecting::Chosen;
 use super::voting::Voting;
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::message::{Reveal, Vote};
@@ -144,11 +145,13 @@ impl Revealing {
             return Ok(());
         };
         let (ctx, root) = (reveal.ctx, reveal.root);
+        let entry = Entry::Reveal(signed.clone());
         let known = part.reveal.get_or_insert((signed, root));
         if known.1 != root {
             let (what, signer) = (Kind::Reveal, node);
             return Err(Refusal::Duplicate { what, signer });
         }
+        session.log(entry);
         session
             .actions
             .push(Action::CollectReveal { node, ctx, root });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attendance::Attendance;
 use super::collecting::Chosen;
 use super::revealing::Revealing;
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::Holders;
@@ -76,6 +77,7 @@ impl Voting {
         }
         self.tally
             .count(&vote, |node| self.holders.contains(node))?;
+        session.log(Entry::Vote(signed.clone()));
         self.votes.push(signed);
         // That holder joins no other sum on this model, so nobody else is of use to it.
         session.require(self.chosen.contributors.nodes());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::{Accumulator, EPOCH, Federation, Happening, Moment};
-use crate::audit::RelayJournal;
+use crate::audit::{Record, RelayJournal};
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::files::from_le_bytes;
 use crate::identity::NodeId;
@@ -37,7 +37,7 @@ impl Federation {
         };
         let path = self.logs.path().join("relay");
         let unix_s = self.unix_s();
-        let journal = RelayJournal::open(&path, manifest.clone(), chain, unix_s).unwrap();
+        let journal = RelayJournal::open(&path, &manifest, chain, unix_s).unwrap();
         if !journal.ended_untaken()
             && let Some((chain, model)) = self.averaged.take()
         {
@@ -176,13 +176,10 @@ impl Federation {
     }
 
     pub(in crate::round) fn tell_relay(&mut self, event: Event) {
-        let unix_s = self.unix_s();
-        let (Some(relay), Some(journal)) = (&mut self.relay, &mut self.relay_journal) else {
+        let Some(relay) = &mut self.relay else {
             return;
         };
-        let heard = journal.hears(&event, relay);
         let actions = relay.handle(self.now, event);
-        journal.acts(heard, &actions, relay, unix_s);
         let takes_back = |action: &Action| matches!(action, Action::TakeBack);
         let take_back = actions.iter().any(takes_back);
         for action in actions {
@@ -205,7 +202,12 @@ impl Federation {
     }
 
     fn relay_acts(&mut self, action: Action) {
+        let unix_s = self.unix_s();
         match action {
+            Action::Log(entry) => {
+                let journal = self.relay_journal.as_mut().unwrap();
+                journal.append(Record { unix_s, entry });
+            }
             Action::Send(id, frame) => self.carry_to(id, frame, None),
             Action::TurnAway(id, refusal) => {
                 self.turned_away.push((id, refusal.clone()));
