@@ -6,9 +6,9 @@
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use fl_network::digest::{CHUNK_BYTES, Digest, chunk_hash};
-use fl_network::round::{Averaging, Chain};
-use fl_network::words;
+use fl_protocol::digest::{CHUNK_BYTES, Digest, chunk_hash};
+use fl_protocol::ring_bytes;
+use fl_protocol::round::{Averaging, Chain};
 use fl_shaders::{Counters, FixedPoint, Parameters, Ring, Word};
 
 const NODES: u32 = 3;
@@ -58,7 +58,7 @@ fn hash(bencher: Bencher<'_, '_>) {
 fn add(bencher: Bencher<'_, '_>, ring: Ring) {
     let (mut sum, chunk) = (vec![0; CHUNK_BYTES], vec![0x5a; CHUNK_BYTES]);
     let bencher = bencher.counter(BytesCount::new(CHUNK_BYTES));
-    bencher.bench_local(|| words::add(ring, black_box(&mut sum), black_box(&chunk)));
+    bencher.bench_local(|| ring_bytes::add(ring, black_box(&mut sum), black_box(&chunk)));
 }
 
 /// With the hashes of sum and model.

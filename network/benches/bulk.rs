@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use fl_network::digest::CHUNK_BYTES;
-use fl_network::identity::Identity;
 use fl_network::pki::{Authority, Validity, certificate_from_pem};
-use fl_network::quic::{BulkReceiver, Client, Pace, Server, send_bulk};
+use fl_network::quic::{BulkReceiver, Client, Server, send_bulk};
 use fl_network::tls::{self, Credentials};
+use fl_protocol::digest::CHUNK_BYTES;
+use fl_protocol::manifest::Pace;
 use quinn::Connection;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::WebPkiClientVerifier;
@@ -119,7 +119,7 @@ impl Parties {
     fn new() -> Self {
         let validity = Validity::days(SystemTime::now(), 1).unwrap();
         let authority = Authority::create("bench", validity).unwrap();
-        let identity = Identity::generate().unwrap();
+        let identity = fl_network::pki::generate_identity().unwrap();
         let node = authority.issue_node("node", &identity.public_key(), validity);
         let relay = authority.issue_relay(&[HOST.to_owned()], validity).unwrap();
         Self {

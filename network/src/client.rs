@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use quinn::Connection;
-
-use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
-use crate::error::WireError;
-use crate::kit::{Kit, KitError};
-use crate::manifest::Manifest;
-use crate::quic::{
-    self, BulkBody, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender,
-    LENGTH_BYTES, TransportError, send_bulk,
-};
-use crate::relay::{CODE_REFUSED, CODE_REPLACED};
-use crate::tls::TlsError;
-use crate::wire::{
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use fl_protocol::error::WireError;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::wire::{
     self, BulkHeader, BulkKind, MAX_BULK_HEADER_BYTES, MAX_FRAME_BYTES, NodeFrame, RelayFrame,
 };
+use quinn::Connection;
+
+use crate::kit::{Kit, KitError};
+use crate::quic::{
+    self, BulkBody, BulkReceiver, Client, ConnectionBytes, ControlReceiver, ControlSender,
+    LENGTH_BYTES, TransportError, code, send_bulk,
+};
+use crate::tls::TlsError;
 
 /// Why there is no connection, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +56,7 @@ pub enum LinkError {
 impl LinkError {
     /// Whether another connection with this node's key has taken the place of this one.
     pub fn is_replaced(&self) -> bool {
-        let replaced = u64::from(CODE_REPLACED);
+        let replaced = u64::from(code::REPLACED);
         matches!(self, Self::Transport(TransportError::ClosedByPeer { code, .. }) if *code == replaced)
     }
 
@@ -71,7 +70,7 @@ impl LinkError {
                         | TransportError::RefusedByPeer { .. }
                         | TransportError::Anonymous
                         | TransportError::PeerCertificate(_)
-                ) || matches!(error, TransportError::ClosedByPeer { code, .. } if *code == u64::from(CODE_REFUSED))
+                ) || matches!(error, TransportError::ClosedByPeer { code, .. } if *code == u64::from(code::REFUSED))
             }
             Self::Address(_) | Self::Tls(_) | Self::Kit(_) => true,
             Self::Resolve { .. } | Self::Wire(_) | Self::UnexpectedBody => false,

@@ -4,9 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use fl_protocol::parameters;
 use zeroize::Zeroizing;
-
-use crate::words;
 
 /// A file or folder that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +134,7 @@ pub fn open_private(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError> {
-    write_parts(path, &[&words::le_bytes(parameters)], Durability::Disk)
+    write_parts(path, &[&parameters::le_bytes(parameters)], Durability::Disk)
 }
 
 /// Reads a file of `count` parameters.
@@ -143,23 +142,12 @@ pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError
 /// # Errors
 /// [`FileError::Read`], [`FileError::TooLarge`], [`FileError::Length`].
 pub fn read_parameters(path: &Path, count: usize) -> Result<Vec<f32>, FileError> {
-    let parameters = from_le_bytes(&read_limited(path, 4 * count)?);
+    let parameters = parameters::from_le_bytes(&read_limited(path, 4 * count)?);
     if parameters.len() != count {
         let (path, found) = (path.to_owned(), parameters.len());
         return Err(FileError::Length { path, found, count });
     }
     Ok(parameters)
-}
-
-/// Parameters as they are stored and sent.
-pub fn to_le_bytes(parameters: &[f32]) -> Vec<u8> {
-    words::le_bytes(parameters).into_owned()
-}
-
-/// Parameters from their stored form; a rest of less than four bytes is dropped.
-pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
-    let words = bytes.as_chunks().0.iter();
-    words.map(|word| f32::from_le_bytes(*word)).collect()
 }
 
 /// What a written file survives.

@@ -13,21 +13,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use fl_protocol::digest::{Digest, model_hash};
+use fl_protocol::error::{IdentityError, ManifestError};
+use fl_protocol::identity::{Identity, NodeId};
+use fl_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest, epoch_key_check};
 use rustls_pki_types::CertificateDer;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use crate::digest::{Digest, model_hash};
-use crate::error::{IdentityError, ManifestError};
 use crate::files::{
     FileError, read_limited, read_parameters, read_secret, write_parameters, write_private,
     write_public,
 };
-use crate::identity::{Identity, NodeId};
-use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, epoch_key_check};
 use crate::pki::{self, PkiError};
+use crate::time::unix_s;
 use crate::tls::{self, Credentials, ServerTls, TlsError};
 
 const MANIFEST: &str = "manifest.toml";
@@ -281,12 +281,4 @@ fn warn_if_open(_path: &Path) {}
 fn text(path: PathBuf) -> Result<String, KitError> {
     let bytes = read_limited(&path, MAX_PEM_BYTES)?;
     String::from_utf8(bytes).map_err(|_| KitError::NotText(path))
-}
-
-/// Seconds of Unix time now.
-pub fn unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }

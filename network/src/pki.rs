@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use fl_protocol::error::IdentityError;
+use fl_protocol::identity::{Identity, PublicKey};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, SerialNumber,
@@ -18,9 +20,6 @@ use rustls::server::ParsedCertificate;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use zeroize::Zeroizing;
-
-use crate::error::IdentityError;
-use crate::identity::{Identity, PublicKey};
 
 /// A certificate that cannot be made, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +56,9 @@ pub enum PkiError {
     /// Certificate and private key do not belong together.
     #[error("the private key is not the one that the certificate is for")]
     KeyMismatch,
+    /// The operating system gives no random bytes.
+    #[error("the operating system's random generator failed")]
+    Entropy,
     /// The key itself is unusable.
     #[error(transparent)]
     Key(#[from] IdentityError),
@@ -127,6 +129,17 @@ pub struct Authority {
     issuer: Issuer<'static, AuthorityKey>,
 }
 
+/// Returns a new identity from the operating system's generator.
+///
+/// # Errors
+/// [`PkiError::Entropy`] if the generator fails.
+pub fn generate_identity() -> Result<Identity, PkiError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, secret.as_mut_slice())
+        .map_err(|_| PkiError::Entropy)?;
+    Ok(Identity::from_secret(&secret))
+}
+
 impl Authority {
     /// A new authority with a fresh key and a self-signed certificate for `consortium`.
     ///
@@ -134,9 +147,9 @@ impl Authority {
     /// `validity` of the certificates it issues.
     ///
     /// # Errors
-    /// [`PkiError::Name`] for an unusable name, [`PkiError::Key`] if the system has no randomness.
+    /// [`PkiError::Name`] for an unusable name, [`PkiError::Entropy`].
     pub fn create(consortium: &str, validity: Validity) -> Result<Self, PkiError> {
-        let identity = Identity::generate()?;
+        let identity = generate_identity()?;
         let key = AuthorityKey::of(&identity)?;
         let mut params = params(common_name(consortium)?, validity)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -198,14 +211,14 @@ impl Authority {
         let mut params = params(common_name("relay")?, validity)?;
         params.subject_alt_names = CertificateParams::new(hosts)?.subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = Identity::generate()?;
+        let key = generate_identity()?;
         Ok((self.issue(params, &key.public_key())?, key.to_pem()?))
     }
 
     fn issue(&self, mut params: CertificateParams, key: &PublicKey) -> Result<String, PkiError> {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        Ok(params.signed_by(key, &self.issuer)?.pem())
+        Ok(params.signed_by(&SubjectKey(*key), &self.issuer)?.pem())
     }
 }
 
@@ -260,7 +273,7 @@ fn common_name(name: &str) -> Result<DistinguishedName, PkiError> {
 fn params(subject: DistinguishedName, validity: Validity) -> Result<CertificateParams, PkiError> {
     let mut serial = [0; 16];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut serial)
-        .map_err(|_| IdentityError::Entropy)?;
+        .map_err(|_| PkiError::Entropy)?;
     serial[0] &= 0x7f;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::default();
@@ -271,9 +284,12 @@ fn params(subject: DistinguishedName, validity: Validity) -> Result<CertificateP
     Ok(params)
 }
 
-impl rcgen::PublicKeyData for PublicKey {
+/// An identity's public key as `rcgen` wants it.
+struct SubjectKey(PublicKey);
+
+impl rcgen::PublicKeyData for SubjectKey {
     fn der_bytes(&self) -> &[u8] {
-        self.as_bytes()
+        self.0.as_bytes()
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
@@ -329,7 +345,7 @@ mod tests {
             authority.identity().public_key()
         );
 
-        let node = Identity::generate().unwrap().public_key();
+        let node = generate_identity().unwrap().public_key();
         let pem = authority.issue_node("clinic", &node, year()).unwrap();
         assert_eq!(
             public_key(&certificate_from_pem(&pem).unwrap()).unwrap(),
@@ -352,7 +368,7 @@ mod tests {
     #[test]
     fn two_certificates_of_one_key_have_two_serial_numbers() {
         let authority = authority();
-        let node = Identity::generate().unwrap().public_key();
+        let node = generate_identity().unwrap().public_key();
         let issue = || authority.issue_node("clinic", &node, year()).unwrap();
         assert_ne!(issue(), issue());
     }
@@ -360,7 +376,7 @@ mod tests {
     #[test]
     fn unusable_names_hosts_and_periods_are_refused() {
         let authority = authority();
-        let node = Identity::generate().unwrap().public_key();
+        let node = generate_identity().unwrap().public_key();
         for name in ["", "two\nlines", &"x".repeat(NAME_MAX + 1)] {
             let refused = authority.issue_node(name, &node, year());
             assert!(matches!(refused, Err(PkiError::Name { .. })), "{name:?}");

@@ -20,23 +20,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::committee::message::Contribution;
+use fl_protocol::round::committee::{Envelope, Holders, Prepared};
+use fl_protocol::round::message::{Keys, Signed, Sum, WHENEVER};
+use fl_protocol::round::node::{Pending, PendingSum};
+use fl_protocol::round::relay::LastResult;
+use fl_protocol::round::{Chain, Checkpoint, Participants, Refusal, SentSums};
+use fl_protocol::wire;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::files::{
     self, Durability, FileError, read_limited, read_parameters, write_parameters, write_parts,
     write_private,
 };
 use crate::kit::{Kit, KitError};
-use crate::manifest::Manifest;
-use crate::round::committee::message::Contribution;
-use crate::round::committee::{Envelope, Holders, Prepared};
-use crate::round::message::{Keys, Signed, Sum, WHENEVER};
-use crate::round::node::{Pending, PendingSum};
-use crate::round::relay::LastResult;
-use crate::round::{Chain, Checkpoint, Participants, Refusal, SentSums};
-use crate::wire;
 
 const MAX_STATE_BYTES: usize = 4 << 10;
 const MAX_SENT_BYTES: usize = 256 << 20;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fl_protocol::error::IdentityError;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -17,7 +18,6 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroize;
 
-use crate::error::IdentityError;
 use crate::pki::{self, PkiError};
 use crate::quic::ResetKey;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::manifest::Manifest;
-use crate::round::relay::{Completed, Report};
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::relay::{Completed, Report};
 use serde::Serialize;
 use tracing::Level;
 

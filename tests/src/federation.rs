@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fl_network::kit::Kit;
-use fl_network::manifest::TimeoutTable;
 use fl_network::quic::Server;
 use fl_network::relay;
-use fl_network::round::relay::{Report, Settings};
 use fl_network::store::Store;
+use fl_protocol::manifest::TimeoutTable;
+use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::{Engine, EpochKey};
 use fl_trainer::node::{Ended, Participant, TagVerifier};

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use fl_network::audit::verify;
-use fl_network::round::relay::Settings;
+use fl_protocol::audit::verify;
+use fl_protocol::round::relay::Settings;
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::deployed::{Consortium, Ended, Process, Signal, fl_node, wait_until};

@@ -5,10 +5,9 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use fl_network::identity::Identity;
 use fl_network::kit::KitFiles;
-use fl_network::manifest::{Manifest, ManifestFile, epoch_key_check};
 use fl_network::pki::{Authority, Validity};
+use fl_protocol::manifest::{Manifest, ManifestFile, epoch_key_check};
 use fl_tests::deployed::{Consortium, Process, fl_relay};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -28,7 +27,7 @@ fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
     let identities: Vec<_> = file
         .nodes
         .iter()
-        .map(|_| Identity::generate().unwrap())
+        .map(|_| fl_network::pki::generate_identity().unwrap())
         .collect();
     for (node, identity) in file.nodes.iter_mut().zip(&identities) {
         node.key = hex::encode(identity.public_key().as_bytes());

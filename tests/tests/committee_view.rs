@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Result;
-use fl_network::round::relay::Settings;
-use fl_network::words;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::relay::Settings;
 use fl_shaders::Ring;
 use fl_sharing::{Input, Mask, MaskKey, Seed, Sign};
 use fl_tests::federation::memory::counters;
@@ -172,10 +172,10 @@ impl View {
                 1 => vector.clone(),
                 _ => difference(&vec![0; vector.len()], vector),
             };
-            words::add(Ring::U32, &mut sum, &vector);
+            ring_bytes::add(Ring::U32, &mut sum, &vector);
         }
         if opened {
-            words::add(Ring::U32, &mut sum, &self.masks);
+            ring_bytes::add(Ring::U32, &mut sum, &self.masks);
         }
         sum
     }

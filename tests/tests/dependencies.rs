@@ -73,6 +73,34 @@ fn sharing_knows_neither_sockets_nor_models() -> Result<()> {
     Ok(())
 }
 
+/// What performs I/O, reads a clock, draws randomness or parses a command line.
+const OUTSIDE_WORLD: [&str; 8] = [
+    "clap*",
+    "fl-network",
+    "getrandom",
+    "hyper*",
+    "rustls*",
+    "socket2",
+    "tracing*",
+    "anyhow",
+];
+
+#[test]
+fn the_protocol_is_pure() -> Result<()> {
+    assert_free_of("fl-protocol", &ASYNC)?;
+    assert_free_of("fl-protocol", &OUTSIDE_WORLD)?;
+    assert_free_of("fl-protocol", &["fl-sharing", "hpke", "x25519*", "hkdf"])?;
+    // Nor does it ask the standard library.
+    let protocol = root().join("network/protocol/src");
+    let clocks = ["SystemTime", "Instant::now", "std::net", "std::thread"];
+    for clock in clocks {
+        assert!(mentions(&protocol, clock)?.is_empty(), "{clock}");
+    }
+    let network = root().join("network/src");
+    assert!(!mentions(&network, "SystemTime")?.is_empty());
+    Ok(())
+}
+
 #[test]
 fn nothing_that_opens_a_share_is_in_the_relay() -> Result<()> {
     assert_free_of("fl-network", &["fl-sharing", "hpke", "x25519*", "hkdf"])?;
@@ -151,6 +179,7 @@ fn the_search_finds_what_is_there() -> Result<()> {
     let network = closure("fl-network", &[])?;
     assert!(found(&network, &ASYNC).len() >= 3, "{network:?}");
     assert!(assert_found("fl-network", &["tokio"]));
+    assert!(assert_found("fl-network", &OUTSIDE_WORLD));
     assert!(assert_found("fl-sharing", &["hpke"]));
     assert!(assert_found("fl-trainer", &LEARNING));
     assert!(!assert_found("fl-shaders", &["tokio"]));
@@ -191,9 +220,9 @@ fn bincode_is_known_to_one_module() -> Result<()> {
         .filter(depends)
         .map(|p| &p["name"])
         .collect();
-    assert_eq!(direct, ["fl-network"]);
+    assert_eq!(direct, ["fl-protocol"]);
 
-    let codec = Path::new("network/src/wire/codec.rs");
+    let codec = Path::new("network/protocol/src/wire/codec.rs");
     assert_eq!(mentions(&root().join("network"), "bincode::")?, [codec]);
     // The control: the same search finds what is used in many places.
     assert!(mentions(&root().join("network"), "tokio::")?.len() > 3);
@@ -210,15 +239,22 @@ fn the_layout_is_the_agreed_one() -> Result<()> {
         .filter_map(toml::Value::as_str)
         .collect();
     let agreed = [
-        "datasets", "network", "shaders", "sharing", "tests", "trainer",
+        "datasets",
+        "network",
+        "network/protocol",
+        "shaders",
+        "sharing",
+        "tests",
+        "trainer",
     ];
     assert_eq!(members, agreed.into());
     for member in agreed {
+        let name = member.rsplit('/').next().unwrap_or(member);
         let manifest = fs::read_to_string(root().join(member).join("Cargo.toml"))?;
         let manifest: toml::Table = manifest.parse()?;
         assert_eq!(
             manifest["package"]["name"].as_str(),
-            Some(format!("fl-{member}").as_str())
+            Some(format!("fl-{name}").as_str())
         );
         assert!(root().join(member).join("src/lib.rs").is_file(), "{member}");
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true));

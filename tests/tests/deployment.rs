@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use fl_datasets::{Schema, Shape};
-use fl_network::files::to_le_bytes;
-use fl_network::manifest::ManifestFile;
+use fl_protocol::manifest::ManifestFile;
+use fl_protocol::parameters::to_le_bytes;
 use fl_tests::deployed::{Consortium, Process, data, files_under, fl_node};
 use fl_trainer::{Checkpoint, ModelKind, ModelSpec, TensorLayout};
 

@@ -7,10 +7,11 @@
 
 use std::fs;
 
-use fl_network::audit::{Entry, Log, Party, Record};
+use fl_network::audit::Log;
 use fl_network::kit::Kit;
-use fl_network::round::Chain;
 use fl_network::store::Store;
+use fl_protocol::audit::{Entry, Party, Record};
+use fl_protocol::round::Chain;
 use fl_tests::deployed::{Consortium, Process, Signal, SmallDisk, fl_node, wait_until};
 
 const DATA: &str = "breast-cancer";
@@ -117,7 +118,7 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
     let length = || fs::metadata(&path).unwrap().len();
     let (mut record, mut appended) = (0, 0);
     while appended == 0 || length() + 2 * record < 4096 {
-        let unix_s = fl_network::kit::unix_s();
+        let unix_s = fl_network::time::unix_s();
         let entry = entry.clone();
         log.append(&Record { unix_s, entry }).unwrap();
         record = length() / (appended + 1);

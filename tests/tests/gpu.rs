@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use fl_datasets::Source;
-use fl_network::round::relay::Settings;
+use fl_protocol::round::relay::Settings;
 use fl_shaders::Ring;
 use fl_sharing::gpu::{REQUIRE_GPU, Selector, is_required};
 use fl_sharing::{CpuEngine, DeviceError};

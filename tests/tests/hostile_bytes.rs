@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use fl_network::wire::{self, MAX_MESSAGE_BYTES, RelayFrame};
+use fl_protocol::wire::{self, MAX_MESSAGE_BYTES, RelayFrame};
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, consortium, lie};
 
 /// Sends `bytes` in the place of the opening of a round.

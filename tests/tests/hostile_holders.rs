@@ -7,13 +7,13 @@
 
 use std::sync::mpsc::{Sender, channel};
 
-use fl_network::digest::Digest;
-use fl_network::identity::{Identity, NodeId};
-use fl_network::round::committee::message::{Contribution, Entry, Vote};
-use fl_network::round::committee::{ClassSet, Envelope, Slip};
-use fl_network::round::message::{Keys, Message, Signed};
-use fl_network::round::{Fault, Kind, Refusal};
-use fl_network::wire::{NodeFrame, RelayFrame};
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::{Identity, NodeId};
+use fl_protocol::round::committee::message::{Contribution, Entry, Vote};
+use fl_protocol::round::committee::{ClassSet, Envelope, Slip};
+use fl_protocol::round::message::{Keys, Message, Signed};
+use fl_protocol::round::{Fault, Kind, Refusal};
+use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::deployed::PATIENCE;
 use fl_tests::hostile_relay::met::{doubled, invalid, of_others, stale};
 use fl_tests::hostile_relay::{Attack, Lie, Parcel, Record, Run, VICTIM, committee, lie};

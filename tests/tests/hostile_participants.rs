@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
-use fl_network::digest::Digest;
-use fl_network::identity::{Identity, NodeId};
 use fl_network::kit::Kit;
-use fl_network::round::message::{Keys, Share, Signed};
-use fl_network::round::{Kind, Refusal};
-use fl_network::wire::{NodeFrame, RelayFrame};
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::message::{Keys, Share, Signed};
+use fl_protocol::round::{Kind, Refusal};
+use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::deployed::PATIENCE;
 use fl_tests::hostile_relay::{Attack, Lie, Parcel, Record, Run, VICTIM, consortium, lie};
 
@@ -122,7 +122,7 @@ fn a_real_node_refuses_a_round_on_another_model_or_result() {
 
 #[test]
 fn a_real_node_refuses_a_bundle_of_keys_for_each_thing_wrong_with_it() {
-    let stranger = Identity::generate().unwrap();
+    let stranger = fl_network::pki::generate_identity().unwrap();
     let lies = vec![
         keys(
             move |record, bundle| {

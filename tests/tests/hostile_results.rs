@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::files::to_le_bytes;
-use fl_network::round::message::{ResultAck, Signed};
-use fl_network::round::{Chain, Checkpoint, Kind, Outcome, Refusal};
-use fl_network::wire::{BulkKind, NodeFrame, RelayFrame};
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::parameters::to_le_bytes;
+use fl_protocol::round::message::{ResultAck, Signed};
+use fl_protocol::round::{Chain, Checkpoint, Kind, Outcome, Refusal};
+use fl_protocol::wire::{BulkKind, NodeFrame, RelayFrame};
 use fl_tests::federation::memory::sums_of;
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, header, lie, result};
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
-use fl_network::audit::verify;
-use fl_network::round::Refusal;
-use fl_network::round::relay::{Report, Settings};
+use fl_protocol::audit::verify;
+use fl_protocol::round::Refusal;
+use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::{HEADER_WORDS, Ring};
 use fl_sharing::{Blinding, CpuEngine, DeviceError, Engine, EngineError, Input, MaskKey, Masked};
 use fl_tests::federation::{Federation, Kits, Member, Synthetic};

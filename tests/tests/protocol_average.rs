@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fl_datasets::Source;
-use fl_network::digest::{Digest, model_hash};
-use fl_network::round::relay::{Report, Settings};
-use fl_network::round::{Chain, Refusal, average};
-use fl_network::words;
+use fl_protocol::digest::{Digest, model_hash};
+use fl_protocol::ring_bytes;
+use fl_protocol::round::relay::{Report, Settings};
+use fl_protocol::round::{Chain, Refusal, average};
 use fl_shaders::{Counters, FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Input, Mask, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{
@@ -290,7 +290,7 @@ fn averaged(steps: &[Step], format: &FixedPoint, tamper: impl FnOnce(&mut [u8]))
             update: &step.update,
         };
         let masked = masked(&input, &masks).unwrap();
-        words::add(format.ring(), &mut sum, &masked);
+        ring_bytes::add(format.ring(), &mut sum, &masked);
     }
     tamper(&mut sum);
     let chain = Chain {

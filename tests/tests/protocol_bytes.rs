@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fl_network::client::{Link, LinkError};
-use fl_network::digest::{CHUNK_BYTES, ChunkHashes, Digest};
-use fl_network::identity::NodeId;
-use fl_network::kit::unix_s;
 use fl_network::quic::TransportError;
-use fl_network::round::Refusal;
-use fl_network::round::node::Action as NodeAction;
-use fl_network::round::relay::{Action as RelayAction, Event, Report, Settings};
-use fl_network::wire::{self, BulkKind, NodeFrame, RelayFrame};
+use fl_network::time::unix_s;
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::Refusal;
+use fl_protocol::round::node::Action as NodeAction;
+use fl_protocol::round::relay::{Action as RelayAction, Event, Report, Settings};
+use fl_protocol::wire::{self, BulkKind, NodeFrame, RelayFrame};
 use fl_shaders::{FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Plan};
 use fl_tests::federation::memory::{

@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
-use fl_network::round::{
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::{
     Averaged, Chain, Check, CheckedOutcome, Outcome, Refusal, Verifier, average,
 };
-use fl_network::wire::{self, RelayFrame};
+use fl_protocol::wire::{self, RelayFrame};
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
 use fl_tests::federation::Kits;
 use fl_tests::federation::memory::{Round, drawn, sums_of};

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fl_network::digest::model_hash;
 use fl_network::quic::IDLE_TIMEOUT;
-use fl_network::round::relay::{Report, Settings};
+use fl_protocol::digest::model_hash;
+use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{

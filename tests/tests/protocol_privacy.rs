@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use fl_network::identity::NodeId;
-use fl_network::round::message::Share;
-use fl_network::round::relay::Settings;
-use fl_network::wire::{self, NodeFrame};
-use fl_network::words;
+use fl_protocol::identity::NodeId;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::message::Share;
+use fl_protocol::round::relay::Settings;
+use fl_protocol::wire::{self, NodeFrame};
 use fl_shaders::Ring;
 use fl_sharing::{Input, Mask, RoundKey, Seed, Sign};
 use fl_tests::federation::memory::{Contribution, RelayCall, Round, counters, drawn};
@@ -180,7 +180,7 @@ fn only_the_sum_over_all_participants_means_anything() -> Result<()> {
         for chosen in 1_u32..16 {
             let mut part = vec![0; round.result.len()];
             let taken = (0..4).filter(|k| chosen >> k & 1 == 1);
-            taken.for_each(|k| words::add(Ring::U32, &mut part, bodies[k]));
+            taken.for_each(|k| ring_bytes::add(Ring::U32, &mut part, bodies[k]));
             let whole = chosen == 15;
             assert_eq!(is_uniform(&part), !whole, "subset {chosen:04b}");
             // Not even knowing some of the inputs helps.
@@ -201,7 +201,7 @@ fn only_the_sum_over_all_participants_means_anything() -> Result<()> {
     // A scheme without pairwise masks fails the same test.
     let mut part = encoded(&kits, &even[0], &[([1; 32], Sign::Plus)]);
     let second = encoded(&kits, &even[1], &[([1; 32], Sign::Minus)]);
-    words::add(Ring::U32, &mut part, &second);
+    ring_bytes::add(Ring::U32, &mut part, &second);
     assert!(!is_uniform(&part));
     Ok(())
 }
@@ -403,7 +403,7 @@ fn all_but_two_participants_and_the_relay_learn_the_sum_of_these_two() -> Result
             }
             let sum = |a: &[u8], b: &[u8]| {
                 let mut sum = a.to_vec();
-                words::add(Ring::U32, &mut sum, b);
+                ring_bytes::add(Ring::U32, &mut sum, b);
                 sum
             };
             assert_eq!(sum(a, b), sum(&inputs[one], &inputs[other]));

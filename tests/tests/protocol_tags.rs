@@ -1,7 +1,7 @@
 //! Known tags, made by `vectors/make.py` from the text of the protocol.
 
 use anyhow::{Result, ensure};
-use fl_network::manifest::epoch_key_check;
+use fl_protocol::manifest::epoch_key_check;
 use fl_shaders::{Ring, Tag, cpu};
 use fl_sharing::{EpochKey, Seed};
 use serde::Deserialize;

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use anyhow::{Context, Result, ensure};
-use fl_network::digest::Digest;
-use fl_network::identity::{Identity, Label, PublicKey};
-use fl_network::manifest::Manifest;
-use fl_network::round::message::{Keys, Signed};
-use fl_network::round::{Chain, Participants, Refusal};
-use fl_network::wire;
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::{Identity, Label, PublicKey};
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::message::{Keys, Signed};
+use fl_protocol::round::{Chain, Participants, Refusal};
+use fl_protocol::wire;
 use fl_shaders::cpu::chacha20;
 use fl_shaders::{Counters, HEADER_WORDS, Ring};
 use fl_sharing::{Input, Mask, Plan, Seed, Sign};

@@ -15,7 +15,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use fl_datasets::{Dataset, Schema, Shape};
-use fl_network::round::relay::Settings;
+use fl_protocol::round::relay::Settings;
 use fl_sharing::CpuEngine;
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::{Simulation, SimulationEvent};

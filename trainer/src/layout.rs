@@ -1,6 +1,6 @@
 //! The order of a model's tensors in its flat parameter vector.
 
-pub use fl_network::manifest::TensorLayout;
+pub use fl_protocol::manifest::TensorLayout;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;

@@ -8,16 +8,16 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use fl_network::client::{LinkError, host_of};
-use fl_network::digest::model_hash;
-use fl_network::error::{IdentityError, ManifestError};
 use fl_network::files::{FileError, write_private, write_public};
-use fl_network::identity::Identity;
-use fl_network::kit::{KitFiles, unix_s};
-use fl_network::manifest::{
+use fl_network::kit::KitFiles;
+use fl_network::pki::{Authority, PkiError, Validity};
+use fl_network::time::unix_s;
+use fl_protocol::digest::model_hash;
+use fl_protocol::error::{IdentityError, ManifestError};
+use fl_protocol::manifest::{
     CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, Scheme, TimeoutTable,
     epoch_key_check, min_organisations,
 };
-use fl_network::pki::{Authority, PkiError, Validity};
 use fl_shaders::Ring;
 use fl_sharing::{EpochKey, Plan, PlannerError, RandomnessError};
 use zeroize::Zeroizing;
@@ -246,7 +246,7 @@ impl Agreement {
             if !taken.insert(node.name.to_lowercase()) {
                 return Err(ProvisionError::TakenName(node.name.clone()));
             }
-            let identity = Identity::generate()?;
+            let identity = fl_network::pki::generate_identity()?;
             let key = identity.public_key();
             parties.push(Party {
                 name: node.name.clone(),

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fl_network::kit::{Kit, KitError};
-use fl_network::manifest::Manifest;
 use fl_network::quic::{Server, TransportError};
 use fl_network::relay::{self, RelayError};
-use fl_network::round::relay::{Report, Settings};
 use fl_network::store::{Store, StoreError};
 use fl_network::tls::TlsError;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::relay::{Report, Settings};
 use fl_sharing::Engine;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;

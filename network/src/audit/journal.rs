@@ -6,15 +6,14 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use fl_protocol::audit::{Entry, Party, Record, Transcript};
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::Chain;
+use fl_protocol::wire;
 use tracing::{error, info, warn};
 
 use super::log::{Log, LogError};
-use super::record::{Entry, Party, Record};
-use super::transcript::Transcript;
 use crate::files::FileError;
-use crate::manifest::Manifest;
-use crate::round::Chain;
-use crate::wire;
 
 /// Records that the relay keeps in memory while its log cannot be written.
 const MAX_UNWRITTEN: usize = 1 << 16;
@@ -112,10 +111,12 @@ impl RelayJournal {
         unix_s: u64,
     ) -> Result<Self, LogError> {
         let mut ended_untaken = false;
-        let each = |payload: &[u8]| match wire::decode(payload).map(|record: Record| record.entry) {
-            Ok(Entry::Outcome(_)) => ended_untaken = true,
-            Ok(Entry::Ack(_) | Entry::TakenBack | Entry::Adopted(_)) => ended_untaken = false,
-            _ => {}
+        let each = |payload: &[u8]| {
+            let record = wire::decode(payload);
+            let decided = record.map(|Record { entry, .. }| entry.is_unacknowledged_result());
+            if let Ok(Some(unacknowledged)) = decided {
+                ended_untaken = unacknowledged;
+            }
         };
         let journal = Journal::open_and_read(path, manifest, Party::Relay, chain, unix_s, each)?;
         Ok(Self {
@@ -162,9 +163,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::audit::{MAX_REFUSALS, verify};
-    use crate::round::Refusal;
-    use crate::testing::Consortium;
+    use fl_protocol::audit::{MAX_REFUSALS, verify};
+    use fl_protocol::round::Refusal;
+    use fl_protocol::sim::Consortium;
 
     #[test]
     fn what_the_relay_cannot_log_it_logs_later_and_of_refusals_no_more_than_enough() {

@@ -8,11 +8,11 @@ use std::io::{self, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{self, Next, Reader};
-use super::record::Record;
-use super::verify::Flaw;
-use crate::digest::Digest;
-use crate::error::WireError;
+use fl_protocol::audit::format::{self, Next, Reader};
+use fl_protocol::audit::{Flaw, Record};
+use fl_protocol::digest::Digest;
+use fl_protocol::error::WireError;
+
 use crate::files::{self, FileError};
 
 /// A log that cannot be written, or gone on with.
@@ -144,8 +144,8 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Entry, Party};
-    use crate::round::Chain;
+    use fl_protocol::audit::{Entry, Party};
+    use fl_protocol::round::Chain;
 
     fn record(dropped: u64) -> Record {
         let sid = Digest([1; 32]);

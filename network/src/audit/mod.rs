@@ -1,29 +1,9 @@
-//! The transcript: what a party saw and did, in a log that can be checked later, offline, by anyone with the manifest.
+//! A party's log on its disk: see [`fl_protocol::audit`] for what is in it.
 //!
-//! A [`Log`] is a file of records, each chained to the one before by a digest. Its [`Entry`]s hold the signed messages
-//! of every round as they were transmitted; bodies stand in it by their roots. The machines say what to log, in the line
-//! that accepts it and before the act that it permits; a [`Journal`] appends it. [`verify`] reads a log again: first the chain of
-//! digests, which locates whatever was altered afterwards, then what the protocol demands of its contents, which the
-//! one who keeps the log cannot invent without the others' keys.
-//!
-//! **What is in it.** Nothing secret: sealed shares, roots, acknowledgements, refusals, and times. No update, metric,
-//! seed or private key ever comes near.
-//!
-//! **What it cannot show.** That it goes on to the end: whole records can be cut off there, and a party may keep no log
-//! at all. The logs of the others are what that is compared with.
+//! A [`Log`] is the file; a [`Journal`] appends to it what the machine says to log, once.
 
-pub mod format;
-mod history;
 mod journal;
 mod log;
-mod record;
-mod sitting;
-mod transcript;
-mod verify;
 
-pub use history::{Round, Taken, Unsound};
 pub use journal::{Journal, RelayJournal};
 pub use log::{Log, LogError};
-pub use record::{Entry, Party, Record};
-pub use transcript::{MAX_REFUSALS, Transcript};
-pub use verify::{Flaw, Summary, Verdict, verify};

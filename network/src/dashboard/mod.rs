@@ -11,8 +11,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::kit::unix_s;
-use crate::round::relay::Report;
+use crate::time::unix_s;
+use fl_protocol::round::relay::Report;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};

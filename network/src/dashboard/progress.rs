@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::identity::NodeId;
-use crate::manifest::Manifest;
-use crate::round::relay::Report;
+use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::relay::Report;
 use serde::{Serialize, Serializer};
 use tracing::Level;
 

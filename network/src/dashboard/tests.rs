@@ -1,15 +1,15 @@
 use std::net::Ipv4Addr;
 
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::Refusal;
+use fl_protocol::round::relay::Completed;
+use fl_protocol::sim::Consortium;
 use fl_shaders::Counters;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::digest::Digest;
-use crate::identity::NodeId;
-use crate::round::Refusal;
-use crate::round::relay::Completed;
-use crate::testing::Consortium;
 use crate::told::Teller;
 
 fn completed(round: u64) -> Report {

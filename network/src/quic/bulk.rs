@@ -9,10 +9,10 @@
 //! side copies a body as a whole: the sender hands QUIC slices of one shared allocation, and the receiver
 //! takes it in pieces.
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fl_protocol::manifest::Pace;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::time::{Instant, timeout};
 
@@ -98,28 +98,6 @@ impl Drop for BulkSender {
             // It fails where the peer has stopped the stream, or the connection is gone.
             let _ = self.stream.reset(VarInt::from_u32(0));
         }
-    }
-}
-
-/// How slow a peer may be: the guard against one that holds a stream open by trickling bytes.
-///
-/// What is counted is the time that the receiver spends waiting for bytes, not what it does between.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pace {
-    /// Waiting that is always allowed.
-    pub grace: Duration,
-    /// On top of the grace, one second of waiting is allowed for each this many bytes asked for.
-    pub bytes_per_second: NonZeroU64,
-}
-
-impl Pace {
-    /// Longest time to wait until `bytes` have arrived.
-    pub fn allowance(&self, bytes: u64) -> Duration {
-        let rate = self.bytes_per_second.get();
-        let fraction = Duration::from_secs(bytes % rate).div_f64(rate as f64);
-        self.grace
-            .saturating_add(Duration::from_secs(bytes / rate))
-            .saturating_add(fraction)
     }
 }
 

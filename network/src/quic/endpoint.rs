@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fl_protocol::round::Reason;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig,
@@ -13,8 +14,8 @@ use quinn::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
+use super::TransportError;
 use super::reset::ConnectionIds;
-use super::{Reason, TransportError};
 use crate::tls::ServerTls;
 
 /// Longest time that a handshake may take.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fl_protocol::round::Reason;
 use quinn::{ConnectError, ConnectionError, ReadError, StoppedError, WriteError};
 use rustls::AlertDescription;
 
@@ -224,39 +225,6 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Words from outside, fit to be shown: one line of at most [`Reason::MAX`] bytes before escaping.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reason(String);
-
-impl Reason {
-    /// Bytes that are kept.
-    pub const MAX: usize = 256;
-
-    /// Keeps the first [`Reason::MAX`] bytes, and escapes whatever does not print: controls, line ends,
-    /// and the characters that change the direction of the text around them.
-    pub fn new(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(Self::MAX)]);
-        let mut shown = String::with_capacity(text.len());
-        for character in text.chars() {
-            match character {
-                '\'' | '"' => shown.push(character),
-                _ => shown.extend(character.escape_debug()),
-            }
-        }
-        Self(shown)
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() {
-            "no reason given"
-        } else {
-            &self.0
-        })
-    }
-}
-
 impl From<ConnectionError> for TransportError {
     fn from(error: ConnectionError) -> Self {
         match error {
@@ -353,17 +321,5 @@ mod tests {
         assert_eq!(Fault::from_code(0xff), None);
         assert_eq!(Fault::from_code(0x200), None);
         assert_eq!(Fault::from_code(u64::MAX), None);
-    }
-
-    #[test]
-    fn a_reason_from_outside_cannot_forge_a_line_or_flood_a_log() {
-        let shown = Reason::new("ok\nERROR \u{1b}[31mfake\u{202e}\"".as_bytes()).to_string();
-        assert_eq!(shown, "ok\\nERROR \\u{1b}[31mfake\\u{202e}\"");
-        assert_eq!(
-            Reason::new(&vec![b'x'; 100_000]).to_string().len(),
-            Reason::MAX
-        );
-        assert_eq!(Reason::new(b"\xff\xfe").to_string(), "\u{fffd}\u{fffd}");
-        assert_eq!(Reason::new(b"").to_string(), "no reason given");
     }
 }

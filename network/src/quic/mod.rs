@@ -6,6 +6,7 @@
 //! body does not delay a message.
 
 mod bulk;
+pub(crate) mod code;
 pub mod control;
 mod endpoint;
 mod error;
@@ -13,17 +14,17 @@ mod reset;
 #[cfg(test)]
 mod tests;
 
+use fl_protocol::identity::PublicKey;
 pub use quinn::Connection;
 use rustls_pki_types::CertificateDer;
 
-pub use bulk::{BulkBody, BulkReceiver, BulkSender, Pace, send_bulk};
+pub use bulk::{BulkBody, BulkReceiver, BulkSender, send_bulk};
 pub(crate) use control::LENGTH_BYTES;
 pub use control::{ControlReceiver, ControlSender};
 pub use endpoint::{Client, IDLE_TIMEOUT, Incoming, Server, close};
-pub use error::{Fault, Reason, TransportError};
+pub use error::{Fault, TransportError};
 pub(crate) use reset::ResetKey;
 
-use crate::identity::PublicKey;
 use crate::pki;
 
 /// The key that the peer proved to hold in the handshake: a node's identity, or the relay's TLS key.

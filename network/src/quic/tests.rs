@@ -7,13 +7,15 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use fl_protocol::identity::Identity;
+use fl_protocol::manifest::Pace;
+use fl_protocol::round::Reason;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectError, Connection};
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use super::*;
-use crate::identity::Identity;
 use crate::pki::{Authority, Validity, certificate_from_pem};
 use crate::tls::{self, Credentials};
 
@@ -39,7 +41,7 @@ impl Consortium {
     }
 
     fn some_node(&self) -> Credentials {
-        self.node(&Identity::generate().unwrap(), this_week())
+        self.node(&crate::pki::generate_identity().unwrap(), this_week())
     }
 
     fn relay(&self, validity: Validity) -> Credentials {
@@ -120,7 +122,7 @@ impl Pair {
 #[tokio::test]
 async fn each_side_learns_the_key_that_the_other_proved() {
     let consortium = Consortium::named("hospitals");
-    let identity = Identity::generate().unwrap();
+    let identity = crate::pki::generate_identity().unwrap();
     let server = consortium.server(&consortium.relay(this_week()));
     let client = consortium.client(&server, &consortium.node(&identity, this_week()));
     for host in [HOST, "127.0.0.1"] {
@@ -145,7 +147,7 @@ async fn a_node_is_admitted_only_with_a_valid_certificate_of_this_consortium() {
     let namesake = Consortium::named("hospitals");
     let banks = Consortium::named("banks");
     let server = ours.server(&ours.relay(this_week()));
-    let identity = Identity::generate().unwrap();
+    let identity = crate::pki::generate_identity().unwrap();
     let cases = [
         (ours.node(&identity, last_week()), Fault::Expired),
         (banks.node(&identity, this_week()), Fault::UnknownAuthority),

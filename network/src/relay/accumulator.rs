@@ -5,13 +5,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
+use fl_protocol::identity::NodeId;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::{Averaged, Averaging, Chain, Refusal};
 use fl_shaders::{FixedPoint, Ring};
 
 use super::arrivals::{Arrivals, BodyError};
-use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
-use crate::identity::NodeId;
-use crate::round::{Averaged, Averaging, Chain, Refusal};
-use crate::words;
 
 /// The sum so far, and how far each node's body has been added.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl Accumulator {
             .sum
             .get_mut(start..start + chunk.len())
             .ok_or(BodyError::Unasked)?;
-        words::add(self.ring, target, chunk);
+        ring_bytes::add(self.ring, target, chunk);
         *added += 1;
         drop(guard);
         if let Ok(mut average) = self.average.try_lock()
@@ -169,8 +169,7 @@ mod tests {
     use fl_shaders::{Counters, HEADER_WORDS, Parameters};
 
     use super::*;
-    use crate::identity::Identity;
-    use crate::round::average;
+    use fl_protocol::round::average;
 
     const CTX: Digest = Digest([7; 32]);
     /// So many that the second chunk is a short one.
@@ -206,7 +205,7 @@ mod tests {
     }
 
     fn node() -> NodeId {
-        Identity::generate().unwrap().node_id()
+        crate::pki::generate_identity().unwrap().node_id()
     }
 
     /// An input that no mask hides.
@@ -246,7 +245,7 @@ mod tests {
             sum.add(node, 1, &hashes.as_slice()[1], chunks[1]).unwrap();
         }
         let [mut expected, second] = bodies;
-        words::add(Ring::U32, &mut expected, &second);
+        ring_bytes::add(Ring::U32, &mut expected, &second);
         let (sum, averaged) = sum.finish(chain()).unwrap();
         assert_eq!(sum, expected);
         let whole = average(&expected, &model(), &plan(), 2, chain(), CTX).unwrap();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest};
 
 /// A body that is not what was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

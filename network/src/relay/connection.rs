@@ -4,6 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::Reason;
+use fl_protocol::round::Refusal;
+use fl_protocol::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -13,28 +19,17 @@ use super::arrivals::BodyError;
 use super::buffers::Buffers;
 use super::intake::Intake;
 use super::spool::Parcel;
-use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest};
-use crate::identity::NodeId;
-use crate::kit::unix_s;
-use crate::manifest::Manifest;
 use crate::quic::{
     self, BulkBody, BulkReceiver, BulkSender, ControlReceiver, ControlSender, Incoming,
-    TransportError,
+    TransportError, code,
 };
-use crate::round::Refusal;
-use crate::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
+use crate::time::unix_s;
 
 /// Frames that may wait to be sent to one node, beside one for each node: a holder that returns is told of all
 /// contributions at once. A node that does not read is cut off.
 const QUEUE: usize = 64;
 /// How long a node has to open its control stream.
 const GREETING: Duration = Duration::from_secs(10);
-
-/// Codes with which a connection is closed. Only after this one is there no use in coming back.
-pub(crate) const CODE_REFUSED: u32 = 1;
-pub(crate) const CODE_REPLACED: u32 = 2;
-pub(super) const CODE_SLOW: u32 = 3;
-pub(super) const CODE_BROKEN: u32 = 4;
 
 /// What a connection tells the relay's loop. `serial` tells a node's connections apart.
 pub(super) enum Input {
@@ -88,20 +83,20 @@ impl Link {
 
     fn queue(&self, outgoing: Outgoing) {
         if self.frames.try_send(outgoing).is_err() {
-            quic::close(&self.connection, CODE_SLOW, "does not read its messages");
+            quic::close(&self.connection, code::SLOW, "does not read its messages");
         }
     }
 
     /// The relay cannot serve the node now; it may come back.
     pub(super) fn give_up(&self, reason: &str) {
-        quic::close(&self.connection, CODE_BROKEN, reason);
+        quic::close(&self.connection, code::BROKEN, reason);
     }
 
     /// Another connection has taken this one's place.
     pub(super) fn replace(&self) {
         quic::close(
             &self.connection,
-            CODE_REPLACED,
+            code::REPLACED,
             "replaced by a newer connection with this node's key: only one process may use a kit",
         );
     }
@@ -147,7 +142,7 @@ impl Link {
             match sent {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "a body was not sent"),
-                Err(_) => quic::close(&connection, CODE_SLOW, "does not take what it is sent"),
+                Err(_) => quic::close(&connection, code::SLOW, "does not take what it is sent"),
             }
         });
     }
@@ -179,12 +174,12 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
         Ok(node) => node,
         Err(refusal) => {
             warn!(%address, %refusal, "turned away");
-            return quic::close(&connection, CODE_REFUSED, &refusal);
+            return quic::close(&connection, code::REFUSED, &refusal);
         }
     };
     let control = timeout(GREETING, quic::control::accept(&connection)).await;
     let Ok(Ok((sender, receiver))) = control else {
-        return quic::close(&connection, CODE_SLOW, "no control stream");
+        return quic::close(&connection, code::SLOW, "no control stream");
     };
     let (frames, queue) = mpsc::channel(QUEUE + shared.manifest.roster().len());
     let link = Link {
@@ -206,7 +201,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
         error = read(&shared, node, serial, receiver) => error,
         error = bodies(&shared, node, serial, &connection) => error,
     };
-    quic::close(&connection, CODE_BROKEN, &error.to_string());
+    quic::close(&connection, code::BROKEN, &error.to_string());
     writer.abort();
     // The loop may be gone already.
     let _ = shared
@@ -252,8 +247,8 @@ async fn write(
             let _ = sender.finish().await;
             let _ = timeout(Duration::from_secs(2), connection.closed()).await;
             let code = match refusal.is_final() {
-                true => CODE_REFUSED,
-                false => CODE_BROKEN,
+                true => code::REFUSED,
+                false => code::BROKEN,
             };
             return quic::close(&connection, code, &refusal.to_string());
         }
@@ -279,7 +274,7 @@ async fn read(
             Ok(frame) => frame,
             Err(error) => {
                 return TransportError::Malformed {
-                    detail: quic::Reason::new(error.to_string().as_bytes()),
+                    detail: Reason::new(error.to_string().as_bytes()),
                 };
             }
         };
@@ -336,7 +331,7 @@ async fn bodies(
                 debug!(node = %shared.manifest.name_of(node), %error, "a body is dropped");
             }
             Err(error) => {
-                let detail = quic::Reason::new(error.to_string().as_bytes());
+                let detail = Reason::new(error.to_string().as_bytes());
                 return TransportError::Malformed { detail };
             }
         }
@@ -350,7 +345,7 @@ enum BodyFailure {
     #[error(transparent)]
     Body(#[from] BodyError),
     #[error("malformed body header: {0}")]
-    Header(#[from] crate::error::WireError),
+    Header(#[from] fl_protocol::error::WireError),
     #[error("the body belongs to no attempt that is under way")]
     Stale,
 }

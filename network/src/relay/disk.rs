@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fl_protocol::round::relay::LastResult;
+use fl_protocol::round::{Chain, Checkpoint, average};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -14,8 +16,6 @@ use tracing::{error, warn};
 
 use super::{Driver, RelayError};
 use crate::kit::Kit;
-use crate::round::relay::LastResult;
-use crate::round::{Chain, Checkpoint, average};
 use crate::store::{Store, StoreError};
 
 /// How long after a failure the disk is tried again.

@@ -1,12 +1,13 @@
 //! Where bodies go as they arrive: into the sum itself, or aside until it is known whose are in it.
 
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::wire::{BulkHeader, BulkKind};
+
 use super::accumulator::Accumulator;
 use super::arrivals::BodyError;
 use super::loan::Loan;
 use super::spool::{Parcel, Spool};
-use crate::digest::{ChunkHashes, Digest};
-use crate::identity::NodeId;
-use crate::wire::{BulkHeader, BulkKind};
 
 /// The bodies of one attempt.
 #[derive(Debug)]

@@ -2,10 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fl_protocol::digest::{ChunkHashes, Digest, chunk_hash, model_hash};
+use fl_protocol::identity::NodeId;
+
 use super::arrivals::{Arrivals, BodyError};
-use crate::digest::{ChunkHashes, Digest, chunk_hash, model_hash};
-use crate::files::from_le_bytes;
-use crate::identity::NodeId;
+use fl_protocol::parameters::from_le_bytes;
 
 /// A model on its way, and whose it is.
 #[derive(Debug)]
@@ -89,19 +90,18 @@ impl Loan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::CHUNK_BYTES;
-    use crate::identity::Identity;
-    use crate::words;
+    use fl_protocol::digest::CHUNK_BYTES;
+    use fl_protocol::parameters;
 
     #[test]
     fn only_the_very_model_is_taken() {
-        let node = Identity::generate().unwrap().node_id();
+        let node = crate::pki::generate_identity().unwrap().node_id();
         let model: Vec<f32> = (0..CHUNK_BYTES / 4 + 3).map(|k| k as f32).collect();
         let mut other = model.clone();
         other[CHUNK_BYTES / 4] += 1.0;
         let lent = |lent: &[f32], chunks: usize| {
             let loan = Loan::new(node, model_hash(&model), model.len());
-            let body = words::le_bytes(lent);
+            let body = parameters::le_bytes(lent);
             let hashes = ChunkHashes::of(&body);
             loan.begin(0, &hashes).unwrap();
             assert_eq!((loan.chunks(), loan.chunk_len(1)), (2, 12));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_list_for_another_length_is_refused() {
-        let node = Identity::generate().unwrap().node_id();
+        let node = crate::pki::generate_identity().unwrap().node_id();
         let loan = Loan::new(node, Digest([0; 32]), 10);
         let hashes = ChunkHashes::of(&vec![0; CHUNK_BYTES + 1]);
         assert_eq!(loan.begin(0, &hashes), Err(BodyError::Root));

@@ -18,20 +18,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fl_protocol::audit::Record;
+use fl_protocol::digest::{CHUNK_BYTES, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::parameters::to_le_bytes;
+use fl_protocol::round::relay::{Action, Event, Relay, Report, Settings};
+use fl_protocol::round::{Averaged, Chain, Outcome, Refusal, average};
+use fl_protocol::wire::{BulkKind, RelayFrame};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tracing::{debug, error};
 
-use crate::audit::{LogError, Record, RelayJournal};
-use crate::digest::{CHUNK_BYTES, Digest};
-use crate::files::to_le_bytes;
-use crate::identity::NodeId;
-use crate::kit::{Kit, unix_s};
+use crate::audit::{LogError, RelayJournal};
+use crate::kit::Kit;
 use crate::quic::Server;
-use crate::round::relay::{Action, Event, Relay, Report, Settings};
-use crate::round::{Averaged, Chain, Outcome, Refusal, average};
 use crate::store::{Store, StoreError};
-use crate::wire::{BulkKind, RelayFrame};
+use crate::time::unix_s;
 
 use accumulator::Accumulator;
 use buffers::Buffers;
@@ -42,7 +44,6 @@ use loan::Loan;
 use spool::{Parcel, Spool};
 
 pub use arrivals::BodyError;
-pub(crate) use connection::{CODE_REFUSED, CODE_REPLACED};
 
 /// How often the machine looks at the clock.
 const TICK: Duration = Duration::from_millis(200);

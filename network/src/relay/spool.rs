@@ -10,14 +10,14 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
+use fl_protocol::identity::NodeId;
+use fl_protocol::ring_bytes;
 use fl_shaders::Ring;
 use tracing::{error, warn};
 
 use super::arrivals::{Arrivals, BodyError};
-use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
 use crate::files::create_private;
-use crate::identity::NodeId;
-use crate::words;
 
 /// Which body of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,7 +166,7 @@ impl Spool {
             for target in sum.chunks_mut(CHUNK_BYTES) {
                 let chunk = &mut chunk[..target.len()];
                 file.read_exact(chunk)?;
-                words::add(ring, target, chunk);
+                ring_bytes::add(ring, target, chunk);
             }
         }
         Ok(sum)
@@ -195,7 +195,6 @@ impl Drop for Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
 
     #[test]
     fn bodies_are_kept_apart_go_on_where_they_stopped_and_add_up_in_the_end() {
@@ -206,7 +205,7 @@ mod tests {
             .map(|value| {
                 let body = vec![value; bytes];
                 let hashes = ChunkHashes::of(&body);
-                let node = Identity::generate().unwrap().node_id();
+                let node = crate::pki::generate_identity().unwrap().node_id();
                 let parcel = match value {
                     3 => Parcel::Reveal(node, hashes.root()),
                     _ => Parcel::Input(node),
@@ -253,7 +252,7 @@ mod tests {
         let body = vec![7; bytes];
         let hashes = ChunkHashes::of(&body);
         let parcel = || {
-            let node = Identity::generate().unwrap().node_id();
+            let node = crate::pki::generate_identity().unwrap().node_id();
             let parcel = Parcel::Reveal(node, hashes.root());
             assert_eq!(spool.expect(parcel, hashes.root()), 0);
             parcel
@@ -277,7 +276,7 @@ mod tests {
         let spool = Spool::new(Digest([0; 32]), folder.path().to_owned(), bytes);
         let body = vec![7; bytes];
         let hashes = ChunkHashes::of(&body);
-        let parcel = Parcel::Input(Identity::generate().unwrap().node_id());
+        let parcel = Parcel::Input(crate::pki::generate_identity().unwrap().node_id());
         let add = |index: usize| {
             let chunk = body.chunks(CHUNK_BYTES).nth(index).unwrap();
             spool.add(parcel, index, &hashes.as_slice()[index], chunk)

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use fl_network::audit::{Entry, Log, LogError, Party, Record, Unsound, Verdict, verify};
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::manifest::Manifest;
-use fl_network::round::committee::Decision;
-use fl_network::round::committee::message::Receipt;
-use fl_network::round::message::{Message, ResultAck, Share, Signed};
-use fl_network::round::{Chain, Outcome, Parts};
-use fl_network::wire::{MAX_MESSAGE_BYTES, encode};
+use fl_network::audit::{Log, LogError};
+use fl_protocol::audit::{Entry, Party, Record, Unsound, Verdict, verify};
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::committee::Decision;
+use fl_protocol::round::committee::message::Receipt;
+use fl_protocol::round::message::{Message, ResultAck, Share, Signed};
+use fl_protocol::round::{Chain, Outcome, Parts};
+use fl_protocol::wire::{MAX_MESSAGE_BYTES, encode};
 use tempfile::TempDir;
 
 use crate::committee::committee;
@@ -229,7 +230,7 @@ fn of_committee() -> Vec<Entry> {
             .held_by(node)
             .iter()
             .filter(|class| covered.insert(*class));
-        let classes = fl_network::round::committee::ClassSet::of(classes.collect::<Vec<_>>());
+        let classes = fl_protocol::round::committee::ClassSet::of(classes.collect::<Vec<_>>());
         (node, classes)
     });
     let reveals = reveals.filter(|(_, classes)| !classes.is_empty());

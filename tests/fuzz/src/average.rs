@@ -1,8 +1,8 @@
 //! Averaging of whatever a relay may send for a sum.
 
 use arbitrary::{Result, Unstructured};
-use fl_network::digest::{ChunkHashes, Digest, model_hash};
-use fl_network::round::{Averaged, Chain, Refusal};
+use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
+use fl_protocol::round::{Averaged, Chain, Refusal};
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Parameters, Ring, Word};
 
 use crate::Seed;
@@ -68,7 +68,7 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
         model: model_hash(&base),
     };
     let (ctx, root) = (Digest([2; 32]), ChunkHashes::of(&body).root());
-    let averaged = |body: &[u8]| fl_network::round::average(body, &base, plan, nodes, chain, ctx);
+    let averaged = |body: &[u8]| fl_protocol::round::average(body, &base, plan, nodes, chain, ctx);
     assert!(matches!(averaged(&body[1..]), Err(Refusal::Counters(_))));
     let averaged = match averaged(&body) {
         Ok(averaged) => averaged,

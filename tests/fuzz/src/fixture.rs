@@ -5,14 +5,14 @@ use std::sync::{Arc, OnceLock};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use fl_network::digest::{ChunkHashes, Digest, model_hash};
-use fl_network::identity::{Identity, NodeId};
-use fl_network::manifest::{
+use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
+use fl_protocol::identity::{Identity, NodeId};
+use fl_protocol::manifest::{
     Manifest, ManifestFile, ModelTable, NodeTable, TensorLayout, epoch_key_check,
 };
-use fl_network::round::message::{Keys, Signed, Sum};
-use fl_network::round::{Averaged, Chain, Outcome, Participants, Parts, average};
-use fl_network::words;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::message::{Keys, Signed, Sum};
+use fl_protocol::round::{Averaged, Chain, Outcome, Participants, Parts, average};
 use fl_shaders::{Counters, FixedPoint, Parameters, Ring};
 
 use crate::tags;
@@ -192,7 +192,7 @@ pub(crate) fn round() -> &'static Round {
         let sums = nodes.zip(&bodies).map(sum).collect();
         let mut result = vec![0; manifest.body_bytes()];
         for body in &bodies {
-            words::add(Ring::U32, &mut result, body);
+            ring_bytes::add(Ring::U32, &mut result, body);
         }
         let (base, plan) = ([0.0; PARAMETERS], manifest.fixed_point());
         let averaged = average(&result, &base, plan, NODES, chain, ctx);

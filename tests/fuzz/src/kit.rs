@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use fl_network::identity::Identity;
 use fl_network::kit::{Kit, KitError, KitFiles};
 use fl_network::pki;
 use fl_network::tls::Credentials;
+use fl_protocol::identity::Identity;
 use rcgen::{
     BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SerialNumber, date_time_ymd,
 };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use fl_network::digest::Digest;
-use fl_network::error::ManifestError;
-use fl_network::identity::Label;
-use fl_network::manifest::{Manifest, ManifestFile, PlanTable};
-use fl_network::round::Chain;
+use fl_protocol::digest::Digest;
+use fl_protocol::error::ManifestError;
+use fl_protocol::identity::Label;
+use fl_protocol::manifest::{Manifest, ManifestFile, PlanTable};
+use fl_protocol::round::Chain;
 use fl_shaders::{FixedPoint, Parameters, Ring};
 
 use crate::fixture::{consortium, manifest_file};

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use fl_network::digest::{ChunkHashes, model_hash};
 use fl_network::kit::Kit;
-use fl_network::round::message::{ResultAck, Signed};
-use fl_network::round::node::{Node, Pending, PendingSum};
-use fl_network::round::relay::{Event, LastResult, Relay, Settings};
-use fl_network::round::{Averaged, Chain, Checkpoint, SentSums, average};
 use fl_network::store::Store;
+use fl_protocol::digest::{ChunkHashes, model_hash};
+use fl_protocol::round::message::{ResultAck, Signed};
+use fl_protocol::round::node::{Node, Pending, PendingSum};
+use fl_protocol::round::relay::{Event, LastResult, Relay, Settings};
+use fl_protocol::round::{Averaged, Chain, Checkpoint, SentSums, average};
 use tempfile::TempDir;
 
 use crate::Seed;

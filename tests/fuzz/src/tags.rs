@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use fl_network::digest::Digest;
-use fl_network::identity::NodeId;
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
 use fl_shaders::{Ring, Tag};
 use fl_sharing::{EpochKey, Seed, TagKey, Verification};
 

@@ -1,12 +1,12 @@
 //! What comes over the network: frames, headers of bodies, signed messages.
 
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::Identity;
-use fl_network::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
-use fl_network::round::committee::{ClassSet, Decision, Envelope};
-use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use fl_network::round::{Chain, Checkpoint, Fault, Hindrance, Kind, Outcome, Parts, Refusal};
-use fl_network::wire::{
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::Identity;
+use fl_protocol::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
+use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
+use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::round::{Chain, Checkpoint, Fault, Hindrance, Kind, Outcome, Parts, Refusal};
+use fl_protocol::wire::{
     BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
     decode, encode,
 };

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use fl_network::digest::model_hash;
-use fl_network::identity::Identity;
 use fl_network::kit::Kit;
-use fl_network::manifest::{Manifest, ManifestFile};
+use fl_protocol::digest::model_hash;
+use fl_protocol::identity::Identity;
+use fl_protocol::manifest::{Manifest, ManifestFile};
 use fl_trainer::Checkpoint;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
-use fl_network::kit::unix_s;
-use fl_network::round::message::{Signed, Sum};
-use fl_network::round::node::{self, Node};
-use fl_network::round::relay::{self, Event, Relay, Settings};
-use fl_network::round::{Averaged, Chain, CheckedOutcome, Outcome, Parts, SentSums, average};
-use fl_network::wire::{self, NodeFrame, RelayFrame};
-use fl_network::words;
+use fl_network::time::unix_s;
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::message::{Signed, Sum};
+use fl_protocol::round::node::{self, Node};
+use fl_protocol::round::relay::{self, Event, Relay, Settings};
+use fl_protocol::round::{Averaged, Chain, CheckedOutcome, Outcome, Parts, SentSums, average};
+use fl_protocol::wire::{self, NodeFrame, RelayFrame};
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
     Blinding, CpuEngine, Engine, EpochKey, Input, Mask, RoundKey, RoundingKey, Seed, Sign,
@@ -250,7 +250,7 @@ impl Round {
                     let plan = manifest.fixed_point();
                     self.result = vec![0; manifest.body_bytes()];
                     for body in self.bodies.values() {
-                        words::add(plan.ring(), &mut self.result, body);
+                        ring_bytes::add(plan.ring(), &mut self.result, body);
                     }
                     let initial = &kits.relay.initial()?;
                     let averaged = average(&self.result, initial, plan, nodes, chain, ctx)?;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use fl_network::digest::ChunkHashes;
-use fl_network::identity::NodeId;
-use fl_network::manifest::Manifest;
 use fl_network::quic::{
     BulkReceiver, ControlReceiver, ControlSender, Incoming, TransportError, close, control,
     peer_public_key, send_bulk,
 };
-use fl_network::wire::{self, BulkHeader, NodeFrame};
+use fl_protocol::digest::ChunkHashes;
+use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::wire::{self, BulkHeader, NodeFrame};
 use quinn::Connection;
 use tokio::sync::mpsc;
 

@@ -7,15 +7,16 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::files::to_le_bytes;
-use fl_network::identity::NodeId;
-use fl_network::kit::{Kit, unix_s};
+use fl_network::kit::Kit;
 use fl_network::quic::Server;
-use fl_network::round::relay::{Action, Event, Relay, Settings};
-use fl_network::round::{Chain, Refusal, average};
-use fl_network::wire::{BulkHeader, BulkKind, NodeFrame, RelayFrame};
-use fl_network::words;
+use fl_network::time::unix_s;
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::parameters::to_le_bytes;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::relay::{Action, Event, Relay, Settings};
+use fl_protocol::round::{Chain, Refusal, average};
+use fl_protocol::wire::{BulkHeader, BulkKind, NodeFrame, RelayFrame};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -267,7 +268,8 @@ impl Driver {
                     }
                     Action::TakeBack => panic!("the machine hears of no refusal"),
                     Action::Borrow { .. } | Action::Adopt(_) => panic!("no node is ahead"),
-                    Action::Commit(_) | Action::Certify(_) | Action::Report(_) => {}
+                    Action::Log(_) | Action::Commit(_) | Action::Certify(_) | Action::Report(_) => {
+                    }
                     Action::Finish => finished = true,
                 }
             }
@@ -303,7 +305,7 @@ impl Driver {
         let plan = self.kit.manifest.fixed_point();
         let mut sum = vec![0; self.kit.manifest.body_bytes()];
         for body in bodies {
-            words::add(plan.ring(), &mut sum, &self.bodies.here[&body]);
+            ring_bytes::add(plan.ring(), &mut sum, &self.bodies.here[&body]);
         }
         let averaged = average(&sum, &self.model, plan, nodes, chain, ctx).unwrap();
         self.result = sum.into();

@@ -1,6 +1,6 @@
 //! How a lie is met: which refusal it is, and about which message.
 
-use fl_network::round::{Kind, Refusal};
+use fl_protocol::round::{Kind, Refusal};
 
 /// The message is of another context.
 pub fn stale(refusal: &Refusal, kind: Kind) -> bool {

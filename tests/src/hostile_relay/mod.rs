@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use bytes::Bytes;
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
 use fl_network::kit::Kit;
-use fl_network::manifest::Manifest;
-use fl_network::round::message::{Keys, Message, Share, Signed};
-use fl_network::round::{Chain, Outcome, Refusal, average};
-use fl_network::wire::{BulkHeader, BulkKind, NodeFrame, RelayFrame};
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::message::{Keys, Message, Share, Signed};
+use fl_protocol::round::{Chain, Outcome, Refusal, average};
+use fl_protocol::wire::{BulkHeader, BulkKind, NodeFrame, RelayFrame};
 use tokio::sync::mpsc;
 
 use crate::deployed::{Consortium, PATIENCE};

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use fl_network::identity::NodeId;
 use fl_network::kit::Kit;
-use fl_network::round::Refusal;
-use fl_network::wire::NodeFrame;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::Refusal;
+use fl_protocol::wire::NodeFrame;
 
 use super::{Attack, HostileRelay, Parcel, Record};
 use crate::deployed::{Consortium, Process, wait_until};

@@ -1,8 +1,8 @@
 //! A contributor's part in the committee scheme: a seed for each class, and the update masked with all of them.
 
-use fl_network::digest::Digest;
-use fl_network::round::committee::{Envelope, Holders};
-use fl_network::round::{Hindrance, Refusal};
+use fl_protocol::digest::Digest;
+use fl_protocol::round::committee::{Envelope, Holders};
+use fl_protocol::round::{Hindrance, Refusal};
 use fl_sharing::{SealError, Seed, seal_all};
 
 use super::masking::{Masked, Masking, MaskingError};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fl_network::identity::NodeId;
-use fl_network::round::Refusal;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::Refusal;
 use fl_shaders::Counters;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ pub enum NodeEvent {
         /// For how long.
         since: Duration,
     },
-    /// Something failed here; others are told no more than a [`Hindrance`](fl_network::round::Hindrance).
+    /// Something failed here; others are told no more than a [`Hindrance`](fl_protocol::round::Hindrance).
     Failed {
         /// What happened.
         reason: String,

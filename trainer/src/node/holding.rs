@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
-use fl_network::manifest::Manifest;
-use fl_network::round::Fault;
-use fl_network::round::committee::{CheckedSlip, RevealOrder, Seats};
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::Fault;
+use fl_protocol::round::committee::{CheckedSlip, RevealOrder, Seats};
 use fl_shaders::Tag;
 use fl_sharing::{DeviceError, Engine, MaskKey, RandomnessError, RoundKey, Seed};
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fl_network::client::{Bodies, LinkError};
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::files::from_le_bytes;
-use fl_network::identity::NodeId;
-use fl_network::manifest::Manifest;
-use fl_network::round::committee::{ClassSet, Envelope};
-use fl_network::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::parameters::from_le_bytes;
+use fl_protocol::round::committee::{ClassSet, Envelope};
+use fl_protocol::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
 use fl_shaders::Tag;
 use fl_sharing::DeviceError;
 use tokio::sync::{Mutex, Semaphore, mpsc};

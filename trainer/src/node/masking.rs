@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
-use fl_network::round::{Hindrance, Refusal};
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::{Hindrance, Refusal};
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Tag};
 use fl_sharing::{
     Blinding, DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,

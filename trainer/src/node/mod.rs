@@ -1,6 +1,6 @@
 //! A node: the one place where training, sharing and the network meet.
 //!
-//! The protocol's state machine ([`fl_network::round::node`]) decides, the driver acts. Whatever takes time (training,
+//! The protocol's state machine ([`fl_protocol::round::node`]) decides, the driver acts. Whatever takes time (training,
 //! masking, transfers, averaging) runs as a job beside the driver's loop, which goes on listening to the relay; what a
 //! job brings back is told to the machine, and is dropped there if the round has moved on.
 
@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use fl_network::audit::LogError;
 use fl_network::client::LinkError;
-use fl_network::error::WireError;
 use fl_network::kit::{Kit, KitError};
-use fl_network::round::Refusal;
 use fl_network::store::{Store, StoreError};
+use fl_protocol::error::WireError;
+use fl_protocol::round::Refusal;
 use fl_sharing::Engine;
 use tokio::sync::Semaphore;
 

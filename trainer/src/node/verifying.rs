@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fl_network::digest::Digest;
-use fl_network::identity::NodeId;
-use fl_network::round::{Check, Verifier};
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::{Check, Verifier};
 use fl_shaders::{Ring, Tag};
 use fl_sharing::{EpochKey, TagKey, Verification};
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use fl_network::client::host_of;
-use fl_network::config;
-use fl_network::manifest::Manifest;
-use fl_network::round::relay::{Settings, SettingsError};
+use fl_network::program::config;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::relay::{Settings, SettingsError};
 use serde::Deserialize;
 
 /// The relay of a secure federated-learning consortium.

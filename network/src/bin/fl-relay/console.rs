@@ -1,6 +1,6 @@
 //! What the operator sees in the terminal.
 
-use fl_network::logging::say;
+use fl_network::program::logging::say;
 use fl_network::told::Told;
 use tracing::{Level, debug, info, warn};
 

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use fl_network::dashboard::{self, Dashboard, Progress};
-use fl_network::kit::{Kit, unix_s};
+use fl_network::kit::Kit;
 use fl_network::quic::Server;
 use fl_network::store::Store;
+use fl_network::time::unix_s;
 use fl_network::told::Teller;
 use tracing::{info, warn};
 
@@ -18,12 +19,15 @@ use args::{Args, Command, Config};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    fl_network::logging::init();
+    fl_network::program::logging::init();
     let Command::Serve(serve) = args.command;
     match Config::try_from(serve).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", fl_network::logging::explain(error.as_ref()));
+            eprintln!(
+                "error: {}",
+                fl_network::program::logging::explain(error.as_ref())
+            );
             ExitCode::FAILURE
         }
     }
@@ -37,7 +41,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         kit.manifest.member(kit.id()).is_err(),
         "this is a node's kit; the relay needs the folder `relay` that `fl-node provision` made"
     );
-    let stop = fl_network::signals::stop();
+    let stop = fl_network::program::signals::stop();
     let settings = config.settings(&kit.manifest)?;
     let store = Store::open(&config.state, &kit.manifest)?;
     let server = Server::bind(

@@ -1,6 +1,7 @@
 //! Bodies: whole ones, and those that trickle, end too early or are given up.
 
 use bytes::Bytes;
+use fl_protocol::manifest::Pace;
 
 use super::*;
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use fl_network::digest::Digest;
-use fl_network::identity::NodeId;
-use fl_network::round::committee::message::{Contribution, Entry, Reveal, Vote};
-use fl_network::round::committee::{Contributors, Decision, Holders};
-use fl_network::round::message::Signed;
-use fl_network::round::{CheckedOutcome, Kind, Outcome, Parts};
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::committee::message::{Contribution, Entry, Reveal, Vote};
+use fl_protocol::round::committee::{Contributors, Decision, Holders};
+use fl_protocol::round::message::Signed;
+use fl_protocol::round::{CheckedOutcome, Kind, Outcome, Parts};
 
 use super::{Committee, HOLDERS, NODES, QUORUM, classes, committee};
 use crate::Seed;

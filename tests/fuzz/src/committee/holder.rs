@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fl_network::digest::Digest;
-use fl_network::identity::NodeId;
-use fl_network::round::SentSums;
-use fl_network::round::committee::message::Entry;
-use fl_network::round::committee::{ClassSet, Contributors, Holders, RevealOrder};
-use fl_network::round::message::{Keys, Signed};
-use fl_network::round::node::{Action, Node, Pending};
-use fl_network::wire::{NodeFrame, RelayFrame};
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::SentSums;
+use fl_protocol::round::committee::message::Entry;
+use fl_protocol::round::committee::{ClassSet, Contributors, Holders, RevealOrder};
+use fl_protocol::round::message::{Keys, Signed};
+use fl_protocol::round::node::{Action, Node, Pending};
+use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::Tag;
 
 use super::{Committee, HOLDERS, QUORUM, classes, committee};

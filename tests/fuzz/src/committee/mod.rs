@@ -9,13 +9,13 @@ pub(crate) mod holder;
 
 use std::sync::{Arc, OnceLock};
 
-use fl_network::digest::Digest;
-use fl_network::identity::{Identity, NodeId};
-use fl_network::manifest::{CommitteeTable, Manifest, Scheme};
-use fl_network::round::committee::message::{Contribution, Entry, Reveal, Vote};
-use fl_network::round::committee::{ClassSet, Contributors, Envelope, Holders};
-use fl_network::round::message::{Keys, Message, Signed};
-use fl_network::round::{Chain, Kind};
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::{Identity, NodeId};
+use fl_protocol::manifest::{CommitteeTable, Manifest, Scheme};
+use fl_protocol::round::committee::message::{Contribution, Entry, Reveal, Vote};
+use fl_protocol::round::committee::{ClassSet, Contributors, Envelope, Holders};
+use fl_protocol::round::message::{Keys, Message, Signed};
+use fl_protocol::round::{Chain, Kind};
 
 use crate::fixture::{self, EPOCH};
 

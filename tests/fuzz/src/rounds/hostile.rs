@@ -5,9 +5,9 @@ mod frames;
 
 use std::collections::BTreeMap;
 
-use fl_network::digest::Digest;
-use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use fl_network::wire::{self, NodeFrame, RelayFrame};
+use fl_protocol::digest::Digest;
+use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::wire::{self, NodeFrame, RelayFrame};
 
 use super::site::{Conduct, Sent, Site, assert_taken};
 use super::{Step, seed, steps};
@@ -109,8 +109,9 @@ impl Relay {
                 return self.hear(node, sent);
             }
             kind::CHECKPOINT => {
-                let body =
-                    fl_network::files::to_le_bytes(self.sites[usize::from(which) % OWN].model());
+                let body = fl_protocol::parameters::to_le_bytes(
+                    self.sites[usize::from(which) % OWN].model(),
+                );
                 self.tell(node, self.checkpoint(which));
                 let sent = self.sites[node].body(&body);
                 return self.hear(node, sent);

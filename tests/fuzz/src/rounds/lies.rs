@@ -1,9 +1,9 @@
 //! What a node of the consortium may sign, or only say, that an honest one would not.
 
-use fl_network::digest::Digest;
-use fl_network::round::message::{Message, ResultAck, Share, Signed, Sum};
-use fl_network::round::{Chain, Refusal};
-use fl_network::wire::NodeFrame;
+use fl_protocol::digest::Digest;
+use fl_protocol::round::message::{Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::wire::NodeFrame;
 
 use crate::fixture::{NODES, consortium};
 

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
-use fl_network::round::relay::{Action, Event, LastResult, Relay, Settings};
-use fl_network::round::{Chain, Checkpoint, average};
-use fl_network::wire::{self, NodeFrame, RelayFrame};
-use fl_network::words;
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::relay::{Action, Event, LastResult, Relay, Settings};
+use fl_protocol::round::{Chain, Checkpoint, average};
+use fl_protocol::wire::{self, NodeFrame, RelayFrame};
 use fl_shaders::Ring;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -314,7 +314,7 @@ impl Network {
                     return self.cut(node);
                 }
                 if !std::mem::replace(added, true) {
-                    words::add(Ring::U32, &mut sum.sum, &body);
+                    ring_bytes::add(Ring::U32, &mut sum.sum, &body);
                 }
                 self.tell(Event::BodyAdded(id));
             }
@@ -384,7 +384,7 @@ impl Network {
                 self.post(id, RelayFrame::Outcome(outcome), Some(body));
             }
             Action::Restore(id, checkpoint) => {
-                let body = fl_network::files::to_le_bytes(&self.model);
+                let body = fl_protocol::parameters::to_le_bytes(&self.model);
                 self.post(id, RelayFrame::Checkpoint(checkpoint), Some(body));
             }
             Action::Log(_) | Action::Report(_) => {}

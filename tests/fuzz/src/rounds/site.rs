@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use fl_network::digest::{ChunkHashes, Digest, model_hash};
-use fl_network::files::from_le_bytes;
-use fl_network::identity::NodeId;
-use fl_network::round::message::{Share, Signed, Sum};
-use fl_network::round::node::{Action, CompleteShares, Node, Pending, PendingSum};
-use fl_network::round::{
+use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
+use fl_protocol::identity::NodeId;
+use fl_protocol::parameters::from_le_bytes;
+use fl_protocol::round::message::{Share, Signed, Sum};
+use fl_protocol::round::node::{Action, CompleteShares, Node, Pending, PendingSum};
+use fl_protocol::round::{
     Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums, Verifier,
 };
-use fl_network::wire::{NodeFrame, RelayFrame};
+use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::cpu::{mask, quantize};
 use fl_shaders::{Counters, HEADER_WORDS, InputScale, Ring, Tag};
 
@@ -312,7 +312,7 @@ impl Site {
 
     /// Never two different Sum or Share messages in one context.
     fn signs(&mut self, frame: &NodeFrame) {
-        fn open<T: fl_network::round::message::Message>(signed: &Signed<T>) -> T {
+        fn open<T: fl_protocol::round::message::Message>(signed: &Signed<T>) -> T {
             let message = signed.verify(&consortium().manifest, 0);
             message.expect("a node's own signature holds")
         }

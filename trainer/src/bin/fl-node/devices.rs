@@ -26,7 +26,7 @@ pub(crate) fn open(gpu: Option<GpuChoice>, note: impl Fn(&str)) -> anyhow::Resul
 /// Lists the adapters.
 #[cfg(feature = "gpu")]
 pub(crate) fn run() -> anyhow::Result<()> {
-    use fl_network::logging::say;
+    use fl_network::program::logging::say;
     use fl_sharing::gpu::{AdapterError, Selector, adapters, choose};
 
     let adapters = adapters();

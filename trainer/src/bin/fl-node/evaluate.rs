@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use fl_datasets::{LoadOptions, load};
-use fl_network::logging::say;
+use fl_network::program::logging::say;
 use fl_trainer::Checkpoint;
 use serde_json::json;
 

@@ -20,7 +20,7 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    fl_network::logging::init();
+    fl_network::program::logging::init();
     let done = match args.command {
         Command::Simulate(args) => simulate::run(args),
         Command::Provision(args) => provision::run(args),
@@ -34,7 +34,10 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", fl_network::logging::explain(error.as_ref()));
+            eprintln!(
+                "error: {}",
+                fl_network::program::logging::explain(error.as_ref())
+            );
             ExitCode::FAILURE
         }
     }

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, bail};
 use fl_datasets::Dataset;
 use fl_network::client::check_dialable;
-use fl_network::logging::say;
-use fl_network::manifest::{TimeoutTable, min_organisations};
+use fl_network::program::logging::say;
+use fl_protocol::manifest::{TimeoutTable, min_organisations};
 use fl_shaders::Ring;
 use fl_trainer::Layout;
 use fl_trainer::provision::Agreement;

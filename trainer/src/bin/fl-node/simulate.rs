@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use fl_datasets::{Partition, Source, Split};
-use fl_network::config;
-use fl_network::manifest::Manifest;
-use fl_network::round::relay::{Report, Settings};
+use fl_network::program::config;
 use fl_network::told::Teller;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::relay::{Report, Settings};
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{Compute, Evaluation, LocalTrainer};
@@ -72,7 +72,11 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         }
     };
     let runtime = tokio::runtime::Runtime::new()?;
-    let run = async { simulation.run(observe, fl_network::signals::stop()).await };
+    let run = async {
+        simulation
+            .run(observe, fl_network::program::signals::stop())
+            .await
+    };
     let ended = runtime.block_on(run)?;
     let accuracy = lines.last().and_then(|line| line.accuracy);
     let path = output.write(&task.model, &ended, lines)?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use fl_network::client::check_dialable;
-use fl_network::config;
 use fl_network::kit::Kit;
-use fl_network::logging::explain;
-use fl_network::manifest::Manifest;
+use fl_network::program::config;
+use fl_network::program::logging::explain;
 use fl_network::store::Store;
+use fl_protocol::manifest::Manifest;
 use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
 
@@ -79,7 +79,11 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let mut rounds = Vec::new();
     let observe = |event| observe(&console, &manifest, &mut rounds, event);
     let runtime = tokio::runtime::Runtime::new()?;
-    let run = async { participant.run(observe, fl_network::signals::stop()).await };
+    let run = async {
+        participant
+            .run(observe, fl_network::program::signals::stop())
+            .await
+    };
     let ended = runtime.block_on(run)?;
     let written = output.write(&task.model, &ended, rounds);
     let round = ended.round;

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use fl_network::audit::{Party, Round, Summary, Taken, Verdict, verify};
 use fl_network::files::read_limited;
-use fl_network::identity::NodeId;
 use fl_network::kit::load_manifest;
-use fl_network::logging::say;
-use fl_network::manifest::{MAX_MANIFEST_BYTES, Manifest};
-use fl_network::round::Chain;
+use fl_network::program::logging::say;
+use fl_protocol::audit::{Party, Round, Summary, Taken, Verdict, verify};
+use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use fl_protocol::round::Chain;
 use serde_json::{Value, json};
 
 use super::args::VerifyLog;
@@ -27,7 +27,10 @@ pub(crate) fn run(args: VerifyLog) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_SOUND),
         Err(error) => {
-            eprintln!("error: {}", fl_network::logging::explain(error.as_ref()));
+            eprintln!(
+                "error: {}",
+                fl_network::program::logging::explain(error.as_ref())
+            );
             ExitCode::from(UNREADABLE)
         }
     }

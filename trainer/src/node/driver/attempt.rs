@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fl_network::client::Link;
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::files::to_le_bytes;
-use fl_network::identity::NodeId;
-use fl_network::kit::unix_s;
-use fl_network::logging::explain;
-use fl_network::round::node::{Action, CompleteShares};
-use fl_network::round::{Averaged, Chain, Hindrance, Refusal};
+use fl_network::program::logging::explain;
 use fl_network::store::Outgoing;
-use fl_network::wire::BulkKind;
+use fl_network::time::unix_s;
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::parameters::to_le_bytes;
+use fl_protocol::round::node::{Action, CompleteShares};
+use fl_protocol::round::{Averaged, Chain, Hindrance, Refusal};
+use fl_protocol::wire::BulkKind;
 use fl_shaders::Counters;
 use fl_sharing::{DeviceError, RoundKey};
 

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use fl_network::client::Link;
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::kit::unix_s;
-use fl_network::round::Hindrance;
-use fl_network::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder};
-use fl_network::round::node::Action;
-use fl_network::wire::BulkKind;
+use fl_network::time::unix_s;
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::round::Hindrance;
+use fl_protocol::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder};
+use fl_protocol::round::node::Action;
+use fl_protocol::wire::BulkKind;
 use fl_shaders::Tag;
 use fl_sharing::DeviceError;
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fl_network::digest::{ChunkHashes, Digest};
-use fl_network::identity::NodeId;
-use fl_network::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use fl_network::round::{Chain, Checkpoint, Outcome, Parts, average};
-use fl_network::wire::RelayFrame;
-use fl_network::words;
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
+use fl_protocol::ring_bytes;
+use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::round::{Chain, Checkpoint, Outcome, Parts, average};
+use fl_protocol::wire::RelayFrame;
 use fl_shaders::cpu::mask;
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
 
@@ -157,7 +157,7 @@ impl Relay {
             tag += Tag::from_integers([1, 0]);
         }
         if which & 1 == 1 {
-            words::add(Ring::U32, &mut body, &own);
+            ring_bytes::add(Ring::U32, &mut body, &own);
             sums.push(signed(&Sum {
                 ctx,
                 node: consortium().id(OWN),
@@ -166,7 +166,7 @@ impl Relay {
             }));
         }
         for (_, part) in self.heard.bodies.iter().filter(|((of, _), _)| *of == ctx) {
-            words::add(Ring::U32, &mut body, part);
+            ring_bytes::add(Ring::U32, &mut body, part);
         }
         if which >> 1 & 1 == 1 {
             body[20] ^= 1;

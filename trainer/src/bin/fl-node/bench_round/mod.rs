@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use fl_datasets::Source;
 use fl_network::kit::Kit;
-use fl_network::logging::say;
+use fl_network::program::logging::say;
 use fl_trainer::provision::Agreement;
 
 use super::args::{BenchParty, BenchRound};

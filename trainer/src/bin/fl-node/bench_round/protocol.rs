@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fl_network::kit::Kit;
-use fl_network::round::relay::{Report, Settings};
 use fl_network::store::Store;
+use fl_protocol::round::relay::{Report, Settings};
 use fl_sharing::Engine;
 use fl_trainer::LocalTrainer;
 use fl_trainer::node::{NodeEvent, Participant};

@@ -1,0 +1,22 @@
+//! Whole rounds with a committee, what holders can lose, attacks on each side, and a model of the vote.
+
+mod hostile_contributors;
+mod hostile_relay;
+mod hostile_results;
+mod logs;
+mod losses;
+mod model;
+mod rounds;
+mod stage;
+
+use crate::manifest::{CommitteeTable, ManifestFile, Scheme};
+use crate::sim::Consortium;
+
+/// `n` nodes of different organisations, of which the first `k` are holders.
+fn consortium(n: usize, k: usize, threshold: u32) -> Consortium {
+    Consortium::with(n, |file: &mut ManifestFile| {
+        file.scheme = Scheme::Committee;
+        let holders = (0..k).map(|k| format!("node-{k}")).collect();
+        file.committee = Some(CommitteeTable { holders, threshold });
+    })
+}

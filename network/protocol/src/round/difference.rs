@@ -1,0 +1,107 @@
+//! The difference rule: one model, one set of participants.
+//!
+//! A relay could claim a loss, have the round rerun with others, and subtract the sums. That the sets differ by many
+//! does not help: of the sums over {0, 1, 2}, {0, 3, 4} and {1, 2, 3, 4} each pair is far apart, and yet the first two
+//! less the third are twice the input of node 0. So a node that has sent a sum on a model joins another attempt on that
+//! model only with the very same participants. The sets of any two sums on one model are then equal or have no honest
+//! node in common, and nothing can be subtracted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::refusal::Refusal;
+use crate::digest::Digest;
+use crate::identity::NodeId;
+
+/// The sums that this node has sent, for good.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentSums {
+    /// By model: a digest of the participants.
+    sums: BTreeMap<String, String>,
+    /// The last model with its participants, who are needed to go on.
+    last: Option<(Digest, BTreeSet<NodeId>)>,
+}
+
+impl SentSums {
+    /// Notes that a sum over `participants` on `model` is about to be sent.
+    pub fn record(&mut self, model: Digest, participants: BTreeSet<NodeId>) {
+        self.sums.insert(model.to_hex(), digest(&participants));
+        self.last = Some((model, participants));
+    }
+
+    /// With whom a sum on `model` was sent, if it was the last.
+    pub(super) fn sent_with(&self, model: Digest) -> Vec<NodeId> {
+        let last = self.last.iter().filter(|(last, _)| *last == model);
+        last.flat_map(|(_, set)| set.iter().copied()).collect()
+    }
+
+    /// Checks an offered set of participants.
+    ///
+    /// # Errors
+    /// [`Refusal::Difference`], with the participants that would be accepted if they are the last.
+    pub fn check(&self, model: Digest, offered: &BTreeSet<NodeId>) -> Result<(), Refusal> {
+        let sent = self.sums.get(&model.to_hex());
+        if sent.is_none_or(|sent| *sent == digest(offered)) {
+            return Ok(());
+        }
+        let sent_with = self.sent_with(model);
+        Err(Refusal::Difference { sent_with })
+    }
+}
+
+fn digest(participants: &BTreeSet<NodeId>) -> String {
+    let ids: Vec<&[u8]> = participants.iter().map(|id| &id.as_bytes()[..]).collect();
+    Digest::sha256(&ids).to_hex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Consortium;
+
+    #[test]
+    fn the_same_participants_are_joined_and_all_others_refused() {
+        let consortium = Consortium::new(7);
+        let manifest = &consortium.manifest;
+        let ids: Vec<_> = manifest.roster().keys().copied().collect();
+        let set = |range: std::ops::Range<usize>| ids[range].iter().copied().collect();
+        let mut sent = SentSums::default();
+        let model = manifest.initial_model();
+        sent.record(model, set(0..7));
+
+        assert!(sent.check(model, &set(0..7)).is_ok());
+        for other in [set(0..6), set(1..7), set(0..4), set(0..3)] {
+            let refusal = sent.check(model, &other).unwrap_err();
+            let Refusal::Difference { sent_with } = refusal else {
+                panic!("{refusal}")
+            };
+            assert_eq!(sent_with, ids);
+        }
+        assert!(
+            sent.check(manifest.sid(), &set(0..6)).is_ok(),
+            "another model"
+        );
+    }
+
+    #[test]
+    fn three_sums_that_are_far_apart_in_pairs_cannot_all_be_had() {
+        let consortium = Consortium::new(5);
+        let id = |k: usize| consortium.identities[k].node_id();
+        let model = consortium.manifest.initial_model();
+        let sets = [vec![0, 1, 2], vec![0, 3, 4], vec![1, 2, 3, 4]]
+            .map(|set| set.into_iter().map(id).collect::<BTreeSet<_>>());
+        let mut nodes = vec![SentSums::default(); 5];
+        let mut summed = 0;
+        for set in &sets {
+            let members: Vec<_> = (0..5).filter(|k| set.contains(&id(*k))).collect();
+            if members.iter().all(|k| nodes[*k].check(model, set).is_ok()) {
+                members.iter().for_each(|k| {
+                    nodes[*k].record(model, set.clone());
+                });
+                summed += 1;
+            }
+        }
+        assert_eq!(summed, 1);
+    }
+}

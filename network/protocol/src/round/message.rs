@@ -1,0 +1,246 @@
+//! The signed messages of a round, and signatures that are checked over the bytes as they came.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use fl_shaders::Tag;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::refusal::{Kind, Refusal};
+use crate::digest::Digest;
+use crate::error::WireError;
+use crate::identity::{Identity, Label, NodeId};
+use crate::manifest::Manifest;
+use crate::wire;
+
+/// A time at which no membership and no key has ended: for what was checked when it came, and is read again later.
+pub const WHENEVER: u64 = 0;
+
+/// A message that is signed.
+pub trait Message: Serialize + DeserializeOwned {
+    /// Label of its signature.
+    const LABEL: Label;
+    /// Its kind, for refusals.
+    const KIND: Kind;
+    /// Who must have signed it.
+    fn signer(&self) -> NodeId;
+}
+
+/// A message with a share of the tags, or of what masks them.
+pub trait Tagged: Message {
+    /// Both values of a [`Tag`], if they are below the field's modulus.
+    fn tag(&self) -> [u64; 2];
+}
+
+/// A node offers to take part in an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// Session.
+    pub sid: Digest,
+    /// Who offers.
+    pub node: NodeId,
+    /// Round, from 1.
+    pub round: u64,
+    /// Attempt, from 1.
+    pub attempt: u32,
+    /// Hash of the previous result; `sid` in round 1.
+    pub previous: Digest,
+    /// Hash of the model that was trained from.
+    pub model: Digest,
+    /// HPKE public key (X25519) of this attempt.
+    pub round_key: [u8; 32],
+    /// Until when the key may be used, in seconds of Unix time.
+    pub expires_unix_s: u64,
+}
+
+/// A seed, sealed by one participant to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who sealed it.
+    pub from: NodeId,
+    /// Who can open it.
+    pub to: NodeId,
+    /// Encapsulated key and ciphertext. Opaque here: nothing in this crate can open it.
+    pub sealed: Vec<u8>,
+}
+
+/// A participant has computed its masked sum and will send these bytes and no others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Whose sum.
+    pub node: NodeId,
+    /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
+    pub root: Digest,
+    /// The node's share of the tags' sum: both values of a [`Tag`].
+    pub tag: [u64; 2],
+}
+
+/// A node has checked a result and averaged it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultAck {
+    /// Session.
+    pub sid: Digest,
+    /// Who checked.
+    pub node: NodeId,
+    /// Round.
+    pub round: u64,
+    /// Hash of the result.
+    pub result: Digest,
+    /// Hash of the model that came out.
+    pub model: Digest,
+}
+
+/// Longest sealed seed in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
+pub const MAX_SEALED_BYTES: usize = 256;
+
+impl Share {
+    /// [`Signed::verify`], and that the sealed seed is no longer than [`MAX_SEALED_BYTES`].
+    ///
+    /// # Errors
+    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] if it is longer.
+    pub(crate) fn verify(
+        signed: &Signed<Self>,
+        manifest: &Manifest,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let share = signed.verify(manifest, unix_s)?;
+        if share.sealed.len() > MAX_SEALED_BYTES {
+            return Err(Refusal::Invalid {
+                what: Kind::Share,
+                signer: share.from,
+            });
+        }
+        Ok(share)
+    }
+}
+
+impl Tagged for Sum {
+    fn tag(&self) -> [u64; 2] {
+        self.tag
+    }
+}
+
+macro_rules! message {
+    ($type:ident, $label:ident, $kind:ident, $signer:ident) => {
+        impl Message for $type {
+            const LABEL: Label = Label::$label;
+            const KIND: Kind = Kind::$kind;
+            fn signer(&self) -> NodeId {
+                self.$signer
+            }
+        }
+    };
+}
+message!(Keys, Keys, Keys, node);
+message!(Share, Share, Share, from);
+message!(Sum, Sum, Sum, node);
+message!(ResultAck, ResultAck, Ack, node);
+
+/// An Ed25519 signature, in the two halves that `serde` has arrays for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Signature([u8; 32], [u8; 32]);
+
+/// A message with its signature, as transmitted. [`Signed::verify`] is the only way to the message.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Signed<T> {
+    bytes: Vec<u8>,
+    signature: Signature,
+    #[serde(skip)]
+    message: PhantomData<fn() -> T>,
+}
+
+impl<T: Message> Signed<T> {
+    /// Encodes and signs `message`.
+    ///
+    /// # Errors
+    /// [`WireError::Encode`] if it is too long.
+    pub fn new(message: &T, identity: &Identity) -> Result<Self, WireError> {
+        let bytes = wire::encode(message)?;
+        let signature = identity.sign(T::LABEL, &bytes);
+        let (mut r, mut s) = ([0; 32], [0; 32]);
+        r.copy_from_slice(&signature[..32]);
+        s.copy_from_slice(&signature[32..]);
+        Ok(Self {
+            bytes,
+            signature: Signature(r, s),
+            message: PhantomData,
+        })
+    }
+
+    /// Decodes the message and checks its signature against the key that the manifest has for its signer.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for bytes or a signature that are wrong, [`Refusal::Stranger`] for a signer
+    /// outside the manifest, [`Refusal::Expired`] for one whose membership ended before `unix_s`.
+    pub fn verify(&self, manifest: &Manifest, unix_s: u64) -> Result<T, Refusal> {
+        // Decoding comes first because the message names its signer; nothing is believed before the check.
+        let unknown = NodeId(Digest([0; 32]));
+        let message: T = wire::decode(&self.bytes).map_err(|_| Refusal::Invalid {
+            what: T::KIND,
+            signer: unknown,
+        })?;
+        let signer = message.signer();
+        let member = manifest
+            .member(signer)
+            .map_err(|_| Refusal::Stranger(signer))?;
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&self.signature.0);
+        signature[32..].copy_from_slice(&self.signature.1);
+        member
+            .key
+            .verify(T::LABEL, &self.bytes, &signature)
+            .map_err(|_| Refusal::Invalid {
+                what: T::KIND,
+                signer,
+            })?;
+        if member.expires_unix_s <= unix_s {
+            return Err(Refusal::Expired(signer));
+        }
+        Ok(message)
+    }
+
+    /// The bytes that were signed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<T: Tagged> Signed<T> {
+    /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
+    ///
+    /// # Errors
+    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
+    pub fn verify_tagged(&self, manifest: &Manifest, unix_s: u64) -> Result<(T, Tag), Refusal> {
+        let message = self.verify(manifest, unix_s)?;
+        let (what, signer) = (T::KIND, message.signer());
+        let tag = Tag::new(message.tag()).ok_or(Refusal::Invalid { what, signer })?;
+        Ok((message, tag))
+    }
+}
+
+impl<T> Clone for Signed<T> {
+    fn clone(&self) -> Self {
+        Self {
+            bytes: self.bytes.clone(),
+            signature: self.signature,
+            message: PhantomData,
+        }
+    }
+}
+
+impl<T> PartialEq for Signed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.signature == other.signature
+    }
+}
+
+impl<T: Message> fmt::Debug for Signed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signed {} ({} bytes)", T::KIND, self.bytes.len())
+    }
+}

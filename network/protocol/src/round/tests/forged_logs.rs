@@ -1,0 +1,361 @@
+//! Logs that were made anew, with a chain that holds: what they tell must hold by itself.
+
+use proptest::prelude::*;
+
+use super::audit::forged;
+use super::federation::EPOCH;
+use crate::audit::{Entry, Party, Record, Unsound};
+use crate::digest::Digest;
+use crate::identity::{Identity, NodeId};
+use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
+use crate::round::{Chain, Outcome, Participants, Parts, Refusal};
+use crate::sim::Consortium;
+use crate::wire;
+
+fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+    match &mut outcome.parts {
+        Parts::Sums(sums) => sums,
+        Parts::Decision(_) => panic!("a committee's"),
+    }
+}
+
+/// Entries of attempts, made with everyone's keys.
+struct Forger {
+    consortium: Consortium,
+    chain: Chain,
+}
+
+impl Forger {
+    fn new(n: usize) -> Self {
+        let consortium = Consortium::new(n);
+        let chain = Chain::start(&consortium.manifest);
+        Self { consortium, chain }
+    }
+
+    fn identity(&self, node: usize) -> &Identity {
+        &self.consortium.identities[node]
+    }
+
+    fn bundle(&self, nodes: &[usize], attempt: u32) -> Vec<Signed<Keys>> {
+        let keys = nodes.iter().map(|node| {
+            let identity = self.identity(*node);
+            let keys = Keys {
+                sid: self.consortium.manifest.sid(),
+                node: identity.node_id(),
+                round: self.chain.next_round(),
+                attempt,
+                previous: self.chain.previous,
+                model: self.chain.model,
+                round_key: [7; 32],
+                expires_unix_s: EPOCH + 60,
+            };
+            Signed::new(&keys, identity).unwrap()
+        });
+        keys.collect()
+    }
+
+    fn participants(&self, bundle: &[Signed<Keys>]) -> Participants {
+        let manifest = &self.consortium.manifest;
+        let bundle = bundle.to_vec();
+        Participants::of_result(bundle, manifest, &self.chain, EPOCH).unwrap()
+    }
+
+    fn share(&self, ctx: Digest, from: NodeId, to: NodeId, signer: usize) -> Signed<Share> {
+        let sealed = vec![1; 80];
+        let share = Share {
+            ctx,
+            from,
+            to,
+            sealed,
+        };
+        Signed::new(&share, self.identity(signer)).unwrap()
+    }
+
+    fn sum(&self, ctx: Digest, node: usize, signer: usize, root: u8) -> Signed<Sum> {
+        let node = self.identity(node).node_id();
+        let root = Digest([root; 32]);
+        Signed::new(
+            &Sum {
+                ctx,
+                node,
+                root,
+                tag: [0; 2],
+            },
+            self.identity(signer),
+        )
+        .unwrap()
+    }
+
+    /// The relay's start.
+    fn started(&self) -> Entry {
+        Entry::Started {
+            sid: self.consortium.manifest.sid(),
+            party: Party::Relay,
+            chain: self.chain,
+            dropped: 0,
+        }
+    }
+
+    /// What the relay logs of an attempt up to the last body.
+    fn attempt(&self, nodes: &[usize], attempt: u32) -> Vec<Entry> {
+        let bundle = self.bundle(nodes, attempt);
+        let participants = self.participants(&bundle);
+        let ctx = participants.ctx();
+        let mut entries = vec![Entry::Keys(bundle)];
+        for from in nodes {
+            let id = self.identity(*from).node_id();
+            let receivers = participants.receivers_from(id).into_iter();
+            let shares = receivers.map(|(to, _)| self.share(ctx, id, to, *from));
+            entries.push(Entry::Shares(shares.collect()));
+        }
+        let sums = nodes
+            .iter()
+            .map(|node| Entry::Sum(self.sum(ctx, *node, *node, 1)));
+        entries.extend(sums);
+        let bodies = nodes.iter().map(|node| Entry::Body {
+            ctx,
+            node: self.identity(*node).node_id(),
+        });
+        entries.extend(bodies);
+        entries
+    }
+
+    fn outcome(&self, nodes: &[usize], attempt: u32) -> Outcome {
+        let bundle = self.bundle(nodes, attempt);
+        let ctx = self.participants(&bundle).ctx();
+        Outcome {
+            ctx,
+            bundle,
+            parts: Parts::Sums(
+                nodes
+                    .iter()
+                    .map(|node| self.sum(ctx, *node, *node, 1))
+                    .collect(),
+            ),
+            root: Digest([2; 32]),
+            model: Digest([3; 32]),
+        }
+    }
+
+    fn ack(&self, node: usize) -> Entry {
+        let identity = self.identity(node);
+        let ack = ResultAck {
+            sid: self.consortium.manifest.sid(),
+            node: identity.node_id(),
+            round: self.chain.round,
+            result: self.chain.previous,
+            model: self.chain.model,
+        };
+        Entry::Ack(Signed::new(&ack, identity).unwrap())
+    }
+
+    /// What is found in a log of these entries.
+    fn found(&self, entries: &[Entry]) -> Option<(u64, Unsound)> {
+        let record = |entry: &Entry| Record {
+            unix_s: EPOCH,
+            entry: entry.clone(),
+        };
+        let records: Vec<_> = entries.iter().map(record).collect();
+        forged(&self.consortium.manifest, &records)
+    }
+}
+
+#[test]
+fn a_result_is_taken_back_by_the_relay_only_and_only_as_long_as_nobody_has_acknowledged_it() {
+    let mut forger = Forger::new(4);
+    let nodes = [0, 1, 2];
+    let attempt = |forger: &Forger, attempt: u32| {
+        let mut entries = forger.attempt(&nodes, attempt);
+        entries.push(Entry::Outcome(forger.outcome(&nodes, attempt)));
+        entries
+    };
+    let taken_back = [
+        vec![forger.started()],
+        attempt(&forger, 1),
+        vec![Entry::TakenBack],
+        attempt(&forger, 2),
+    ]
+    .concat();
+    assert!(forger.found(&taken_back).is_none(), "the control");
+    let last = taken_back.len();
+    let found = |forger: &Forger, change: &dyn Fn(&mut Vec<Entry>)| {
+        let mut entries = taken_back.clone();
+        change(&mut entries);
+        forger.found(&entries).unwrap()
+    };
+
+    // Without it the second attempt is on a model that is history.
+    let (record, what) = found(&forger, &|entries| {
+        entries.retain(|e| *e != Entry::TakenBack)
+    });
+    assert_eq!(record, 13, "{what}");
+    // The same participants again, as the difference rule has it.
+    let others = forger.bundle(&[1, 2, 3], 2);
+    let (record, what) = found(&forger, &|entries| {
+        entries.truncate(13);
+        entries.push(Entry::Keys(others.clone()));
+        entries.extend(forger.attempt(&[1, 2, 3], 2).split_off(1));
+    });
+    let difference = matches!(what, Unsound::Refused(Refusal::Difference { .. }));
+    assert!(record > 14 && difference, "{record}: {what}");
+    let (record, what) = found(&forger, &|entries| entries.insert(1, Entry::TakenBack));
+    assert!(record == 2 && matches!(what, Unsound::TakenBack), "{what}");
+    let (record, what) = found(&forger, &|entries| entries.insert(13, Entry::TakenBack));
+    assert!(record == 14 && matches!(what, Unsound::TakenBack), "{what}");
+    let outcome = forger.outcome(&nodes, 2);
+    forger.chain = forger.chain.next(outcome.ctx, outcome.root, outcome.model);
+    let ack = forger.ack(0);
+    let (record, what) = found(&forger, &|entries| {
+        entries.extend([ack.clone(), Entry::TakenBack]);
+    });
+    assert_eq!(record, last as u64 + 2);
+    assert!(matches!(what, Unsound::TakenBack), "{what}");
+}
+
+#[test]
+fn a_round_with_forged_contents_does_not_pass() {
+    let mut forger = Forger::new(4);
+    let nodes = [0, 1, 2];
+    let mut entries = vec![forger.started()];
+    entries.extend(forger.attempt(&nodes, 1));
+    let outcome = forger.outcome(&nodes, 1);
+    entries.push(Entry::Outcome(outcome.clone()));
+    let before = forger.chain;
+    forger.chain = before.next(outcome.ctx, outcome.root, outcome.model);
+    entries.push(forger.ack(0));
+    entries.extend(forger.attempt(&[1, 2, 3], 1));
+    assert!(forger.found(&entries).is_none(), "the control");
+
+    // Records 1: start, 2: keys, 3 to 5: shares, 6 to 8: sums, 9 to 11: bodies, 12: outcome, 13: ack, 14: keys.
+    let with = |record: usize, entry: Entry| {
+        let mut entries = entries.clone();
+        entries[record - 1] = entry;
+        let (found, what) = forger.found(&entries).unwrap();
+        assert_eq!(found, record as u64, "{what}");
+        what
+    };
+    let base = Forger {
+        chain: before,
+        consortium: Consortium {
+            identities: forger.consortium.identities.clone(),
+            manifest: forger.consortium.manifest.clone(),
+        },
+    };
+
+    let what = with(2, Entry::Keys(base.bundle(&[0, 1], 1)));
+    assert!(
+        matches!(what, Unsound::Refused(Refusal::TooFew { .. })),
+        "{what}"
+    );
+    let what = with(2, Entry::Keys(forger.bundle(&nodes, 1)));
+    assert!(
+        matches!(what, Unsound::Refused(Refusal::Stale { .. })),
+        "{what}"
+    );
+    let receiver = base.identity(0).node_id();
+    let participants = base.participants(&outcome.bundle);
+    let giver = nodes.into_iter().find(|k| {
+        let id = base.identity(*k).node_id();
+        participants.gives(id, receiver)
+    });
+    let giver = base.identity(giver.unwrap()).node_id();
+    let back = base.share(outcome.ctx, receiver, giver, 0);
+    let what = with(3, Entry::Shares(vec![back]));
+    assert!(
+        matches!(what, Unsound::Refused(Refusal::Invalid { .. })),
+        "{what}"
+    );
+    let forged = Entry::Sum(base.sum(outcome.ctx, 0, 3, 1));
+    let what = with(6, forged);
+    assert!(
+        matches!(what, Unsound::Refused(Refusal::Invalid { .. })),
+        "{what}"
+    );
+    let what = with(7, Entry::Sum(base.sum(outcome.ctx, 0, 0, 9)));
+    assert!(
+        matches!(what, Unsound::Refused(Refusal::Duplicate { .. })),
+        "{what}"
+    );
+
+    let changed = |change: fn(&mut Outcome)| {
+        let mut outcome = outcome.clone();
+        change(&mut outcome);
+        Entry::Outcome(outcome)
+    };
+    let what = with(12, changed(|outcome| drop(sums_of(outcome).pop())));
+    assert!(matches!(what, Unsound::OtherSum(_)), "{what}");
+    let mut other = outcome.clone();
+    sums_of(&mut other)[0] = base.sum(outcome.ctx, 0, 0, 9);
+    let what = with(12, Entry::Outcome(other));
+    assert!(matches!(what, Unsound::OtherSum(_)), "{what}");
+    // A result or a model that is not the one that was acknowledged, and built upon.
+    let mut entries = entries.clone();
+    for change in [
+        |o: &mut Outcome| o.root.0[0] ^= 1,
+        |o: &mut Outcome| o.model.0[0] ^= 1,
+    ] {
+        entries[11] = changed(change);
+        let (record, what) = forger.found(&entries).unwrap();
+        assert_eq!(record, 13);
+        assert!(
+            matches!(what, Unsound::Refused(Refusal::Stale { .. })),
+            "{what}"
+        );
+        let mut unacknowledged = entries.clone();
+        unacknowledged.remove(12);
+        let (record, what) = forger.found(&unacknowledged).unwrap();
+        assert_eq!(record, 13);
+        assert!(
+            matches!(what, Unsound::Refused(Refusal::Previous { .. })),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn a_rerun_with_others_after_the_bodies_breaks_the_difference_rule() {
+    let forger = Forger::new(5);
+    let mut entries = vec![forger.started()];
+    entries.extend(forger.attempt(&[0, 1, 2], 1));
+    let first = entries.len();
+    let rerun = |nodes: &[usize]| [&entries[..], &forger.attempt(nodes, 2)].concat();
+    assert!(
+        forger.found(&rerun(&[0, 1, 2])).is_none(),
+        "the same participants"
+    );
+    let (record, what) = forger.found(&rerun(&[2, 3, 4])).unwrap();
+    assert!(
+        record > first as u64 + 4,
+        "the relay asks in vain until a sum is signed"
+    );
+    assert!(
+        matches!(what, Unsound::Refused(Refusal::Difference { .. })),
+        "{what}"
+    );
+    // As long as no body has arrived, nothing can be subtracted.
+    let begun = &entries[..entries.len() - 3];
+    let rerun = [begun, &forger.attempt(&[2, 3, 4], 2)].concat();
+    assert!(forger.found(&rerun).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn perturbed_records_in_a_new_chain_never_panic(at in any::<prop::sample::Index>(), by in 1u8..) {
+        let forger = Forger::new(3);
+        let mut entries = vec![forger.started()];
+        entries.extend(forger.attempt(&[0, 1, 2], 1));
+        entries.push(Entry::Outcome(forger.outcome(&[0, 1, 2], 1)));
+        for entry in &mut entries {
+            let record = Record { unix_s: EPOCH, entry: entry.clone() };
+            let mut bytes = wire::encode(&record).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+            if let Ok(record) = wire::decode::<Record>(&bytes) {
+                *entry = record.entry;
+            }
+        }
+        let _ = forger.found(&entries);
+    }
+}

@@ -1,0 +1,542 @@
+//! Nodes that do not keep to the protocol, against the honest relay: each gets its refusal, and the rest goes on.
+
+use std::time::Duration;
+
+use super::federation::EPOCH;
+use super::victim::Victim;
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::round::message::{Keys, Share, Signed, Sum};
+use crate::round::relay::{Action, Event, Relay, Report, Settings};
+use crate::round::{Chain, Kind, Participants, Refusal};
+use crate::wire::{Hello, NodeFrame, RelayFrame};
+
+/// A relay, and the keys of all its nodes to sign anything with.
+struct Target {
+    all: Victim,
+    relay: Relay,
+    now: Duration,
+}
+
+impl Target {
+    /// With `n` nodes that have said hello; the first attempt is open.
+    fn open(n: usize) -> Self {
+        let mut target = Self::empty(n);
+        for k in 0..n {
+            let hello = target.hello();
+            target.frame(k, NodeFrame::Hello(hello));
+        }
+        target
+    }
+
+    fn empty(n: usize) -> Self {
+        let all = Victim::idle(n);
+        let manifest = all.consortium.manifest.clone();
+        let settings = Settings {
+            rounds: 2,
+            fraction_fit: 1.0,
+            min_nodes: 3,
+        };
+        let chain = Chain::start(&manifest);
+        let relay = Relay::new(manifest, settings, chain, EPOCH, [0; 32]);
+        Self {
+            all,
+            relay,
+            now: Duration::ZERO,
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let manifest = &self.all.consortium.manifest;
+        let chain = Chain::start(manifest);
+        let (previous, model) = (chain.previous, chain.model);
+        Hello {
+            sid: manifest.sid(),
+            round: 0,
+            previous,
+            model,
+            pending: None,
+            holding: None,
+            voted_for: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        self.now += Duration::from_millis(1);
+        self.relay.handle(self.now, event)
+    }
+
+    fn frame(&mut self, k: usize, frame: NodeFrame) -> Vec<Action> {
+        let id = self.all.id(k);
+        self.event(Event::Frame(id, frame))
+    }
+
+    fn offer(&mut self, k: usize, attempt: u32) -> Vec<Action> {
+        let keys = self.all.sign(k, &self.all.keys(k, attempt));
+        self.frame(k, NodeFrame::Keys(keys))
+    }
+
+    fn share(&mut self, k: usize, participants: &Participants) -> Vec<Action> {
+        let receivers = self.all.receivers(k, participants).into_iter();
+        let shares = receivers.map(|j| self.all.share(k, j, participants.ctx()));
+        let shares = shares.collect();
+        self.frame(k, NodeFrame::Shares(shares))
+    }
+
+    fn sum(&mut self, k: usize, ctx: Digest) -> Vec<Action> {
+        let sum = self.all.sum(k, ctx);
+        self.frame(k, NodeFrame::Sum(sum))
+    }
+
+    /// All offer.
+    fn all_offer(&mut self, nodes: &[usize], attempt: u32) -> Participants {
+        let actions: Vec<_> = nodes.iter().flat_map(|k| self.offer(*k, attempt)).collect();
+        let bundle = actions.into_iter().find_map(|action| match action {
+            Action::Send(_, RelayFrame::Keys(bundle)) => Some(bundle),
+            _ => None,
+        });
+        let manifest = &self.all.consortium.manifest;
+        let chain = Chain::start(manifest);
+        Participants::verify(bundle.unwrap(), manifest, &chain, EPOCH).unwrap()
+    }
+
+    /// The honest nodes get as far as having their sums collected.
+    fn completes_with(&mut self, nodes: &[usize], attempt: u32) {
+        let participants = self.all_offer(nodes, attempt);
+        self.shares_and_sums(nodes, &participants);
+    }
+
+    fn all_share(&mut self, nodes: &[usize], participants: &Participants) {
+        for k in nodes {
+            self.share(*k, participants);
+        }
+    }
+
+    fn shares_and_sums(&mut self, nodes: &[usize], participants: &Participants) {
+        self.all_share(nodes, participants);
+        let ctx = participants.ctx();
+        let actions: Vec<_> = nodes.iter().flat_map(|k| self.sum(*k, ctx)).collect();
+        let collects = actions
+            .iter()
+            .filter(|action| matches!(action, Action::Collect { .. }));
+        assert_eq!(collects.count(), nodes.len());
+    }
+}
+
+fn turned_away(actions: &[Action]) -> Option<(NodeId, Refusal)> {
+    actions.iter().find_map(|action| match action {
+        Action::TurnAway(id, refusal) => Some((*id, refusal.clone())),
+        _ => None,
+    })
+}
+
+#[test]
+fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
+    let other = Digest([9; 32]);
+    type Change = fn(&mut Keys);
+    let changes: [(Change, &str); 5] = [
+        (|k| k.round = 2, "Stale"),
+        (|k| k.round = u64::MAX, "Stale"),
+        (|k| k.attempt = u32::MAX, "Stale"),
+        (|k| k.expires_unix_s = EPOCH, "KeyExpired"),
+        (|k| k.sid = Digest([9; 32]), "Manifest"),
+    ];
+    for (change, wanted) in changes {
+        let mut target = Target::open(4);
+        let mut keys = target.all.keys(3, 1);
+        change(&mut keys);
+        let actions = target.frame(3, NodeFrame::Keys(target.all.sign(3, &keys)));
+        let (id, refusal) = turned_away(&actions).unwrap();
+        assert_eq!(id, target.all.id(3));
+        assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
+        target.completes_with(&[0, 1, 2], 1);
+    }
+    // In another's name, and signed by another.
+    let mut target = Target::open(4);
+    let foreign = target.all.sign(2, &target.all.keys(2, 1));
+    let actions = target.frame(3, NodeFrame::Keys(foreign));
+    assert_eq!(
+        turned_away(&actions).unwrap().1,
+        Refusal::Stranger(target.all.id(2))
+    );
+    let mut target = Target::open(4);
+    let forged = target.all.sign(3, &target.all.keys(2, 1));
+    let actions = target.frame(3, NodeFrame::Keys(forged));
+    assert!(matches!(
+        turned_away(&actions).unwrap().1,
+        Refusal::Invalid {
+            what: Kind::Keys,
+            ..
+        }
+    ));
+    // Another model, and keys twice.
+    let mut target = Target::open(4);
+    let keys = Keys {
+        model: other,
+        ..target.all.keys(3, 1)
+    };
+    let actions = target.frame(3, NodeFrame::Keys(target.all.sign(3, &keys)));
+    assert!(matches!(
+        turned_away(&actions).unwrap().1,
+        Refusal::Model { .. }
+    ));
+    let mut target = Target::open(4);
+    assert!(turned_away(&target.offer(3, 1)).is_none());
+    let actions = target.offer(3, 1);
+    assert!(matches!(
+        turned_away(&actions).unwrap().1,
+        Refusal::Duplicate {
+            what: Kind::Keys,
+            ..
+        }
+    ));
+    target.completes_with(&[0, 1, 2], 1);
+}
+
+#[test]
+fn keys_that_were_under_way_when_the_attempt_ended_cost_nothing() {
+    let mut target = Target::open(4);
+    target.all_offer(&[0, 1, 2, 3], 1);
+    let refusal = Refusal::OwnKeys;
+    target.frame(
+        0,
+        NodeFrame::Refused {
+            round: 1,
+            attempt: 1,
+            refusal,
+        },
+    );
+    let late = target.offer(1, 1);
+    assert!(turned_away(&late).is_none());
+    let is_late = |action: &Action| matches!(action, Action::Report(Report::Late(node, Kind::Keys)) if *node == target.all.id(1));
+    assert!(late.iter().any(is_late));
+    target.completes_with(&[1, 2, 3], 2);
+}
+
+#[test]
+fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
+    let all = [0, 1, 2, 3, 4];
+    /// Shares of node 3, which gives the third argument one each, and receives from the fourth.
+    type Bad = fn(&Target, Digest, &[usize], &[usize]) -> Vec<Signed<Share>>;
+    let cases: [(Bad, &str); 8] = [
+        (|_, _, _, _| Vec::new(), "Invalid"),
+        (|t, ctx, to, _| vec![t.all.share(3, to[0], ctx)], "Invalid"),
+        (
+            |t, ctx, to, from| vec![t.all.share(3, to[0], ctx), t.all.share(3, from[0], ctx)],
+            "Invalid",
+        ),
+        (
+            |t, ctx, to, _| vec![t.all.share(3, to[0], ctx), t.all.share(3, to[0], ctx)],
+            "Duplicate",
+        ),
+        (|t, ctx, _, _| vec![t.all.share(3, 5, ctx)], "Stranger"),
+        (|t, ctx, _, _| vec![t.all.share(2, 0, ctx)], "Stranger"),
+        (
+            |t, _, to, _| vec![t.all.share(3, to[0], Digest([9; 32]))],
+            "Stale",
+        ),
+        (
+            |t, ctx, to, _| {
+                let (from, to) = (t.all.id(3), t.all.id(to[0]));
+                vec![t.all.sign(
+                    3,
+                    &Share {
+                        ctx,
+                        from,
+                        to,
+                        sealed: vec![0; 5000],
+                    },
+                )]
+            },
+            "Invalid",
+        ),
+    ];
+    for (bad, wanted) in cases {
+        let mut target = Target::open(6);
+        target.event(Event::Lost(target.all.id(5)));
+        let participants = target.all_offer(&all, 1);
+        let receivers = target.all.receivers(3, &participants);
+        let givers = target.all.givers(3, &participants);
+        let shares = bad(&target, participants.ctx(), &receivers, &givers);
+        let actions = target.frame(3, NodeFrame::Shares(shares));
+        let (_, refusal) = turned_away(&actions).unwrap();
+        assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
+        target.completes_with(&[0, 1, 2, 4], 2);
+    }
+}
+
+#[test]
+fn a_wrong_sum_costs_an_attempt_and_the_rest_goes_on() {
+    let all = [0, 1, 2, 3];
+    for wrong in 0..3 {
+        let mut target = Target::open(4);
+        let participants = target.all_offer(&all, 1);
+        target.all_share(&all, &participants);
+        let (id, ctx) = (target.all.id(2), participants.ctx());
+        let sum = match wrong {
+            0 => target.all.sum(3, Digest([9; 32])),
+            1 => target.all.sum(2, ctx),
+            _ => target.all.sign(
+                3,
+                &Sum {
+                    ctx,
+                    node: id,
+                    root: ctx,
+                    tag: [0; 2],
+                },
+            ),
+        };
+        let actions = target.frame(3, NodeFrame::Sum(sum));
+        let (_, refusal) = turned_away(&actions).unwrap();
+        match wrong {
+            0 => assert!(matches!(
+                refusal,
+                Refusal::Stale {
+                    what: Kind::Sum,
+                    ..
+                }
+            )),
+            1 => assert_eq!(refusal, Refusal::Stranger(id)),
+            _ => assert!(matches!(
+                refusal,
+                Refusal::Invalid {
+                    what: Kind::Sum,
+                    ..
+                }
+            )),
+        }
+        target.completes_with(&[0, 1, 2], 2);
+    }
+}
+
+#[test]
+fn a_node_outside_the_attempt_cannot_end_it() {
+    let four = [0, 1, 2, 3];
+    let mut target = Target::open(5);
+    target.event(Event::Lost(target.all.id(4)));
+    let participants = target.all_offer(&four, 1);
+    let ctx = participants.ctx();
+    let hello = target.hello();
+    target.frame(4, NodeFrame::Hello(hello.clone()));
+    let share = target.all.share(4, 0, ctx);
+    let shared = target.frame(4, NodeFrame::Shares(vec![share]));
+    assert!(turned_away(&shared).is_none());
+    assert!(turned_away(&target.sum(4, ctx)).is_none());
+    let refusal = Refusal::OwnKeys;
+    target.frame(
+        4,
+        NodeFrame::Refused {
+            round: 1,
+            attempt: 1,
+            refusal,
+        },
+    );
+    target.frame(4, NodeFrame::Hello(hello));
+    target.event(Event::BodyAdded(target.all.id(4)));
+    target.shares_and_sums(&four, &participants);
+    target.sum(4, ctx);
+    target.event(Event::BodyAdded(target.all.id(4)));
+    for k in [0, 1, 2] {
+        let actions = target.event(Event::BodyAdded(target.all.id(k)));
+        assert!(matches!(actions[..], [Action::Log(_)]), "{actions:?}");
+    }
+    let actions = target.event(Event::BodyAdded(target.all.id(3)));
+    assert!(
+        matches!(
+            actions[..],
+            [
+                Action::Log(_),
+                Action::Report(Report::Collected { round: 1 }),
+                Action::Average { nodes: 4, .. }
+            ]
+        ),
+        "{actions:?}"
+    );
+    // Whatever arrives while the average is computed.
+    for k in 0..5 {
+        target.offer(k, 1);
+        target.share(k, &participants);
+        target.sum(k, ctx);
+        assert!(target.event(Event::BodyAdded(target.all.id(k))).is_empty());
+    }
+}
+
+#[test]
+fn hellos_that_do_not_belong_here_are_refused() {
+    let other = Digest([9; 32]);
+    type Change = fn(&mut Hello);
+    let cases: [(Change, &str); 3] = [
+        (|h| h.sid = Digest([9; 32]), "Manifest"),
+        (|h| h.model = Digest([9; 32]), "Model"),
+        (|h| h.previous = Digest([9; 32]), "Previous"),
+    ];
+    for (change, wanted) in cases {
+        let mut target = Target::empty(4);
+        let mut hello = target.hello();
+        change(&mut hello);
+        let actions = target.frame(0, NodeFrame::Hello(hello));
+        let (_, refusal) = turned_away(&actions).unwrap();
+        assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
+    }
+    let mut target = Target::empty(4);
+    let hello = target.hello();
+    let stranger = NodeId(other);
+    let actions = target.event(Event::Frame(stranger, NodeFrame::Hello(hello)));
+    assert_eq!(
+        turned_away(&actions).unwrap().1,
+        Refusal::Stranger(stranger)
+    );
+    let actions = target.offer(1, 1);
+    let what = Kind::Hello;
+    assert_eq!(
+        turned_away(&actions).unwrap().1,
+        Refusal::Unexpected { what },
+        "no hello yet"
+    );
+}
+
+#[test]
+fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
+    let mut target = Target::empty(5);
+    let ahead = Chain {
+        round: u64::MAX,
+        ..Chain::start(&target.all.consortium.manifest)
+    };
+    for k in 0..5 {
+        let mut hello = target.hello();
+        if k > 2 {
+            hello.round = ahead.round;
+        }
+        target.frame(k, NodeFrame::Hello(hello));
+    }
+    for k in [3, 4] {
+        let ack = target.all.ack(k, ahead);
+        let actions = target.frame(k, NodeFrame::Ack(ack));
+        assert!(turned_away(&actions).is_none(), "{actions:?}");
+    }
+    // In the name of a third.
+    let ack = target.all.ack(0, ahead);
+    let actions = target.frame(4, NodeFrame::Ack(ack));
+    let stranger = Refusal::Stranger(target.all.id(0));
+    assert_eq!(turned_away(&actions).unwrap().1, stranger);
+    // By one that does not stand there.
+    let ack = target.all.ack(2, ahead);
+    let actions = target.frame(2, NodeFrame::Ack(ack));
+    assert!(turned_away(&actions).is_some());
+    let hello = target.hello();
+    target.frame(2, NodeFrame::Hello(hello));
+
+    target.now += Duration::from_secs(11);
+    let actions = target.event(Event::Tick);
+    let opened =
+        |action: &Action| matches!(action, Action::Report(Report::Opened { nodes: 3, .. }));
+    assert!(actions.iter().any(opened), "{actions:?}");
+    target.completes_with(&[0, 1, 2], 1);
+}
+
+#[test]
+fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_their_model() {
+    let mut target = Target::empty(5);
+    let ahead = Chain {
+        round: 5,
+        previous: Digest([4; 32]),
+        model: Digest([5; 32]),
+    };
+    let further = Chain {
+        round: u64::MAX,
+        ..ahead
+    };
+    for (k, chain) in [(0, ahead), (1, ahead), (2, ahead), (3, further)] {
+        let mut hello = target.hello();
+        (hello.round, hello.previous, hello.model) = (chain.round, chain.previous, chain.model);
+        target.frame(k, NodeFrame::Hello(hello));
+        let ack = target.all.ack(k, chain);
+        target.frame(k, NodeFrame::Ack(ack));
+    }
+    target.now += Duration::from_secs(11);
+    let actions = target.event(Event::Tick);
+    let [Action::Borrow { node, model }] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(model, ahead.model);
+    assert!((0..3).any(|k| target.all.id(k) == node));
+    // Nobody else was asked.
+    let other = target.all.id(3);
+    assert!(target.event(Event::Lent(other)).is_empty());
+    let actions = target.event(Event::Lent(node));
+    let adopted = |action: &Action| matches!(action, Action::Adopt(taken) if taken.chain == ahead);
+    assert!(actions.iter().any(adopted), "{actions:?}");
+}
+
+#[test]
+fn a_wrong_acknowledgement_is_refused_and_ends_its_senders_part() {
+    let start = Chain::start(&Victim::idle(3).consortium.manifest);
+    for (chain, wanted) in [
+        (Chain { round: 1, ..start }, "CannotCatchUp"),
+        (
+            Chain {
+                round: u64::MAX,
+                ..start
+            },
+            "CannotCatchUp",
+        ),
+        (
+            Chain {
+                model: Digest([9; 32]),
+                ..start
+            },
+            "Previous",
+        ),
+    ] {
+        let mut target = Target::open(4);
+        target.all_offer(&[0, 1, 2, 3], 1);
+        let ack = target.all.ack(3, chain);
+        let actions = target.frame(3, NodeFrame::Ack(ack));
+        let (_, refusal) = turned_away(&actions).unwrap();
+        assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
+        target.completes_with(&[0, 1, 2], 2);
+    }
+}
+
+#[test]
+fn what_one_node_claims_to_have_sent_does_not_stop_the_others() {
+    let mut target = Target::open(5);
+    target.all_offer(&[0, 1, 2, 3, 4], 1);
+    let sent_with = vec![target.all.id(4), target.all.id(0), target.all.id(1)];
+    let refusal = Refusal::Difference { sent_with };
+    target.frame(
+        4,
+        NodeFrame::Refused {
+            round: 1,
+            attempt: 1,
+            refusal,
+        },
+    );
+    target.completes_with(&[0, 1, 2, 3], 2);
+}
+
+#[test]
+fn a_node_that_says_hello_over_and_over_is_left_out() {
+    let mut target = Target::open(4);
+    let four = [0, 1, 2, 3];
+    let participants = target.all_offer(&four, 1);
+    target.share(0, &participants);
+    for _ in 0..5 {
+        let hello = target.hello();
+        target.frame(3, NodeFrame::Hello(hello));
+    }
+    target.completes_with(&[0, 1, 2], 2);
+}
+
+#[test]
+fn a_node_that_never_answers_delays_the_round_until_the_deadline_only() {
+    let mut target = Target::open(4);
+    (0..3).for_each(|k| drop(target.offer(k, 1)));
+    let timeouts = target.all.consortium.manifest.timeouts();
+    target.now += Duration::from_secs(timeouts.training_s + timeouts.keys_s);
+    let actions = target.event(Event::Tick);
+    let informed = actions
+        .iter()
+        .filter(|a| matches!(a, Action::Send(_, RelayFrame::Keys(_))));
+    assert_eq!(informed.count(), 3);
+}

@@ -1,0 +1,399 @@
+//! A relay that lies about who takes part, and hands out what belongs elsewhere. Each test has its honest control.
+
+use std::collections::BTreeSet;
+
+use fl_shaders::Tag;
+
+use super::federation::EPOCH;
+use super::victim::Victim;
+use crate::digest::Digest;
+use crate::identity::Identity;
+use crate::round::message::{Keys, Signed};
+use crate::round::node::{Action, Node};
+use crate::round::{Chain, Kind, Refusal, SentSums};
+use crate::sim::Consortium;
+use crate::wire::RelayFrame;
+
+/// What the node says to keys that `change` has been at, from the honest bundle of four on.
+fn keys_refusal(change: impl FnOnce(&Victim, &mut Vec<Signed<Keys>>)) -> Refusal {
+    let mut victim = Victim::idle(5);
+    let own = victim.offers(2);
+    let mut bundle = victim.bundle(&own, 1..4, 2);
+    assert_eq!(bundle.len(), 4);
+    change(&victim, &mut bundle);
+    let refusal = victim.send(RelayFrame::Keys(bundle)).unwrap_err();
+    let again = victim.open(1, 3);
+    assert!(victim.send(again).is_ok(), "it lives on");
+    refusal
+}
+
+fn changed(victim: &Victim, k: usize, change: impl FnOnce(&mut Keys)) -> Signed<Keys> {
+    let mut keys = victim.keys(k, 2);
+    change(&mut keys);
+    victim.sign(k, &keys)
+}
+
+#[test]
+fn a_bundle_of_keys_is_refused_for_each_thing_wrong_with_it() {
+    use Refusal as R;
+    let what = Kind::Keys;
+    let other = Digest([9; 32]);
+
+    let stranger = Identity::of_test("one");
+    let refusal = keys_refusal(|victim, bundle| {
+        let keys = Keys {
+            node: stranger.node_id(),
+            ..victim.keys(1, 2)
+        };
+        bundle.push(Signed::new(&keys, &stranger).unwrap());
+    });
+    assert_eq!(
+        refusal,
+        R::Stranger(stranger.node_id()),
+        "an unknown signer"
+    );
+
+    let refusal = keys_refusal(|_, bundle| drop(bundle.drain(..2)));
+    assert_eq!(
+        refusal,
+        R::TooFew {
+            found: 2,
+            min_nodes: 3
+        },
+        "a signer too few"
+    );
+
+    let refusal = keys_refusal(|_, bundle| bundle.push(bundle[0].clone()));
+    assert!(
+        matches!(
+            refusal,
+            R::Duplicate {
+                what: Kind::Keys,
+                ..
+            }
+        ),
+        "{refusal}"
+    );
+
+    let refusal = keys_refusal(|_, bundle| drop(bundle.pop()));
+    assert_eq!(refusal, R::OwnKeys, "its own keys are missing");
+
+    let refusal = keys_refusal(|victim, bundle| bundle[3] = changed(victim, 0, |_| ()));
+    assert_eq!(refusal, R::OwnKeys, "its own keys are others");
+
+    let refusal = keys_refusal(|victim, bundle| {
+        let keys = Keys {
+            node: victim.id(4),
+            ..victim.keys(4, 2)
+        };
+        bundle[0] = Signed::new(&keys, &victim.consortium.identities[1]).unwrap();
+    });
+    assert!(
+        matches!(
+            refusal,
+            R::Invalid {
+                what: Kind::Keys,
+                ..
+            }
+        ),
+        "signed by another: {refusal}"
+    );
+
+    for (change, name) in [
+        (
+            Box::new(|k: &mut Keys| k.round = 2) as Box<dyn FnOnce(&mut Keys)>,
+            "another round",
+        ),
+        (
+            Box::new(|k: &mut Keys| k.round = u64::MAX),
+            "the last round",
+        ),
+        (Box::new(|k: &mut Keys| k.attempt = 1), "another attempt"),
+    ] {
+        let refusal = keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, change));
+        let stale = matches!(refusal, R::Stale { what: found, .. } if found == what);
+        assert!(stale, "{name}: {refusal}");
+    }
+
+    let refusal =
+        keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.model = other));
+    assert!(
+        matches!(refusal, R::Model { theirs, .. } if theirs == other),
+        "{refusal}"
+    );
+    let refusal =
+        keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.previous = other));
+    assert!(
+        matches!(refusal, R::Previous { theirs, .. } if theirs == other),
+        "{refusal}"
+    );
+    let refusal = keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.sid = other));
+    assert!(
+        matches!(refusal, R::Manifest { theirs, .. } if theirs == other),
+        "{refusal}"
+    );
+    let refusal =
+        keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.expires_unix_s = EPOCH));
+    assert!(matches!(refusal, R::KeyExpired(_)), "{refusal}");
+}
+
+#[test]
+fn an_expired_member_does_not_take_part() {
+    let consortium = Consortium::with(4, |file| file.nodes[3].expires_unix_s = EPOCH);
+    let chain = Chain::start(&consortium.manifest);
+    let (manifest, identity) = (
+        consortium.manifest.clone(),
+        consortium.identities[0].clone(),
+    );
+    let node = Node::new(manifest, identity, chain, SentSums::default(), None);
+    let mut victim = Victim { consortium, node };
+    let own = victim.offers(1);
+    let bundle = victim.bundle(&own, 1..4, 1);
+    let refusal = victim.send(RelayFrame::Keys(bundle)).unwrap_err();
+    assert_eq!(refusal, Refusal::Expired(victim.id(3)));
+    let own = victim.offers(2);
+    let bundle = victim.bundle(&own, 1..3, 2);
+    assert!(victim.send(RelayFrame::Keys(bundle)).is_ok());
+}
+
+#[test]
+fn keys_of_a_former_attempt_are_not_taken_for_this_one() {
+    let mut victim = Victim::idle(4);
+    let former = victim.offers(1);
+    let replay = victim.bundle(&former, 1..4, 1);
+    victim.offers(2);
+    assert_eq!(
+        victim.send(RelayFrame::Keys(replay)).unwrap_err(),
+        Refusal::OwnKeys
+    );
+}
+
+#[test]
+fn an_opening_that_does_not_follow_the_nodes_own_chain_is_refused() {
+    let mut victim = Victim::idle(3);
+    let other = Digest([9; 32]);
+    for (round, attempt) in [(0, 1), (2, 1), (u64::MAX, 1), (1, 0)] {
+        let open = victim.open(round, attempt);
+        assert!(
+            matches!(victim.send(open), Err(Refusal::NotNext { .. })),
+            "{round}, {attempt}"
+        );
+    }
+    for (changes_model, wanted) in [(true, "Model"), (false, "Previous")] {
+        let mut open = victim.open(1, 1);
+        if let RelayFrame::Open {
+            previous, model, ..
+        } = &mut open
+        {
+            *if changes_model { model } else { previous } = other;
+        }
+        let refusal = victim.send(open).unwrap_err();
+        assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
+    }
+    victim.offers(3);
+    let again = victim.open(1, 3);
+    assert!(matches!(
+        victim.send(again),
+        Err(Refusal::NotNext { joined: 3, .. })
+    ));
+    victim.offers(u32::MAX);
+    let next = victim.open(1, 1);
+    assert!(victim.send(next).is_err());
+    victim.node.disconnected();
+    victim.offers(1);
+}
+
+#[test]
+fn shares_of_another_context_signer_or_addressee_are_refused() {
+    let what = Kind::Share;
+    let other = Digest([9; 32]);
+    // Of six participants, two or three give node 0 a share, who are named.
+    let refusal = |shares: &dyn Fn(&Victim, Digest, &[usize]) -> Vec<_>| {
+        let mut victim = Victim::idle(7);
+        let participants = victim.shares_with(1..6, 1);
+        let givers = victim.givers(0, &participants);
+        let shares = shares(&victim, participants.ctx(), &givers);
+        let refusal = victim.send(RelayFrame::Shares(shares)).unwrap_err();
+        (refusal, victim, givers)
+    };
+    // Another bundle, and so another context, at the node that shared.
+    let (r, victim, from) =
+        refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[1], 0, other)]);
+    assert_eq!(
+        r,
+        Refusal::Stale {
+            what,
+            signer: victim.id(from[1])
+        }
+    );
+    let receiver = |from: &[usize]| (1..6).find(|k| !from.contains(k)).unwrap();
+    let (r, victim, from) =
+        refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(receiver(from), 0, ctx)]);
+    assert_eq!(
+        r,
+        Refusal::Invalid {
+            what,
+            signer: victim.id(receiver(&from))
+        },
+        "of a node to which this one gives"
+    );
+    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(1, 2, ctx)]);
+    assert_eq!(
+        r,
+        Refusal::Stranger(victim.id(2)),
+        "a box that is for another"
+    );
+    let (r, victim, from) =
+        refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[0], 0, ctx)]);
+    assert_eq!(
+        r,
+        Refusal::Duplicate {
+            what,
+            signer: victim.id(from[0])
+        },
+        "one box for two"
+    );
+    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(6, 0, ctx)]);
+    assert_eq!(r, Refusal::Stranger(victim.id(6)), "not of this attempt");
+    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(0, 0, ctx)]);
+    let signer = victim.id(0);
+    assert_eq!(r, Refusal::Invalid { what, signer }, "its own");
+    let (r, victim, _) = refusal(&|v, ctx, _| {
+        let share = crate::round::message::Share {
+            ctx,
+            from: v.id(2),
+            to: v.id(0),
+            sealed: vec![1; 80],
+        };
+        vec![v.sign(1, &share)]
+    });
+    assert_eq!(
+        r,
+        Refusal::Invalid {
+            what,
+            signer: victim.id(2)
+        },
+        "in another's name"
+    );
+
+    let mut victim = Victim::idle(7);
+    let participants = victim.shares_with(1..6, 1);
+    let givers = victim.givers(0, &participants).into_iter();
+    let mut shares: Vec<_> = givers
+        .map(|k| victim.share(k, 0, participants.ctx()))
+        .collect();
+    let last = vec![shares.pop().unwrap()];
+    let actions = victim.send(RelayFrame::Shares(shares)).unwrap();
+    assert!(matches!(actions[..], [Action::Log(_)]), "not all are here");
+    let actions = victim.send(RelayFrame::Shares(last)).unwrap();
+    assert!(matches!(actions[..], [Action::Log(_), Action::Sum(_)]));
+}
+
+#[test]
+fn work_of_a_former_attempt_is_not_signed_for_this_one() {
+    let mut victim = Victim::idle(4);
+    let former = victim.shares_with(1..4, 1).ctx();
+    let own = victim.offers(2);
+    let bundle = victim.bundle(&own, 1..4, 2);
+    victim.send(RelayFrame::Keys(bundle)).unwrap();
+    assert!(victim.node.sealed(former, Vec::new()).unwrap().is_empty());
+    assert!(
+        victim
+            .node
+            .summed(former, former, Tag::default())
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
+    let mut victim = Victim::idle(4);
+    let other = Digest([9; 32]);
+    let collect = |ctx| RelayFrame::Collect {
+        ctx,
+        first_chunk: 0,
+    };
+    let what = Kind::Collect;
+    assert_eq!(
+        victim.send(collect(other)).unwrap_err(),
+        Refusal::Unexpected { what }
+    );
+    let ctx = victim.shares_with(1..4, 1).ctx();
+    assert_eq!(
+        victim.send(collect(ctx)).unwrap_err(),
+        Refusal::Unexpected { what }
+    );
+    let (held, _) = victim.holds(1..4, 2, b"body");
+    let refusal = victim.send(collect(ctx)).unwrap_err();
+    assert!(
+        matches!(
+            refusal,
+            Refusal::Stale {
+                what: Kind::Collect,
+                ..
+            }
+        ),
+        "{refusal}"
+    );
+    let actions = victim.send(collect(held.ctx())).unwrap();
+    assert!(
+        matches!(
+            actions[..],
+            [Action::Record(_), Action::Log(_), Action::Upload { .. }]
+        ),
+        "{actions:?}"
+    );
+    let actions = victim.send(collect(held.ctx())).unwrap();
+    assert!(
+        matches!(
+            actions[..],
+            [Action::Record(_), Action::Log(_), Action::Upload { .. }]
+        ),
+        "the record comes before the bytes, every time"
+    );
+}
+
+#[test]
+fn a_rerun_without_one_node_after_its_sum_is_refused_and_one_with_the_same_is_not() {
+    let mut victim = Victim::idle(6);
+    let (held, _) = victim.holds(1..6, 1, b"body");
+    victim
+        .send(RelayFrame::Collect {
+            ctx: held.ctx(),
+            first_chunk: 0,
+        })
+        .unwrap();
+
+    let own = victim.offers(2);
+    let without_one = victim.bundle(&own, 1..5, 2);
+    let refusal = victim.send(RelayFrame::Keys(without_one)).unwrap_err();
+    let Refusal::Difference { sent_with } = refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!(BTreeSet::from_iter(sent_with), held.set());
+
+    victim.holds(1..6, 3, b"other masks, same participants");
+    let own = victim.offers(4);
+    let far_apart = victim.bundle(&own, 1..3, 4);
+    let refusal = victim.send(RelayFrame::Keys(far_apart)).unwrap_err();
+    assert!(matches!(refusal, Refusal::Difference { .. }), "{refusal}");
+}
+
+#[test]
+fn the_record_of_sent_sums_outlives_the_process() {
+    let mut victim = Victim::having_sent(5, |consortium| {
+        let mut sent = SentSums::default();
+        let all = consortium
+            .identities
+            .iter()
+            .map(Identity::node_id)
+            .collect();
+        sent.record(consortium.manifest.initial_model(), all);
+        sent
+    });
+    let own = victim.offers(1);
+    let bundle = victim.bundle(&own, 1..4, 1);
+    let refusal = victim.send(RelayFrame::Keys(bundle)).unwrap_err();
+    assert!(matches!(refusal, Refusal::Difference { .. }), "{refusal}");
+}

@@ -1,0 +1,334 @@
+//! A relay that publishes a wrong result or a checkpoint that nobody certified.
+
+use std::collections::BTreeSet;
+
+use fl_shaders::{Ring, Tag};
+
+use super::victim::Victim;
+use crate::digest::{ChunkHashes, Digest};
+use crate::identity::{Identity, NodeId};
+use crate::round::message::{ResultAck, Signed, Sum};
+use crate::round::node::Action;
+use crate::round::{
+    Chain, Check, CheckedOutcome, Checkpoint, Kind, Outcome, Parts, Refusal, Verifier,
+};
+use crate::wire::RelayFrame;
+
+/// A node that holds its sum over four, and the honest outcome with its bytes.
+fn published(body: impl FnOnce(&Victim) -> Vec<u8>) -> (Victim, Outcome, Vec<u8>) {
+    let mut victim = Victim::idle(5);
+    let (participants, own) = victim.holds(1..4, 1, b"masked");
+    let sums = (1..4)
+        .map(|k| victim.sum(k, participants.ctx()))
+        .chain([own])
+        .collect();
+    let body = body(&victim);
+    let outcome = victim.outcome(&participants, sums, &body);
+    (victim, outcome, body)
+}
+
+fn refusal(change: impl FnOnce(&Victim, &mut Outcome)) -> Refusal {
+    let (mut victim, mut outcome, _) = published(|victim| victim.result(4));
+    change(&victim, &mut outcome);
+    victim.send(RelayFrame::Outcome(outcome)).unwrap_err()
+}
+
+fn checked(victim: &mut Victim, outcome: Outcome) -> CheckedOutcome {
+    let mut actions = victim.send(RelayFrame::Outcome(outcome)).unwrap();
+    let Some(Action::Average(checked)) = actions.pop() else {
+        panic!("{actions:?}")
+    };
+    checked
+}
+
+/// Takes any sum: here it is the other checks that are tried.
+struct Credulous;
+
+impl Verifier for Credulous {
+    type Check = Self;
+
+    fn begin(&self, _: Digest, _: Ring, _: usize) -> Self {
+        Self
+    }
+}
+
+impl Check for Credulous {
+    fn add(&mut self, _: &[u8]) {}
+
+    fn holds(self, _: &BTreeSet<NodeId>, _: Tag) -> bool {
+        true
+    }
+}
+
+/// What the node makes of the bytes, once the signatures hold.
+fn averaged(victim: &mut Victim, outcome: Outcome, body: &[u8]) -> Result<Chain, Refusal> {
+    let checked = checked(victim, outcome);
+    let base = vec![0.0; victim.consortium.manifest.parameters()];
+    let plan = victim.consortium.manifest.fixed_point();
+    checked
+        .average(body, &base, plan, &Credulous)
+        .map(|averaged| averaged.chain)
+}
+
+#[test]
+fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired() {
+    let (mut victim, outcome, body) = published(|victim| victim.result(4));
+    let chain = averaged(&mut victim, outcome.clone(), &body).unwrap();
+    assert_eq!((chain.round, chain.model), (1, outcome.model));
+
+    let mut late = Victim::idle(5);
+    late.consortium = victim.consortium;
+    let (manifest, identity) = (
+        late.consortium.manifest.clone(),
+        late.consortium.identities[4].clone(),
+    );
+    let start = Chain::start(&manifest);
+    let mut node =
+        crate::round::node::Node::new(manifest, identity, start, Default::default(), None);
+    let a_year_later = super::federation::EPOCH + 365 * 86_400;
+    assert!(
+        node.handle(RelayFrame::Outcome(outcome), a_year_later)
+            .is_ok()
+    );
+}
+
+#[test]
+fn of_two_results_of_one_context_the_one_that_came_last_counts() {
+    let (mut victim, first, body) = published(|victim| victim.result(4));
+    let base = vec![0.0; victim.consortium.manifest.parameters()];
+    let plan = *victim.consortium.manifest.fixed_point();
+    let average = |checked: &CheckedOutcome, body: &[u8]| {
+        let averaged = checked.average(body, &base, &plan, &Credulous);
+        averaged.unwrap()
+    };
+    let late = average(&checked(&mut victim, first.clone()), &body);
+    // Something that makes the node step back, and then another sum of the same inputs: neither sum nor model is signed.
+    victim.node.abandon(Refusal::Voted);
+    let mut other = victim.result(4);
+    *other.last_mut().unwrap() ^= 1;
+    let (mut second, again) = (first.clone(), first);
+    (second.root, second.model) = (ChunkHashes::of(&other).root(), Digest([7; 32]));
+    checked(&mut victim, second);
+    assert!(victim.node.averaged(&late).unwrap().is_empty());
+    // Negative control: announced again, the first is taken.
+    victim.node.abandon(Refusal::Voted);
+    checked(&mut victim, again);
+    assert_eq!(victim.node.averaged(&late).unwrap().len(), 2);
+}
+
+fn sums(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+    match &mut outcome.parts {
+        Parts::Sums(sums) => sums,
+        Parts::Decision(_) => panic!("of the peer scheme"),
+    }
+}
+
+#[test]
+fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
+    let what = Kind::Sum;
+    let r = refusal(|_, outcome| drop(sums(outcome).remove(0)));
+    assert!(matches!(r, Refusal::MissingSum(_)), "{r}");
+    let r = refusal(|victim, outcome| {
+        let sum = victim.sum(4, outcome.ctx);
+        sums(outcome).push(sum);
+    });
+    assert!(matches!(r, Refusal::Stranger(_)), "{r}");
+    let r = refusal(|_, outcome| {
+        let again = sums(outcome)[0].clone();
+        sums(outcome).push(again);
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Duplicate {
+                what: Kind::Sum,
+                ..
+            }
+        ),
+        "{r}"
+    );
+    let r = refusal(|victim, outcome| sums(outcome)[0] = victim.sum(1, Digest([9; 32])));
+    assert!(
+        matches!(r, Refusal::Stale { what: found, .. } if found == what),
+        "{r}"
+    );
+    let r = refusal(|victim, outcome| sums(outcome)[3] = victim.sum(0, outcome.ctx));
+    assert_eq!(r, Refusal::OwnSum);
+    let r = refusal(|_, outcome| outcome.ctx = Digest([9; 32]));
+    assert!(matches!(r, Refusal::Stale { .. }), "{r}");
+    let r = refusal(|_, outcome| drop(outcome.bundle.drain(..2)));
+    assert!(matches!(r, Refusal::TooFew { found: 2, .. }), "{r}");
+}
+
+#[test]
+fn a_changed_word_of_the_result_is_noticed_and_so_is_another_model() {
+    let (mut victim, outcome, mut body) = published(|victim| victim.result(4));
+    body[24] ^= 1;
+    let found = ChunkHashes::of(&body).root();
+    let announced = outcome.root;
+    let r = averaged(&mut victim, outcome.clone(), &body).unwrap_err();
+    assert_eq!(r, Refusal::ResultRoot { announced, found });
+
+    // The relay's root fits the changed bytes, its model does not.
+    let (mut victim, mut outcome, mut body) = published(|victim| victim.result(4));
+    body[24] ^= 1;
+    outcome.root = ChunkHashes::of(&body).root();
+    let r = averaged(&mut victim, outcome, &body).unwrap_err();
+    assert!(matches!(r, Refusal::Averaged { .. }), "{r}");
+}
+
+/// The honest result with one word replaced, and a root and model to go with it.
+fn with_word(index: usize, word: i32) -> Refusal {
+    let (mut victim, outcome, body) = published(|victim| {
+        let mut body = victim.result(4);
+        body[4 * index..4 * index + 4].copy_from_slice(&word.to_le_bytes());
+        body
+    });
+    averaged(&mut victim, outcome, &body).unwrap_err()
+}
+
+#[test]
+fn an_impossible_sum_is_refused_whatever_root_and_model_are_announced() {
+    // ⌈2^23 · Σn / n_max⌉ + |V| with Σn = 400 and n_max = 1000.
+    let limit = 3_355_448;
+    let beyond = i32::try_from(limit + 1).unwrap();
+    for (value, index) in [(beyond, 0), (-beyond, 5)] {
+        let refusal = with_word(5 + index, value);
+        let (index, value) = (index as u64, i64::from(value));
+        assert_eq!(
+            refusal,
+            Refusal::OutOfRange {
+                index,
+                value,
+                limit
+            }
+        );
+    }
+    // No examples, too many, a negative counter, more right answers than questions.
+    for (index, word) in [
+        (0, 0),
+        (0, 4001),
+        (0, -1),
+        (1, -1),
+        (2, 11),
+        (3, -5),
+        (4, i32::MIN),
+    ] {
+        assert!(
+            matches!(with_word(index, word), Refusal::Counters(_)),
+            "{index}: {word}"
+        );
+    }
+}
+
+#[test]
+fn a_truncated_or_longer_result_is_refused() {
+    for change in [-4isize, 4] {
+        let (mut victim, outcome, body) = published(|victim| {
+            let mut body = victim.result(4);
+            body.resize(body.len().checked_add_signed(change).unwrap(), 0);
+            body
+        });
+        let r = averaged(&mut victim, outcome, &body).unwrap_err();
+        assert!(matches!(r, Refusal::Counters(_)), "{r}");
+    }
+}
+
+#[test]
+fn a_second_result_is_not_begun_while_one_is_averaged() {
+    let (mut victim, outcome, _) = published(|victim| victim.result(4));
+    checked(&mut victim, outcome.clone());
+    let r = victim.send(RelayFrame::Outcome(outcome)).unwrap_err();
+    assert_eq!(
+        r,
+        Refusal::Unexpected {
+            what: Kind::Outcome
+        }
+    );
+}
+
+#[test]
+fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
+    let mut victim = Victim::idle(5);
+    let chain = Chain {
+        round: 7,
+        previous: Digest([1; 32]),
+        model: Digest([2; 32]),
+    };
+    let ack = |k: usize| victim.ack(k, chain);
+    let stranger = Identity::of_test("one");
+    let foreign = ResultAck {
+        sid: victim.consortium.manifest.sid(),
+        node: stranger.node_id(),
+        round: 7,
+        result: chain.previous,
+        model: chain.model,
+    };
+    let foreign = Signed::new(&foreign, &stranger).unwrap();
+    let elsewhere = victim.ack(3, Chain { round: 6, ..chain });
+    let forged = [
+        vec![],
+        vec![ack(1), ack(2)],
+        vec![ack(1), ack(2), ack(2)],
+        vec![ack(1), ack(2), foreign],
+        vec![ack(1), ack(2), elsewhere],
+    ];
+    let honest = vec![ack(1), ack(2), ack(3)];
+    for acks in forged {
+        let valid = u32::try_from(acks.len().min(2)).unwrap();
+        let r = victim
+            .send(RelayFrame::Checkpoint(Checkpoint { chain, acks }))
+            .unwrap_err();
+        assert_eq!(
+            r,
+            Refusal::Checkpoint {
+                round: 7,
+                valid,
+                needed: 3
+            }
+        );
+    }
+    let checkpoint = Checkpoint {
+        chain,
+        acks: honest,
+    };
+    let actions = victim
+        .send(RelayFrame::Checkpoint(checkpoint.clone()))
+        .unwrap();
+    let [Action::Adopt(adopt)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(matches!(
+        adopt.check_model(&[0.5; 6]),
+        Err(Refusal::Averaged { .. })
+    ));
+    victim.node.adopted(chain).unwrap();
+    assert_eq!(victim.node.chain(), chain);
+    let r = victim.send(RelayFrame::Checkpoint(checkpoint)).unwrap_err();
+    assert_eq!(
+        r,
+        Refusal::Unexpected {
+            what: Kind::Checkpoint
+        },
+        "never backwards"
+    );
+}
+
+#[test]
+fn a_checkpoint_of_the_last_round_there_can_be_overflows_nothing() {
+    let mut victim = Victim::idle(4);
+    let chain = Chain {
+        round: u64::MAX,
+        previous: Digest([1; 32]),
+        model: Digest([2; 32]),
+    };
+    let acks = (1..4).map(|k| victim.ack(k, chain)).collect();
+    victim
+        .send(RelayFrame::Checkpoint(Checkpoint { chain, acks }))
+        .unwrap();
+    victim.node.adopted(chain).unwrap();
+    victim.node.connected().unwrap();
+    let open = victim.open(1, 1);
+    assert!(victim.send(open).is_err());
+    victim.node.abandon(Refusal::OwnKeys);
+}

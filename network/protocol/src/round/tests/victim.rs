@@ -1,0 +1,246 @@
+//! One honest node, brought to each phase by hand, and all that a relay with everyone else's keys could send it.
+
+use fl_shaders::{Counters, HEADER_WORDS, Tag};
+
+use super::federation::EPOCH;
+use crate::digest::{ChunkHashes, Digest};
+use crate::identity::NodeId;
+use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use crate::round::node::{Action, Node, Pending};
+use crate::round::{Chain, Outcome, Participants, Parts, Refusal, SentSums, average};
+use crate::sim::Consortium;
+use crate::wire::{NodeFrame, RelayFrame};
+
+pub(super) struct Victim {
+    pub(super) consortium: Consortium,
+    pub(super) node: Node,
+}
+
+impl Victim {
+    /// Node 0 of `n`, idle.
+    pub(super) fn idle(n: usize) -> Self {
+        Self::having_sent(n, |_| SentSums::default())
+    }
+
+    pub(super) fn having_sent(n: usize, sent: impl FnOnce(&Consortium) -> SentSums) -> Self {
+        let consortium = Consortium::new(n);
+        let (manifest, identity) = (
+            consortium.manifest.clone(),
+            consortium.identities[0].clone(),
+        );
+        let chain = Chain::start(&manifest);
+        let sent = sent(&consortium);
+        let node = Node::new(manifest, identity, chain, sent, None);
+        Self { consortium, node }
+    }
+
+    pub(super) fn id(&self, k: usize) -> NodeId {
+        self.consortium.identities[k].node_id()
+    }
+
+    pub(super) fn sign<T: Message>(&self, k: usize, message: &T) -> Signed<T> {
+        Signed::new(message, &self.consortium.identities[k]).unwrap()
+    }
+
+    pub(super) fn send(&mut self, frame: RelayFrame) -> Result<Vec<Action>, Refusal> {
+        self.node.handle(frame, EPOCH)
+    }
+
+    pub(super) fn open(&self, round: u64, attempt: u32) -> RelayFrame {
+        let chain = Chain::start(&self.consortium.manifest);
+        let (previous, model) = (chain.previous, chain.model);
+        RelayFrame::Open {
+            round,
+            attempt,
+            previous,
+            model,
+            deadline_ms: 1000,
+        }
+    }
+
+    /// Offers itself for an attempt of round 1; gives its keys.
+    pub(super) fn offers(&mut self, attempt: u32) -> Signed<Keys> {
+        let open = self.open(1, attempt);
+        self.send(open).unwrap();
+        let actions = self.node.trained(1, [1; 32], EPOCH).unwrap();
+        let [Action::Log(_), Action::Send(NodeFrame::Keys(keys))] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        keys.clone()
+    }
+
+    /// Keys of node `k` as they should be.
+    pub(super) fn keys(&self, k: usize, attempt: u32) -> Keys {
+        let chain = Chain::start(&self.consortium.manifest);
+        Keys {
+            sid: self.consortium.manifest.sid(),
+            node: self.id(k),
+            round: 1,
+            attempt,
+            previous: chain.previous,
+            model: chain.model,
+            round_key: [u8::try_from(k).unwrap(); 32],
+            expires_unix_s: EPOCH + 1000,
+        }
+    }
+
+    /// Its own keys, and those of `others`.
+    pub(super) fn bundle(
+        &self,
+        own: &Signed<Keys>,
+        others: impl IntoIterator<Item = usize>,
+        attempt: u32,
+    ) -> Vec<Signed<Keys>> {
+        let others = others
+            .into_iter()
+            .map(|k| self.sign(k, &self.keys(k, attempt)));
+        others.chain([own.clone()]).collect()
+    }
+
+    /// Takes part with nodes `others`, as far as having given its shares.
+    pub(super) fn shares_with(
+        &mut self,
+        others: std::ops::Range<usize>,
+        attempt: u32,
+    ) -> Participants {
+        let own = self.offers(attempt);
+        let bundle = self.bundle(&own, others, attempt);
+        let manifest = &self.consortium.manifest;
+        let chain = Chain::start(manifest);
+        let participants = Participants::verify(bundle.clone(), manifest, &chain, EPOCH).unwrap();
+        let actions = self.send(RelayFrame::Keys(bundle)).unwrap();
+        let [Action::Log(_), Action::Seal { ctx, receivers }] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(*ctx, participants.ctx());
+        let sealed = receivers.iter().map(|(id, _)| (*id, vec![0; 80])).collect();
+        self.node.sealed(*ctx, sealed).unwrap();
+        participants
+    }
+
+    pub(super) fn share(&self, from: usize, to: usize, ctx: Digest) -> Signed<Share> {
+        let (from_id, to) = (self.id(from), self.id(to));
+        self.sign(
+            from,
+            &Share {
+                ctx,
+                from: from_id,
+                to,
+                sealed: vec![1; 80],
+            },
+        )
+    }
+
+    /// The nodes that give node `to` a share.
+    pub(super) fn givers(&self, to: usize, participants: &Participants) -> Vec<usize> {
+        let nodes = 0..self.consortium.identities.len();
+        nodes
+            .filter(|from| participants.gives(self.id(*from), self.id(to)))
+            .collect()
+    }
+
+    /// The nodes that node `from` gives a share.
+    pub(super) fn receivers(&self, from: usize, participants: &Participants) -> Vec<usize> {
+        let nodes = 0..self.consortium.identities.len();
+        nodes
+            .filter(|to| participants.gives(self.id(from), self.id(*to)))
+            .collect()
+    }
+
+    /// Holds a masked sum over itself and `others`, whose bytes are `body`.
+    pub(super) fn holds(
+        &mut self,
+        others: std::ops::Range<usize>,
+        attempt: u32,
+        body: &[u8],
+    ) -> (Participants, Signed<Sum>) {
+        let participants = self.shares_with(others, attempt);
+        let ctx = participants.ctx();
+        let givers = self.givers(0, &participants).into_iter();
+        let shares = givers.map(|k| self.share(k, 0, ctx)).collect();
+        let actions = self.send(RelayFrame::Shares(shares)).unwrap();
+        assert!(
+            matches!(actions[..], [Action::Log(_), Action::Sum(_)]),
+            "{actions:?}"
+        );
+        let root = ChunkHashes::of(body).root();
+        let actions = self.node.summed(ctx, root, Tag::default()).unwrap();
+        let [Action::Log(_), Action::Keep(Pending::Sum(pending)), _] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        (participants, pending.sum.clone())
+    }
+
+    pub(super) fn sum(&self, k: usize, ctx: Digest) -> Signed<Sum> {
+        self.sign(
+            k,
+            &Sum {
+                ctx,
+                node: self.id(k),
+                root: ctx,
+                tag: [0; 2],
+            },
+        )
+    }
+
+    pub(super) fn ack(&self, k: usize, chain: Chain) -> Signed<ResultAck> {
+        let Chain {
+            round,
+            previous: result,
+            model,
+        } = chain;
+        let (sid, node) = (self.consortium.manifest.sid(), self.id(k));
+        self.sign(
+            k,
+            &ResultAck {
+                sid,
+                node,
+                round,
+                result,
+                model,
+            },
+        )
+    }
+
+    /// A sum that `nodes` participants can have.
+    pub(super) fn result(&self, nodes: u64) -> Vec<u8> {
+        let plan = self.consortium.manifest.fixed_point();
+        let totals = Counters {
+            examples: 100 * nodes,
+            test_examples: 10,
+            correct: 5,
+            ..Counters::default()
+        };
+        let mut words = totals.to_header::<u32>(plan).to_vec();
+        words.extend(
+            (0..self.consortium.manifest.parameters()).map(|e| 1000 * u32::try_from(e).unwrap()),
+        );
+        assert_eq!(
+            words.len(),
+            HEADER_WORDS + self.consortium.manifest.parameters()
+        );
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// The outcome that goes with `body`, as an honest relay would publish it.
+    pub(super) fn outcome(
+        &self,
+        participants: &Participants,
+        sums: Vec<Signed<Sum>>,
+        body: &[u8],
+    ) -> Outcome {
+        let manifest = &self.consortium.manifest;
+        let base = vec![0.0; manifest.parameters()];
+        let (root, ctx) = (ChunkHashes::of(body).root(), participants.ctx());
+        let (chain, plan) = (Chain::start(manifest), manifest.fixed_point());
+        let averaged = average(body, &base, plan, participants.len(), chain, ctx);
+        let model = averaged.map_or(root, |averaged| averaged.chain.model);
+        Outcome {
+            ctx,
+            bundle: participants.bundle().to_vec(),
+            parts: Parts::Sums(sums),
+            root,
+            model,
+        }
+    }
+}

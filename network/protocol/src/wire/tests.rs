@@ -1,0 +1,351 @@
+//! The codec, perturbed in every way.
+
+use proptest::prelude::*;
+
+use super::{
+    BulkHeader, BulkKind, Hello, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame, decode, encode,
+};
+use crate::digest::Digest;
+use crate::error::WireError;
+use crate::identity::{Identity, NodeId};
+use crate::round::committee::ClassSet;
+use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
+use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use crate::round::{Fault, Kind, Refusal};
+
+fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+fn node(byte: u8) -> NodeId {
+    NodeId(digest(byte))
+}
+
+fn keys() -> Keys {
+    Keys {
+        sid: digest(1),
+        node: node(2),
+        round: 3,
+        attempt: 4,
+        previous: digest(5),
+        model: digest(6),
+        round_key: [7; 32],
+        expires_unix_s: 8,
+    }
+}
+
+fn share() -> Share {
+    Share {
+        ctx: digest(1),
+        from: node(2),
+        to: node(3),
+        sealed: vec![4; 5],
+    }
+}
+
+fn sum() -> Sum {
+    Sum {
+        ctx: digest(1),
+        node: node(2),
+        root: digest(3),
+        tag: [4, 5],
+    }
+}
+
+fn ack() -> ResultAck {
+    ResultAck {
+        sid: digest(1),
+        node: node(2),
+        round: 3,
+        result: digest(4),
+        model: digest(5),
+    }
+}
+
+fn hello() -> Hello {
+    let (previous, model) = (digest(3), digest(4));
+    Hello {
+        sid: digest(1),
+        round: 2,
+        previous,
+        model,
+        pending: Some(digest(5)),
+        holding: Some(digest(6)),
+        voted_for: vec![node(7)],
+    }
+}
+
+/// `runs` of (byte, how often).
+fn bytes(runs: &[(u8, usize)]) -> Vec<u8> {
+    runs.iter()
+        .flat_map(|(byte, times)| std::iter::repeat_n(*byte, *times))
+        .collect()
+}
+
+#[test]
+fn each_signed_message_has_its_fixed_bytes() {
+    let expected = [
+        (1, 32),
+        (2, 32),
+        (3, 1),
+        (0, 7),
+        (4, 1),
+        (0, 3),
+        (5, 32),
+        (6, 32),
+        (7, 32),
+        (8, 1),
+        (0, 7),
+    ];
+    assert_eq!(encode(&keys()).unwrap(), bytes(&expected));
+    let expected = [(1, 32), (2, 32), (3, 32), (5, 1), (0, 7), (4, 5)];
+    assert_eq!(encode(&share()).unwrap(), bytes(&expected));
+    let expected = [(1, 32), (2, 32), (3, 32), (4, 1), (0, 7), (5, 1), (0, 7)];
+    assert_eq!(encode(&sum()).unwrap(), bytes(&expected));
+    let expected = [(1, 32), (2, 32), (3, 1), (0, 7), (4, 32), (5, 32)];
+    assert_eq!(encode(&ack()).unwrap(), bytes(&expected));
+}
+
+#[test]
+fn each_message_of_a_committee_has_its_fixed_bytes() {
+    let entry = Entry {
+        node: node(3),
+        contribution: digest(4),
+    };
+    let contribution = Contribution {
+        ctx: digest(1),
+        node: node(2),
+        root: digest(3),
+        tag: [4, 5],
+        envelope: digest(6),
+    };
+    let number = |byte: u8| [(byte, 1), (0, 7)];
+    let expected = [
+        &[(1, 32), (2, 32), (3, 32)][..],
+        &number(4),
+        &number(5),
+        &[(6, 32)],
+    ]
+    .concat();
+    assert_eq!(encode(&contribution).unwrap(), bytes(&expected));
+    let mut receipt = Receipt {
+        ctx: digest(1),
+        holder: node(2),
+        entry,
+        fault: None,
+    };
+    let expected = [(1, 32), (2, 32), (3, 32), (4, 32), (0, 1)];
+    assert_eq!(encode(&receipt).unwrap(), bytes(&expected));
+    receipt.fault = Some(Fault::Commitment);
+    let expected = [(1, 32), (2, 32), (3, 32), (4, 32), (1, 1), (1, 1), (0, 3)];
+    assert_eq!(encode(&receipt).unwrap(), bytes(&expected));
+    let vote = Vote {
+        ctx: digest(1),
+        holder: node(2),
+        contributors: digest(3),
+    };
+    assert_eq!(encode(&vote).unwrap(), bytes(&[(1, 32), (2, 32), (3, 32)]));
+    let reveal = Reveal {
+        ctx: digest(1),
+        holder: node(2),
+        contributors: digest(3),
+        classes: ClassSet::of([0, 9]),
+        root: digest(4),
+        tag: [5, 6],
+    };
+    let classes = [(1, 1), (2, 1), (0, 6)];
+    let expected = [
+        &[(1, 32), (2, 32), (3, 32)][..],
+        &classes,
+        &[(4, 32)],
+        &number(5),
+        &number(6),
+    ]
+    .concat();
+    assert_eq!(encode(&reveal).unwrap(), bytes(&expected));
+    // Ballot is the thirteenth frame of a relay.
+    let ballot = RelayFrame::Ballot {
+        ctx: digest(9),
+        entries: vec![entry],
+    };
+    let expected = [(12, 1), (0, 3), (9, 32), (1, 1), (0, 7), (3, 32), (4, 32)];
+    assert_eq!(encode(&ballot).unwrap(), bytes(&expected));
+    let lend = RelayFrame::Lend { model: digest(9) };
+    assert_eq!(encode(&lend).unwrap(), bytes(&[(15, 1), (0, 3), (9, 32)]));
+}
+
+#[test]
+fn a_signed_message_is_its_bytes_with_a_length_and_64_bytes_of_signature() {
+    let identity = Identity::of_test("one");
+    let signed = Signed::new(&sum(), &identity).unwrap();
+    let encoded = encode(&signed).unwrap();
+    assert_eq!(encoded[..8], 112u64.to_le_bytes());
+    assert_eq!(encoded[8..120], encode(&sum()).unwrap());
+    assert_eq!(encoded[120..], identity.sign(Sum::LABEL, signed.bytes()));
+    assert_eq!(
+        encode(&NodeFrame::Sum(signed)).unwrap().len(),
+        4 + encoded.len()
+    );
+}
+
+#[test]
+fn frames_and_headers_have_their_fixed_bytes() {
+    let expected = [
+        (0, 4),
+        (1, 32),
+        (2, 1),
+        (0, 7),
+        (3, 32),
+        (4, 32),
+        (1, 1),
+        (5, 32),
+        (1, 1),
+        (6, 32),
+        (1, 1),
+        (0, 7),
+        (7, 32),
+    ];
+    assert_eq!(
+        encode(&NodeFrame::Hello(hello())).unwrap(),
+        bytes(&expected)
+    );
+    let collect = RelayFrame::Collect {
+        ctx: digest(9),
+        first_chunk: 2,
+    };
+    let expected = [(3, 1), (0, 3), (9, 32), (2, 1), (0, 3)];
+    assert_eq!(encode(&collect).unwrap(), bytes(&expected));
+    let header = BulkHeader {
+        kind: BulkKind::Result,
+        subject: digest(9),
+        first_chunk: 2,
+    };
+    let expected = [(1, 1), (0, 3), (9, 32), (2, 1), (0, 3)];
+    assert_eq!(encode(&header).unwrap(), bytes(&expected));
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    let identity = Identity::of_test("other");
+    let refusal = Refusal::Difference {
+        sent_with: vec![node(1), node(2)],
+    };
+    let frames = [
+        NodeFrame::Hello(hello()),
+        NodeFrame::Keys(Signed::new(&keys(), &identity).unwrap()),
+        NodeFrame::Shares(vec![Signed::new(&share(), &identity).unwrap(); 2]),
+        NodeFrame::Sum(Signed::new(&sum(), &identity).unwrap()),
+        NodeFrame::Ack(Signed::new(&ack(), &identity).unwrap()),
+        NodeFrame::Refused {
+            round: 1,
+            attempt: 2,
+            refusal,
+        },
+    ];
+    frames.iter().map(|frame| encode(frame).unwrap()).collect()
+}
+
+#[test]
+fn every_truncation_and_every_trailing_byte_fails() {
+    for frame in frames() {
+        assert_eq!(
+            encode(&decode::<NodeFrame>(&frame).unwrap()).unwrap(),
+            frame
+        );
+        for end in 0..frame.len() {
+            let cut = decode::<NodeFrame>(&frame[..end]);
+            assert!(matches!(cut, Err(WireError::Malformed(_))), "{end}");
+        }
+        let longer = [frame, vec![0]].concat();
+        assert!(matches!(
+            decode::<NodeFrame>(&longer),
+            Err(WireError::Trailing(1))
+        ));
+    }
+}
+
+#[test]
+fn a_huge_claimed_length_fails_without_being_allocated() {
+    for claimed in [
+        u64::MAX,
+        1 << 62,
+        1 << 40,
+        MAX_MESSAGE_BYTES as u64 + 1,
+        1 << 19,
+    ] {
+        let mut shares = vec![2, 0, 0, 0];
+        shares.extend_from_slice(&claimed.to_le_bytes());
+        shares.extend_from_slice(&[0; 64]);
+        assert!(decode::<NodeFrame>(&shares).is_err());
+        let mut sum = vec![3, 0, 0, 0];
+        sum.extend_from_slice(&claimed.to_le_bytes());
+        sum.extend_from_slice(&[0; 160]);
+        assert!(decode::<NodeFrame>(&sum).is_err());
+    }
+}
+
+#[test]
+fn a_message_beyond_the_limit_is_neither_encoded_nor_decoded() {
+    let long = Refusal::Counters("x".repeat(MAX_MESSAGE_BYTES));
+    assert!(matches!(
+        encode(&RelayFrame::Refused(long)),
+        Err(WireError::Encode(_))
+    ));
+    let mut bytes = (MAX_MESSAGE_BYTES as u64).to_le_bytes().to_vec();
+    bytes.resize(8 + MAX_MESSAGE_BYTES, b'x');
+    assert!(decode::<String>(&bytes).is_err());
+}
+
+#[test]
+fn unknown_tags_fail() {
+    for tag in [10u32, 255, u32::MAX] {
+        let frame = [&tag.to_le_bytes()[..], &[0; 200]].concat();
+        assert!(decode::<NodeFrame>(&frame).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_decodes_to_itself(
+        round: u64, attempt: u32, a: [u8; 32], b: [u8; 32], sealed in prop::collection::vec(any::<u8>(), 0..300),
+        first_chunk: u32, index: u64, value: i64, text: String,
+    ) {
+        let (ctx, id) = (Digest(a), NodeId(Digest(b)));
+        let keys = Keys { round, attempt, round_key: a, node: id, expires_unix_s: index, ..keys() };
+        prop_assert_eq!(decode::<Keys>(&encode(&keys).unwrap()).unwrap(), keys);
+        let share = Share { ctx, from: id, to: node(1), sealed };
+        prop_assert_eq!(decode::<Share>(&encode(&share).unwrap()).unwrap(), share);
+        let frames = [
+            RelayFrame::Open { round, attempt, previous: ctx, model: ctx, deadline_ms: index },
+            RelayFrame::Collect { ctx, first_chunk },
+            RelayFrame::Waiting { missing: vec![id; 3], for_s: index },
+            RelayFrame::Refused(Refusal::OutOfRange { index, value, limit: round }),
+            RelayFrame::Refused(Refusal::Counters(text)),
+            RelayFrame::Refused(Refusal::Duplicate { what: Kind::Ack, signer: id }),
+            RelayFrame::Finished { rounds: round },
+        ];
+        for frame in frames {
+            prop_assert_eq!(decode::<RelayFrame>(&encode(&frame).unwrap()).unwrap(), frame);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), tag in 0u8..10) {
+        let tagged = [&[tag, 0, 0, 0][..], &bytes].concat();
+        for bytes in [&bytes, &tagged] {
+            let _ = decode::<NodeFrame>(bytes);
+            let _ = decode::<RelayFrame>(bytes);
+            let _ = decode::<BulkHeader>(bytes);
+            let _ = decode::<Keys>(bytes);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_another_message_or_none(which in 0usize..6, at: prop::sample::Index, bit in 0u8..8) {
+        let frame = &frames()[which];
+        let mut flipped = frame.clone();
+        flipped[at.index(frame.len())] ^= 1 << bit;
+        if let Ok(decoded) = decode::<NodeFrame>(&flipped) {
+            prop_assert_eq!(encode(&decoded).unwrap(), flipped);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What the programs have in common: settings, logging, signals.
+
+pub mod config;
+pub mod logging;
+pub mod signals;
