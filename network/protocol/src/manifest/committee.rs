@@ -76,7 +76,9 @@ mod tests {
     #[test]
     fn a_committee_must_fit_the_scheme_the_nodes_and_those_who_collude() {
         let committee = |holders: &[usize], threshold: u32, change: fn(&mut ManifestFile)| {
-            let identities: Vec<_> = (0..7).map(|_| Identity::of_test("one")).collect();
+            let identities: Vec<_> = (0..7)
+                .map(|k| Identity::of_test(&format!("node-{k}")))
+                .collect();
             let mut file = manifest_file(&identities);
             file.scheme = Scheme::Committee;
             let holders = holders.iter().map(|k| format!("node-{k}")).collect();
