@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes};
 use fl_protocol::error::WireError;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::wire::{
-    self, BulkHeader, BulkKind, MAX_BULK_HEADER_BYTES, MAX_FRAME_BYTES, NodeFrame, RelayFrame,
+    self, BodyId, BodyKind, BulkHeader, MAX_BULK_HEADER_BYTES, MAX_FRAME_BYTES, NodeFrame,
+    RelayFrame,
 };
 use quinn::Connection;
 
@@ -237,23 +238,18 @@ impl Link {
 }
 
 impl Bodies {
-    /// Uploads a masked body of this kind and subject from chunk `first_chunk` on, behind the list of its chunk hashes.
+    /// Uploads the bytes of `body` from chunk `first_chunk` on, behind the list of its chunk hashes.
     ///
     /// # Errors
     /// [`LinkError::Transport`] if the connection is lost or the relay does not want it.
     pub async fn upload(
         &self,
-        (kind, subject): (BulkKind, Digest),
+        body: BodyId,
         first_chunk: u32,
         hashes: &ChunkHashes,
-        body: Bytes,
+        bytes: Bytes,
     ) -> Result<(), LinkError> {
-        let header = BulkHeader {
-            kind,
-            subject,
-            first_chunk,
-        };
-        let header = wire::encode(&header)?;
+        let header = wire::encode(&BulkHeader { body, first_chunk })?;
         let list = hashes
             .as_slice()
             .iter()
@@ -261,56 +257,36 @@ impl Bodies {
             .collect::<Vec<u8>>();
         let offset = (first_chunk as usize)
             .saturating_mul(CHUNK_BYTES)
-            .min(body.len());
-        let parts = [Bytes::from(list), body.slice(offset..)];
-        let bytes: usize = parts.iter().map(Bytes::len).sum();
-        self.payload.sent(LENGTH_BYTES + header.len() + bytes);
+            .min(bytes.len());
+        let parts = [Bytes::from(list), bytes.slice(offset..)];
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        self.payload.sent(LENGTH_BYTES + header.len() + length);
         Ok(send_bulk(&self.connection, &header, parts).await?)
     }
 
-    /// Awaits the bytes of a result: as many as an input vector has.
+    /// Awaits the bytes of `body`, a result or a certified model.
     ///
     /// # Errors
     /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
-    pub async fn result(&self, ctx: Digest) -> Result<Download, LinkError> {
-        self.download(BulkKind::Result, ctx, self.manifest.body_bytes())
-            .await
-    }
-
-    /// Awaits the parameters of a certified model.
-    ///
-    /// # Errors
-    /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
-    pub async fn model(&self, model: Digest) -> Result<Download, LinkError> {
-        self.download(BulkKind::Model, model, 4 * self.manifest.parameters())
-            .await
-    }
-
-    async fn download(
-        &self,
-        kind: BulkKind,
-        subject: Digest,
-        bytes: usize,
-    ) -> Result<Download, LinkError> {
+    pub async fn download(&self, body: BodyId) -> Result<Download, LinkError> {
+        let length = match body.kind {
+            BodyKind::Model => 4 * self.manifest.parameters(),
+            BodyKind::Sum | BodyKind::Result | BodyKind::Reveal => self.manifest.body_bytes(),
+        };
         let timeouts = self.manifest.timeouts();
         let pace = timeouts.pace(timeouts.result_s);
         let receiver = BulkReceiver::accept(&self.connection, pace).await?;
-        let (header, body) = receiver.header(MAX_BULK_HEADER_BYTES).await?;
-        self.payload.received(LENGTH_BYTES + header.len() + bytes);
+        let (header, stream) = receiver.header(MAX_BULK_HEADER_BYTES).await?;
+        self.payload.received(LENGTH_BYTES + header.len() + length);
         let header: BulkHeader = wire::decode(&header)?;
-        if header
-            != (BulkHeader {
-                kind,
-                subject,
-                first_chunk: 0,
-            })
-        {
+        let first_chunk = 0;
+        if header != (BulkHeader { body, first_chunk }) {
             return Err(LinkError::UnexpectedBody);
         }
         Ok(Download {
-            body,
-            left: bytes,
-            chunk: vec![0; CHUNK_BYTES.min(bytes)],
+            body: stream,
+            left: length,
+            chunk: vec![0; CHUNK_BYTES.min(length)],
         })
     }
 }

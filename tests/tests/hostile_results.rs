@@ -6,7 +6,7 @@ use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::parameters::to_le_bytes;
 use fl_protocol::round::message::{ResultAck, Signed};
 use fl_protocol::round::{Chain, Checkpoint, Kind, Outcome, Refusal};
-use fl_protocol::wire::{BulkKind, NodeFrame, RelayFrame};
+use fl_protocol::wire::{BodyId, NodeFrame, RelayFrame};
 use fl_tests::federation::memory::sums_of;
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, header, lie, result};
 
@@ -229,7 +229,7 @@ fn acknowledged(record: &Record, ack: &Signed<ResultAck>) -> Chain {
 
 /// A checkpoint with the initial model for a body.
 fn checkpoint(record: &Record, chain: Chain, acks: Vec<Signed<ResultAck>>) -> Vec<Parcel> {
-    let header = header(BulkKind::Model, chain.model);
+    let header = header(BodyId::model(chain.model));
     let body = to_le_bytes(&record.base_model).into();
     let frame = RelayFrame::Checkpoint(Checkpoint { chain, acks });
     vec![

@@ -13,12 +13,12 @@ use anyhow::{Context, Result};
 use fl_network::client::{Link, LinkError};
 use fl_network::quic::TransportError;
 use fl_network::time::unix_s;
-use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest};
+use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
 use fl_protocol::round::node::Action as NodeAction;
 use fl_protocol::round::relay::{Action as RelayAction, Event, Report, Settings};
-use fl_protocol::wire::{self, BulkKind, NodeFrame, RelayFrame};
+use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::{FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Plan};
 use fl_tests::federation::memory::{
@@ -109,7 +109,7 @@ fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()>
     match action {
         // When to train, and where to go on with an upload of bytes that are signed.
         NodeAction::Train { round: 1, .. } => {}
-        NodeAction::Upload { ctx, .. } => assert_eq!(Some(ctx), round.ctx),
+        NodeAction::Upload { body, .. } => assert_eq!(Some(body), round.ctx.map(BodyId::sum)),
         NodeAction::Log(_) | NodeAction::Record(_) => {}
         NodeAction::Waiting { .. } | NodeAction::TurnedAway(_) | NodeAction::Finish { .. } => {}
         // The announced root or hash was changed: the bytes show it.
@@ -263,7 +263,7 @@ impl Rogue {
     }
 
     /// Connects and follows the protocol until the masked sum is asked for.
-    async fn asked_for_body(&mut self) -> Result<(Link, Digest, u32)> {
+    async fn asked_for_body(&mut self) -> Result<(Link, BodyId, u32)> {
         let kit = &self.kits.nodes[Self::INDEX];
         let mut link = Link::connect(kit, Some(&self.relay.to_string())).await?;
         let mut call = NodeCall::Connected;
@@ -271,7 +271,7 @@ impl Rogue {
             for outgoing in self.party.tell(&self.kits, call, &[], unix_s())? {
                 match outgoing {
                     Outgoing::Frame(frame) => link.send(&frame).await?,
-                    Outgoing::Body { ctx, first_chunk } => return Ok((link, ctx, first_chunk)),
+                    Outgoing::Body(body, first_chunk) => return Ok((link, body, first_chunk)),
                 }
             }
             call = NodeCall::Frame(wire::encode(&link.recv().await?)?);
@@ -280,12 +280,12 @@ impl Rogue {
 
     /// Uploads `body` behind `hashes`, from the chunk that was asked for. Gives that chunk, and why the relay hung up.
     async fn upload(&mut self, hashes: &ChunkHashes, body: &[u8]) -> Result<(u32, String)> {
-        let (mut link, ctx, first_chunk) = self.asked_for_body().await?;
+        let (mut link, asked, first_chunk) = self.asked_for_body().await?;
         let (bodies, hashes, body) = (link.bodies(), hashes.clone(), body.to_vec());
         // The relay may hang up before it is complete.
         tokio::spawn(async move {
             bodies
-                .upload((BulkKind::Sum, ctx), first_chunk, &hashes, body.into())
+                .upload(asked, first_chunk, &hashes, body.into())
                 .await
         });
         loop {
@@ -323,13 +323,16 @@ impl Rogue {
         fates.push(self.upload(&hashes, &body[..body.len() - 4]).await?);
         fates.push(self.upload(&hashes, &longer).await?);
 
-        let (mut link, ctx, first_chunk) = self.asked_for_body().await?;
+        let (mut link, asked, first_chunk) = self.asked_for_body().await?;
         let bodies = link.bodies();
         bodies
-            .upload((BulkKind::Sum, ctx), first_chunk, &hashes, body.into())
+            .upload(asked, first_chunk, &hashes, body.into())
             .await?;
         let outcome = NodeCall::Frame(wire::encode(&link.recv().await?)?);
-        let mut download = link.bodies().result(ctx).await?;
+        let mut download = link
+            .bodies()
+            .download(BodyId::result(asked.subject))
+            .await?;
         let mut result = Vec::new();
         while let Some(chunk) = download.chunk().await? {
             result.extend_from_slice(chunk);

@@ -9,7 +9,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Reason;
 use fl_protocol::round::Refusal;
-use fl_protocol::wire::{self, BulkHeader, BulkKind, NodeFrame, RelayFrame};
+use fl_protocol::wire::{self, BodyId, BulkHeader, NodeFrame, RelayFrame};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -17,8 +17,7 @@ use tracing::{debug, warn};
 
 use super::arrivals::BodyError;
 use super::buffers::Buffers;
-use super::intake::Intake;
-use super::spool::Parcel;
+use super::intake::{Intake, Source};
 use crate::quic::{
     self, BulkBody, BulkReceiver, BulkSender, ControlReceiver, ControlSender, Incoming,
     TransportError, code,
@@ -45,7 +44,7 @@ pub(super) enum Input {
     BodyAdded {
         serial: u64,
         subject: Digest,
-        parcel: Parcel,
+        source: Source,
     },
     /// It is gone.
     Gone {
@@ -105,29 +104,28 @@ impl Link {
     /// cut off.
     pub(super) fn send_body(
         &self,
-        (kind, subject): (BulkKind, Digest),
-        body: Bytes,
+        body: BodyId,
+        bytes: Bytes,
         ready: impl Future<Output = ()> + Send + 'static,
         limit: Duration,
     ) {
         let connection = self.connection.clone();
         let header = BulkHeader {
-            kind,
-            subject,
+            body,
             first_chunk: 0,
         };
         tokio::spawn(async move {
             let Ok(header) = wire::encode(&header) else {
                 return;
             };
-            let last = body.len().saturating_sub(1) / CHUNK_BYTES * CHUNK_BYTES;
+            let last = bytes.len().saturating_sub(1) / CHUNK_BYTES * CHUNK_BYTES;
             let begin = async {
                 let mut sender = BulkSender::open(&connection, &header).await?;
-                sender.send([body.slice(..last)]).await?;
+                sender.send([bytes.slice(..last)]).await?;
                 Ok(sender)
             };
             let end = async |mut sender: BulkSender| {
-                sender.send([body.slice(last..)]).await?;
+                sender.send([bytes.slice(last..)]).await?;
                 sender.finish()
             };
             let sent = match timeout(limit, begin).await {
@@ -307,13 +305,13 @@ async fn bodies(
             Err(error) => return error,
         };
         match added {
-            Ok((subject, parcel)) => {
+            Ok((subject, source)) => {
                 if shared
                     .inputs
                     .send(Input::BodyAdded {
                         serial,
                         subject,
-                        parcel,
+                        source,
                     })
                     .await
                     .is_err()
@@ -355,22 +353,25 @@ async fn body(
     shared: &Shared,
     node: NodeId,
     receiver: BulkReceiver,
-) -> Result<(Digest, Parcel), BodyFailure> {
+) -> Result<(Digest, Source), BodyFailure> {
     let (header, mut body) = receiver.header(wire::MAX_BULK_HEADER_BYTES).await?;
     let header: BulkHeader = wire::decode(&header)?;
     let intake = shared.intake.borrow().clone().ok_or(BodyFailure::Stale)?;
-    let parcel = intake.parcel(node, &header).ok_or(BodyFailure::Stale)?;
+    if !intake.admits(node, header.body) {
+        return Err(BodyFailure::Stale);
+    }
+    let source = (node, header.body);
     let hashes = hash_list(&mut body, intake.chunks()).await?;
     let first = header.first_chunk as usize;
-    intake.begin(parcel, first, &hashes)?;
+    intake.begin(source, first, &hashes)?;
     for (index, hash) in hashes.as_slice().iter().enumerate().skip(first) {
         let mut buffer = shared.chunks.lend().await;
         let chunk = &mut buffer[..intake.chunk_len(index)];
         body.next_piece(chunk).await?;
-        intake.add(parcel, index, hash, chunk)?;
+        intake.add(source, index, hash, chunk)?;
     }
     body.end().await?;
-    Ok((intake.subject(), parcel))
+    Ok((intake.subject(), source))
 }
 
 async fn hash_list(body: &mut BulkBody, chunks: usize) -> Result<ChunkHashes, TransportError> {

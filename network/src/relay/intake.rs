@@ -2,12 +2,15 @@
 
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
-use fl_protocol::wire::{BulkHeader, BulkKind};
+use fl_protocol::wire::{BodyId, BodyKind};
 
 use super::accumulator::Accumulator;
 use super::arrivals::BodyError;
 use super::loan::Loan;
-use super::spool::{Parcel, Spool};
+use super::spool::Spool;
+
+/// Whose body, and which.
+pub(super) type Source = (NodeId, BodyId);
 
 /// The bodies of one attempt.
 #[derive(Debug)]
@@ -30,24 +33,22 @@ impl Intake {
         }
     }
 
-    /// Which body of `node` this header announces, if it can be one of this attempt.
-    pub(super) fn parcel(&self, node: NodeId, header: &BulkHeader) -> Option<Parcel> {
-        let fits = header.subject == self.subject();
-        match (self, header.kind) {
-            (Self::Sum(_) | Self::Spool(_), BulkKind::Sum) => fits.then_some(Parcel::Input(node)),
-            (Self::Spool(_), BulkKind::Reveal) => Some(Parcel::Reveal(node, header.subject)),
-            (Self::Loan(loan), BulkKind::Model) => {
-                (fits && node == loan.node()).then_some(Parcel::Input(node))
-            }
-            _ => None,
+    /// Whether `node` can have such a body in this attempt.
+    pub(super) fn admits(&self, node: NodeId, body: BodyId) -> bool {
+        let fits = body.subject == self.subject();
+        match (self, body.kind) {
+            (Self::Sum(_) | Self::Spool(_), BodyKind::Sum) => fits,
+            (Self::Spool(_), BodyKind::Reveal) => true,
+            (Self::Loan(loan), BodyKind::Model) => fits && node == loan.node(),
+            _ => false,
         }
     }
 
     /// Expects a body with this root. Gives the first chunk that is missing.
-    pub(super) fn expect(&self, parcel: Parcel, root: Digest) -> usize {
+    pub(super) fn expect(&self, source: Source, root: Digest) -> usize {
         match self {
-            Self::Sum(sum) => sum.expect(parcel.node(), root),
-            Self::Spool(spool) => spool.expect(parcel, root),
+            Self::Sum(sum) => sum.expect(source.0, root),
+            Self::Spool(spool) => spool.expect(source, root),
             // Whatever its root is.
             Self::Loan(_) => 0,
         }
@@ -56,13 +57,13 @@ impl Intake {
     /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
     pub(super) fn begin(
         &self,
-        parcel: Parcel,
+        source: Source,
         first: usize,
         hashes: &ChunkHashes,
     ) -> Result<(), BodyError> {
         match self {
-            Self::Sum(sum) => sum.begin(parcel.node(), first, hashes),
-            Self::Spool(spool) => spool.begin(parcel, first, hashes),
+            Self::Sum(sum) => sum.begin(source.0, first, hashes),
+            Self::Spool(spool) => spool.begin(source, first, hashes),
             Self::Loan(loan) => loan.begin(first, hashes),
         }
     }
@@ -88,14 +89,14 @@ impl Intake {
     /// Checks chunk `index` of a body against `hash`, and takes it.
     pub(super) fn add(
         &self,
-        parcel: Parcel,
+        source: Source,
         index: usize,
         hash: &Digest,
         chunk: &[u8],
     ) -> Result<(), BodyError> {
         match self {
-            Self::Sum(sum) => sum.add(parcel.node(), index, hash, chunk),
-            Self::Spool(spool) => spool.add(parcel, index, hash, chunk),
+            Self::Sum(sum) => sum.add(source.0, index, hash, chunk),
+            Self::Spool(spool) => spool.add(source, index, hash, chunk),
             Self::Loan(loan) => loan.add(index, hash, chunk),
         }
     }

@@ -24,7 +24,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::parameters::to_le_bytes;
 use fl_protocol::round::relay::{Action, Event, Relay, Report, Settings};
 use fl_protocol::round::{Averaged, Chain, Outcome, Refusal, average};
-use fl_protocol::wire::{BulkKind, RelayFrame};
+use fl_protocol::wire::{BodyId, BodyKind, RelayFrame};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tracing::{debug, error};
@@ -39,9 +39,9 @@ use accumulator::Accumulator;
 use buffers::Buffers;
 use connection::{Input, Link, Shared};
 use disk::Loaded;
-use intake::Intake;
+use intake::{Intake, Source};
 use loan::Loan;
-use spool::{Parcel, Spool};
+use spool::Spool;
 
 pub use arrivals::BodyError;
 
@@ -210,6 +210,14 @@ struct Driver {
     shared: Arc<Shared>,
 }
 
+/// What came of an action.
+enum Performed {
+    Done,
+    Finished,
+    /// The last result is taken back, which the machine has to know before anything else.
+    TookBack,
+}
+
 /// What an averaging thread brings back.
 type Average = (Bytes, Result<Averaged, Refusal>);
 
@@ -235,17 +243,17 @@ impl Driver {
             Input::BodyAdded {
                 serial,
                 subject,
-                parcel,
+                source,
             } => {
                 let intake = self.intakes.borrow().clone();
                 let intake = intake.filter(|intake| intake.subject() == subject)?;
-                if !self.is_current(parcel.node(), serial) {
+                let (node, body) = source;
+                if !self.is_current(node, serial) {
                     return None;
                 }
-                match (&*intake, parcel) {
-                    (Intake::Loan(loan), _) => self.lent(loan),
-                    (_, Parcel::Input(node)) => Some(Event::BodyAdded(node)),
-                    (_, Parcel::Reveal(node, root)) => Some(Event::RevealAdded(node, root)),
+                match &*intake {
+                    Intake::Loan(loan) => self.lent(loan),
+                    Intake::Sum(_) | Intake::Spool(_) => Some(Event::BodyAdded(node, body)),
                 }
             }
             Input::Gone {
@@ -290,77 +298,83 @@ impl Driver {
 
     /// Lets the machine decide, and does what it says. True when all rounds are done.
     async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
-        let (mut finished, mut took_back) = (false, false);
-        let unix_s = unix_s();
-        for action in self.machine.handle(self.begun.elapsed(), event) {
-            match action {
-                Action::Log(entry) => self.journal.append(Record { unix_s, entry }),
-                Action::Send(node, frame) => self.send(node, frame),
-                Action::TurnAway(node, refusal) => {
-                    if let Some(link) = self.links.get_mut(&node) {
-                        link.turn_away(refusal);
-                    }
+        let mut finished = false;
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            for action in self.machine.handle(self.begun.elapsed(), event) {
+                match self.perform(action, report).await {
+                    Performed::Done => {}
+                    Performed::Finished => finished = true,
+                    Performed::TookBack => next = Some(Event::TookBack),
                 }
-                Action::Accumulate { ctx, nodes } => self.accumulate(ctx, nodes).await,
-                Action::Spool { ctx } => self.spool(ctx),
-                Action::Collect { node, ctx, root } => {
-                    self.collect(Parcel::Input(node), ctx, root);
-                }
-                Action::CollectReveal { node, ctx, root } => {
-                    self.collect(Parcel::Reveal(node, root), ctx, root);
-                }
-                Action::Average { chain, .. } => self.average(chain),
-                Action::AddUp {
-                    chain,
-                    ctx,
-                    contributors,
-                    reveals,
-                } => {
-                    let nodes = contributors.len();
-                    let inputs = contributors.into_iter().map(Parcel::Input);
-                    let reveals = reveals
-                        .into_iter()
-                        .map(|(node, root)| Parcel::Reveal(node, root));
-                    self.add_up(chain, ctx, nodes, inputs.chain(reveals).collect());
-                }
-                Action::Discard => drop(self.intakes.send_replace(None)),
-                Action::Keep => self.keep(),
-                Action::Commit(chain) => self.commit(chain),
-                Action::Certify(checkpoint) => self.certify(checkpoint),
-                Action::TakeBack => took_back = self.take_back().await,
-                Action::Borrow { node, model } => {
-                    let loan = Loan::new(node, model, self.shared.manifest.parameters());
-                    self.intakes
-                        .send_replace(Some(Arc::new(Intake::Loan(loan))));
-                    self.send(node, RelayFrame::Lend { model });
-                }
-                Action::Adopt(checkpoint) => self.adopt(checkpoint),
-                Action::Deliver(node, outcome) => {
-                    self.deliver(node, outcome).await;
-                }
-                Action::Restore(node, checkpoint) => {
-                    let model = checkpoint.chain.model;
-                    let body = self
-                        .restored
-                        .get_or_insert_with(|| to_le_bytes(&self.model).into());
-                    let body = body.clone();
-                    self.send(node, RelayFrame::Checkpoint(checkpoint));
-                    self.send_body(node, (BulkKind::Model, model), body);
-                }
-                Action::Report(told) => report(&told),
-                Action::Finish => finished = true,
             }
         }
-        match took_back {
-            true => Box::pin(self.handle(Event::TookBack, report)).await,
-            false => finished,
+        finished
+    }
+
+    /// Carries out one action.
+    async fn perform(&mut self, action: Action, report: &mut impl FnMut(&Report)) -> Performed {
+        match action {
+            Action::Log(entry) => {
+                let unix_s = unix_s();
+                self.journal.append(Record { unix_s, entry });
+            }
+            Action::Send(node, frame) => self.send(node, frame),
+            Action::TurnAway(node, refusal) => {
+                if let Some(link) = self.links.get_mut(&node) {
+                    link.turn_away(refusal);
+                }
+            }
+            Action::Receive {
+                ctx,
+                all: Some(nodes),
+            } => self.accumulate(ctx, nodes).await,
+            Action::Receive { ctx, all: None } => self.spool(ctx),
+            Action::Collect {
+                node,
+                ctx,
+                body,
+                root,
+            } => self.collect((node, body), ctx, root),
+            Action::Average { chain, ctx, bodies } => self.average(chain, ctx, bodies),
+            Action::Discard => drop(self.intakes.send_replace(None)),
+            Action::Keep => self.keep(),
+            Action::Commit(chain) => self.commit(chain),
+            Action::Certify(checkpoint) => self.certify(checkpoint),
+            Action::TakeBack => {
+                if self.take_back().await {
+                    return Performed::TookBack;
+                }
+            }
+            Action::Borrow { node, model } => {
+                let loan = Loan::new(node, model, self.shared.manifest.parameters());
+                self.intakes
+                    .send_replace(Some(Arc::new(Intake::Loan(loan))));
+                self.send(node, RelayFrame::Lend { model });
+            }
+            Action::Adopt(checkpoint) => self.adopt(checkpoint),
+            Action::Deliver(node, outcome) => {
+                self.deliver(node, outcome).await;
+            }
+            Action::Restore(node, checkpoint) => {
+                let model = checkpoint.chain.model;
+                let body = self
+                    .restored
+                    .get_or_insert_with(|| to_le_bytes(&self.model).into());
+                let body = body.clone();
+                self.send(node, RelayFrame::Checkpoint(checkpoint));
+                self.send_body(node, BodyId::model(model), body);
+            }
+            Action::Report(told) => report(&told),
+            Action::Finish => return Performed::Finished,
         }
+        Performed::Done
     }
 
     /// Takes a model that has arrived whole, if it is the one that was asked for. (Once in a relay's life, so nobody minds
     /// that it is hashed here.)
     fn lent(&mut self, loan: &Loan) -> Option<Event> {
-        let node = loan.node();
+        let (node, body) = (loan.node(), BodyId::model(loan.model_hash()));
         self.intakes.send_replace(None);
         self.lent = loan.model().map(Arc::new);
         if self.lent.is_none()
@@ -368,7 +382,7 @@ impl Driver {
         {
             link.give_up("this is not the model that the relay asked for");
         }
-        self.lent.is_some().then_some(Event::Lent(node))
+        self.lent.is_some().then_some(Event::BodyAdded(node, body))
     }
 
     fn send(&self, node: NodeId, frame: RelayFrame) {
@@ -378,7 +392,7 @@ impl Driver {
     }
 
     /// Sends a body, the last of it once that from which it comes is on disk, or known not to get there.
-    fn send_body(&self, node: NodeId, what: (BulkKind, Digest), body: Bytes) {
+    fn send_body(&self, node: NodeId, body: BodyId, bytes: Bytes) {
         if let Some(link) = self.links.get(&node) {
             let mut kept = self.kept.clone();
             let ready = async move {
@@ -387,7 +401,7 @@ impl Driver {
             let manifest = &self.shared.manifest;
             let limit = Duration::from_secs(manifest.timeouts().result_s);
             let limit = limit.saturating_add(manifest.transfer_timeout());
-            link.send_body(what, body, ready, limit);
+            link.send_body(body, bytes, ready, limit);
         }
     }
 
@@ -433,51 +447,40 @@ impl Driver {
         }
     }
 
-    fn collect(&self, parcel: Parcel, ctx: Digest, root: Digest) {
+    fn collect(&self, source: Source, ctx: Digest, root: Digest) {
         let intake = self.intakes.borrow().clone();
         let Some(intake) = intake.filter(|intake| intake.subject() == ctx) else {
             return;
         };
-        let first_chunk = u32::try_from(intake.expect(parcel, root)).unwrap_or(u32::MAX);
-        let frame = match parcel {
-            Parcel::Input(_) => RelayFrame::Collect { ctx, first_chunk },
-            Parcel::Reveal(_, root) => RelayFrame::CollectReveal { root, first_chunk },
-        };
-        self.send(parcel.node(), frame);
+        let first_chunk = u32::try_from(intake.expect(source, root)).unwrap_or(u32::MAX);
+        let (node, body) = source;
+        self.send(node, RelayFrame::request(body, first_chunk));
     }
 
-    /// Takes up what was averaged on arrival.
-    fn average(&mut self, chain: Chain) {
+    /// Averages the sum of these bodies, unless that was done on their arrival.
+    fn average(&mut self, chain: Chain, ctx: Digest, bodies: Vec<Source>) {
         let Some(intake) = self.close_intake() else {
             return;
         };
+        let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
         self.averaging.spawn_blocking(move || match &*intake {
             Intake::Sum(sum) => {
                 let (sum, averaged) = sum.finish(chain)?;
                 Some((sum.into(), averaged))
             }
-            Intake::Spool(_) | Intake::Loan(_) => None,
-        });
-    }
-
-    fn add_up(&mut self, chain: Chain, ctx: Digest, nodes: usize, parcels: Vec<Parcel>) {
-        let Some(intake) = self.close_intake() else {
-            return;
-        };
-        let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
-        self.averaging.spawn_blocking(move || {
-            let Intake::Spool(spool) = &*intake else {
-                return None;
-            };
-            let plan = manifest.fixed_point();
-            let sum = spool.sum(plan.ring(), manifest.body_bytes(), &parcels);
-            let sum = sum.unwrap_or_else(|error| {
-                // An empty sum is impossible, and the attempt is repeated.
-                error!(%error, "contributions cannot be read back");
-                Vec::new()
-            });
-            let averaged = average(&sum, &model, plan, nodes, chain, ctx);
-            Some((sum.into(), averaged))
+            Intake::Spool(spool) => {
+                let plan = manifest.fixed_point();
+                let sum = spool.sum(plan.ring(), manifest.body_bytes(), &bodies);
+                let sum = sum.unwrap_or_else(|error| {
+                    // An empty sum is impossible, and the attempt is repeated.
+                    error!(%error, "contributions cannot be read back");
+                    Vec::new()
+                });
+                let inputs = bodies.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
+                let averaged = average(&sum, &model, plan, inputs.count(), chain, ctx);
+                Some((sum.into(), averaged))
+            }
+            Intake::Loan(_) => None,
         });
     }
 
@@ -510,7 +513,7 @@ impl Driver {
         }
         let ctx = outcome.ctx;
         self.send(node, RelayFrame::Outcome(outcome));
-        self.send_body(node, (BulkKind::Result, ctx), self.result.clone());
+        self.send_body(node, BodyId::result(ctx), self.result.clone());
     }
 
     /// Lets nodes read what was sent, and waits for the disk.

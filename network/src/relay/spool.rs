@@ -11,40 +11,14 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
-use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
+use fl_protocol::wire::BodyKind;
 use fl_shaders::Ring;
 use tracing::{error, warn};
 
 use super::arrivals::{Arrivals, BodyError};
+use super::intake::Source;
 use crate::files::create_private;
-
-/// Which body of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Parcel {
-    /// A participant's masked sum, a contributor's masked update, or a lender's model.
-    Input(NodeId),
-    /// The sum of masks of a holder that has this root.
-    Reveal(NodeId, Digest),
-}
-
-impl Parcel {
-    /// Whose it is.
-    pub(super) fn node(self) -> NodeId {
-        match self {
-            Self::Input(node) | Self::Reveal(node, _) => node,
-        }
-    }
-
-    fn file_name(self) -> String {
-        match self {
-            Self::Input(node) => format!("input-{}", node.0.to_hex()),
-            Self::Reveal(node, root) => {
-                format!("reveal-{}-{}", node.0.to_hex(), root.to_hex())
-            }
-        }
-    }
-}
 
 /// The bodies of one attempt. Their files go with it.
 #[derive(Debug)]
@@ -56,9 +30,9 @@ pub(super) struct Spool {
 
 #[derive(Debug)]
 struct State {
-    written: Arrivals<Parcel>,
+    written: Arrivals<Source>,
     /// Of those that are begun and not whole. Nothing while one is being written.
-    files: BTreeMap<Parcel, Option<File>>,
+    files: BTreeMap<Source, Option<File>>,
 }
 
 impl Spool {
@@ -79,18 +53,18 @@ impl Spool {
     }
 
     /// Expects a body with this root. Gives the first chunk that is missing.
-    pub(super) fn expect(&self, parcel: Parcel, root: Digest) -> usize {
-        self.lock().written.expect(parcel, root)
+    pub(super) fn expect(&self, source: Source, root: Digest) -> usize {
+        self.lock().written.expect(source, root)
     }
 
     /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
     pub(super) fn begin(
         &self,
-        parcel: Parcel,
+        source: Source,
         first: usize,
         hashes: &ChunkHashes,
     ) -> Result<(), BodyError> {
-        self.lock().written.begin(parcel, first, hashes)
+        self.lock().written.begin(source, first, hashes)
     }
 
     /// Length of chunk `index` in bytes.
@@ -106,7 +80,7 @@ impl Spool {
     /// Checks chunk `index` of a body against `hash`, and writes it.
     pub(super) fn add(
         &self,
-        parcel: Parcel,
+        source: Source,
         index: usize,
         hash: &Digest,
         chunk: &[u8],
@@ -117,37 +91,37 @@ impl Spool {
         // The file is taken out for the time of the write, so that uploads do not wait for each other.
         let file = {
             let mut state = self.lock();
-            state.written.next(parcel, index)?;
-            match state.files.get_mut(&parcel) {
+            state.written.next(source, index)?;
+            match state.files.get_mut(&source) {
                 Some(file) => Some(file.take().ok_or(BodyError::Unasked)?),
                 None if index > 0 => return Err(BodyError::Unasked),
                 None => {
-                    state.files.insert(parcel, None);
+                    state.files.insert(source, None);
                     None
                 }
             }
         };
-        let begin = || create_private(&self.folder.join(parcel.file_name()));
+        let begin = || create_private(&self.folder.join(file_name(source)));
         let file = file.map_or_else(begin, Ok);
         let written = file.and_then(|mut file| file.write_all(chunk).map(|()| file));
         let mut guard = self.lock();
         let state = &mut *guard;
-        let here = state.written.next(parcel, index)?;
+        let here = state.written.next(source, index)?;
         match written {
             Ok(file) => {
                 *here += 1;
                 let whole = *here == state.written.chunks();
                 // The last chunk closes it: there may be more bodies than a process may have files.
                 match whole {
-                    true => state.files.remove(&parcel),
-                    false => state.files.insert(parcel, Some(file)),
+                    true => state.files.remove(&source),
+                    false => state.files.insert(source, Some(file)),
                 };
                 Ok(())
             }
             Err(error) => {
                 // A part of the chunk may be in the file: the body begins again, when there is room.
                 *here = 0;
-                state.files.remove(&parcel);
+                state.files.remove(&source);
                 error!(%error, "a contribution or a sum of masks cannot be kept");
                 Err(BodyError::Disk)
             }
@@ -158,11 +132,11 @@ impl Spool {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(super) fn sum(&self, ring: Ring, bytes: usize, parcels: &[Parcel]) -> io::Result<Vec<u8>> {
+    pub(super) fn sum(&self, ring: Ring, bytes: usize, sources: &[Source]) -> io::Result<Vec<u8>> {
         let mut sum = vec![0; bytes];
         let mut chunk = vec![0; CHUNK_BYTES];
-        for parcel in parcels {
-            let mut file = File::open(self.folder.join(parcel.file_name()))?;
+        for source in sources {
+            let mut file = File::open(self.folder.join(file_name(*source)))?;
             for target in sum.chunks_mut(CHUNK_BYTES) {
                 let chunk = &mut chunk[..target.len()];
                 file.read_exact(chunk)?;
@@ -178,10 +152,18 @@ impl Spool {
     }
 }
 
+fn file_name((node, body): Source) -> String {
+    let node = node.0.to_hex();
+    match body.kind {
+        BodyKind::Reveal => format!("reveal-{node}-{}", body.subject.to_hex()),
+        BodyKind::Sum | BodyKind::Result | BodyKind::Model => format!("input-{node}"),
+    }
+}
+
 impl Drop for Spool {
     fn drop(&mut self) {
-        for parcel in self.lock().written.keys() {
-            let path = self.folder.join(parcel.file_name());
+        for source in self.lock().written.keys() {
+            let path = self.folder.join(file_name(source));
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     warn!(%error, "{} is left behind", path.display());
@@ -195,26 +177,31 @@ impl Drop for Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pki::generate_identity;
+    use fl_protocol::wire::BodyId;
+
+    const CTX: Digest = Digest([0; 32]);
 
     #[test]
     fn bodies_are_kept_apart_go_on_where_they_stopped_and_add_up_in_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = CHUNK_BYTES + 8;
-        let spool = Spool::new(Digest([0; 32]), folder.path().to_owned(), bytes);
-        let parcels: Vec<_> = (1..=3u8)
+        let spool = Spool::new(CTX, folder.path().to_owned(), bytes);
+        let sources: Vec<_> = (1..=3u8)
             .map(|value| {
                 let body = vec![value; bytes];
                 let hashes = ChunkHashes::of(&body);
-                let node = crate::pki::generate_identity().unwrap().node_id();
-                let parcel = match value {
-                    3 => Parcel::Reveal(node, hashes.root()),
-                    _ => Parcel::Input(node),
+                let node = generate_identity().unwrap().node_id();
+                let body_id = match value {
+                    3 => BodyId::reveal(hashes.root()),
+                    _ => BodyId::sum(CTX),
                 };
-                assert_eq!(spool.begin(parcel, 0, &hashes), Err(BodyError::Unasked));
-                assert_eq!(spool.expect(parcel, hashes.root()), 0);
-                spool.begin(parcel, 0, &hashes).unwrap();
+                let source = (node, body_id);
+                assert_eq!(spool.begin(source, 0, &hashes), Err(BodyError::Unasked));
+                assert_eq!(spool.expect(source, hashes.root()), 0);
+                spool.begin(source, 0, &hashes).unwrap();
                 let add = |index: usize, chunk: &[u8]| {
-                    spool.add(parcel, index, &hashes.as_slice()[index], chunk)
+                    spool.add(source, index, &hashes.as_slice()[index], chunk)
                 };
                 assert_eq!(add(0, &body[1..]), Err(BodyError::Chunk(0)));
                 add(0, &body[..CHUNK_BYTES]).unwrap();
@@ -223,21 +210,21 @@ mod tests {
                     Err(BodyError::Unasked),
                     "never twice"
                 );
-                assert_eq!(spool.expect(parcel, hashes.root()), 1, "an interruption");
+                assert_eq!(spool.expect(source, hashes.root()), 1, "an interruption");
                 assert_eq!(
-                    spool.begin(parcel, 1, &ChunkHashes::of(&[])),
+                    spool.begin(source, 1, &ChunkHashes::of(&[])),
                     Err(BodyError::Root)
                 );
-                spool.begin(parcel, 1, &hashes).unwrap();
+                spool.begin(source, 1, &hashes).unwrap();
                 assert_eq!(spool.chunk_len(1), 8);
                 add(1, &body[CHUNK_BYTES..]).unwrap();
-                parcel
+                source
             })
             .collect();
-        let sum = |parcels: &[Parcel]| spool.sum(Ring::U32, bytes, parcels).unwrap();
-        assert!(sum(&parcels).iter().all(|byte| *byte == 6));
+        let sum = |sources: &[Source]| spool.sum(Ring::U32, bytes, sources).unwrap();
+        assert!(sum(&sources).iter().all(|byte| *byte == 6));
         assert!(
-            sum(&parcels[1..]).iter().all(|byte| *byte == 5),
+            sum(&sources[1..]).iter().all(|byte| *byte == 5),
             "only those that are chosen"
         );
         drop(spool);
@@ -248,20 +235,20 @@ mod tests {
     fn a_holder_that_announces_anothers_reveal_does_not_touch_its_body() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = CHUNK_BYTES + 8;
-        let spool = Spool::new(Digest([0; 32]), folder.path().to_owned(), bytes);
+        let spool = Spool::new(CTX, folder.path().to_owned(), bytes);
         let body = vec![7; bytes];
         let hashes = ChunkHashes::of(&body);
-        let parcel = || {
-            let node = crate::pki::generate_identity().unwrap().node_id();
-            let parcel = Parcel::Reveal(node, hashes.root());
-            assert_eq!(spool.expect(parcel, hashes.root()), 0);
-            parcel
+        let source = || {
+            let node = generate_identity().unwrap().node_id();
+            let source = (node, BodyId::reveal(hashes.root()));
+            assert_eq!(spool.expect(source, hashes.root()), 0);
+            source
         };
-        let (honest, thief) = (parcel(), parcel());
-        for (parcel, chunks) in [(honest, 2), (thief, 1)] {
+        let (honest, thief) = (source(), source());
+        for (source, chunks) in [(honest, 2), (thief, 1)] {
             for (index, chunk) in body.chunks(CHUNK_BYTES).enumerate().take(chunks) {
                 let hash = &hashes.as_slice()[index];
-                spool.add(parcel, index, hash, chunk).unwrap();
+                spool.add(source, index, hash, chunk).unwrap();
             }
         }
         assert_eq!(spool.sum(Ring::U32, bytes, &[honest]).unwrap(), body);
@@ -273,24 +260,24 @@ mod tests {
     fn a_body_for_which_there_is_no_room_begins_again() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = CHUNK_BYTES + 8;
-        let spool = Spool::new(Digest([0; 32]), folder.path().to_owned(), bytes);
+        let spool = Spool::new(CTX, folder.path().to_owned(), bytes);
         let body = vec![7; bytes];
         let hashes = ChunkHashes::of(&body);
-        let parcel = Parcel::Input(crate::pki::generate_identity().unwrap().node_id());
+        let source = (generate_identity().unwrap().node_id(), BodyId::sum(CTX));
         let add = |index: usize| {
             let chunk = body.chunks(CHUNK_BYTES).nth(index).unwrap();
-            spool.add(parcel, index, &hashes.as_slice()[index], chunk)
+            spool.add(source, index, &hashes.as_slice()[index], chunk)
         };
-        spool.expect(parcel, hashes.root());
+        spool.expect(source, hashes.root());
         add(0).unwrap();
         let full = File::options().write(true).open("/dev/full").unwrap();
-        spool.lock().files.insert(parcel, Some(full));
+        spool.lock().files.insert(source, Some(full));
         assert_eq!(add(1), Err(BodyError::Disk));
 
-        assert_eq!(spool.expect(parcel, hashes.root()), 0);
-        spool.begin(parcel, 0, &hashes).unwrap();
+        assert_eq!(spool.expect(source, hashes.root()), 0);
+        spool.begin(source, 0, &hashes).unwrap();
         add(0).unwrap();
         add(1).unwrap();
-        assert_eq!(spool.sum(Ring::U32, bytes, &[parcel]).unwrap(), body);
+        assert_eq!(spool.sum(Ring::U32, bytes, &[source]).unwrap(), body);
     }
 }

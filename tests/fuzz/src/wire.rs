@@ -7,7 +7,7 @@ use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
 use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
 use fl_protocol::round::{Chain, Checkpoint, Fault, Hindrance, Kind, Outcome, Parts, Refusal};
 use fl_protocol::wire::{
-    BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
+    BodyId, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
     decode, encode,
 };
 use serde::Serialize;
@@ -354,15 +354,11 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
 }
 
 pub(crate) fn bulk_headers() -> Vec<Seed> {
-    let header = |kind, first_chunk| BulkHeader {
-        kind,
-        subject: digest(9),
-        first_chunk,
-    };
+    let header = |body, first_chunk| BulkHeader { body, first_chunk };
     vec![
-        encoded("sum", &header(BulkKind::Sum, 2)),
-        encoded("result", &header(BulkKind::Result, 0)),
-        encoded("model", &header(BulkKind::Model, 0)),
+        encoded("sum", &header(BodyId::sum(digest(9)), 2)),
+        encoded("result", &header(BodyId::result(digest(9)), 0)),
+        encoded("model", &header(BodyId::model(digest(9)), 0)),
     ]
 }
 

@@ -15,7 +15,7 @@ use fl_protocol::round::message::{Signed, Sum};
 use fl_protocol::round::node::{self, Node};
 use fl_protocol::round::relay::{self, Event, Relay, Settings};
 use fl_protocol::round::{Averaged, Chain, CheckedOutcome, Outcome, Parts, SentSums, average};
-use fl_protocol::wire::{self, NodeFrame, RelayFrame};
+use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
     Blinding, CpuEngine, Engine, EpochKey, Input, Mask, RoundKey, RoundingKey, Seed, Sign,
@@ -34,8 +34,10 @@ pub enum NodeCall {
     Connected,
     /// A frame of the relay, encoded.
     Frame(Vec<u8>),
-    /// Its update is ready, with this public round key.
-    Trained(u64, [u8; 32]),
+    /// Its update is ready.
+    Trained(u64),
+    /// This is its public round key.
+    Keyed(u64, [u8; 32]),
     /// Its seeds are sealed.
     Sealed(Digest, Vec<(NodeId, Vec<u8>)>),
     /// Its masked sum is computed.
@@ -50,7 +52,7 @@ pub enum RelayCall {
     /// A frame of a node, encoded.
     Frame(NodeId, Vec<u8>),
     /// A masked sum is added.
-    BodyAdded(NodeId),
+    BodyAdded(NodeId, BodyId),
     /// The sum is averaged.
     Averaged(Box<Averaged>),
 }
@@ -240,12 +242,13 @@ impl Round {
         for action in actions {
             match action {
                 relay::Action::Send(node, frame) => self.post(node, &frame, mail)?,
-                relay::Action::Collect { node, ctx, .. } => {
-                    let first_chunk = 0;
+                relay::Action::Collect {
+                    node, ctx, body, ..
+                } => {
                     self.ctx = Some(ctx);
-                    self.post(node, &RelayFrame::Collect { ctx, first_chunk }, mail)?;
+                    self.post(node, &RelayFrame::request(body, 0), mail)?;
                 }
-                relay::Action::Average { chain, ctx, nodes } => {
+                relay::Action::Average { chain, ctx, bodies } => {
                     let manifest = &kits.relay.manifest;
                     let plan = manifest.fixed_point();
                     self.result = vec![0; manifest.body_bytes()];
@@ -253,7 +256,7 @@ impl Round {
                         ring_bytes::add(plan.ring(), &mut self.result, body);
                     }
                     let initial = &kits.relay.initial()?;
-                    let averaged = average(&self.result, initial, plan, nodes, chain, ctx)?;
+                    let averaged = average(&self.result, initial, plan, bodies.len(), chain, ctx)?;
                     let averaged = Box::new(averaged);
                     mail.push_back(Mail::ToRelay(RelayCall::Averaged(averaged)));
                 }
@@ -291,9 +294,9 @@ impl Round {
                 Outgoing::Frame(frame) => {
                     Mail::ToRelay(RelayCall::Frame(id, wire::encode(&frame)?))
                 }
-                Outgoing::Body { .. } => {
+                Outgoing::Body(body, _) => {
                     self.bodies.insert(id, party.masked.clone());
-                    Mail::ToRelay(RelayCall::BodyAdded(id))
+                    Mail::ToRelay(RelayCall::BodyAdded(id, body))
                 }
             });
         }
@@ -306,13 +309,8 @@ impl Round {
 pub enum Outgoing {
     /// A frame.
     Frame(NodeFrame),
-    /// Its masked sum, from a chunk on.
-    Body {
-        /// Context of the attempt.
-        ctx: Digest,
-        /// First chunk that the relay asked for.
-        first_chunk: u32,
-    },
+    /// Its masked sum, from this chunk on.
+    Body(BodyId, u32),
 }
 
 impl Party {
@@ -360,7 +358,10 @@ impl Party {
                 match action {
                     node::Action::Send(frame) => outgoing.push(Outgoing::Frame(frame)),
                     node::Action::Train { round, .. } => {
-                        calls.push_back(NodeCall::Trained(round, *self.round_key.public()));
+                        calls.push_back(NodeCall::Trained(round));
+                    }
+                    node::Action::DrawRoundKey { round, .. } => {
+                        calls.push_back(NodeCall::Keyed(round, *self.round_key.public()));
                     }
                     node::Action::Seal { ctx, receivers } => {
                         calls.push_back(NodeCall::Sealed(ctx, self.seal(ctx, &receivers)?));
@@ -370,8 +371,8 @@ impl Party {
                         let root = ChunkHashes::of(&self.masked).root();
                         calls.push_back(NodeCall::Summed(shares.ctx(), root, tag));
                     }
-                    node::Action::Upload { ctx, first_chunk } => {
-                        outgoing.push(Outgoing::Body { ctx, first_chunk });
+                    node::Action::Upload { body, first_chunk } => {
+                        outgoing.push(Outgoing::Body(body, first_chunk));
                     }
                     node::Action::Average(outcome) => {
                         let plan = kits.relay.manifest.fixed_point();
@@ -469,9 +470,14 @@ fn call_node(machine: &mut Node, call: &NodeCall, unix_s: u64) -> Result<Vec<nod
     Ok(match call {
         NodeCall::Connected => machine.connected()?,
         NodeCall::Frame(bytes) => machine.handle(wire::decode(bytes)?, unix_s)?,
-        NodeCall::Trained(round, key) => machine.trained(*round, *key, unix_s)?,
+        NodeCall::Trained(round) => machine.trained(*round),
+        NodeCall::Keyed(round, key) => machine.keyed(*round, *key, unix_s)?,
         NodeCall::Sealed(ctx, sealed) => machine.sealed(*ctx, sealed.clone())?,
-        NodeCall::Summed(ctx, root, tag) => machine.summed(*ctx, *root, *tag)?,
+        NodeCall::Summed(ctx, root, tag) => {
+            let announcement = machine.summed(*ctx, *root, *tag)?;
+            let frame = announcement.map(|announcement| announcement.frame);
+            frame.map(node::Action::Send).into_iter().collect()
+        }
         NodeCall::Averaged(averaged) => machine.averaged(averaged)?,
     })
 }
@@ -479,7 +485,7 @@ fn call_node(machine: &mut Node, call: &NodeCall, unix_s: u64) -> Result<Vec<nod
 fn event(call: &RelayCall) -> Result<Event> {
     Ok(match call {
         RelayCall::Frame(node, bytes) => Event::Frame(*node, wire::decode::<NodeFrame>(bytes)?),
-        RelayCall::BodyAdded(node) => Event::BodyAdded(*node),
+        RelayCall::BodyAdded(node, body) => Event::BodyAdded(*node, *body),
         RelayCall::Averaged(averaged) => Event::Averaged((**averaged).clone()),
     })
 }

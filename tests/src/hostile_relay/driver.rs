@@ -16,7 +16,7 @@ use fl_protocol::parameters::to_le_bytes;
 use fl_protocol::ring_bytes;
 use fl_protocol::round::relay::{Action, Event, Relay, Settings};
 use fl_protocol::round::{Chain, Refusal, average};
-use fl_protocol::wire::{BulkHeader, BulkKind, NodeFrame, RelayFrame};
+use fl_protocol::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -47,9 +47,8 @@ pub(super) struct Driver {
 /// The bodies of one attempt, each under its root, which with a committee may be one of several of its node.
 #[derive(Default)]
 struct Bodies {
-    ctx: Option<Digest>,
-    asked: BTreeMap<NodeId, Digest>,
-    here: BTreeMap<(NodeId, Digest), Vec<u8>>,
+    asked: BTreeMap<(NodeId, BodyId), Digest>,
+    here: BTreeMap<(NodeId, BodyId), Vec<u8>>,
 }
 
 impl Driver {
@@ -163,7 +162,7 @@ impl Driver {
                 self.links.remove(&node);
                 self.handle(Event::Lost(node))
             }
-            What::Body(header, body) => self.body(node, header, body),
+            What::Body(header, body) => self.body(node, header.body, body),
             What::Frame(frame) => self.frame(node, frame),
         }
     }
@@ -211,45 +210,17 @@ impl Driver {
                     Action::TurnAway(node, refusal) => {
                         panic!("{} is turned away: {refusal}", self.record.name(node))
                     }
-                    Action::Accumulate { ctx, .. } | Action::Spool { ctx } => {
-                        self.bodies = Bodies {
-                            ctx: Some(ctx),
-                            ..Bodies::default()
-                        };
-                    }
-                    Action::Collect { node, ctx, root } => {
-                        self.bodies.asked.insert(node, root);
-                        let collect = RelayFrame::Collect {
-                            ctx,
-                            first_chunk: 0,
-                        };
-                        self.send(node, vec![Parcel::Frame(collect)]);
-                    }
-                    Action::CollectReveal { node, root, .. } => {
-                        let collect = RelayFrame::CollectReveal {
-                            root,
-                            first_chunk: 0,
-                        };
-                        self.send(node, vec![Parcel::Frame(collect)]);
-                    }
-                    Action::Average { chain, ctx, nodes } => {
-                        let bodies = self.bodies.asked.iter().map(|(node, root)| (*node, *root));
-                        let bodies = bodies.collect();
-                        events.push(self.average(chain, ctx, nodes, bodies));
-                    }
-                    Action::AddUp {
-                        chain,
-                        ctx,
-                        contributors,
-                        reveals,
+                    Action::Receive { .. } | Action::Discard => self.bodies = Bodies::default(),
+                    Action::Collect {
+                        node, body, root, ..
                     } => {
-                        let nodes = contributors.len();
-                        let inputs = contributors.into_iter();
-                        let inputs = inputs.map(|node| (node, self.bodies.asked[&node]));
-                        let bodies = inputs.chain(reveals).collect();
-                        events.push(self.average(chain, ctx, nodes, bodies));
+                        self.bodies.asked.insert((node, body), root);
+                        let request = RelayFrame::request(body, 0);
+                        self.send(node, vec![Parcel::Frame(request)]);
                     }
-                    Action::Discard => self.bodies = Bodies::default(),
+                    Action::Average { chain, ctx, bodies } => {
+                        events.push(self.average(chain, ctx, &bodies));
+                    }
                     Action::Keep => {
                         let last = self.machine.last_result().unwrap();
                         let last = (last.outcome.clone(), self.result.clone());
@@ -260,7 +231,7 @@ impl Driver {
                         self.send(node, result(outcome, body.clone()));
                     }
                     Action::Restore(node, checkpoint) => {
-                        let header = header(BulkKind::Model, checkpoint.chain.model);
+                        let header = header(BodyId::model(checkpoint.chain.model));
                         let body = to_le_bytes(&self.model).into();
                         let frame = RelayFrame::Checkpoint(checkpoint);
                         let body = Parcel::Body(header, body, Flow::Whole);
@@ -278,35 +249,24 @@ impl Driver {
     }
 
     /// Keeps a body. Nodes are honest: it is the one that they signed. True when all rounds are done.
-    fn body(&mut self, node: NodeId, header: BulkHeader, body: Vec<u8>) -> bool {
-        let root = ChunkHashes::of(&body).root();
-        let event = match header.kind {
-            BulkKind::Reveal => {
-                assert_eq!(root, header.subject);
-                Event::RevealAdded(node, root)
-            }
-            _ if self.bodies.ctx != Some(header.subject) => return false,
-            _ => {
-                assert_eq!(root, self.bodies.asked[&node]);
-                Event::BodyAdded(node)
-            }
+    fn body(&mut self, node: NodeId, id: BodyId, body: Vec<u8>) -> bool {
+        let Some(root) = self.bodies.asked.get(&(node, id)) else {
+            // Of a former attempt.
+            return false;
         };
-        self.bodies.here.insert((node, root), body);
-        self.handle(event)
+        assert_eq!(ChunkHashes::of(&body).root(), *root);
+        self.bodies.here.insert((node, id), body);
+        self.handle(Event::BodyAdded(node, id))
     }
 
-    fn average(
-        &mut self,
-        chain: Chain,
-        ctx: Digest,
-        nodes: usize,
-        bodies: Vec<(NodeId, Digest)>,
-    ) -> Event {
+    fn average(&mut self, chain: Chain, ctx: Digest, bodies: &[(NodeId, BodyId)]) -> Event {
         let plan = self.kit.manifest.fixed_point();
         let mut sum = vec![0; self.kit.manifest.body_bytes()];
         for body in bodies {
-            ring_bytes::add(plan.ring(), &mut sum, &self.bodies.here[&body]);
+            ring_bytes::add(plan.ring(), &mut sum, &self.bodies.here[body]);
         }
+        let inputs = bodies.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
+        let nodes = inputs.count();
         let averaged = average(&sum, &self.model, plan, nodes, chain, ctx).unwrap();
         self.result = sum.into();
         self.record.base = chain;

@@ -18,12 +18,12 @@ use std::sync::mpsc::{Receiver, channel};
 
 use bytes::Bytes;
 use fl_network::kit::Kit;
-use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::digest::ChunkHashes;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Message, Share, Signed};
 use fl_protocol::round::{Chain, Outcome, Refusal, average};
-use fl_protocol::wire::{BulkHeader, BulkKind, NodeFrame, RelayFrame};
+use fl_protocol::wire::{BodyId, BulkHeader, NodeFrame, RelayFrame};
 use tokio::sync::mpsc;
 
 use crate::deployed::{Consortium, PATIENCE};
@@ -153,16 +153,15 @@ impl Record {
 
 /// An outcome and its body.
 pub fn result(outcome: Outcome, body: Bytes) -> Vec<Parcel> {
-    let header = header(BulkKind::Result, outcome.ctx);
+    let header = header(BodyId::result(outcome.ctx));
     let frame = Parcel::Frame(RelayFrame::Outcome(outcome));
     vec![frame, Parcel::Body(header, body, Flow::Whole)]
 }
 
 /// The header of a body from its first chunk on.
-pub fn header(kind: BulkKind, subject: Digest) -> BulkHeader {
+pub fn header(body: BodyId) -> BulkHeader {
     BulkHeader {
-        kind,
-        subject,
+        body,
         first_chunk: 0,
     }
 }

@@ -12,6 +12,7 @@ use fl_protocol::manifest::Manifest;
 use fl_protocol::parameters::from_le_bytes;
 use fl_protocol::round::committee::{ClassSet, Envelope};
 use fl_protocol::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
+use fl_protocol::wire::BodyId;
 use fl_shaders::Tag;
 use fl_sharing::DeviceError;
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -216,7 +217,7 @@ pub(super) async fn average(
     let (ctx, took_part) = (outcome.ctx(), outcome.nodes().contains(&own));
     let mut took = Duration::ZERO;
     let averaged = async {
-        let mut download = bodies.result(ctx).await?;
+        let mut download = bodies.download(BodyId::result(ctx)).await?;
         let mut opening = outcome.open(base, manifest.fixed_point(), &verifier, spare);
         // A chunk takes a fraction of a millisecond, while the connection's own task receives the next one.
         while let Some(chunk) = download.chunk().await? {
@@ -238,7 +239,7 @@ pub(super) async fn average(
 pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> Done {
     let chain = checkpoint.chain();
     let adopted = async {
-        let mut download = bodies.model(chain.model).await?;
+        let mut download = bodies.download(BodyId::model(chain.model)).await?;
         let mut model = Vec::new();
         while let Some(chunk) = download.chunk().await? {
             model.extend(from_le_bytes(chunk));

@@ -25,9 +25,9 @@ use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
-use crate::wire::{Hello, NodeFrame, RelayFrame};
+use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
-pub use action::Action;
+pub use action::{Action, Announcement};
 pub use pending::{Pending, PendingSum};
 
 /// A share from every participant that gives this node one: what [`Action::Sum`] demands.
@@ -65,7 +65,9 @@ pub struct Node {
 
 pub(super) enum Phase {
     Idle,
-    Training(Training),
+    Training(Opened),
+    /// Trained, and waiting for a round key.
+    Keying(Opened),
     Offered(Offered),
     Sealing(Participants),
     Opening(Opening),
@@ -76,7 +78,9 @@ pub(super) enum Phase {
     Adopting(Checkpoint),
 }
 
-pub(super) struct Training {
+/// An attempt that the relay has opened.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
     round: u64,
     attempt: u32,
 }
@@ -143,9 +147,13 @@ impl Node {
         matches!(self.phase, Phase::Averaging(_) | Phase::Adopting(_))
     }
 
-    /// Whether the machine waits for [`Node::summed`] in this context.
-    pub fn is_summing(&self, ctx: Digest) -> bool {
-        matches!(&self.phase, Phase::Summing(participants) if participants.ctx() == ctx)
+    /// Whether the machine waits for [`Node::summed`] or [`Node::contributed`] in this context.
+    pub fn is_masking(&self, ctx: Digest) -> bool {
+        match &self.phase {
+            Phase::Summing(participants) => participants.ctx() == ctx,
+            Phase::Contributing(contributor) => contributor.is_masking(ctx),
+            _ => false,
+        }
     }
 
     /// The connection is up: says where the node stands, and what it had to say before.
@@ -240,9 +248,10 @@ impl Node {
                 self.collect_reveal(root, first_chunk)
             }
             // It is no secret, and the relay has had it.
-            RelayFrame::Lend { model } if model == self.chain.model => {
-                Ok(vec![Action::Lend { model }])
-            }
+            RelayFrame::Lend { model } if model == self.chain.model => Ok(vec![Action::Upload {
+                body: BodyId::model(model),
+                first_chunk: 0,
+            }]),
             RelayFrame::Lend { .. } => Err(Refusal::Unexpected { what: Kind::Lend }),
         }
     }
@@ -269,7 +278,7 @@ impl Node {
         }
         self.chain.check_base(round, previous, model)?;
         self.phase = match self.manifest.committee() {
-            None => Phase::Training(Training { round, attempt }),
+            None => Phase::Training(Opened { round, attempt }),
             Some(_) => Phase::Contributing(Contributor::new(round, attempt)),
         };
         Ok(vec![Action::Train {
@@ -279,23 +288,38 @@ impl Node {
         }])
     }
 
-    /// The update for `round` is ready, and with it a fresh round key. Returns nothing if it came too late.
+    /// The update for `round` is ready. Returns nothing if it came too late.
+    pub fn trained(&mut self, round: u64) -> Vec<Action> {
+        match &mut self.phase {
+            Phase::Training(opened) if opened.round == round => {
+                let opened @ Opened { round, attempt } = *opened;
+                self.phase = Phase::Keying(opened);
+                vec![Action::DrawRoundKey { round, attempt }]
+            }
+            Phase::Contributing(_) => self.ready(round),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The fresh round key for `round` that [`Action::DrawRoundKey`] asked for. Returns nothing if it came too late.
     ///
     /// # Errors
     /// [`WireError`] if the message cannot be encoded.
-    pub fn trained(
+    pub fn keyed(
         &mut self,
         round: u64,
         round_key: [u8; 32],
         unix_s: u64,
     ) -> Result<Vec<Action>, WireError> {
-        let Phase::Training(training) = &self.phase else {
+        if self.manifest.committee().is_some() {
+            return self.convened(round, round_key, unix_s);
+        }
+        let Phase::Keying(Opened { round: of, attempt }) = self.phase else {
             return Ok(Vec::new());
         };
-        if training.round != round {
+        if of != round {
             return Ok(Vec::new());
         }
-        let attempt = training.attempt;
         let keys = self.offer(attempt, round_key, unix_s)?;
         self.joined = attempt;
         self.phase = Phase::Offered(Offered {
@@ -465,13 +489,13 @@ impl Node {
         ctx: Digest,
         root: Digest,
         tag: Tag,
-    ) -> Result<Vec<Action>, WireError> {
+    ) -> Result<Option<Announcement>, WireError> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         let participants = match phase {
             Phase::Summing(participants) if participants.ctx() == ctx => participants,
             phase => {
                 self.phase = phase;
-                return Ok(Vec::new());
+                return Ok(None);
             }
         };
         let sum = Sum {
@@ -482,14 +506,20 @@ impl Node {
         };
         let sum = Signed::new(&sum, &self.identity)?;
         let entry = Entry::Sum(sum.clone());
-        Ok(self.hold(entry, Pending::Sum(PendingSum { participants, sum })))
+        Ok(Some(self.hold(
+            entry,
+            Pending::Sum(PendingSum { participants, sum }),
+        )))
     }
 
-    /// Holds a masked vector from now on: logs it as `entry`, keeps it, announces it.
-    pub(super) fn hold(&mut self, entry: Entry, pending: Pending) -> Vec<Action> {
-        let announce = Action::Send(pending.frame());
+    /// Holds a masked vector from now on.
+    pub(super) fn hold(&mut self, entry: Entry, pending: Pending) -> Announcement {
         self.phase = Phase::Holding(pending.clone());
-        vec![Action::Log(entry), Action::Keep(pending), announce]
+        Announcement {
+            entry,
+            frame: pending.frame(),
+            pending,
+        }
     }
 
     fn collect(&mut self, ctx: Digest, first_chunk: u32) -> Result<Vec<Action>, Refusal> {
@@ -505,7 +535,8 @@ impl Node {
                 signer,
             });
         }
-        let upload = Action::Upload { ctx, first_chunk };
+        let body = BodyId::sum(ctx);
+        let upload = Action::Upload { body, first_chunk };
         // A contribution opens only in a sum that holders vote for, and the record is theirs to make. It follows its
         // signature at once, so that alone is logged.
         let Pending::Sum(pending) = pending else {
@@ -640,7 +671,7 @@ impl Node {
     /// A masked sum that is already held is kept: it may still be asked for.
     pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {
         let (round, attempt) = match &self.phase {
-            Phase::Training(training) => (training.round, training.attempt),
+            Phase::Training(opened) | Phase::Keying(opened) => (opened.round, opened.attempt),
             Phase::Contributing(contributor) => (contributor.round, contributor.attempt),
             Phase::Holding(pending) => (pending.round(), pending.attempt()),
             _ => (self.chain.next_round(), self.joined),

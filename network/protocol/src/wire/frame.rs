@@ -176,20 +176,79 @@ pub enum RelayFrame {
 /// Greatest length of an encoded [`BulkHeader`].
 pub const MAX_BULK_HEADER_BYTES: usize = 128;
 
+impl RelayFrame {
+    /// Asks a node for a body, from this chunk on. A model is always sent whole, and a result is never asked for.
+    pub fn request(body: BodyId, first_chunk: u32) -> Self {
+        let BodyId { kind, subject } = body;
+        match kind {
+            BodyKind::Sum | BodyKind::Result => Self::Collect {
+                ctx: subject,
+                first_chunk,
+            },
+            BodyKind::Reveal => Self::CollectReveal {
+                root: subject,
+                first_chunk,
+            },
+            BodyKind::Model => Self::Lend { model: subject },
+        }
+    }
+}
+
 /// What precedes the raw bytes of a bulk stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkHeader {
     /// What the body is.
-    pub kind: BulkKind,
-    /// Context of the attempt, the hash of the model, or the root of a sum of masks.
-    pub subject: Digest,
+    pub body: BodyId,
     /// First chunk that is sent.
     pub first_chunk: u32,
 }
 
+/// Which bulk body, among those of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BodyId {
+    /// What it is.
+    pub kind: BodyKind,
+    /// Context of the attempt, the hash of the model, or the root of a sum of masks.
+    pub subject: Digest,
+}
+
+impl BodyId {
+    /// A masked sum or a contribution, in the attempt with this context.
+    pub const fn sum(ctx: Digest) -> Self {
+        Self {
+            kind: BodyKind::Sum,
+            subject: ctx,
+        }
+    }
+
+    /// The sum over all participants, in the attempt with this context.
+    pub const fn result(ctx: Digest) -> Self {
+        Self {
+            kind: BodyKind::Result,
+            subject: ctx,
+        }
+    }
+
+    /// The model with this hash.
+    pub const fn model(hash: Digest) -> Self {
+        Self {
+            kind: BodyKind::Model,
+            subject: hash,
+        }
+    }
+
+    /// The sum of masks with this root.
+    pub const fn reveal(root: Digest) -> Self {
+        Self {
+            kind: BodyKind::Reveal,
+            subject: root,
+        }
+    }
+}
+
 /// What a bulk body is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BulkKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BodyKind {
     /// Chunk hashes of a masked sum or a contribution (32 bytes each, all of them), then its chunks from `first_chunk`
     /// on.
     Sum,

@@ -10,4 +10,6 @@ mod frame;
 mod tests;
 
 pub use codec::{MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, decode, encode};
-pub use frame::{BulkHeader, BulkKind, Hello, MAX_BULK_HEADER_BYTES, NodeFrame, RelayFrame};
+pub use frame::{
+    BodyId, BodyKind, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, NodeFrame, RelayFrame,
+};

@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{
-    BulkHeader, BulkKind, Hello, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame, decode, encode,
-};
+use super::{BodyId, BulkHeader, Hello, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame, decode, encode};
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
@@ -216,8 +214,7 @@ fn frames_and_headers_have_their_fixed_bytes() {
     let expected = [(3, 1), (0, 3), (9, 32), (2, 1), (0, 3)];
     assert_eq!(encode(&collect).unwrap(), bytes(&expected));
     let header = BulkHeader {
-        kind: BulkKind::Result,
-        subject: digest(9),
+        body: BodyId::result(digest(9)),
         first_chunk: 2,
     };
     let expected = [(1, 1), (0, 3), (9, 32), (2, 1), (0, 3)];

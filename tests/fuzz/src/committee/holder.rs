@@ -241,7 +241,7 @@ impl Stage {
     }
 
     fn contribute(&mut self) {
-        let actions = self.node.ready(self.committee.chain().next_round());
+        let actions = self.node.trained(self.committee.chain().next_round());
         self.does(actions);
     }
 
@@ -254,11 +254,10 @@ impl Stage {
                     self.disk.0 = sent;
                     recorded = true;
                 }
-                Action::Keep(pending) => self.disk.1 = Some(pending),
-                Action::Convene { round, .. } => {
+                Action::DrawRoundKey { round, .. } => {
                     // Never the same key twice, and so never the same context.
                     self.draws = self.draws.wrapping_add(1);
-                    let actions = self.node.convened(round, [self.draws; 32], EPOCH);
+                    let actions = self.node.keyed(round, [self.draws; 32], EPOCH);
                     self.does(actions.expect("a short message"));
                 }
                 Action::Open(slip) => {
@@ -282,8 +281,11 @@ impl Stage {
                     let envelope = self.committee.envelope(&holders, OWN, 0);
                     let (ctx, root) = (holders.ctx(), Digest([0; 32]));
                     let tag = Tag::new([3, 4]).expect("small values");
-                    let actions = self.node.contributed(ctx, root, tag, envelope);
-                    self.does(actions.expect("a short message"));
+                    let announcement = self.node.contributed(ctx, root, tag, envelope);
+                    if let Some(announcement) = announcement.expect("a short message") {
+                        self.disk.1 = Some(announcement.pending);
+                        self.does(vec![Action::Send(announcement.frame)]);
+                    }
                 }
                 Action::Send(frame) => self.sends(frame, recorded),
                 _ => {}

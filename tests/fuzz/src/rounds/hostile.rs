@@ -163,7 +163,9 @@ impl Relay {
                     }
                     Sent::Frame(NodeFrame::Sum(sum)) => self.heard.sums.push(open(sum)),
                     Sent::Frame(NodeFrame::Ack(ack)) => self.heard.acks.push(open(ack)),
-                    Sent::Body(ctx, _, body) => drop(self.heard.bodies.insert((ctx, node), body)),
+                    Sent::Body(id, _, body) => {
+                        self.heard.bodies.insert((id.subject, node), body);
+                    }
                     Sent::Frame(NodeFrame::Hello(_) | NodeFrame::Refused { .. }) => {}
                     Sent::Frame(frame) => panic!("{} without a committee", frame.kind()),
                 }

@@ -9,7 +9,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
 use fl_protocol::round::relay::{Action, Event, LastResult, Relay, Settings};
 use fl_protocol::round::{Chain, Checkpoint, average};
-use fl_protocol::wire::{self, NodeFrame, RelayFrame};
+use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::Ring;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -300,8 +300,9 @@ impl Network {
         let id = consortium().id(node);
         match sent {
             Sent::Frame(frame) => self.tell(Event::Frame(id, frame)),
-            Sent::Body(ctx, first_chunk, body) => {
-                let sum = self.accumulator.as_mut().filter(|sum| sum.ctx == ctx);
+            Sent::Body(body_id, first_chunk, body) => {
+                let sum = self.accumulator.as_mut();
+                let sum = sum.filter(|sum| BodyId::sum(sum.ctx) == body_id);
                 let Some(sum) = sum else { return };
                 let Some((root, added)) = sum.bodies.get_mut(&id) else {
                     return;
@@ -316,7 +317,7 @@ impl Network {
                 if !std::mem::replace(added, true) {
                     ring_bytes::add(Ring::U32, &mut sum.sum, &body);
                 }
-                self.tell(Event::BodyAdded(id));
+                self.tell(Event::BodyAdded(id, body_id));
             }
         }
     }
@@ -347,19 +348,25 @@ impl Network {
                     self.sites[node].disconnected();
                 }
             }
-            Action::Accumulate { ctx, .. } => {
+            Action::Receive { ctx, all } => {
+                assert!(all.is_some(), "a committee's work without a committee");
                 let (sum, bodies) = (vec![0; consortium().manifest.body_bytes()], BTreeMap::new());
                 self.accumulator = Some(Accumulator { ctx, sum, bodies });
             }
-            Action::Collect { node, ctx, root } => {
+            Action::Collect {
+                node,
+                ctx,
+                body,
+                root,
+            } => {
                 let sum = self.accumulator.as_mut().expect("an accumulator");
                 assert_eq!(sum.ctx, ctx);
                 let (expected, added) = *sum.bodies.entry(node).or_insert((root, false));
                 assert_eq!(expected, root);
                 let first_chunk = u32::from(added);
-                self.post(node, RelayFrame::Collect { ctx, first_chunk }, None);
+                self.post(node, RelayFrame::request(body, first_chunk), None);
             }
-            Action::Average { chain, ctx, nodes } => self.average(chain, ctx, nodes),
+            Action::Average { chain, ctx, bodies } => self.average(chain, ctx, bodies.len()),
             Action::Discard => self.accumulator = None,
             Action::Keep => {
                 let last = self.relay.last_result().cloned();
@@ -388,9 +395,6 @@ impl Network {
                 self.post(id, RelayFrame::Checkpoint(checkpoint), Some(body));
             }
             Action::Log(_) | Action::Report(_) => {}
-            Action::Spool { .. } | Action::CollectReveal { .. } | Action::AddUp { .. } => {
-                panic!("a committee's work without a committee")
-            }
             Action::Borrow { .. } | Action::Adopt(_) => panic!("a liar alone certifies nothing"),
             Action::Finish => self.finished = true,
         }

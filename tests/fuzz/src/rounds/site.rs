@@ -7,11 +7,11 @@ use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
 use fl_protocol::identity::NodeId;
 use fl_protocol::parameters::from_le_bytes;
 use fl_protocol::round::message::{Share, Signed, Sum};
-use fl_protocol::round::node::{Action, CompleteShares, Node, Pending, PendingSum};
+use fl_protocol::round::node::{Action, Announcement, CompleteShares, Node, Pending, PendingSum};
 use fl_protocol::round::{
     Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums, Verifier,
 };
-use fl_protocol::wire::{NodeFrame, RelayFrame};
+use fl_protocol::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 use fl_shaders::cpu::{mask, quantize};
 use fl_shaders::{Counters, HEADER_WORDS, InputScale, Ring, Tag};
 
@@ -70,7 +70,7 @@ impl Check for Opinion {
 pub(super) enum Sent {
     Frame(NodeFrame),
     /// A masked sum from the chunk that was asked for.
-    Body(Digest, u32, Vec<u8>),
+    Body(BodyId, u32, Vec<u8>),
 }
 
 /// What survives a crash.
@@ -113,7 +113,6 @@ pub(super) struct Site {
     /// The update that was trained from this model, encoded.
     input: Option<(Digest, Vec<u32>)>,
     seeds: Option<(Digest, BTreeMap<NodeId, [u8; 32]>)>,
-    body: Option<(Digest, Vec<u8>)>,
     outcome: Option<CheckedOutcome>,
     checkpoint: Option<CheckedCheckpoint>,
     next: Option<(Chain, Vec<f32>)>,
@@ -139,7 +138,6 @@ impl Site {
             work: VecDeque::new(),
             input: None,
             seeds: None,
-            body: None,
             outcome: None,
             checkpoint: None,
             next: None,
@@ -239,13 +237,17 @@ impl Site {
             Work::Train(round) => {
                 self.train();
                 let round_key = self.draw(b"round key");
-                self.node.trained(round, round_key, unix_s)
+                let asked = self.node.trained(round);
+                match asked.is_empty() {
+                    true => Ok(asked),
+                    false => self.node.keyed(round, round_key, unix_s),
+                }
             }
             Work::Seal(ctx, sealed) => self.node.sealed(ctx, sealed),
             Work::Sum(ctx, body, tag) => {
                 let root = ChunkHashes::of(&body).root();
-                self.body = Some((ctx, body));
-                self.node.summed(ctx, root, tag)
+                let announcement = self.node.summed(ctx, root, tag);
+                announcement.map(|announcement| self.keep(announcement, body))
             }
             Work::Average(averaged) => {
                 self.next = Some((averaged.chain, averaged.model.to_vec()));
@@ -263,6 +265,15 @@ impl Site {
         sent
     }
 
+    /// Puts a masked sum into the outbox, and says how it is announced.
+    fn keep(&mut self, announcement: Option<Announcement>, body: Vec<u8>) -> Vec<Action> {
+        let Some(Announcement { pending, frame, .. }) = announcement else {
+            return Vec::new();
+        };
+        self.disk.outbox = Some((pending, body));
+        vec![Action::Send(frame)]
+    }
+
     fn act(&mut self, actions: Vec<Action>) -> Vec<Sent> {
         let mut sent = Vec::new();
         self.recorded = false;
@@ -275,18 +286,13 @@ impl Site {
                 Action::Train { round, .. } => self.work.push_back(Work::Train(round)),
                 Action::Seal { ctx, receivers } => self.seal(ctx, &receivers),
                 Action::Sum(shares) => sent.extend(self.sum(&shares)),
-                Action::Keep(pending) => {
-                    let (ctx, body) = self.body.take().expect("a sum that was just computed");
-                    assert_eq!(ctx, pending.ctx());
-                    self.disk.outbox = Some((pending, body));
-                }
                 Action::Record(sums) => {
                     if self.conduct != Conduct::Forgetful {
                         self.disk.sent = sums;
                     }
                     self.recorded = true;
                 }
-                Action::Upload { ctx, first_chunk } => sent.push(self.upload(ctx, first_chunk)),
+                Action::Upload { body, first_chunk } => sent.push(self.upload(body, first_chunk)),
                 Action::Average(outcome) => self.outcome = Some(outcome),
                 Action::Adopt(checkpoint) => self.checkpoint = Some(checkpoint),
                 Action::Commit(chain) => {
@@ -298,13 +304,11 @@ impl Site {
                 }
                 Action::TurnedAway(_) => self.turned_away = true,
                 Action::Log(_) | Action::Waiting { .. } | Action::Finish { .. } => {}
-                Action::Convene { .. }
-                | Action::Contribute(_)
+                Action::DrawRoundKey { .. } => panic!("it is drawn with the update"),
+                Action::Contribute(_)
                 | Action::Open(_)
                 | Action::Reveal(_)
-                | Action::UploadReveal { .. }
                 | Action::Received { .. } => panic!("a committee's work without a committee"),
-                Action::Lend { .. } => panic!("nobody is ahead of the relay"),
             }
         }
         sent
@@ -334,18 +338,19 @@ impl Site {
     }
 
     /// Never for two sets of participants on one model, and never before that is on the disk.
-    fn upload(&mut self, ctx: Digest, first_chunk: u32) -> Sent {
+    fn upload(&mut self, id: BodyId, first_chunk: u32) -> Sent {
+        assert_ne!(id.kind, BodyKind::Model, "nobody is ahead of the relay");
         assert!(self.recorded, "a sum leaves before it is recorded");
         let (pending, body) = self.disk.outbox.as_ref().expect("a sum that was kept");
         let Pending::Sum(PendingSum { participants, .. }) = pending else {
             panic!("a contribution without a committee");
         };
-        assert_eq!(participants.ctx(), ctx);
+        assert_eq!(BodyId::sum(participants.ctx()), id);
         let model = self.disk.chain.model;
         let former = self.ledger.collected.entry(model);
         let former = former.or_insert(participants.set());
         assert_eq!(*former, participants.set(), "two sets on one model");
-        Sent::Body(ctx, first_chunk, body.clone())
+        Sent::Body(id, first_chunk, body.clone())
     }
 
     /// 32 bytes that no one else has.

@@ -11,14 +11,15 @@ use fl_network::time::unix_s;
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
 use fl_protocol::parameters::to_le_bytes;
-use fl_protocol::round::node::{Action, CompleteShares};
+use fl_protocol::round::node::{Action, Announcement, CompleteShares};
 use fl_protocol::round::{Averaged, Chain, Hindrance, Refusal};
-use fl_protocol::wire::BulkKind;
+use fl_protocol::wire::{BodyId, BodyKind};
 use fl_shaders::Counters;
 use fl_sharing::{DeviceError, RoundKey};
 
 use super::clock::Counted;
 use super::{Driver, End, Secrets};
+use crate::node::holding::Holding;
 use crate::node::job::{self, Done, StopFlag};
 use crate::node::masking::{Masked, Masking, MaskingError, OwnSeeds};
 use crate::node::{NodeError, NodeEvent, RoundReport, RoundTimes, Step};
@@ -39,7 +40,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         let model = self.machine.chain().model;
         self.clock.opened.get_or_insert_with(Instant::now);
         if self.update.as_ref().is_some_and(|(base, _)| *base == model) {
-            return self.offer(round);
+            return Ok(self.machine.trained(round));
         }
         if self.training == Some(model) {
             return Ok(Vec::new());
@@ -62,18 +63,22 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         Ok(Vec::new())
     }
 
-    /// Draws a round key and offers to take part. With a committee, the holders' keys are waited for.
-    fn offer(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
-        if self.kit.manifest.committee().is_some() {
-            return Ok(self.machine.ready(round));
-        }
-        let round_key = RoundKey::generate().map_err(|_| NodeError::Entropy)?;
-        let actions = self.machine.trained(round, *round_key.public(), unix_s())?;
-        self.secrets = Secrets {
-            round_key: Some(round_key),
-            seeds: None,
+    /// Draws a round key: a participant's, or a holder's, whose former holdings are erased with it.
+    pub(super) fn draw_round_key(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
+        let public = if self.kit.manifest.committee().is_some() {
+            let holding = Holding::generate().map_err(|_| NodeError::Entropy)?;
+            self.reveal_uploads.clear();
+            *self.holding.insert(holding).public()
+        } else {
+            let round_key = RoundKey::generate().map_err(|_| NodeError::Entropy)?;
+            let public = *round_key.public();
+            self.secrets = Secrets {
+                round_key: Some(round_key),
+                seeds: None,
+            };
+            public
         };
-        Ok(actions)
+        Ok(self.machine.keyed(round, public, unix_s())?)
     }
 
     pub(super) fn seal(
@@ -139,19 +144,28 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         });
     }
 
-    pub(super) fn upload(&mut self, link: &Link, ctx: Digest, first_chunk: u32) {
+    /// Uploads a body that the relay asks for.
+    pub(super) fn upload(&mut self, link: &Link, body: BodyId, first_chunk: u32) {
+        match body.kind {
+            BodyKind::Sum | BodyKind::Result => self.upload_masked(link, body, first_chunk),
+            BodyKind::Reveal => self.upload_reveal(link, body, first_chunk),
+            BodyKind::Model => self.upload_model(link, body),
+        }
+    }
+
+    fn upload_masked(&mut self, link: &Link, body: BodyId, first_chunk: u32) {
+        self.clock.step(Step::Asked);
         let Some(outgoing) = &self.outgoing else {
             return;
         };
-        let (bodies, hashes, body) = (
+        let (bodies, hashes, bytes) = (
             link.bodies(),
             outgoing.hashes.clone(),
             outgoing.body.clone(),
         );
         let upload = self.linked.spawn(async move {
             // A failed upload shows on the connection as well, and the relay asks again.
-            let what = (BulkKind::Sum, ctx);
-            let _ = bodies.upload(what, first_chunk, &hashes, body).await;
+            let _ = bodies.upload(body, first_chunk, &hashes, bytes).await;
             Done::Uploaded
         });
         if let Some(former) = self.upload.replace(upload) {
@@ -160,20 +174,19 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     }
 
     /// Sends the relay the global model, which it has lost.
-    pub(super) fn lend(&mut self, link: &Link, hash: Digest) {
+    fn upload_model(&mut self, link: &Link, body: BodyId) {
         if self.loan.as_ref().is_some_and(|loan| !loan.is_finished()) {
             return;
         }
         let (bodies, model) = (link.bodies(), self.model.clone());
         let loan = self.linked.spawn(async move {
             let read = move || {
-                let body = Bytes::from(to_le_bytes(&model));
-                (ChunkHashes::of(&body), body)
+                let bytes = Bytes::from(to_le_bytes(&model));
+                (ChunkHashes::of(&bytes), bytes)
             };
-            if let Ok((hashes, body)) = tokio::task::spawn_blocking(read).await {
+            if let Ok((hashes, bytes)) = tokio::task::spawn_blocking(read).await {
                 // As with a masked sum, a failure shows on the connection.
-                let what = (BulkKind::Model, hash);
-                let _ = bodies.upload(what, 0, &hashes, body).await;
+                let _ = bodies.upload(body, 0, &hashes, bytes).await;
             }
             Done::Uploaded
         });
@@ -211,7 +224,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         if !self.machine.is_training() {
                             return Ok(None);
                         }
-                        let actions = self.offer(round)?;
+                        let actions = self.machine.trained(round);
                         self.perform(link, actions).await
                     }
                     Err(error) => self.untrained(link, model, error).await,
@@ -221,7 +234,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 self.clock.sharing += took;
                 self.clock.step(Step::Masked);
                 match masked {
-                    _ if !self.machine.is_summing(ctx) => Ok(None),
+                    _ if !self.machine.is_masking(ctx) => Ok(None),
                     Ok(masked) => self.summed(link, ctx, masked).await,
                     Err(error) => self.unmasked(link, error).await,
                 }
@@ -358,8 +371,8 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         ctx: Digest,
         Masked { body, hashes, tag }: Masked,
     ) -> Result<Option<End>, NodeError> {
-        let actions = self.machine.summed(ctx, hashes.root(), tag)?;
-        self.announce(link, actions, body, hashes).await
+        let announcement = self.machine.summed(ctx, hashes.root(), tag)?;
+        self.announce(link, announcement, body, hashes).await
     }
 
     /// There is no masked vector.
@@ -377,29 +390,51 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         }
     }
 
-    /// Puts a masked vector into the outbox and announces it, if the machine still wants that.
+    /// Logs a masked vector, puts it into the outbox and announces it, if the machine still wants that.
     pub(super) async fn announce(
         &mut self,
         link: &mut Link,
-        mut actions: Vec<Action>,
+        announcement: Option<Announcement>,
         body: Vec<u8>,
         hashes: ChunkHashes,
     ) -> Result<Option<End>, NodeError> {
-        let keep = actions.iter().find_map(|action| match action {
-            Action::Keep(pending) => Some(pending.clone()),
-            _ => None,
-        });
-        match keep {
-            Some(pending) => {
-                self.outgoing = Some(Outgoing {
-                    pending,
-                    body: body.into(),
-                    hashes,
-                });
-            }
+        let Some(Announcement {
+            entry,
+            pending,
+            frame,
+        }) = announcement
+        else {
             // The attempt is over already.
-            None => actions.clear(),
+            return Ok(None);
+        };
+        if let Some(instead) = self.log(entry).await? {
+            return self.perform(link, instead).await;
         }
+        let outgoing = Outgoing {
+            pending,
+            body: body.into(),
+            hashes,
+        };
+        // On a full disk the node steps back before anything is announced.
+        let (store, kept) = (self.store.clone(), outgoing.clone());
+        let sync = self.journal.sync();
+        // The log is on disk before the sum: a node that goes on with it can show how it came about.
+        let keep = move || {
+            sync()?;
+            store.keep(&kept.pending, &kept.body)
+        };
+        let actions = match tokio::task::spawn_blocking(keep).await? {
+            Ok(()) => {
+                self.outgoing = Some(outgoing);
+                vec![Action::Send(frame)]
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                (self.observe)(NodeEvent::Failed { reason });
+                let refusal = Refusal::CannotContribute(Hindrance::Disk);
+                self.machine.not_kept(refusal)
+            }
+        };
         self.perform(link, actions).await
     }
 

@@ -3,31 +3,20 @@
 use std::time::Instant;
 
 use fl_network::client::Link;
-use fl_network::time::unix_s;
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::round::Hindrance;
 use fl_protocol::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder};
 use fl_protocol::round::node::Action;
-use fl_protocol::wire::BulkKind;
+use fl_protocol::wire::BodyId;
 use fl_shaders::Tag;
 use fl_sharing::DeviceError;
 
 use super::{Driver, End};
-use crate::node::holding::Holding;
 use crate::node::job::Done;
 use crate::node::masking::Masked;
 use crate::node::{NodeError, NodeEvent};
 
 impl<F: FnMut(NodeEvent)> Driver<F> {
-    /// Draws a round key as a holder. What was held of a former attempt is erased.
-    pub(super) fn convene(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
-        let holding = Holding::generate().map_err(|_| NodeError::Entropy)?;
-        let actions = self.machine.convened(round, *holding.public(), unix_s())?;
-        self.reveal_uploads.clear();
-        self.holding = Some(holding);
-        Ok(actions)
-    }
-
     /// Masks the update beside the loop.
     pub(super) fn contribute(&mut self, holders: Holders) {
         let ctx = holders.ctx();
@@ -49,10 +38,10 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
         Masked { body, hashes, tag }: Masked,
         envelope: Envelope,
     ) -> Result<Option<End>, NodeError> {
-        let actions = self
+        let announcement = self
             .machine
             .contributed(ctx, hashes.root(), tag, envelope)?;
-        self.announce(link, actions, body, hashes).await
+        self.announce(link, announcement, body, hashes).await
     }
 
     /// Opens a contributor's seeds.
@@ -123,16 +112,16 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
     }
 
     /// Uploads a sum of masks.
-    pub(super) fn upload_reveal(&mut self, link: &Link, root: Digest, first_chunk: u32) {
+    pub(super) fn upload_reveal(&mut self, link: &Link, body: BodyId, first_chunk: u32) {
+        let root = body.subject;
         let reveals = self.holding.as_ref().map(|holding| &holding.reveals);
-        let Some((body, hashes)) = reveals.and_then(|reveals| reveals.get(&root)).cloned() else {
+        let Some((bytes, hashes)) = reveals.and_then(|reveals| reveals.get(&root)).cloned() else {
             return;
         };
         let bodies = link.bodies();
         let upload = self.linked.spawn(async move {
             // A failed upload shows on the connection as well, and the relay asks again.
-            let what = (BulkKind::Reveal, root);
-            let _ = bodies.upload(what, first_chunk, &hashes, body).await;
+            let _ = bodies.upload(body, first_chunk, &hashes, bytes).await;
             Done::Uploaded
         });
         if let Some(former) = self.reveal_uploads.insert(root, upload) {

@@ -360,10 +360,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
             Entry::Refused { .. } => None,
             // The relay asks again.
             Entry::Body { .. } => Some(Vec::new()),
-            _ if masked => {
-                self.outgoing = None;
-                Some(self.machine.not_kept(refusal))
-            }
+            _ if masked => Some(self.machine.not_kept(refusal)),
             _ => Some(self.machine.abandon(refusal)),
         })
     }
@@ -418,40 +415,18 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                     self.clock.step(Step::Shares);
                     self.sum(shares);
                 }
-                Action::Convene { round, .. } => queue.extend(self.convene(round)?),
+                Action::DrawRoundKey { round, .. } => {
+                    queue.extend(self.draw_round_key(round)?);
+                }
                 Action::Contribute(holders) => {
                     self.clock.step(Step::Shares);
                     self.contribute(holders);
                 }
                 Action::Open(slip) => queue.extend(self.open(&slip)?),
                 Action::Reveal(order) => self.reveal(&order),
-                Action::UploadReveal { root, first_chunk } => {
-                    self.upload_reveal(link, root, first_chunk);
-                }
                 Action::Received { .. } => {
                     let round = self.machine.chain().next_round();
                     (self.observe)(NodeEvent::Received { round });
-                }
-                Action::Keep(pending) => {
-                    let Some(outgoing) = &mut self.outgoing else {
-                        continue;
-                    };
-                    outgoing.pending = pending;
-                    // On a full disk the node steps back before anything is announced.
-                    let (store, kept) = (self.store.clone(), outgoing.clone());
-                    let sync = self.journal.sync();
-                    // The log is on disk before the sum: a node that goes on with it can show how it came about.
-                    let keep = move || {
-                        sync()?;
-                        store.keep(&kept.pending, &kept.body)
-                    };
-                    if let Err(error) = tokio::task::spawn_blocking(keep).await? {
-                        self.outgoing = None;
-                        let reason = error.to_string();
-                        (self.observe)(NodeEvent::Failed { reason });
-                        let refusal = Refusal::CannotContribute(Hindrance::Disk);
-                        queue = self.machine.not_kept(refusal).into();
-                    }
                 }
                 Action::Record(sent) => {
                     let store = self.store.clone();
@@ -467,10 +442,7 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                         }
                     }
                 }
-                Action::Upload { ctx, first_chunk } => {
-                    self.clock.step(Step::Asked);
-                    self.upload(link, ctx, first_chunk);
-                }
+                Action::Upload { body, first_chunk } => self.upload(link, body, first_chunk),
                 Action::Average(outcome) => {
                     self.clock.step(Step::Announced);
                     let (bodies, model) = (link.bodies(), self.model.clone());
@@ -483,7 +455,6 @@ impl<F: FnMut(NodeEvent)> Driver<F> {
                 Action::Adopt(checkpoint) => {
                     self.download(job::adopt(link.bodies(), checkpoint));
                 }
-                Action::Lend { model } => self.lend(link, model),
                 Action::Commit(chain) => {
                     let (store, model) = (self.store.clone(), self.model.clone());
                     let sync = self.journal.sync();

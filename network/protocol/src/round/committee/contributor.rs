@@ -9,7 +9,7 @@ use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::round::message::{Keys, Signed};
-use crate::round::node::{Action, Node, Pending, Phase};
+use crate::round::node::{Action, Announcement, Node, Pending, Phase};
 use crate::round::refusal::Refusal;
 
 /// What a contributor waits for before it can mask its update.
@@ -51,6 +51,11 @@ impl Contributor {
         }
     }
 
+    /// Whether it waits for its masked update in this context.
+    pub(in crate::round) fn is_masking(&self, ctx: Digest) -> bool {
+        matches!(&self.stage, Stage::Masking(holders) if holders.ctx() == ctx)
+    }
+
     /// Whether it waits for its own update.
     pub(in crate::round) fn is_training(&self) -> bool {
         matches!(self.stage, Stage::Training(_))
@@ -59,7 +64,7 @@ impl Contributor {
 
 impl Node {
     /// The update for `round` is ready. Returns nothing if it came too late.
-    pub fn ready(&mut self, round: u64) -> Vec<Action> {
+    pub(in crate::round) fn ready(&mut self, round: u64) -> Vec<Action> {
         let Phase::Contributing(contributor) = &mut self.phase else {
             return Vec::new();
         };
@@ -117,9 +122,9 @@ impl Node {
         root: Digest,
         tag: Tag,
         envelope: Envelope,
-    ) -> Result<Vec<Action>, WireError> {
+    ) -> Result<Option<Announcement>, WireError> {
         if !self.is_masking(ctx) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let Phase::Contributing(Contributor {
             stage: Stage::Masking(holders),
@@ -127,7 +132,7 @@ impl Node {
             ..
         }) = std::mem::replace(&mut self.phase, Phase::Idle)
         else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let contribution = Contribution {
             ctx,
@@ -144,14 +149,6 @@ impl Node {
             envelope,
         };
         self.joined = attempt;
-        Ok(self.hold(entry, Pending::Contribution(prepared)))
-    }
-
-    /// Whether the machine waits for [`Node::contributed`] in this context.
-    pub fn is_masking(&self, ctx: Digest) -> bool {
-        matches!(
-            &self.phase,
-            Phase::Contributing(Contributor { stage: Stage::Masking(holders), .. }) if holders.ctx() == ctx
-        )
+        Ok(Some(self.hold(entry, Pending::Contribution(prepared))))
     }
 }

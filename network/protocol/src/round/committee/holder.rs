@@ -21,7 +21,7 @@ use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::{Action, Node};
 use crate::round::refusal::{Fault, Kind, Refusal};
-use crate::wire::NodeFrame;
+use crate::wire::{BodyId, NodeFrame};
 
 /// What a node is at as a holder.
 #[derive(Debug)]
@@ -209,14 +209,11 @@ impl Node {
         }
         self.chain.check_base(round, previous, model)?;
         self.holder = Holder::Convened { attempt };
-        Ok(vec![Action::Convene { round, attempt }])
+        Ok(vec![Action::DrawRoundKey { round, attempt }])
     }
 
-    /// A fresh round key is drawn for what [`Action::Convene`] asked. Returns nothing if it came too late.
-    ///
-    /// # Errors
-    /// [`WireError`] if the message cannot be encoded.
-    pub fn convened(
+    /// A fresh round key is drawn for a holder. Returns nothing if it came too late.
+    pub(in crate::round) fn convened(
         &mut self,
         round: u64,
         round_key: [u8; 32],
@@ -461,7 +458,8 @@ impl Node {
                     .iter()
                     .any(|(reveal, _)| reveal.root == root) =>
             {
-                Ok(vec![Action::UploadReveal { root, first_chunk }])
+                let body = BodyId::reveal(root);
+                Ok(vec![Action::Upload { body, first_chunk }])
             }
             _ => Err(Refusal::Unexpected { what }),
         }

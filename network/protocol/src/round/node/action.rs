@@ -11,7 +11,19 @@ use crate::round::committee::{CheckedSlip, Holders, RevealOrder};
 use crate::round::difference::SentSums;
 use crate::round::outcome::{CheckedCheckpoint, CheckedOutcome};
 use crate::round::refusal::Refusal;
-use crate::wire::NodeFrame;
+use crate::wire::{BodyId, NodeFrame};
+
+/// A masked vector that is to be held from now on. It is logged, then put into the outbox with what is needed to go on after
+/// a restart, then announced; if it cannot be, call [`Node::not_kept`].
+#[derive(Debug)]
+pub struct Announcement {
+    /// What to log.
+    pub entry: Entry,
+    /// What to keep.
+    pub pending: Pending,
+    /// What to send.
+    pub frame: NodeFrame,
+}
 
 /// What the driver is to do.
 #[derive(Debug)]
@@ -38,8 +50,8 @@ pub enum Action {
     },
     /// Open the shares, compute the masked sum, and call [`Node::summed`].
     Sum(CompleteShares),
-    /// Draw a round key as a holder, and call [`Node::convened`]. The former one is worth nothing any more.
-    Convene {
+    /// Draw a round key, and call [`Node::keyed`]. The former one is worth nothing any more.
+    DrawRoundKey {
         /// Round, from 1.
         round: u64,
         /// Attempt, from 1.
@@ -53,26 +65,17 @@ pub enum Action {
     Open(CheckedSlip),
     /// Sum up the masks, and call [`Node::revealed`].
     Reveal(RevealOrder),
-    /// Upload the sum of masks that has this root.
-    UploadReveal {
-        /// Root.
-        root: Digest,
-        /// First chunk to send.
-        first_chunk: u32,
-    },
     /// The relay has the whole contribution: this node is not needed any more in this round.
     Received {
         /// Context.
         ctx: Digest,
     },
-    /// Write the masked vector to the outbox, with what is needed to go on after a restart.
-    Keep(Pending),
     /// Make the record of sent sums durable before anything is sent.
     Record(SentSums),
-    /// Upload the masked vector of this context.
+    /// Upload the masked vector, a sum of masks, or the global model.
     Upload {
-        /// Context.
-        ctx: Digest,
+        /// Which of them.
+        body: BodyId,
         /// First chunk to send.
         first_chunk: u32,
     },
@@ -80,11 +83,6 @@ pub enum Action {
     Average(CheckedOutcome),
     /// Download the certified model, check it, and call [`Node::adopted`].
     Adopt(CheckedCheckpoint),
-    /// Upload the global model, which has this hash.
-    Lend {
-        /// Hash of the model.
-        model: Digest,
-    },
     /// Make the new state durable, then forget the outbox.
     Commit(Chain),
     /// The relay waits for these nodes.

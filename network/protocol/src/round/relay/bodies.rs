@@ -17,6 +17,7 @@ use crate::round::message::{Keys, Signed, Sum};
 use crate::round::outcome::{Outcome, Parts};
 use crate::round::participants::Participants;
 use crate::round::refusal::Refusal;
+use crate::wire::BodyId;
 
 pub(in crate::round) struct Bodies {
     participants: Participants,
@@ -64,11 +65,7 @@ impl Bodies {
         };
         let ctx = self.participants.ctx();
         if holds == Some(ctx) {
-            session.actions.push(Action::Collect {
-                node,
-                ctx,
-                root: sum.root,
-            });
+            session.collect(node, ctx, BodyId::sum(ctx), sum.root);
             return Phase::Bodies(self);
         }
         self.withdrawn(session, node)
@@ -83,9 +80,10 @@ impl Bodies {
         session.abandon(&[node])
     }
 
-    pub(super) fn added(mut self, session: &mut Session, node: NodeId) -> Phase {
-        if self.sums.contains_key(&node) && self.added.insert(node) {
-            let ctx = self.participants.ctx();
+    pub(super) fn added(mut self, session: &mut Session, node: NodeId, body: BodyId) -> Phase {
+        let ctx = self.participants.ctx();
+        let awaited = body == BodyId::sum(ctx) && self.sums.contains_key(&node);
+        if awaited && self.added.insert(node) {
             session.log(Entry::Body { ctx, node });
         }
         if self.added.len() < self.participants.len() {
@@ -95,10 +93,11 @@ impl Bodies {
         session.report(Report::Collected {
             round: session.chain.next_round(),
         });
+        let bodies = self.participants.ids().map(|node| (node, BodyId::sum(ctx)));
         session.actions.push(Action::Average {
             chain: session.chain,
-            ctx: self.participants.ctx(),
-            nodes: self.participants.len(),
+            ctx,
+            bodies: bodies.collect(),
         });
         let sums = self.sums.into_values().map(|(signed, _)| signed);
         Phase::Averaging(AveragingSum {
@@ -123,8 +122,7 @@ impl Bodies {
             let ctx = self.participants.ctx();
             for (node, (_, sum)) in &self.sums {
                 if missing.contains(node) && session.is_here(*node) {
-                    let (node, root) = (*node, sum.root);
-                    session.actions.push(Action::Collect { node, ctx, root });
+                    session.collect(*node, ctx, BodyId::sum(ctx), sum.root);
                 }
             }
         }

@@ -41,7 +41,7 @@ use crate::audit::{Entry, Party};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::wire::{Hello, NodeFrame, RelayFrame};
+use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
 use acks::Acks;
 use bodies::{AveragingSum, Bodies};
@@ -62,12 +62,8 @@ pub enum Event {
     /// A node's connection is gone. (If it is replaced by another, this comes before the other's hello, or not at
     /// all.)
     Lost(NodeId),
-    /// A masked sum or a contribution has arrived whole, and every chunk was as announced.
-    BodyAdded(NodeId),
-    /// A holder's sum of masks with this root has arrived whole, and every chunk was as announced.
-    RevealAdded(NodeId, Digest),
-    /// A node has lent the model that was to be borrowed; its hash is the one that was asked for.
-    Lent(NodeId),
+    /// A body of a node has arrived whole, and every chunk was as announced. (A model has the hash that was asked for.)
+    BodyAdded(NodeId, BodyId),
     /// The sum was averaged.
     Averaged(Averaged),
     /// The sum cannot be averaged: some participant lied about its counters or bounds.
@@ -87,56 +83,33 @@ pub enum Action {
     Send(NodeId, RelayFrame),
     /// Close a node's connection for this reason.
     TurnAway(NodeId, Refusal),
-    /// Make an empty accumulator for the sums of this attempt.
-    Accumulate {
+    /// Make room for the bodies of this attempt. They are masked, so a disk will do.
+    Receive {
         /// Context.
         ctx: Digest,
-        /// Number of participants.
-        nodes: usize,
+        /// How many bodies there will be if all of them are in the sum, so that each can be added on arrival. Otherwise they
+        /// have to be kept apart until it is known which ones are.
+        all: Option<usize>,
     },
-    /// Ask the node for its masked sum or its contribution, whose bytes have this root, from the first chunk that is missing.
+    /// Ask the node for a body of the attempt whose bytes have this root, from the first chunk that is missing.
     Collect {
         /// Who.
         node: NodeId,
-        /// Context.
+        /// Context of the attempt.
         ctx: Digest,
+        /// Which body.
+        body: BodyId,
         /// Signed root.
         root: Digest,
     },
-    /// Average the accumulated sum onto the global model. From here on, the last result is not delivered any more.
+    /// Average the sum of these bodies onto the global model. From here on, the last result is not delivered any more.
     Average {
         /// State before the round.
         chain: Chain,
         /// Context.
         ctx: Digest,
-        /// Number of participants.
-        nodes: usize,
-    },
-    /// Make room for the contributions and sums of masks of this attempt. They are masked, so a disk will do.
-    Spool {
-        /// Context.
-        ctx: Digest,
-    },
-    /// Ask the holder for its sum of masks, whose bytes have this root, from the first chunk that is missing.
-    CollectReveal {
-        /// Who.
-        node: NodeId,
-        /// Context.
-        ctx: Digest,
-        /// Signed root.
-        root: Digest,
-    },
-    /// Add up these contributions and sums of masks, and average the sum onto the global model. From here on, the last
-    /// result is not delivered any more.
-    AddUp {
-        /// State before the round.
-        chain: Chain,
-        /// Context.
-        ctx: Digest,
-        /// Whose contributions.
-        contributors: Vec<NodeId>,
-        /// The sums of masks: whose, and their roots.
-        reveals: Vec<(NodeId, Digest)>,
+        /// Masked sums or contributions, one for each input of the average, and the sums of masks that open these.
+        bodies: Vec<(NodeId, BodyId)>,
     },
     /// Forget what has arrived of the attempt.
     Discard,
@@ -354,17 +327,11 @@ impl Relay {
                 phase
             }
             Event::Lost(node) => phase.lost(session, node),
-            Event::BodyAdded(node) => match phase {
-                Phase::Bodies(bodies) => bodies.added(session, node),
-                Phase::Collecting(collecting) => collecting.added(session, node),
-                phase => phase,
-            },
-            Event::RevealAdded(node, root) => match phase {
-                Phase::Revealing(revealing) => revealing.added(node, root),
-                phase => phase,
-            },
-            Event::Lent(node) => match phase {
-                Phase::Recovering(recovering) => recovering.lent(session, node),
+            Event::BodyAdded(node, body) => match phase {
+                Phase::Bodies(bodies) => bodies.added(session, node, body),
+                Phase::Collecting(collecting) => collecting.added(session, node, body),
+                Phase::Revealing(revealing) => revealing.added(node, body),
+                Phase::Recovering(recovering) => recovering.lent(session, node, body),
                 phase => phase,
             },
             Event::Averaged(averaged) => match phase {

@@ -23,6 +23,7 @@ use crate::round::message::{ResultAck, Signed};
 use crate::round::minima::check_minima;
 use crate::round::outcome::Checkpoint;
 use crate::round::refusal::Refusal;
+use crate::wire::BodyId;
 
 /// How long after a node that did not lend its model another one is asked.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -169,8 +170,8 @@ impl Recovering {
     }
 
     /// The certified model is here.
-    pub(super) fn lent(self, session: &mut Session, node: NodeId) -> Phase {
-        if node != self.lender {
+    pub(super) fn lent(self, session: &mut Session, node: NodeId, body: BodyId) -> Phase {
+        if (node, body) != (self.lender, BodyId::model(self.checkpoint.chain.model)) {
             return Phase::Recovering(self);
         }
         session.recover(self.checkpoint);

@@ -16,6 +16,7 @@ use super::recovering::Ahead;
 use super::untaken::Untaken;
 use super::{Action, Phase, Report, Settings};
 use crate::audit::{Entry, Party};
+use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::chain::Chain;
@@ -25,7 +26,7 @@ use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::minima::check_minima;
 use crate::round::outcome::Outcome;
 use crate::round::refusal::{Kind, Refusal};
-use crate::wire::{Hello, RelayFrame};
+use crate::wire::{BodyId, Hello, RelayFrame};
 
 pub(in crate::round) struct Session {
     pub(in crate::round) manifest: Arc<Manifest>,
@@ -138,6 +139,22 @@ impl Session {
 
     pub(in crate::round) fn send(&mut self, node: NodeId, frame: RelayFrame) {
         self.actions.push(Action::Send(node, frame));
+    }
+
+    /// Asks a node for a body of the attempt.
+    pub(in crate::round) fn collect(
+        &mut self,
+        node: NodeId,
+        ctx: Digest,
+        body: BodyId,
+        root: Digest,
+    ) {
+        self.actions.push(Action::Collect {
+            node,
+            ctx,
+            body,
+            root,
+        });
     }
 
     pub(in crate::round) fn log(&mut self, entry: Entry) {

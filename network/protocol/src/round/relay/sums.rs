@@ -11,6 +11,7 @@ use crate::identity::NodeId;
 use crate::round::message::{Signed, Sum};
 use crate::round::participants::Participants;
 use crate::round::refusal::{Kind, Refusal};
+use crate::wire::BodyId;
 
 pub(in crate::round) struct Sums {
     pub(super) participants: Participants,
@@ -71,14 +72,10 @@ impl Sums {
             .collect();
         if missing.is_empty() {
             let ctx = self.participants.ctx();
-            let nodes = self.participants.len();
-            session.actions.push(Action::Accumulate { ctx, nodes });
+            let all = Some(self.participants.len());
+            session.actions.push(Action::Receive { ctx, all });
             for (node, (_, sum)) in &self.sums {
-                session.actions.push(Action::Collect {
-                    node: *node,
-                    ctx,
-                    root: sum.root,
-                });
+                session.collect(*node, ctx, BodyId::sum(ctx), sum.root);
             }
             let wait = session.manifest.transfer_timeout();
             let deadline = session.after(wait);

@@ -17,7 +17,7 @@ use crate::identity::NodeId;
 use crate::round::relay::{Completed, Event, LastResult, Relay, Report, Settings};
 use crate::round::{Averaged, Chain, Checkpoint, Refusal};
 use crate::sim::{Consortium, MemoryLog};
-use crate::wire::{BulkKind, NodeFrame, RelayFrame};
+use crate::wire::{BodyId, NodeFrame, RelayFrame};
 
 /// Unix time at the beginning.
 pub(in crate::round) const EPOCH: u64 = 1_800_000_000;
@@ -60,9 +60,7 @@ enum Happening {
     Piece {
         node: usize,
         serial: u64,
-        /// The context, or the root of a reveal.
-        of: BulkKind,
-        subject: Digest,
+        body: BodyId,
         index: usize,
         bytes: Vec<u8>,
     },
@@ -120,8 +118,8 @@ pub(in crate::round) struct Member {
 
 pub(in crate::round) struct Accumulator {
     ctx: Digest,
-    /// By node, and by root for reveals: the signed root, and what has arrived.
-    pub(in crate::round) parts: BTreeMap<(NodeId, Option<Digest>), (Digest, Vec<u8>)>,
+    /// The signed root of each body, and what has arrived of it.
+    pub(in crate::round) parts: BTreeMap<(NodeId, BodyId), (Digest, Vec<u8>)>,
 }
 
 pub(in crate::round) struct Federation {
@@ -436,12 +434,11 @@ impl Federation {
             Happening::Piece {
                 node,
                 serial,
-                of,
-                subject,
+                body,
                 index,
                 bytes,
             } if self.is_link(node, serial) => {
-                self.piece_at_relay(node, (of, subject), index, &bytes);
+                self.piece_at_relay(node, body, index, &bytes);
             }
             Happening::ToNode {
                 node,
@@ -543,10 +540,10 @@ impl Federation {
                 }
             }
             Effect::Upload {
-                what,
-                first_piece,
                 body,
-            } => self.upload(node, what, first_piece, &body),
+                first_piece,
+                bytes,
+            } => self.upload(node, body, first_piece, &bytes),
             Effect::Received => self.members[node].received += 1,
             Effect::Work(work) => {
                 let kept = self.members[node]

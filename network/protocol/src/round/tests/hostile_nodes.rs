@@ -9,7 +9,7 @@ use crate::identity::NodeId;
 use crate::round::message::{Keys, Share, Signed, Sum};
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
 use crate::round::{Chain, Kind, Participants, Refusal};
-use crate::wire::{Hello, NodeFrame, RelayFrame};
+use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes to sign anything with.
 struct Target {
@@ -332,32 +332,34 @@ fn a_node_outside_the_attempt_cannot_end_it() {
         },
     );
     target.frame(4, NodeFrame::Hello(hello));
-    target.event(Event::BodyAdded(target.all.id(4)));
+    target.event(Event::BodyAdded(target.all.id(4), BodyId::sum(ctx)));
     target.shares_and_sums(&four, &participants);
     target.sum(4, ctx);
-    target.event(Event::BodyAdded(target.all.id(4)));
+    target.event(Event::BodyAdded(target.all.id(4), BodyId::sum(ctx)));
     for k in [0, 1, 2] {
-        let actions = target.event(Event::BodyAdded(target.all.id(k)));
+        let actions = target.event(Event::BodyAdded(target.all.id(k), BodyId::sum(ctx)));
         assert!(matches!(actions[..], [Action::Log(_)]), "{actions:?}");
     }
-    let actions = target.event(Event::BodyAdded(target.all.id(3)));
-    assert!(
-        matches!(
-            actions[..],
-            [
-                Action::Log(_),
-                Action::Report(Report::Collected { round: 1 }),
-                Action::Average { nodes: 4, .. }
-            ]
-        ),
-        "{actions:?}"
-    );
+    let actions = target.event(Event::BodyAdded(target.all.id(3), BodyId::sum(ctx)));
+    let [
+        Action::Log(_),
+        Action::Report(Report::Collected { round: 1 }),
+        Action::Average { bodies, .. },
+    ] = &actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(bodies.len(), 4);
     // Whatever arrives while the average is computed.
     for k in 0..5 {
         target.offer(k, 1);
         target.share(k, &participants);
         target.sum(k, ctx);
-        assert!(target.event(Event::BodyAdded(target.all.id(k))).is_empty());
+        assert!(
+            target
+                .event(Event::BodyAdded(target.all.id(k), BodyId::sum(ctx)))
+                .is_empty()
+        );
     }
 }
 
@@ -462,8 +464,9 @@ fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_th
     assert!((0..3).any(|k| target.all.id(k) == node));
     // Nobody else was asked.
     let other = target.all.id(3);
-    assert!(target.event(Event::Lent(other)).is_empty());
-    let actions = target.event(Event::Lent(node));
+    let body = BodyId::model(model);
+    assert!(target.event(Event::BodyAdded(other, body)).is_empty());
+    let actions = target.event(Event::BodyAdded(node, body));
     let adopted = |action: &Action| matches!(action, Action::Adopt(taken) if taken.chain == ahead);
     assert!(actions.iter().any(adopted), "{actions:?}");
 }

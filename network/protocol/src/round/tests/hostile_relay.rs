@@ -302,7 +302,7 @@ fn work_of_a_former_attempt_is_not_signed_for_this_one() {
             .node
             .summed(former, former, Tag::default())
             .unwrap()
-            .is_empty()
+            .is_none()
     );
 }
 

@@ -13,12 +13,12 @@ use crate::manifest::Manifest;
 use crate::parameters::to_le_bytes;
 use crate::round::committee::message::Entry;
 use crate::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder, Seats};
-use crate::round::node::{Action, CompleteShares, Node, Pending};
+use crate::round::node::{Action, Announcement, CompleteShares, Node, Pending};
 use crate::round::{
     Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums, Verifier,
 };
 use crate::sim::MemoryLog;
-use crate::wire::{BulkKind, NodeFrame, RelayFrame};
+use crate::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 
 /// Length of the pieces in which bodies travel here.
 pub(in crate::round) const PIECE_BYTES: usize = 16;
@@ -47,7 +47,7 @@ pub(in crate::round) enum Work {
         body: Vec<u8>,
         tag: Tag,
     },
-    Convene {
+    DrawRoundKey {
         round: u64,
     },
     Contribute {
@@ -75,9 +75,9 @@ pub(in crate::round) enum Work {
 pub(in crate::round) enum Effect {
     Send(NodeFrame),
     Upload {
-        what: (BulkKind, Digest),
+        body: BodyId,
         first_piece: usize,
-        body: Vec<u8>,
+        bytes: Vec<u8>,
     },
     Received,
     Work(Work),
@@ -97,7 +97,6 @@ pub(in crate::round) struct Site {
     /// The update that was trained from this model, encoded. Lost with the process.
     pub(in crate::round) input: Option<(Digest, Vec<u32>)>,
     seeds: Option<(Digest, BTreeMap<NodeId, [u8; 32]>)>,
-    body: Option<(Digest, Vec<u8>)>,
     /// What this process holds of others as a holder.
     pub(in crate::round) held: Held,
     next: Option<(Chain, Vec<f32>)>,
@@ -130,7 +129,6 @@ impl Site {
             node,
             input: None,
             seeds: None,
-            body: None,
             held: Held::default(),
             next: None,
             outcome: None,
@@ -210,23 +208,18 @@ impl Site {
         let actions = match work {
             Work::Train { round } => {
                 self.train();
-                if self.manifest.committee().is_some() {
-                    let actions = self.node.ready(round);
-                    return self.act(actions);
-                }
-                let round_key = self.draw(b"round key");
-                self.node.trained(round, round_key, unix_s)
+                Ok(self.node.trained(round))
             }
             Work::Seal { ctx, sealed } => self.node.sealed(ctx, sealed),
             Work::Sum { ctx, body, tag } => {
                 let root = ChunkHashes::of(&body).root();
-                self.body = Some((ctx, body));
-                self.node.summed(ctx, root, tag)
+                let announcement = self.node.summed(ctx, root, tag);
+                return self.announce(announcement.unwrap(), body);
             }
-            Work::Convene { round } => {
+            Work::DrawRoundKey { round } => {
                 self.held = Held::default();
                 let round_key = self.draw(b"round key");
-                self.node.convened(round, round_key, unix_s)
+                self.node.keyed(round, round_key, unix_s)
             }
             Work::Contribute {
                 ctx,
@@ -235,8 +228,8 @@ impl Site {
                 envelope,
             } => {
                 let root = ChunkHashes::of(&body).root();
-                self.body = Some((ctx, body));
-                self.node.contributed(ctx, root, tag, envelope)
+                let announcement = self.node.contributed(ctx, root, tag, envelope);
+                return self.announce(announcement.unwrap(), body);
             }
             Work::Open { ctx, entry, found } => self.node.opened(ctx, entry, found),
             Work::Reveal {
@@ -259,6 +252,21 @@ impl Site {
             }
         };
         self.act(actions.unwrap())
+    }
+
+    /// Logs and keeps a masked vector, then announces it.
+    fn announce(&mut self, announcement: Option<Announcement>, body: Vec<u8>) -> Vec<Effect> {
+        let Some(Announcement {
+            entry,
+            pending,
+            frame,
+        }) = announcement
+        else {
+            return Vec::new();
+        };
+        self.log.append(entry, self.unix_s);
+        self.disk.outbox = Some((pending, body));
+        vec![Effect::Send(frame)]
     }
 
     /// A frame has arrived.
@@ -334,7 +342,7 @@ impl Site {
                 let tag = self.tag(ctx);
                 Effect::Work(Work::Sum { ctx, body, tag })
             }
-            Action::Convene { round, .. } => Effect::Work(Work::Convene { round }),
+            Action::DrawRoundKey { round, .. } => Effect::Work(Work::DrawRoundKey { round }),
             Action::Contribute(holders) => {
                 let (body, tag, envelope) = self.contribute(&holders);
                 Effect::Work(Work::Contribute {
@@ -358,29 +366,25 @@ impl Site {
                     tag,
                 })
             }
-            Action::UploadReveal { root, first_chunk } => Effect::Upload {
-                what: (BulkKind::Reveal, root),
-                first_piece: first_chunk as usize,
-                body: self.held.reveals[&root].clone(),
-            },
             Action::Received { .. } => Effect::Received,
-            Action::Keep(pending) => {
-                let (ctx, body) = self.body.take().unwrap();
-                assert_eq!(ctx, pending.ctx());
-                self.disk.outbox = Some((pending, body));
-                return None;
-            }
             Action::Record(sent) => {
                 self.disk.sent = sent;
                 return None;
             }
-            Action::Upload { ctx, first_chunk } => {
-                let (pending, body) = self.disk.outbox.clone().unwrap();
-                assert_eq!(pending.ctx(), ctx);
+            Action::Upload { body, first_chunk } => {
+                let bytes = match body.kind {
+                    BodyKind::Reveal => self.held.reveals[&body.subject].clone(),
+                    BodyKind::Model => to_le_bytes(&self.disk.model),
+                    BodyKind::Sum | BodyKind::Result => {
+                        let (pending, bytes) = self.disk.outbox.clone().unwrap();
+                        assert_eq!(BodyId::sum(pending.ctx()), body);
+                        bytes
+                    }
+                };
                 Effect::Upload {
-                    what: (BulkKind::Sum, ctx),
-                    first_piece: first_chunk as usize,
                     body,
+                    first_piece: first_chunk as usize,
+                    bytes,
                 }
             }
             Action::Average(outcome) => {
@@ -391,11 +395,6 @@ impl Site {
                 self.checkpoint = Some(checkpoint);
                 return None;
             }
-            Action::Lend { model } => Effect::Upload {
-                what: (BulkKind::Model, model),
-                first_piece: 0,
-                body: to_le_bytes(&self.disk.model),
-            },
             Action::Commit(chain) => {
                 let (next, model) = self.next.take().unwrap();
                 assert_eq!((next, model_hash(&model)), (chain, chain.model));

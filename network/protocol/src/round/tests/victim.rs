@@ -62,7 +62,9 @@ impl Victim {
     pub(super) fn offers(&mut self, attempt: u32) -> Signed<Keys> {
         let open = self.open(1, attempt);
         self.send(open).unwrap();
-        let actions = self.node.trained(1, [1; 32], EPOCH).unwrap();
+        let actions = self.node.trained(1);
+        assert!(matches!(actions[..], [Action::DrawRoundKey { .. }]));
+        let actions = self.node.keyed(1, [1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(keys))] = &actions[..] else {
             panic!("{actions:?}")
         };
@@ -164,11 +166,11 @@ impl Victim {
             "{actions:?}"
         );
         let root = ChunkHashes::of(body).root();
-        let actions = self.node.summed(ctx, root, Tag::default()).unwrap();
-        let [Action::Log(_), Action::Keep(Pending::Sum(pending)), _] = &actions[..] else {
-            panic!("{actions:?}")
+        let announcement = self.node.summed(ctx, root, Tag::default()).unwrap();
+        let Pending::Sum(pending) = announcement.unwrap().pending else {
+            panic!("a contribution")
         };
-        (participants, pending.sum.clone())
+        (participants, pending.sum)
     }
 
     pub(super) fn sum(&self, k: usize, ctx: Digest) -> Signed<Sum> {

@@ -16,7 +16,7 @@ use crate::round::relay::gathering::{Gathering, PAUSE};
 use crate::round::relay::session::Session;
 use crate::round::relay::waiting::Waiting;
 use crate::round::relay::{Action, Phase, Report};
-use crate::wire::{Hello, RelayFrame};
+use crate::wire::{BodyId, Hello, RelayFrame};
 
 pub(in crate::round) struct Collecting {
     holders: Holders,
@@ -52,7 +52,7 @@ impl Collecting {
         deadline: Duration,
     ) -> Self {
         let ctx = holders.ctx();
-        session.actions.push(Action::Spool { ctx });
+        session.actions.push(Action::Receive { ctx, all: None });
         Self {
             attendance: Attendance::of(&holders, |node| session.is_here(node)),
             holders,
@@ -114,14 +114,20 @@ impl Collecting {
                 self.expected.insert(node);
             }
         }
-        session.actions.push(Action::Collect { node, ctx, root });
+        session.collect(node, ctx, BodyId::sum(ctx), root);
         Ok(())
     }
 
     /// A contribution's body is here, whole.
-    pub(in crate::round) fn added(mut self, session: &mut Session, node: NodeId) -> Phase {
+    pub(in crate::round) fn added(
+        mut self,
+        session: &mut Session,
+        node: NodeId,
+        body: BodyId,
+    ) -> Phase {
         let ctx = self.holders.ctx();
-        if let Some(contributed) = self.contributions.get_mut(&node) {
+        let contributed = self.contributions.get_mut(&node);
+        if let Some(contributed) = contributed.filter(|_| body == BodyId::sum(ctx)) {
             contributed.whole = true;
             session.send(node, RelayFrame::Received { ctx });
         }

@@ -18,7 +18,7 @@ use crate::round::relay::bodies::AveragingSum;
 use crate::round::relay::session::Session;
 use crate::round::relay::waiting::Waiting;
 use crate::round::relay::{Action, Phase, Report};
-use crate::wire::RelayFrame;
+use crate::wire::{BodyId, RelayFrame};
 
 pub(in crate::round) struct Revealing {
     holders: Holders,
@@ -29,7 +29,7 @@ pub(in crate::round) struct Revealing {
     parts: Vec<Part>,
     /// Here, whole.
     reveals: Vec<Signed<Reveal>>,
-    bodies: Vec<(NodeId, Digest)>,
+    bodies: Vec<(NodeId, BodyId)>,
     covered: ClassSet,
     deadline: Duration,
     waiting: Waiting,
@@ -152,26 +152,24 @@ impl Revealing {
             return Err(Refusal::Duplicate { what, signer });
         }
         session.log(entry);
-        session
-            .actions
-            .push(Action::CollectReveal { node, ctx, root });
+        session.collect(node, ctx, BodyId::reveal(root), root);
         Ok(())
     }
 
     /// The body of a reveal is here, whole.
-    pub(in crate::round) fn added(mut self, node: NodeId, root: Digest) -> Phase {
+    pub(in crate::round) fn added(mut self, node: NodeId, body: BodyId) -> Phase {
         let is_it = |part: &Part| {
             part.holder == node
                 && part
                     .reveal
                     .as_ref()
-                    .is_some_and(|(_, expected)| *expected == root)
+                    .is_some_and(|(_, root)| BodyId::reveal(*root) == body)
         };
         if let Some(place) = self.parts.iter().position(is_it) {
             let part = self.parts.swap_remove(place);
             self.covered = self.covered.union(part.classes);
             self.reveals.extend(part.reveal.map(|(signed, _)| signed));
-            self.bodies.push((node, root));
+            self.bodies.push((node, body));
         }
         Phase::Revealing(self)
     }
@@ -261,10 +259,8 @@ impl Revealing {
             match &part.reveal {
                 None => self.order(session, part),
                 Some((_, root)) => {
-                    let (node, ctx, root) = (part.holder, self.holders.ctx(), *root);
-                    session
-                        .actions
-                        .push(Action::CollectReveal { node, ctx, root });
+                    let ctx = self.holders.ctx();
+                    session.collect(part.holder, ctx, BodyId::reveal(*root), *root);
                 }
             }
         }
@@ -276,11 +272,12 @@ impl Revealing {
         session.report(Report::Collected {
             round: session.chain.next_round(),
         });
-        session.actions.push(Action::AddUp {
+        let ctx = self.holders.ctx();
+        let inputs = nodes.iter().map(|node| (*node, BodyId::sum(ctx)));
+        session.actions.push(Action::Average {
             chain: session.chain,
-            ctx: self.holders.ctx(),
-            contributors: nodes.iter().copied().collect(),
-            reveals: self.bodies,
+            ctx,
+            bodies: inputs.chain(self.bodies).collect(),
         });
         let decision = Decision {
             contributions: self.chosen.signed,

@@ -12,7 +12,7 @@ use crate::round::message::Signed;
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
 use crate::round::tests::federation::EPOCH;
 use crate::round::{Chain, Fault, Kind, Refusal};
-use crate::wire::{Hello, NodeFrame, RelayFrame};
+use crate::wire::{BodyId, BodyKind, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes.
 struct Target {
@@ -106,7 +106,8 @@ impl Target {
                 .iter()
                 .any(|action| matches!(action, Action::Collect { .. }))
         );
-        let actions = self.event(Event::BodyAdded(self.all.id(k)));
+        let body = BodyId::sum(self.all.ctx());
+        let actions = self.event(Event::BodyAdded(self.all.id(k), body));
         let told = |action: &Action| matches!(action, Action::Send(_, RelayFrame::Received { .. }));
         assert!(actions.iter().any(told));
     }
@@ -355,7 +356,7 @@ fn reveals_of_others_of_other_classes_and_of_two_kinds_are_not_added() {
     let collected = |actions: &[Action]| {
         actions
             .iter()
-            .any(|a| matches!(a, Action::CollectReveal { .. }))
+            .any(|a| matches!(a, Action::Collect { body, .. } if body.kind == BodyKind::Reveal))
     };
     let good = target.all.reveal(0, &all, target.part(0));
 
@@ -420,13 +421,13 @@ fn honest_reveals_are_added_up_each_class_once() {
     for k in 0..K {
         let reveal = target.all.reveal(k, &all, target.part(k));
         target.reveal(k, &reveal, k);
-        let actions = target.event(Event::RevealAdded(target.all.id(k), reveal.root));
+        let body = BodyId::reveal(reveal.root);
+        let actions = target.event(Event::BodyAdded(target.all.id(k), body));
         let sum = actions.iter().find_map(|action| match action {
-            Action::AddUp {
-                contributors,
-                reveals,
-                ..
-            } => Some((contributors.len(), reveals.len())),
+            Action::Average { bodies, .. } => {
+                let of = |kind| bodies.iter().filter(|(_, body)| body.kind == kind).count();
+                Some((of(BodyKind::Sum), of(BodyKind::Reveal)))
+            }
             _ => None,
         });
         assert_eq!(sum, (k == K - 1).then_some((N, K)));

@@ -411,7 +411,7 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
         let mut stage = Stage::serving();
         let again = convene(&chain(&stage), attempt);
         stage.send(again).unwrap();
-        let actions = stage.node.convened(1, [1; 32], EPOCH).unwrap();
+        let actions = stage.node.keyed(1, [1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {
             panic!("{actions:?}")
         };

@@ -39,7 +39,7 @@ impl Stage {
         let identity = consortium.identities[0].clone();
         let mut node = Node::new(manifest.clone(), identity, chain, sent, None);
         node.handle(convene(&chain, 1), EPOCH).unwrap();
-        let actions = node.convened(1, [1; 32], EPOCH).unwrap();
+        let actions = node.keyed(1, [1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {
             panic!("{actions:?}")
         };

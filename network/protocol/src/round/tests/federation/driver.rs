@@ -15,7 +15,7 @@ use crate::round::relay::{Action, Event, LastResult, Relay, Report};
 use crate::round::tests::site::PIECE_BYTES;
 use crate::round::{Chain, average};
 use crate::sim::MemoryLog;
-use crate::wire::{BulkKind, NodeFrame, RelayFrame};
+use crate::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 
 impl Federation {
     /// The relay's process starts, and takes up what its disk has.
@@ -82,24 +82,16 @@ impl Federation {
         }
     }
 
-    pub(super) fn upload(
-        &mut self,
-        node: usize,
-        what: (BulkKind, Digest),
-        first_piece: usize,
-        body: &[u8],
-    ) {
-        let (of, subject) = what;
+    pub(super) fn upload(&mut self, node: usize, body: BodyId, first_piece: usize, bytes: &[u8]) {
         let Some(serial) = self.members[node].link else {
             return;
         };
-        for (index, bytes) in body.chunks(PIECE_BYTES).enumerate().skip(first_piece) {
+        for (index, bytes) in bytes.chunks(PIECE_BYTES).enumerate().skip(first_piece) {
             let bytes = bytes.to_vec();
             let piece = Happening::Piece {
                 node,
                 serial,
-                of,
-                subject,
+                body,
                 index,
                 bytes,
             };
@@ -107,29 +99,16 @@ impl Federation {
         }
     }
 
-    pub(super) fn piece_at_relay(
-        &mut self,
-        node: usize,
-        what: (BulkKind, Digest),
-        index: usize,
-        bytes: &[u8],
-    ) {
+    pub(super) fn piece_at_relay(&mut self, node: usize, body: BodyId, index: usize, bytes: &[u8]) {
         let id = self.id(node);
-        if let (BulkKind::Model, model) = what {
-            return self.lent(id, model, bytes);
+        if body.kind == BodyKind::Model {
+            return self.lent(id, body, bytes);
         }
-        let (part, event) = match what {
-            (BulkKind::Reveal, root) => ((id, Some(root)), Event::RevealAdded(id, root)),
-            _ => ((id, None), Event::BodyAdded(id)),
-        };
         let length = self.consortium.manifest.body_bytes();
         let Some(sum) = &mut self.accumulator else {
             return;
         };
-        if what.0 == BulkKind::Sum && what.1 != sum.ctx {
-            return;
-        }
-        let Some((root, part)) = sum.parts.get_mut(&part) else {
+        let Some((root, part)) = sum.parts.get_mut(&(id, body)) else {
             return;
         };
         let from = index * PIECE_BYTES;
@@ -152,19 +131,19 @@ impl Federation {
             *root,
             "identical bytes, whatever happened"
         );
-        self.tell_relay(event);
+        self.tell_relay(Event::BodyAdded(id, body));
         self.killed(node, Moment::AfterBody);
     }
 
-    fn lent(&mut self, id: NodeId, model: Digest, bytes: &[u8]) {
+    fn lent(&mut self, id: NodeId, body: BodyId, bytes: &[u8]) {
         let length = 4 * self.consortium.manifest.parameters();
         let Some((_, here)) = self.loan.as_mut().filter(|(lender, _)| *lender == id) else {
             return;
         };
         here.extend_from_slice(bytes);
         if here.len() == length {
-            assert_eq!(model_hash(&from_le_bytes(here)), model);
-            self.tell_relay(Event::Lent(id));
+            assert_eq!(model_hash(&from_le_bytes(here)), body.subject);
+            self.tell_relay(Event::BodyAdded(id, body));
         }
     }
 
@@ -216,30 +195,20 @@ impl Federation {
                     self.cut(node);
                 }
             }
-            Action::Accumulate { ctx, .. } | Action::Spool { ctx } => {
+            Action::Receive { ctx, .. } => {
                 let parts = BTreeMap::new();
                 self.accumulator = Some(Accumulator { ctx, parts });
             }
-            Action::Collect { node, ctx, root } => {
-                let first_chunk = self.expect((node, None), ctx, root);
-                self.carry_to(node, RelayFrame::Collect { ctx, first_chunk }, None);
-            }
-            Action::CollectReveal { node, ctx, root } => {
-                let first_chunk = self.expect((node, Some(root)), ctx, root);
-                self.carry_to(node, RelayFrame::CollectReveal { root, first_chunk }, None);
-            }
-            Action::Average { chain, ctx, nodes } => {
-                let parts = self.accumulator.as_ref().unwrap().parts.keys();
-                let contributors: Vec<_> = parts.map(|(node, _)| *node).collect();
-                assert_eq!(contributors.len(), nodes);
-                self.average(chain, ctx, contributors, Vec::new());
-            }
-            Action::AddUp {
-                chain,
+            Action::Collect {
+                node,
                 ctx,
-                contributors,
-                reveals,
-            } => self.average(chain, ctx, contributors, reveals),
+                body,
+                root,
+            } => {
+                let first_chunk = self.expect((node, body), ctx, root);
+                self.carry_to(node, RelayFrame::request(body, first_chunk), None);
+            }
+            Action::Average { chain, ctx, bodies } => self.average(chain, ctx, &bodies),
             Action::Discard => (self.accumulator, self.loan) = (None, None),
             Action::Keep => {
                 let last = self.relay.as_ref().and_then(Relay::last_result).cloned();
@@ -316,7 +285,7 @@ impl Federation {
     }
 
     /// The first piece that is missing.
-    fn expect(&mut self, part: (NodeId, Option<Digest>), ctx: Digest, root: Digest) -> u32 {
+    fn expect(&mut self, part: (NodeId, BodyId), ctx: Digest, root: Digest) -> u32 {
         let sum = self.accumulator.as_mut().filter(|sum| sum.ctx == ctx);
         let parts = &mut sum.unwrap().parts;
         let (expected, part) = parts.entry(part).or_insert((root, Vec::new()));
@@ -325,16 +294,12 @@ impl Federation {
     }
 
     /// X must be the plain sum of the contributors' inputs.
-    fn average(
-        &mut self,
-        chain: Chain,
-        ctx: Digest,
-        contributors: Vec<NodeId>,
-        reveals: Vec<(NodeId, Digest)>,
-    ) {
+    fn average(&mut self, chain: Chain, ctx: Digest, bodies: &[(NodeId, BodyId)]) {
         let sum = self.accumulator.take().unwrap();
         assert_eq!(sum.ctx, ctx);
         let mut plain = vec![0u32; self.consortium.manifest.elements()];
+        let inputs = bodies.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
+        let contributors: Vec<_> = inputs.map(|(node, _)| *node).collect();
         for id in &contributors {
             let site = &self.members[self.index(*id).unwrap()].site;
             for (word, x) in plain.iter_mut().zip(&site.inputs[&ctx]) {
@@ -344,10 +309,8 @@ impl Federation {
         let plain: Vec<u8> = plain.iter().flat_map(|word| word.to_le_bytes()).collect();
         let plan = *self.consortium.manifest.fixed_point();
         let mut body = vec![0; plain.len()];
-        let inputs = contributors.iter().map(|node| (*node, None));
-        let masks = reveals.into_iter().map(|(node, root)| (node, Some(root)));
-        for part in inputs.chain(masks) {
-            ring_bytes::add(plan.ring(), &mut body, &sum.parts[&part].1);
+        for part in bodies {
+            ring_bytes::add(plan.ring(), &mut body, &sum.parts[part].1);
         }
         assert_eq!(
             body, plain,
