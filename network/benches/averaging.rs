@@ -8,7 +8,8 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use fl_protocol::digest::{CHUNK_BYTES, Digest, chunk_hash};
 use fl_protocol::ring_bytes;
-use fl_protocol::round::{Averaging, Chain};
+use fl_protocol::round::Chain;
+use fl_protocol::round::training::Averaging;
 use fl_shaders::{Counters, FixedPoint, Parameters, Ring, Word};
 
 const NODES: u32 = 3;

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Sender, channel};
 use fl_network::kit::Kit;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
-use fl_protocol::round::message::{Keys, Share, Signed};
+use fl_protocol::round::message::{Keys, Signed};
+use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::{Kind, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::deployed::PATIENCE;
@@ -49,15 +50,10 @@ fn shares(
 /// Changes what a round is said to build on.
 fn open(change: fn(&mut Digest, &mut Digest), met: fn(&Refusal) -> bool) -> Lie {
     Lie::refused(met, move |_, parcels| {
-        let [
-            Parcel::Frame(RelayFrame::Open {
-                previous, model, ..
-            }),
-        ] = &mut parcels[..]
-        else {
+        let [Parcel::Frame(RelayFrame::Open { opening, .. })] = &mut parcels[..] else {
             return false;
         };
-        change(previous, model);
+        change(&mut opening.previous, &mut opening.model);
         true
     })
 }
@@ -109,10 +105,10 @@ fn a_real_node_refuses_a_round_on_another_model_or_result() {
         Lie::refused(
             |refusal| matches!(refusal, Refusal::NotNext { .. }),
             |_, parcels| {
-                let [Parcel::Frame(RelayFrame::Open { round, .. })] = &mut parcels[..] else {
+                let [Parcel::Frame(RelayFrame::Open { opening, .. })] = &mut parcels[..] else {
                     return false;
                 };
-                *round += 1;
+                opening.round += 1;
                 true
             },
         ),

@@ -211,7 +211,7 @@ fn a_real_node_shares_and_sums_no_second_time_once_its_sum_is_signed() {
 fn acks(record: &Record) -> Vec<Signed<ResultAck>> {
     let (outcome, _) = record.results.last().unwrap();
     let acks = record.heard.iter().filter_map(|(_, frame)| match frame {
-        NodeFrame::Ack(ack) if record.opened(ack).model == outcome.model => Some(ack.clone()),
+        NodeFrame::Ack(ack) if record.opened(ack).chain.model == outcome.model => Some(ack.clone()),
         _ => None,
     });
     acks.collect()
@@ -219,12 +219,7 @@ fn acks(record: &Record) -> Vec<Signed<ResultAck>> {
 
 /// The state that an acknowledgement speaks of.
 fn acknowledged(record: &Record, ack: &Signed<ResultAck>) -> Chain {
-    let ack = record.opened(ack);
-    Chain {
-        round: ack.round,
-        previous: ack.result,
-        model: ack.model,
-    }
+    record.opened(ack).chain
 }
 
 /// A checkpoint with the initial model for a body.

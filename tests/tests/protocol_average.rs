@@ -10,7 +10,8 @@ use fl_datasets::Source;
 use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::ring_bytes;
 use fl_protocol::round::relay::{Report, Settings};
-use fl_protocol::round::{Chain, Refusal, average};
+use fl_protocol::round::training::average;
+use fl_protocol::round::{Chain, Refusal};
 use fl_shaders::{Counters, FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Input, Mask, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{

@@ -9,9 +9,8 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
-use fl_protocol::round::{
-    Averaged, Chain, Check, CheckedOutcome, Outcome, Refusal, Verifier, average,
-};
+use fl_protocol::round::training::{Averaged, average};
+use fl_protocol::round::{Chain, Check, CheckedOutcome, Outcome, Refusal, Verifier};
 use fl_protocol::wire::{self, RelayFrame};
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
 use fl_tests::federation::Kits;

@@ -90,9 +90,9 @@ pub enum Label {
     Manifest,
     /// [`Keys`](crate::round::message::Keys).
     Keys,
-    /// [`Share`](crate::round::message::Share).
+    /// [`Share`](crate::round::peer::message::Share).
     Share,
-    /// [`Sum`](crate::round::message::Sum).
+    /// [`Sum`](crate::round::peer::message::Sum).
     Sum,
     /// [`ResultAck`](crate::round::message::ResultAck).
     ResultAck,

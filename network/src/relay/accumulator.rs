@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
 use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
-use fl_protocol::round::{Averaged, Averaging, Chain, Refusal};
+use fl_protocol::round::training::{Averaged, Averaging};
+use fl_protocol::round::{Chain, Refusal};
 use fl_shaders::{FixedPoint, Ring};
 
 use super::arrivals::{Arrivals, BodyError};
@@ -169,7 +170,7 @@ mod tests {
     use fl_shaders::{Counters, HEADER_WORDS, Parameters};
 
     use super::*;
-    use fl_protocol::round::average;
+    use fl_protocol::round::training::average;
 
     const CTX: Digest = Digest([7; 32]);
     /// So many that the second chunk is a short one.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fl_protocol::round::relay::LastResult;
-use fl_protocol::round::{Chain, Checkpoint, average};
+use fl_protocol::round::training::average;
+use fl_protocol::round::{Chain, Checkpoint};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;

@@ -7,9 +7,11 @@ use fl_network::audit::{Log, LogError};
 use fl_protocol::audit::{Entry, Party, Record, Unsound, Verdict, verify};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::manifest::Manifest;
+use fl_protocol::round::Opening;
 use fl_protocol::round::committee::Decision;
 use fl_protocol::round::committee::message::Receipt;
-use fl_protocol::round::message::{Message, ResultAck, Share, Signed};
+use fl_protocol::round::message::{Message, ResultAck, Signed};
+use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::{Chain, Outcome, Parts};
 use fl_protocol::wire::{MAX_MESSAGE_BYTES, encode};
 use tempfile::TempDir;
@@ -147,12 +149,7 @@ fn started(manifest: &Manifest) -> [Entry; 2] {
         chain,
         dropped: 0,
     };
-    let opened = Entry::Opened {
-        round: chain.next_round(),
-        attempt: 1,
-        previous: chain.previous,
-        model: chain.model,
-    };
+    let opened = Entry::Opened(Opening::after(&chain, 1));
     [started, opened]
 }
 
@@ -187,9 +184,7 @@ fn of_peers() -> Vec<Entry> {
         let ack = ResultAck {
             sid: peers.manifest.sid(),
             node: peers.id(node),
-            round: next.round,
-            result: next.previous,
-            model: next.model,
+            chain: next,
         };
         Entry::Ack(sign(node, &ack))
     });

@@ -2,7 +2,8 @@
 
 use arbitrary::{Result, Unstructured};
 use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
-use fl_protocol::round::{Averaged, Chain, Refusal};
+use fl_protocol::round::training::Averaged;
+use fl_protocol::round::{Chain, Refusal};
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Parameters, Ring, Word};
 
 use crate::Seed;
@@ -68,7 +69,8 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
         model: model_hash(&base),
     };
     let (ctx, root) = (Digest([2; 32]), ChunkHashes::of(&body).root());
-    let averaged = |body: &[u8]| fl_protocol::round::average(body, &base, plan, nodes, chain, ctx);
+    let averaged =
+        |body: &[u8]| fl_protocol::round::training::average(body, &base, plan, nodes, chain, ctx);
     assert!(matches!(averaged(&body[1..]), Err(Refusal::Counters(_))));
     let averaged = match averaged(&body) {
         Ok(averaged) => averaged,

@@ -8,9 +8,11 @@ use fl_network::kit::Kit;
 use fl_network::store::Store;
 use fl_protocol::digest::{ChunkHashes, model_hash};
 use fl_protocol::round::message::{ResultAck, Signed};
-use fl_protocol::round::node::{Node, Pending, PendingSum};
+use fl_protocol::round::node::{Node, Pending};
+use fl_protocol::round::peer::PendingSum;
 use fl_protocol::round::relay::{Event, LastResult, Relay, Settings};
-use fl_protocol::round::{Averaged, Chain, Checkpoint, SentSums, average};
+use fl_protocol::round::training::{Averaged, average};
+use fl_protocol::round::{Chain, Checkpoint, SentSums};
 use tempfile::TempDir;
 
 use crate::Seed;
@@ -144,9 +146,7 @@ fn checkpoint(chain: Chain) -> Checkpoint {
         let ack = ResultAck {
             sid: consortium().manifest.sid(),
             node: identity.node_id(),
-            round: chain.round,
-            result: chain.previous,
-            model: chain.model,
+            chain,
         };
         Signed::new(&ack, identity).expect("a short message")
     });

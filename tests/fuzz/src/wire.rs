@@ -2,9 +2,11 @@
 
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::Identity;
+use fl_protocol::round::Opening;
 use fl_protocol::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
 use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
-use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
+use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::round::{Chain, Checkpoint, Fault, Hindrance, Kind, Outcome, Parts, Refusal};
 use fl_protocol::wire::{
     BodyId, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
@@ -133,9 +135,11 @@ fn ack() -> ResultAck {
     ResultAck {
         sid: consortium().manifest.sid(),
         node: signer().node_id(),
-        round: 1,
-        result: digest(4),
-        model: digest(5),
+        chain: Chain {
+            round: 1,
+            previous: digest(4),
+            model: digest(5),
+        },
     }
 }
 
@@ -234,9 +238,11 @@ pub(crate) fn node_frames() -> Vec<Seed> {
     let hello = |pending| {
         NodeFrame::Hello(Hello {
             sid: consortium().manifest.sid(),
-            round: 2,
-            previous: digest(3),
-            model: digest(4),
+            chain: Chain {
+                round: 2,
+                previous: digest(3),
+                model: digest(4),
+            },
             pending,
             holding: pending,
             voted_for: Vec::new(),
@@ -271,10 +277,12 @@ pub(crate) fn node_frames() -> Vec<Seed> {
 
 pub(crate) fn relay_frames() -> Vec<Seed> {
     let open = RelayFrame::Open {
-        round: 1,
-        attempt: 1,
-        previous: digest(1),
-        model: digest(2),
+        opening: Opening {
+            round: 1,
+            attempt: 1,
+            previous: digest(1),
+            model: digest(2),
+        },
         deadline_ms: 600_000,
     };
     let collect = RelayFrame::Collect {
@@ -302,12 +310,12 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
     let slip = envelope().slip(&signed(&contribution()), 1);
     let slip = RelayFrame::Slip(slip.expect("a box at this place"));
     let (ctx, previous, model) = (digest(1), digest(1), digest(2));
-    let convene = RelayFrame::Convene {
+    let convene = RelayFrame::Convene(Opening {
         round: 1,
         attempt: 1,
         previous,
         model,
-    };
+    });
     let ballot = RelayFrame::Ballot {
         ctx,
         entries: vec![entry(); 3],

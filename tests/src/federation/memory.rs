@@ -11,10 +11,13 @@ use fl_network::time::unix_s;
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
-use fl_protocol::round::message::{Signed, Sum};
+use fl_protocol::round::message::Signed;
 use fl_protocol::round::node::{self, Node};
+use fl_protocol::round::peer::CompleteShares;
+use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::relay::{self, Event, Relay, Settings};
-use fl_protocol::round::{Averaged, Chain, CheckedOutcome, Outcome, Parts, SentSums, average};
+use fl_protocol::round::training::{Averaged, average};
+use fl_protocol::round::{Chain, CheckedOutcome, Outcome, Parts, SentSums};
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
@@ -416,7 +419,7 @@ impl Party {
     }
 
     /// Computes its masked sum, and gives its share of the tags' sum.
-    fn mask(&mut self, kits: &Kits, shares: &node::CompleteShares) -> Result<Tag> {
+    fn mask(&mut self, kits: &Kits, shares: &CompleteShares) -> Result<Tag> {
         let ctx = shares.ctx();
         let ctx = ctx.as_bytes();
         let epoch_key = EpochKey::from_bytes(*kits.nodes[0].epoch_key()?);

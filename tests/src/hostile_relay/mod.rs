@@ -21,8 +21,10 @@ use fl_network::kit::Kit;
 use fl_protocol::digest::ChunkHashes;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
-use fl_protocol::round::message::{Keys, Message, Share, Signed};
-use fl_protocol::round::{Chain, Outcome, Refusal, average};
+use fl_protocol::round::message::{Keys, Message, Signed};
+use fl_protocol::round::peer::message::Share;
+use fl_protocol::round::training::average;
+use fl_protocol::round::{Chain, Outcome, Refusal};
 use fl_protocol::wire::{BodyId, BulkHeader, NodeFrame, RelayFrame};
 use tokio::sync::mpsc;
 

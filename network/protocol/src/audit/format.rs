@@ -10,9 +10,9 @@ use std::io::{self, Read};
 
 use sha2::Digest as _;
 
-use super::history::Unsound;
 use super::record::{Entry, Record};
 use super::verify::Flaw;
+use super::verify::Unsound;
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::wire::{self, MAX_MESSAGE_BYTES};

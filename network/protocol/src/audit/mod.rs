@@ -13,13 +13,10 @@
 //! at all. The logs of the others are what that is compared with.
 
 pub mod format;
-mod history;
 mod record;
-mod sitting;
 mod transcript;
 mod verify;
 
-pub use history::{Round, Taken, Unsound};
 pub use record::{Entry, Party, Record};
 pub use transcript::{MAX_REFUSALS, Statement, Transcript};
-pub use verify::{Flaw, Summary, Verdict, verify};
+pub use verify::{Flaw, Round, Summary, Taken, Unsound, Verdict, verify};

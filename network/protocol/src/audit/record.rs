@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
-use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
-use crate::round::{Chain, Checkpoint, Outcome, Refusal};
+use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::peer::message::{Share, Sum};
+use crate::round::{Chain, Checkpoint, Opening, Outcome, Refusal};
 
 /// One record: what happened, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,16 +42,7 @@ pub enum Entry {
         dropped: u64,
     },
     /// An attempt was opened: the relay asked for it, or the node answered.
-    Opened {
-        /// Round, from 1.
-        round: u64,
-        /// Attempt, from 1.
-        attempt: u32,
-        /// Result that it builds on.
-        previous: Digest,
-        /// Model that it builds on.
-        model: Digest,
-    },
+    Opened(Opening),
     /// The bundle that fixes the participants of an attempt.
     Keys(Vec<Signed<Keys>>),
     /// Sealed shares, as one node sent them or got them.

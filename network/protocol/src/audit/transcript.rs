@@ -96,9 +96,10 @@ mod tests {
         let ack = ResultAck {
             sid: manifest.sid(),
             node: identity.node_id(),
-            round,
-            result: manifest.sid(),
-            model: manifest.initial_model(),
+            chain: Chain {
+                round,
+                ..Chain::start(manifest)
+            },
         };
         Signed::new(&ack, identity).unwrap()
     }

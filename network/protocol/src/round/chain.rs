@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::message::Keys;
+use super::opening::Opening;
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
@@ -92,5 +93,28 @@ impl Chain {
             });
         }
         Ok(())
+    }
+
+    /// Checks that the relay may open this attempt, after `joined`, the last one of that round that was answered.
+    ///
+    /// # Errors
+    /// [`Refusal::NotNext`], or what [`Chain::check_base`] refuses.
+    pub(super) fn check_opening(&self, opening: &Opening, joined: u32) -> Result<(), Refusal> {
+        let Opening {
+            round,
+            attempt,
+            previous,
+            model,
+        } = *opening;
+        if round != self.next_round() || attempt <= joined {
+            let done = self.round;
+            return Err(Refusal::NotNext {
+                round,
+                attempt,
+                done,
+                joined,
+            });
+        }
+        self.check_base(round, previous, model)
     }
 }

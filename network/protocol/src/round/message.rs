@@ -1,4 +1,4 @@
-//! The signed messages of a round, and signatures that are checked over the bytes as they came.
+//! The signed messages of every round, and signatures that are checked over the bytes as they came.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use fl_shaders::Tag;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::chain::Chain;
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::error::WireError;
@@ -53,32 +54,6 @@ pub struct Keys {
     pub expires_unix_s: u64,
 }
 
-/// A seed, sealed by one participant to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// Context of the attempt.
-    pub ctx: Digest,
-    /// Who sealed it.
-    pub from: NodeId,
-    /// Who can open it.
-    pub to: NodeId,
-    /// Encapsulated key and ciphertext. Opaque here: nothing in this crate can open it.
-    pub sealed: Vec<u8>,
-}
-
-/// A participant has computed its masked sum and will send these bytes and no others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sum {
-    /// Context of the attempt.
-    pub ctx: Digest,
-    /// Whose sum.
-    pub node: NodeId,
-    /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
-    pub root: Digest,
-    /// The node's share of the tags' sum: both values of a [`Tag`].
-    pub tag: [u64; 2],
-}
-
 /// A node has checked a result and averaged it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultAck {
@@ -86,59 +61,38 @@ pub struct ResultAck {
     pub sid: Digest,
     /// Who checked.
     pub node: NodeId,
-    /// Round.
-    pub round: u64,
-    /// Hash of the result.
-    pub result: Digest,
-    /// Hash of the model that came out.
-    pub model: Digest,
+    /// Where it stands then.
+    pub chain: Chain,
 }
 
-/// Longest sealed seed in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
-pub const MAX_SEALED_BYTES: usize = 256;
-
-impl Share {
-    /// [`Signed::verify`], and that the sealed seed is no longer than [`MAX_SEALED_BYTES`].
-    ///
-    /// # Errors
-    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] if it is longer.
-    pub(crate) fn verify(
-        signed: &Signed<Self>,
-        manifest: &Manifest,
-        unix_s: u64,
-    ) -> Result<Self, Refusal> {
-        let share = signed.verify(manifest, unix_s)?;
-        if share.sealed.len() > MAX_SEALED_BYTES {
-            return Err(Refusal::Invalid {
-                what: Kind::Share,
-                signer: share.from,
-            });
-        }
-        Ok(share)
-    }
-}
-
-impl Tagged for Sum {
-    fn tag(&self) -> [u64; 2] {
-        self.tag
-    }
-}
-
+/// Implements [`Message`] for a type whose signature's label has its name.
 macro_rules! message {
-    ($type:ident, $label:ident, $kind:ident, $signer:ident) => {
-        impl Message for $type {
-            const LABEL: Label = Label::$label;
-            const KIND: Kind = Kind::$kind;
-            fn signer(&self) -> NodeId {
+    ($type:ident, $kind:ident, $signer:ident) => {
+        impl $crate::round::message::Message for $type {
+            const LABEL: $crate::identity::Label = $crate::identity::Label::$type;
+            const KIND: $crate::round::Kind = $crate::round::Kind::$kind;
+            fn signer(&self) -> $crate::identity::NodeId {
                 self.$signer
             }
         }
     };
 }
-message!(Keys, Keys, Keys, node);
-message!(Share, Share, Share, from);
-message!(Sum, Sum, Sum, node);
-message!(ResultAck, ResultAck, Ack, node);
+pub(crate) use message;
+
+message!(Keys, Keys, node);
+message!(ResultAck, Ack, node);
+
+/// Implements [`Tagged`] for a message with a field `tag`.
+macro_rules! tagged {
+    ($type:ident) => {
+        impl $crate::round::message::Tagged for $type {
+            fn tag(&self) -> [u64; 2] {
+                self.tag
+            }
+        }
+    };
+}
+pub(crate) use tagged;
 
 /// An Ed25519 signature, in the two halves that `serde` has arrays for.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,70 +1,37 @@
 //! A round, as pure state machines: no sockets, no threads, no clock. Time and randomness are arguments.
 //!
-//! Of every two participants, one holds a share of the other's update ("peer scheme"). The relay is trusted for nothing.
-//!
-//! ```text
-//!  node i                                  relay                                   the others
-//!    │  hello: my chain, my outbox           │                                          │
-//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
-//!    │  open: round, attempt (a hint)        │                                          │
-//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
-//!    │  … local training …                   │                                          │
-//!    │  keys (signed): chain, round key      │       whoever is ready by the deadline   │
-//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
-//!    │  the bundle of all keys = V, ctx      │                                          │
-//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
-//!    │  shares (signed, sealed), one a pair  │                                          │
-//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
-//!    │  shares sealed to i                   │       only when all are in               │
-//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
-//!    │  P_i computed, written to the outbox  │                                          │
-//!    │  sum (signed): root of P_i            │                                          │
-//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
-//!    │  collect: from chunk k on             │       only when all hold their P         │
-//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
-//!    │  P_i, chunk by chunk                  │       each checked and added on arrival  │
-//!    │══════════════════════════════════════►│◄═════════════════════════════════════════│
-//!    │  outcome: all sums, root of X, model  │                                          │
-//!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
-//!    │  X                                    │                                          │
-//!    │◄══════════════════════════════════════│═════════════════════════════════════════►│
-//!    │  checks X, averages it itself         │                                          │
-//!    │  ack (signed): result, next model     │       min_nodes of them: the checkpoint  │
-//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
-//! ```
-//!
-//! **What ends it.** A node lost before `collect` costs at most an attempt: the relay opens another with those that
-//! remain, the trained update is kept, keys and seeds are fresh. Bodies are asked for only when every participant has
-//! its masked sum in its outbox, so that a node lost later restarts and sends the identical bytes; from then on the
-//! round goes on with these participants or not at all. A node that refuses sits out the round, and its process
-//! runs on, unless the two sides do not belong together.
-//!
-//! **Why it is so.** The signed sum precedes its body, so that no body travels before all are recoverable. The relay
-//! adds a body chunk by chunk, each checked against the hashes behind the signed root, instead of holding it whole.
-//! Nothing is published before all bodies are complete, so no partial sum is ever seen.
-//!
-//! **What is not handled.** That a node feeds honest data, and that the relay serves anyone.
+//! [`node`] and [`relay`] are the machines, and know what every round has in common: who is there, what comes next, results
+//! and who has them. How a sum comes about that hides its inputs is a scheme, a folder of its own with both sides in it:
+//! [`peer`] or [`committee`]. What is made of the sum is the kind of the round: [`training`]. The relay is trusted for
+//! nothing.
 
-mod average;
+mod bundle;
 mod chain;
+mod checked_outcome;
+mod checkpoint;
+mod cohort;
 pub mod committee;
 mod difference;
 pub mod message;
-mod minima;
 pub mod node;
+mod opening;
 mod outcome;
-mod pairing;
-mod participants;
+pub mod peer;
 mod reason;
 mod refusal;
 pub mod relay;
 #[cfg(test)]
 mod tests;
+pub mod training;
 
-pub use average::{Averaged, Averaging, Check, Opening, Verifier, average};
+pub use bundle::KeyBundle;
 pub use chain::Chain;
+pub use checked_outcome::{Check, CheckedOutcome, ResultCheck, Verifier};
+pub use checkpoint::{CheckedCheckpoint, Checkpoint};
 pub use difference::SentSums;
-pub use outcome::{CheckedCheckpoint, CheckedOutcome, Checkpoint, Outcome, Parts};
-pub use participants::Participants;
+pub use opening::Opening;
+pub use outcome::{Outcome, Parts};
 pub use reason::Reason;
 pub use refusal::{Fault, Hindrance, Kind, Refusal};
+
+pub(crate) use cohort::count;

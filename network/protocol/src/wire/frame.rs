@@ -6,8 +6,9 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
 use crate::round::committee::{ClassSet, Envelope, Slip};
-use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
-use crate::round::{Checkpoint, Kind, Outcome, Refusal};
+use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::peer::message::{Share, Sum};
+use crate::round::{Chain, Checkpoint, Kind, Opening, Outcome, Refusal};
 
 /// What a node tells the relay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,12 +65,8 @@ impl NodeFrame {
 pub struct Hello {
     /// SHA-256 of the node's manifest.
     pub sid: Digest,
-    /// Rounds that the node has completed.
-    pub round: u64,
-    /// Hash of the last result, or `sid` before the first.
-    pub previous: Digest,
-    /// Hash of the node's global model.
-    pub model: Digest,
+    /// Where the node stands.
+    pub chain: Chain,
     /// The context of a masked sum that the node holds in its outbox.
     pub pending: Option<Digest>,
     /// The context of an attempt of which the node has the round key as a holder.
@@ -83,14 +80,8 @@ pub struct Hello {
 pub enum RelayFrame {
     /// A round begins. Only a hint: the node compares it with its own chain.
     Open {
-        /// Round, from 1.
-        round: u64,
-        /// Attempt, from 1.
-        attempt: u32,
-        /// Result that the relay builds on.
-        previous: Digest,
-        /// Model that the relay builds on.
-        model: Digest,
+        /// What the relay builds on.
+        opening: Opening,
         /// When the relay goes on with whoever is ready, in milliseconds from now.
         deadline_ms: u64,
     },
@@ -124,16 +115,7 @@ pub enum RelayFrame {
         rounds: u64,
     },
     /// The relay asks a holder for a round key. Only a hint, like the opening.
-    Convene {
-        /// Round, from 1.
-        round: u64,
-        /// Attempt, from 1.
-        attempt: u32,
-        /// Result that the relay builds on.
-        previous: Digest,
-        /// Model that the relay builds on.
-        model: Digest,
-    },
+    Convene(Opening),
     /// A contributor's seeds for this holder.
     Slip(Slip),
     /// The whole contribution has arrived.

@@ -6,9 +6,12 @@ use super::{BodyId, BulkHeader, Hello, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
+use crate::round::Chain;
+use crate::round::Opening;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
-use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use crate::round::message::{Keys, Message, ResultAck, Signed};
+use crate::round::peer::message::{Share, Sum};
 use crate::round::{Fault, Kind, Refusal};
 
 fn digest(byte: u8) -> Digest {
@@ -54,19 +57,22 @@ fn ack() -> ResultAck {
     ResultAck {
         sid: digest(1),
         node: node(2),
-        round: 3,
-        result: digest(4),
-        model: digest(5),
+        chain: Chain {
+            round: 3,
+            previous: digest(4),
+            model: digest(5),
+        },
     }
 }
 
 fn hello() -> Hello {
-    let (previous, model) = (digest(3), digest(4));
     Hello {
         sid: digest(1),
-        round: 2,
-        previous,
-        model,
+        chain: Chain {
+            round: 2,
+            previous: digest(3),
+            model: digest(4),
+        },
         pending: Some(digest(5)),
         holding: Some(digest(6)),
         voted_for: vec![node(7)],
@@ -312,7 +318,7 @@ proptest! {
         let share = Share { ctx, from: id, to: node(1), sealed };
         prop_assert_eq!(decode::<Share>(&encode(&share).unwrap()).unwrap(), share);
         let frames = [
-            RelayFrame::Open { round, attempt, previous: ctx, model: ctx, deadline_ms: index },
+            RelayFrame::Open { opening: Opening { round, attempt, previous: ctx, model: ctx }, deadline_ms: index },
             RelayFrame::Collect { ctx, first_chunk },
             RelayFrame::Waiting { missing: vec![id; 3], for_s: index },
             RelayFrame::Refused(Refusal::OutOfRange { index, value, limit: round }),

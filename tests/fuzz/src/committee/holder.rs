@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
+use fl_protocol::round::Opening;
 use fl_protocol::round::SentSums;
 use fl_protocol::round::committee::message::Entry;
 use fl_protocol::round::committee::{ClassSet, Contributors, Holders, RevealOrder};
@@ -135,12 +136,7 @@ impl Stage {
 
     fn convene(&mut self, attempt: u32) {
         let chain = self.committee.chain();
-        self.hear(RelayFrame::Convene {
-            round: chain.next_round(),
-            attempt,
-            previous: chain.previous,
-            model: chain.model,
-        });
+        self.hear(RelayFrame::Convene(Opening::after(&chain, attempt)));
     }
 
     /// Names the holders of an attempt: those whose bit is set.
@@ -232,10 +228,7 @@ impl Stage {
     fn open(&mut self, attempt: u32) {
         let chain = self.committee.chain();
         self.hear(RelayFrame::Open {
-            round: chain.next_round(),
-            attempt,
-            previous: chain.previous,
-            model: chain.model,
+            opening: Opening::after(&chain, attempt),
             deadline_ms: 1000,
         });
     }

@@ -6,7 +6,8 @@ mod frames;
 use std::collections::BTreeMap;
 
 use fl_protocol::digest::Digest;
-use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
+use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::wire::{self, NodeFrame, RelayFrame};
 
 use super::site::{Conduct, Sent, Site, assert_taken};

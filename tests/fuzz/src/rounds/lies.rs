@@ -1,7 +1,8 @@
 //! What a node of the consortium may sign, or only say, that an honest one would not.
 
 use fl_protocol::digest::Digest;
-use fl_protocol::round::message::{Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::round::message::{Message, ResultAck, Signed};
+use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::round::{Chain, Refusal};
 use fl_protocol::wire::NodeFrame;
 
@@ -45,9 +46,7 @@ pub(super) fn lie(chain: &Chain, ctx: Digest, about: usize, which: usize) -> Nod
         2 => NodeFrame::Ack(signed(&ResultAck {
             sid: consortium().manifest.sid(),
             node: from,
-            round: chain.round,
-            result: chain.previous,
-            model: chain.model,
+            chain: *chain,
         })),
         3 => refused(Refusal::Share { from: to }),
         4 => refused(Refusal::RoundKey { of: to }),

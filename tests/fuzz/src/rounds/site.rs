@@ -6,10 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
 use fl_protocol::identity::NodeId;
 use fl_protocol::parameters::from_le_bytes;
-use fl_protocol::round::message::{Share, Signed, Sum};
-use fl_protocol::round::node::{Action, Announcement, CompleteShares, Node, Pending, PendingSum};
+use fl_protocol::round::message::Signed;
+use fl_protocol::round::node::{Action, Announcement, Node, Pending};
+use fl_protocol::round::peer::message::{Share, Sum};
+use fl_protocol::round::peer::{CompleteShares, PendingSum};
+use fl_protocol::round::training::Averaged;
 use fl_protocol::round::{
-    Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums, Verifier,
+    Chain, Check, CheckedCheckpoint, CheckedOutcome, Refusal, SentSums, Verifier,
 };
 use fl_protocol::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 use fl_shaders::cpu::{mask, quantize};

@@ -82,7 +82,7 @@ impl Endorsed {
     /// that it has accepted in this attempt, `sent` is whom it has ever voted for.
     ///
     /// # Errors
-    /// What [`Contributors::check_minima`] refuses; [`Refusal::NotAccepted`], [`Refusal::Difference`].
+    /// What [`Contributors::check_cohort`] refuses; [`Refusal::NotAccepted`], [`Refusal::Difference`].
     pub(super) fn check(
         contributors: Contributors,
         accepted: &BTreeMap<NodeId, Digest>,
@@ -90,7 +90,7 @@ impl Endorsed {
         model: Digest,
         manifest: &Manifest,
     ) -> Result<Self, Refusal> {
-        contributors.check_minima(manifest)?;
+        contributors.check_cohort(manifest)?;
         let unknown =
             |entry: &&super::message::Entry| accepted.get(&entry.node) != Some(&entry.contribution);
         if let Some(entry) = contributors.entries().iter().find(unknown) {

@@ -9,8 +9,8 @@ use super::schedule::Committee;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
+use crate::round::cohort::count;
 use crate::round::message::Signed;
-use crate::round::participants::count;
 use crate::round::refusal::{Kind, Refusal};
 
 /// Votes that were counted for the same contributors of one attempt.

@@ -6,7 +6,7 @@ use super::message::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::minima::check_minima;
+use crate::round::cohort::check_cohort;
 use crate::round::refusal::{Kind, Refusal};
 
 /// A list of contributions, each of another contributor.
@@ -55,7 +55,7 @@ impl Contributors {
     ///
     /// # Errors
     /// [`Refusal::TooFew`] or [`Refusal::Organisations`].
-    pub fn check_minima(&self, manifest: &Manifest) -> Result<(), Refusal> {
-        check_minima(manifest, self.entries.iter().map(|entry| &entry.node))
+    pub fn check_cohort(&self, manifest: &Manifest) -> Result<(), Refusal> {
+        check_cohort(manifest, self.entries.iter().map(|entry| &entry.node))
     }
 }

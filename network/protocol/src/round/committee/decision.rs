@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate::Certificate;
 use super::classes::ClassSet;
-use super::contributor::Prepared;
 use super::contributors::Contributors;
 use super::holders::Holders;
 use super::message::{Contribution, Reveal, Vote};
+use super::prepared::Prepared;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
+use crate::round::cohort::count;
 use crate::round::message::Signed;
-use crate::round::participants::count;
 use crate::round::refusal::{Kind, Refusal};
 
 /// Who contributed, that the holders decided on them, and that their masks were taken off, each once.
@@ -37,7 +37,7 @@ impl Decision {
     /// it may have come too late.
     ///
     /// # Errors
-    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_minima`] and `Certificate::verify`
+    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_cohort`] and `Certificate::verify`
     /// refuse; [`Refusal::Stale`] for a message of another context, [`Refusal::OwnContribution`]; [`Refusal::Stranger`],
     /// [`Refusal::OtherContributors`], [`Refusal::Classes`], [`Refusal::Duplicate`] and [`Refusal::NotRevealed`] for
     /// reveals.
@@ -66,7 +66,7 @@ impl Decision {
             tag += residue;
         }
         let contributors = Contributors::new(ctx, entries, Kind::Contribution)?;
-        contributors.check_minima(manifest)?;
+        contributors.check_cohort(manifest)?;
         Certificate::verify(&self.votes, &contributors, holders, manifest, unix_s)?;
         tag += self.check_reveals(&contributors, holders, manifest, unix_s)?;
         Ok((contributors.nodes(), tag))

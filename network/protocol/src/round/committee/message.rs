@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::classes::ClassSet;
 use crate::digest::Digest;
-use crate::identity::{Label, NodeId};
-use crate::round::message::{Message, Tagged};
-use crate::round::refusal::{Fault, Kind};
+use crate::identity::NodeId;
+use crate::round::message::{message, tagged};
+use crate::round::refusal::Fault;
 
 /// A contributor's word for what it has uploaded. Small, for the result lists that of every contributor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,31 +73,9 @@ pub struct Reveal {
     pub tag: [u64; 2],
 }
 
-macro_rules! message {
-    ($type:ident, $signer:ident) => {
-        impl Message for $type {
-            const LABEL: Label = Label::$type;
-            const KIND: Kind = Kind::$type;
-            fn signer(&self) -> NodeId {
-                self.$signer
-            }
-        }
-    };
-}
-
-macro_rules! tagged {
-    ($type:ident) => {
-        impl Tagged for $type {
-            fn tag(&self) -> [u64; 2] {
-                self.tag
-            }
-        }
-    };
-}
-
-message!(Contribution, node);
-message!(Receipt, holder);
-message!(Vote, holder);
-message!(Reveal, holder);
+message!(Contribution, Contribution, node);
+message!(Receipt, Receipt, holder);
+message!(Vote, Vote, holder);
+message!(Reveal, Reveal, holder);
 tagged!(Contribution);
 tagged!(Reveal);

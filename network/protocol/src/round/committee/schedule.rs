@@ -1,5 +1,7 @@
 //! The committee that the manifest names: who may hold seeds, how many may collude, how many make a decision.
 
+use std::collections::BTreeSet;
+
 use super::classes::{ClassSet, Classes, Seats};
 use crate::identity::NodeId;
 use crate::round::refusal::Refusal;
@@ -45,6 +47,12 @@ impl Committee {
     /// Whether `node` is one of the holders.
     pub fn contains(&self, node: NodeId) -> bool {
         self.seat(node).is_some()
+    }
+
+    /// Returns all holders but these.
+    pub fn without(&self, these: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let others = self.holders.iter().filter(|node| !these.contains(node));
+        others.copied().collect()
     }
 
     /// The classes whose seeds `node` gets: none if it is no holder.

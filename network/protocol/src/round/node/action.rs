@@ -2,14 +2,16 @@
 
 #[cfg(doc)]
 use super::Node;
-use super::{CompleteShares, Pending};
+use super::pending::Pending;
 use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::chain::Chain;
+use crate::round::checked_outcome::CheckedOutcome;
+use crate::round::checkpoint::CheckedCheckpoint;
 use crate::round::committee::{CheckedSlip, Holders, RevealOrder};
 use crate::round::difference::SentSums;
-use crate::round::outcome::{CheckedCheckpoint, CheckedOutcome};
+use crate::round::peer::CompleteShares;
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, NodeFrame};
 

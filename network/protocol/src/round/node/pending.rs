@@ -1,9 +1,9 @@
 //! What a node's outbox holds.
 
 use crate::digest::Digest;
+use crate::round::bundle::KeyBundle;
 use crate::round::committee::Prepared;
-use crate::round::message::{Signed, Sum};
-use crate::round::participants::Participants;
+use crate::round::peer::PendingSum;
 use crate::wire::NodeFrame;
 
 /// A masked vector that was computed and not yet accounted for by a result.
@@ -15,41 +15,31 @@ pub enum Pending {
     Contribution(Prepared),
 }
 
-/// A masked sum that was computed and not yet accounted for by a result.
-#[derive(Clone, Debug)]
-pub struct PendingSum {
-    /// Who takes part.
-    pub participants: Participants,
-    /// The signed root of the sum.
-    pub sum: Signed<Sum>,
-}
-
 impl Pending {
-    /// Context of the attempt.
+    /// Returns the keys that fix its attempt.
+    pub fn bundle(&self) -> &KeyBundle {
+        match self {
+            Self::Sum(pending) => &pending.participants,
+            Self::Contribution(prepared) => &prepared.holders,
+        }
+    }
+
+    /// Returns the context of the attempt.
     pub fn ctx(&self) -> Digest {
-        match self {
-            Self::Sum(pending) => pending.participants.ctx(),
-            Self::Contribution(prepared) => prepared.holders.ctx(),
-        }
+        self.bundle().ctx()
     }
 
-    /// Round, from 1.
+    /// Returns the round, from 1.
     pub fn round(&self) -> u64 {
-        match self {
-            Self::Sum(pending) => pending.participants.round(),
-            Self::Contribution(prepared) => prepared.holders.round(),
-        }
+        self.bundle().round()
     }
 
-    /// Attempt, from 1.
+    /// Returns the attempt, from 1.
     pub fn attempt(&self) -> u32 {
-        match self {
-            Self::Sum(pending) => pending.participants.attempt(),
-            Self::Contribution(prepared) => prepared.holders.attempt(),
-        }
+        self.bundle().attempt()
     }
 
-    /// What announces it to the relay.
+    /// Returns what announces it to the relay.
     pub(in crate::round) fn frame(&self) -> NodeFrame {
         match self {
             Self::Sum(pending) => NodeFrame::Sum(pending.sum.clone()),

@@ -2,34 +2,34 @@
 
 use std::time::Duration;
 
-use super::Phase;
-use super::session::Session;
-use super::waiting::Waiting;
+use super::reminder::Reminder;
+use super::state::State;
 
-pub(in crate::round) struct Acks {
+/// The relay waits for acknowledgements.
+pub(super) struct Acks {
     deadline: Duration,
-    waiting: Waiting,
+    reminder: Reminder,
 }
 
 impl Acks {
     /// Waits as long as a download and its check may take.
-    pub(super) fn begin(session: &Session) -> Self {
-        let wait = Duration::from_secs(session.manifest.timeouts().result_s)
-            .saturating_add(session.manifest.transfer_timeout());
-        let deadline = session.after(wait);
-        let waiting = Waiting::since(session.now);
-        Self { deadline, waiting }
+    pub(super) fn begin(state: &State) -> Self {
+        Self {
+            deadline: state.after(state.delivery_wait()),
+            reminder: Reminder::since(state.now),
+        }
     }
 
-    pub(super) fn advance(mut self, session: &mut Session) -> Phase {
-        if session.awaits_acks() && session.now < self.deadline {
-            let missing: Vec<_> = session.unserved.iter().copied().collect();
-            // After any other round those who miss its result are waited for as participants of the next.
-            if session.finished() && !missing.is_empty() && self.waiting.is_long(session) {
-                self.waiting.tell(session, missing, false);
-            }
-            return Phase::Acks(self);
+    /// Returns nothing once nobody is waited for any longer.
+    pub(super) fn advance(mut self, state: &mut State) -> Option<Self> {
+        if !state.awaits_acks() || state.now >= self.deadline {
+            return None;
         }
-        session.open_or_gather()
+        let missing: Vec<_> = state.published.unserved().iter().copied().collect();
+        // After any other round those who miss its result are waited for as participants of the next.
+        if state.is_finished() && !missing.is_empty() && self.reminder.is_long(state) {
+            self.reminder.remind(state, missing, false);
+        }
+        Some(self)
     }
 }

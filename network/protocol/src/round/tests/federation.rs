@@ -15,7 +15,8 @@ use crate::audit::{Party, verify};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::relay::{Completed, Event, LastResult, Relay, Report, Settings};
-use crate::round::{Averaged, Chain, Checkpoint, Refusal};
+use crate::round::training::Averaged;
+use crate::round::{Chain, Checkpoint, Refusal};
 use crate::sim::{Consortium, MemoryLog};
 use crate::wire::{BodyId, NodeFrame, RelayFrame};
 

@@ -7,8 +7,10 @@ use super::federation::EPOCH;
 use crate::audit::{Entry, Party, Record, Unsound};
 use crate::digest::Digest;
 use crate::identity::{Identity, NodeId};
-use crate::round::message::{Keys, ResultAck, Share, Signed, Sum};
-use crate::round::{Chain, Outcome, Participants, Parts, Refusal};
+use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::peer::Participants;
+use crate::round::peer::message::{Share, Sum};
+use crate::round::{Chain, Outcome, Parts, Refusal};
 use crate::sim::Consortium;
 use crate::wire;
 
@@ -142,9 +144,7 @@ impl Forger {
         let ack = ResultAck {
             sid: self.consortium.manifest.sid(),
             node: identity.node_id(),
-            round: self.chain.round,
-            result: self.chain.previous,
-            model: self.chain.model,
+            chain: self.chain,
         };
         Entry::Ack(Signed::new(&ack, identity).unwrap())
     }

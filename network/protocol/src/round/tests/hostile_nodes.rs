@@ -6,9 +6,11 @@ use super::federation::EPOCH;
 use super::victim::Victim;
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::message::{Keys, Share, Signed, Sum};
+use crate::round::message::{Keys, Signed};
+use crate::round::peer::Participants;
+use crate::round::peer::message::{Share, Sum};
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
-use crate::round::{Chain, Kind, Participants, Refusal};
+use crate::round::{Chain, Kind, Refusal};
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes to sign anything with.
@@ -48,13 +50,9 @@ impl Target {
 
     fn hello(&self) -> Hello {
         let manifest = &self.all.consortium.manifest;
-        let chain = Chain::start(manifest);
-        let (previous, model) = (chain.previous, chain.model);
         Hello {
             sid: manifest.sid(),
-            round: 0,
-            previous,
-            model,
+            chain: Chain::start(manifest),
             pending: None,
             holding: None,
             voted_for: Vec::new(),
@@ -369,8 +367,8 @@ fn hellos_that_do_not_belong_here_are_refused() {
     type Change = fn(&mut Hello);
     let cases: [(Change, &str); 3] = [
         (|h| h.sid = Digest([9; 32]), "Manifest"),
-        (|h| h.model = Digest([9; 32]), "Model"),
-        (|h| h.previous = Digest([9; 32]), "Previous"),
+        (|h| h.chain.model = Digest([9; 32]), "Model"),
+        (|h| h.chain.previous = Digest([9; 32]), "Previous"),
     ];
     for (change, wanted) in cases {
         let mut target = Target::empty(4);
@@ -407,7 +405,7 @@ fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
     for k in 0..5 {
         let mut hello = target.hello();
         if k > 2 {
-            hello.round = ahead.round;
+            hello.chain = ahead;
         }
         target.frame(k, NodeFrame::Hello(hello));
     }
@@ -450,7 +448,7 @@ fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_th
     };
     for (k, chain) in [(0, ahead), (1, ahead), (2, ahead), (3, further)] {
         let mut hello = target.hello();
-        (hello.round, hello.previous, hello.model) = (chain.round, chain.previous, chain.model);
+        hello.chain = chain;
         target.frame(k, NodeFrame::Hello(hello));
         let ack = target.all.ack(k, chain);
         target.frame(k, NodeFrame::Ack(ack));

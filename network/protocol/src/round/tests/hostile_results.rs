@@ -7,8 +7,9 @@ use fl_shaders::{Ring, Tag};
 use super::victim::Victim;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::{Identity, NodeId};
-use crate::round::message::{ResultAck, Signed, Sum};
+use crate::round::message::{ResultAck, Signed};
 use crate::round::node::Action;
+use crate::round::peer::message::Sum;
 use crate::round::{
     Chain, Check, CheckedOutcome, Checkpoint, Kind, Outcome, Parts, Refusal, Verifier,
 };
@@ -265,9 +266,7 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
     let foreign = ResultAck {
         sid: victim.consortium.manifest.sid(),
         node: stranger.node_id(),
-        round: 7,
-        result: chain.previous,
-        model: chain.model,
+        chain,
     };
     let foreign = Signed::new(&foreign, &stranger).unwrap();
     let elsewhere = victim.ack(3, Chain { round: 6, ..chain });

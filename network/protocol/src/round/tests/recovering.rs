@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::federation::{Federation, Member};
+use crate::round::Chain;
 use crate::round::Refusal;
 use crate::round::relay::{Event, Report};
 use crate::wire::{Hello, NodeFrame};
@@ -163,9 +164,10 @@ fn who_claims_to_be_ahead_once_a_round_was_completed_is_turned_away() {
 fn claims_to_be_ahead(federation: &mut Federation, node: usize) {
     let hello = Hello {
         sid: federation.consortium.manifest.sid(),
-        round: 9,
-        previous: federation.relay_chain.previous,
-        model: federation.relay_chain.model,
+        chain: Chain {
+            round: 9,
+            ..federation.relay_chain
+        },
         pending: None,
         holding: None,
         voted_for: Vec::new(),

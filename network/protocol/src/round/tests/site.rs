@@ -13,9 +13,11 @@ use crate::manifest::Manifest;
 use crate::parameters::to_le_bytes;
 use crate::round::committee::message::Entry;
 use crate::round::committee::{CheckedSlip, ClassSet, Envelope, Holders, RevealOrder, Seats};
-use crate::round::node::{Action, Announcement, CompleteShares, Node, Pending};
+use crate::round::node::{Action, Announcement, Node, Pending};
+use crate::round::peer::CompleteShares;
+use crate::round::training::Averaged;
 use crate::round::{
-    Averaged, Chain, Check, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums, Verifier,
+    Chain, Check, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums, Verifier,
 };
 use crate::sim::MemoryLog;
 use crate::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};

@@ -7,7 +7,7 @@ use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::Refusal;
 use crate::round::message::{ResultAck, Signed};
-use crate::round::relay::gathering::PAUSE;
+use crate::round::relay::PAUSE;
 use crate::round::relay::{Event, Report};
 use crate::sim::Consortium;
 use crate::wire::NodeFrame;
@@ -137,9 +137,7 @@ fn a_result_that_somebody_says_to_have_taken_is_not_taken_back() {
     let ack = ResultAck {
         sid: federation.consortium.manifest.sid(),
         node: federation.id(3),
-        round: chain.round,
-        result: chain.previous,
-        model: chain.model,
+        chain,
     };
     let ack = Signed::new(&ack, &federation.consortium.identities[3]).unwrap();
     let liar = federation.id(3);

@@ -5,9 +5,13 @@ use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use super::federation::EPOCH;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
-use crate::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use crate::round::Opening;
+use crate::round::message::{Keys, Message, ResultAck, Signed};
 use crate::round::node::{Action, Node, Pending};
-use crate::round::{Chain, Outcome, Participants, Parts, Refusal, SentSums, average};
+use crate::round::peer::Participants;
+use crate::round::peer::message::{Share, Sum};
+use crate::round::training::average;
+use crate::round::{Chain, Outcome, Parts, Refusal, SentSums};
 use crate::sim::Consortium;
 use crate::wire::{NodeFrame, RelayFrame};
 
@@ -50,10 +54,12 @@ impl Victim {
         let chain = Chain::start(&self.consortium.manifest);
         let (previous, model) = (chain.previous, chain.model);
         RelayFrame::Open {
-            round,
-            attempt,
-            previous,
-            model,
+            opening: Opening {
+                round,
+                attempt,
+                previous,
+                model,
+            },
             deadline_ms: 1000,
         }
     }
@@ -186,22 +192,8 @@ impl Victim {
     }
 
     pub(super) fn ack(&self, k: usize, chain: Chain) -> Signed<ResultAck> {
-        let Chain {
-            round,
-            previous: result,
-            model,
-        } = chain;
         let (sid, node) = (self.consortium.manifest.sid(), self.id(k));
-        self.sign(
-            k,
-            &ResultAck {
-                sid,
-                node,
-                round,
-                result,
-                model,
-            },
-        )
+        self.sign(k, &ResultAck { sid, node, chain })
     }
 
     /// A sum that `nodes` participants can have.

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
-use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
-use fl_protocol::round::{Chain, Checkpoint, Outcome, Parts, average};
+use fl_protocol::round::Opening;
+use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
+use fl_protocol::round::peer::message::{Share, Sum};
+use fl_protocol::round::training::average;
+use fl_protocol::round::{Chain, Checkpoint, Outcome, Parts};
 use fl_protocol::wire::RelayFrame;
 use fl_shaders::cpu::mask;
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
@@ -21,7 +24,7 @@ const SEED: [u8; 32] = [0x5e; 32];
 impl Relay {
     pub(super) fn open(&self, node: usize, which: u8) -> RelayFrame {
         let chain = self.sites[node].chain();
-        RelayFrame::Open {
+        let opening = Opening {
             round: chain.next_round() + u64::from(which >> 6),
             attempt: u32::from(which & 0x1f),
             previous: chain.previous,
@@ -29,6 +32,9 @@ impl Relay {
                 0 => chain.model,
                 _ => chain.previous,
             },
+        };
+        RelayFrame::Open {
+            opening,
             deadline_ms: 1000,
         }
     }
@@ -213,9 +219,8 @@ impl Relay {
         let of = consortium().id(usize::from(which) % OWN);
         let last = self.heard.acks.iter().rev().find(|(_, ack)| ack.node == of);
         let chain = last.map_or(self.sites[0].chain(), |(_, ack)| Chain {
-            round: ack.round + u64::from(which >> 7),
-            previous: ack.result,
-            model: ack.model,
+            round: ack.chain.round + u64::from(which >> 7),
+            ..ack.chain
         });
         let mut acks: Vec<_> = self
             .heard
@@ -226,9 +231,7 @@ impl Relay {
         acks.push(signed(&ResultAck {
             sid: consortium().manifest.sid(),
             node: consortium().id(OWN),
-            round: chain.round,
-            result: chain.previous,
-            model: chain.model,
+            chain,
         }));
         RelayFrame::Checkpoint(Checkpoint { chain, acks })
     }

@@ -9,12 +9,149 @@
 
 mod attendance;
 mod choice;
-mod collecting;
-mod convening;
-mod revealing;
-mod voting;
+mod collect;
+mod convene;
+mod reveal;
+mod vote;
 
-pub(in crate::round) use collecting::Collecting;
-pub(in crate::round) use convening::Convening;
-pub(in crate::round) use revealing::Revealing;
-pub(in crate::round) use voting::Voting;
+use std::time::Duration;
+
+use crate::identity::NodeId;
+use crate::round::committee::Committee;
+use crate::round::refusal::Refusal;
+use crate::round::relay::cohort::Cohort;
+use crate::round::relay::stage::{Complete, Progress, Stage};
+use crate::round::relay::state::State;
+use crate::wire::{BodyId, Hello, NodeFrame};
+
+use collect::Collecting;
+use convene::Convening;
+use reveal::Revealing;
+use vote::Voting;
+
+/// An attempt with a committee.
+pub(in crate::round) enum CommitteeAttempt {
+    Convening(Convening),
+    Collecting(Collecting),
+    Voting(Voting),
+    Revealing(Revealing),
+}
+
+impl CommitteeAttempt {
+    /// Asks the holders for keys, and the nodes of this cohort, who have `wait` for training, to contribute.
+    pub(in crate::round) fn open(
+        state: &mut State,
+        committee: Committee,
+        cohort: Cohort,
+        wait: Duration,
+    ) -> Self {
+        Self::Convening(Convening::open(state, committee, cohort, wait))
+    }
+}
+
+impl Stage for CommitteeAttempt {
+    fn hear(&mut self, state: &mut State, node: NodeId, frame: NodeFrame) -> Result<(), Refusal> {
+        match (self, frame) {
+            (Self::Convening(convening), NodeFrame::Keys(keys)) => {
+                convening.offered(state, node, keys)
+            }
+            (Self::Collecting(collecting), NodeFrame::Contribution(contribution, envelope)) => {
+                collecting.contributed(state, node, contribution, envelope)
+            }
+            (Self::Collecting(collecting), NodeFrame::Receipt(receipt)) => {
+                collecting.receipt(state, node, receipt)
+            }
+            (Self::Voting(voting), NodeFrame::Vote(vote)) => voting.voted(state, node, vote),
+            (Self::Revealing(revealing), NodeFrame::Reveal(reveal)) => {
+                revealing.revealed(state, node, reveal)
+            }
+            // Enough have looked, or voted, already.
+            (Self::Voting(_) | Self::Revealing(_), NodeFrame::Receipt(_))
+            | (Self::Revealing(_), NodeFrame::Vote(_)) => Ok(()),
+            (_, frame) => {
+                state.late(node, frame.kind());
+                Ok(())
+            }
+        }
+    }
+
+    fn body_added(
+        mut self,
+        state: &mut State,
+        node: NodeId,
+        body: BodyId,
+    ) -> Progress<Self, Complete> {
+        match &mut self {
+            Self::Collecting(collecting) => collecting.added(state, node, body),
+            Self::Revealing(revealing) => revealing.added(node, body),
+            Self::Convening(_) | Self::Voting(_) => {}
+        }
+        Progress::Stays(self)
+    }
+
+    fn greeted(
+        mut self,
+        state: &mut State,
+        node: NodeId,
+        hello: &Hello,
+    ) -> Progress<Self, Complete> {
+        match &mut self {
+            Self::Convening(convening) => convening.returned(state, node),
+            Self::Collecting(collecting) => {
+                if !collecting.returned(state, node, hello) {
+                    return Progress::Abandoned(vec![node]);
+                }
+            }
+            Self::Voting(voting) => voting.returned(state, node, hello.holding),
+            Self::Revealing(revealing) => revealing.returned(state, node, hello.holding),
+        }
+        Progress::Stays(self)
+    }
+
+    fn lost(mut self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+        match &mut self {
+            Self::Convening(convening) => convening.without(node),
+            Self::Collecting(collecting) => collecting.lost(node),
+            Self::Voting(voting) => voting.lost(node),
+            Self::Revealing(revealing) => revealing.lost(state, node),
+        }
+        Progress::Stays(self)
+    }
+
+    fn turned_away(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+        self.refused(state, node)
+    }
+
+    fn refused(mut self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+        match &mut self {
+            Self::Convening(convening) => convening.without(node),
+            Self::Collecting(collecting) => collecting.refused(node),
+            Self::Voting(voting) => voting.refused(node),
+            Self::Revealing(revealing) => revealing.refused(state, node),
+        }
+        Progress::Stays(self)
+    }
+
+    fn advance(self, state: &mut State) -> Progress<Self, Complete> {
+        match self {
+            Self::Convening(convening) => {
+                let progress = convening.advance(state);
+                progress.map(Self::Convening, |next| {
+                    Progress::Stays(Self::Collecting(next))
+                })
+            }
+            Self::Collecting(collecting) => {
+                let progress = collecting.advance(state);
+                progress.map(Self::Collecting, |next| Progress::Stays(Self::Voting(next)))
+            }
+            Self::Voting(voting) => {
+                let progress = voting.advance(state);
+                progress.map(Self::Voting, |next| Progress::Stays(Self::Revealing(next)))
+            }
+            Self::Revealing(revealing) => {
+                let progress = revealing.advance(state);
+                progress.map(Self::Revealing, Progress::Moves)
+            }
+        }
+    }
+}

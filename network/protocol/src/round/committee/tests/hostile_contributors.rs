@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::stage::{K, N, Stage, keys};
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::Opening;
 use crate::round::committee::message::{Entry, Receipt, Reveal};
 use crate::round::committee::{ClassSet, Contributors, Holders};
 use crate::round::message::Signed;
@@ -41,9 +42,7 @@ impl Target {
         for k in 0..N {
             let hello = Hello {
                 sid: manifest.sid(),
-                round: 0,
-                previous: chain.previous,
-                model: chain.model,
+                chain,
                 pending: None,
                 holding: None,
                 voted_for: Vec::new(),
@@ -202,7 +201,7 @@ fn a_holder_whose_key_expires_at_once_is_not_asked_again() {
     let blamed = |action: &Action| matches!(action, Action::Report(Report::Abandoned { nodes, .. }) if *nodes == [late]);
     assert!(actions.iter().any(blamed), "{actions:?}");
     let convened = actions.iter().filter_map(|action| match action {
-        Action::Send(node, RelayFrame::Convene { attempt: 2, .. }) => Some(*node),
+        Action::Send(node, RelayFrame::Convene(Opening { attempt: 2, .. })) => Some(*node),
         _ => None,
     });
     let others = (0..K).filter(|k| *k != 2).map(|k| target.all.id(k));

@@ -3,6 +3,7 @@
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::Opening;
 use crate::round::committee::message::{Contribution, Entry, Reveal, Vote};
 use crate::round::committee::{ClassSet, Contributors, Envelope, Holders, Slip};
 use crate::round::message::{Keys, Message, Signed};
@@ -209,10 +210,5 @@ pub(super) fn keys(consortium: &Consortium, node: NodeId, attempt: u32) -> Keys 
 }
 
 pub(super) fn convene(chain: &Chain, attempt: u32) -> RelayFrame {
-    RelayFrame::Convene {
-        round: 1,
-        attempt,
-        previous: chain.previous,
-        model: chain.model,
-    }
+    RelayFrame::Convene(Opening::after(chain, attempt))
 }

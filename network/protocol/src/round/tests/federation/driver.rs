@@ -11,9 +11,10 @@ use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::identity::NodeId;
 use crate::parameters::from_le_bytes;
 use crate::ring_bytes;
+use crate::round::Chain;
 use crate::round::relay::{Action, Event, LastResult, Relay, Report};
 use crate::round::tests::site::PIECE_BYTES;
-use crate::round::{Chain, average};
+use crate::round::training::average;
 use crate::sim::MemoryLog;
 use crate::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 

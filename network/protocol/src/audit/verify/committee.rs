@@ -1,0 +1,178 @@
+//! What the messages of a committee's attempt must satisfy in a log.
+//!
+//! The relay logs what it has accepted of everybody, a node what it has signed itself. So only the relay's log can show
+//! that the certificate came before the masks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::unsound::Unsound;
+use crate::audit::record::Party;
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
+use crate::round::committee::{Decision, Holders};
+use crate::round::message::{Message, Signed};
+use crate::round::{Kind, Refusal, count};
+
+/// An attempt whose holders are fixed.
+#[derive(Clone, Debug)]
+pub(super) struct CommitteeAttempt {
+    holders: Holders,
+    /// What each contributor has signed. A node that has lost its outbox may have signed several.
+    contributions: BTreeMap<NodeId, BTreeSet<Vec<u8>>>,
+    /// For which list each holder has voted.
+    votes: BTreeMap<NodeId, Digest>,
+}
+
+impl CommitteeAttempt {
+    pub(super) fn new(holders: Holders) -> Self {
+        Self {
+            holders,
+            contributions: BTreeMap::new(),
+            votes: BTreeMap::new(),
+        }
+    }
+
+    /// Notes a contribution.
+    ///
+    /// # Errors
+    /// [`Refusal::Stranger`] for another's in a node's log; [`Refusal::Duplicate`] for a second one of a node in the
+    /// relay's.
+    pub(super) fn contribution(
+        &mut self,
+        party: Party,
+        node: NodeId,
+        signed: &Signed<Contribution>,
+    ) -> Result<(), Unsound> {
+        own(party, node)?;
+        let known = self.contributions.entry(node).or_default();
+        known.insert(signed.bytes().to_vec());
+        match party == Party::Relay && known.len() > 1 {
+            true => Err(duplicate(Kind::Contribution, node)),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks whose receipt it is.
+    ///
+    /// # Errors
+    /// [`Refusal::Stranger`].
+    pub(super) fn receipt(&self, party: Party, receipt: &Receipt) -> Result<(), Unsound> {
+        self.seated(party, receipt.holder)
+    }
+
+    /// Notes a vote.
+    ///
+    /// # Errors
+    /// [`Refusal::Stranger`]; [`Refusal::Duplicate`] if the holder has voted for another list before,
+    /// [`Refusal::OtherContributors`] if another has.
+    pub(super) fn vote(&mut self, party: Party, vote: &Vote) -> Result<(), Unsound> {
+        let (what, signer) = (Kind::Vote, vote.holder);
+        self.seated(party, signer)?;
+        if self
+            .votes
+            .get(&signer)
+            .is_some_and(|list| *list != vote.contributors)
+        {
+            return Err(duplicate(what, signer));
+        }
+        self.votes.insert(signer, vote.contributors);
+        match self.votes.values().all(|list| *list == vote.contributors) {
+            true => Ok(()),
+            false => Err(Unsound::Refused(Refusal::OtherContributors {
+                what,
+                signer,
+            })),
+        }
+    }
+
+    /// Checks a sum of masks against the votes before it.
+    ///
+    /// # Errors
+    /// [`Refusal::Stranger`], [`Refusal::Classes`]; [`Refusal::OtherContributors`] if others were voted for;
+    /// [`Refusal::Votes`] if there is no certificate in the relay's log.
+    pub(super) fn reveal(&self, party: Party, reveal: &Reveal) -> Result<(), Unsound> {
+        let (what, signer) = (Kind::Reveal, reveal.holder);
+        self.seated(party, signer)?;
+        let committee = self.holders.committee();
+        committee
+            .check_held(reveal.classes, signer)
+            .map_err(Unsound::Refused)?;
+        if self.votes.values().any(|list| *list != reveal.contributors) {
+            return Err(Unsound::Refused(Refusal::OtherContributors {
+                what,
+                signer,
+            }));
+        }
+        let (found, needed) = (self.votes.len(), committee.quorum());
+        match party == Party::Relay && found < needed {
+            true => Err(Unsound::Refused(Refusal::Votes {
+                found: count(found),
+                needed: count(needed),
+            })),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks that a result has the contributions of the log: all of them in the relay's, its own in a node's.
+    ///
+    /// # Errors
+    /// [`Unsound::OtherSum`].
+    pub(super) fn outcome(
+        &self,
+        party: Party,
+        nodes: &BTreeSet<NodeId>,
+        decision: &Decision,
+    ) -> Result<(), Unsound> {
+        let listed: BTreeSet<_> = decision.contributions.iter().map(Signed::bytes).collect();
+        let is_listed = |node: &NodeId| {
+            let known = self.contributions.get(node).into_iter().flatten();
+            known.into_iter().any(|bytes| listed.contains(&bytes[..]))
+        };
+        let mut checked = nodes.iter().filter(|node| match party {
+            Party::Relay => true,
+            Party::Node(own) => own == **node,
+        });
+        match checked.find(|node| !is_listed(node)) {
+            Some(node) => Err(Unsound::OtherSum(*node)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that `holder` is one of this attempt, and in a node's log that node.
+    fn seated(&self, party: Party, holder: NodeId) -> Result<(), Unsound> {
+        match self.holders.contains(holder) {
+            true => own(party, holder),
+            false => Err(Unsound::Refused(Refusal::Stranger(holder))),
+        }
+    }
+}
+
+/// A message with its context.
+pub(super) trait InContext: Message {
+    /// Context of the attempt.
+    fn ctx(&self) -> Digest;
+}
+
+macro_rules! in_context {
+    ($($type:ident),*) => {
+        $(impl InContext for $type {
+            fn ctx(&self) -> Digest {
+                self.ctx
+            }
+        })*
+    };
+}
+in_context!(Contribution, Receipt, Vote, Reveal);
+
+/// A node logs what it has signed itself.
+fn own(party: Party, signer: NodeId) -> Result<(), Unsound> {
+    match party {
+        Party::Node(own) if own != signer => Err(Unsound::Refused(Refusal::Stranger(signer))),
+        _ => Ok(()),
+    }
+}
+
+fn duplicate(what: Kind, signer: NodeId) -> Unsound {
+    Unsound::Refused(Refusal::Duplicate { what, signer })
+}

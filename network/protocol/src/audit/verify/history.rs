@@ -1,0 +1,398 @@
+//! What the contents of a log must satisfy, whatever the scheme: the checks that its keeper made, or should have made, made
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attempts::Attempts;
+use super::committee::{CommitteeAttempt, InContext};
+use super::peer::PeerAttempt;
+use super::unsound::Unsound;
+use crate::audit::record::{Entry, Party, Record};
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::round::committee::Holders;
+use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::peer::Participants;
+use crate::round::peer::message::{Share, Sum};
+use crate::round::{
+    Chain, CheckedOutcome, Checkpoint, Kind, Opening, Outcome, Parts, Refusal, SentSums,
+};
+
+/// A round, as its log has it.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// Round, from 1.
+    pub round: u64,
+    /// Attempts that were opened, or (in a node's log) answered.
+    pub attempts: u32,
+    /// Who takes part in the last of them.
+    pub participants: BTreeSet<NodeId>,
+    /// Who refused whom, and why.
+    pub refusals: Vec<(Party, Party, Refusal)>,
+    /// The state that the party has taken, if the round is complete.
+    pub taken: Option<Taken>,
+    /// Who has acknowledged it.
+    pub acknowledged: BTreeSet<NodeId>,
+}
+
+/// What a party took as the state after a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The round's result.
+    Result(Chain),
+    /// A certified model, having missed results.
+    Checkpoint(Chain),
+}
+
+/// The state that the records lead to.
+pub(super) struct History<'a> {
+    manifest: &'a Manifest,
+    party: Option<Party>,
+    begins: Option<Chain>,
+    chain: Chain,
+    peer: Attempts<PeerAttempt>,
+    /// In one of the round before, a holder may still be at work.
+    committee: Attempts<CommitteeAttempt>,
+    /// The state that the last result has replaced, as long as a crash may keep the result from the disk: until someone has
+    /// acknowledged it, in a relay's log, and until the node signs its next sum or contribution, in a node's.
+    former: Option<Chain>,
+    /// What each node has sent, for the difference rule.
+    sent: BTreeMap<NodeId, SentSums>,
+    rounds: Vec<Round>,
+}
+
+impl<'a> History<'a> {
+    pub(super) fn new(manifest: &'a Manifest) -> Self {
+        Self {
+            manifest,
+            party: None,
+            begins: None,
+            chain: Chain::start(manifest),
+            peer: Attempts::none(),
+            committee: Attempts::none(),
+            former: None,
+            sent: BTreeMap::new(),
+            rounds: Vec::new(),
+        }
+    }
+
+    /// Whose log it is, where it begins and ends, and its rounds.
+    pub(super) fn told(self) -> (Option<Party>, Option<Chain>, Option<Chain>, Vec<Round>) {
+        let stands = self.begins.map(|_| self.chain);
+        (self.party, self.begins, stands, self.rounds)
+    }
+
+    /// Takes the next record. After one that does not hold, no more may follow.
+    pub(super) fn take(&mut self, record: Record) -> Result<(), Unsound> {
+        let Record { unix_s, entry } = record;
+        if let Entry::Started {
+            sid, party, chain, ..
+        } = entry
+        {
+            return self.started(sid, party, chain);
+        }
+        let party = self.party.ok_or(Unsound::NotBegun)?;
+        match entry {
+            Entry::Started { .. } => Ok(()),
+            Entry::Opened(opening) => self.opened(&opening),
+            Entry::Keys(bundle) => self.keys(party, bundle, unix_s),
+            Entry::Shares(list) => self.shares(party, &list, unix_s),
+            Entry::Sum(sum) => self.sum(party, sum, unix_s),
+            Entry::Body { ctx, node } => self.body(party, ctx, node),
+            Entry::Outcome(outcome) => self.outcome(party, outcome, unix_s),
+            Entry::Ack(ack) => self.ack(party, &ack, unix_s),
+            Entry::Adopted(checkpoint) => self.adopted(checkpoint, unix_s),
+            Entry::Contribution(signed) => {
+                let (contribution, attempt) = self.committee_message(&signed, unix_s)?;
+                attempt.contribution(party, contribution.node, &signed)?;
+                if party == Party::Node(contribution.node) {
+                    self.former = None;
+                }
+                Ok(())
+            }
+            Entry::Receipt(signed) => {
+                let (receipt, attempt) = self.committee_message(&signed, unix_s)?;
+                attempt.receipt(party, &receipt)
+            }
+            Entry::Vote(signed) => {
+                let (vote, attempt) = self.committee_message(&signed, unix_s)?;
+                attempt.vote(party, &vote)
+            }
+            Entry::Reveal(signed) => {
+                let (reveal, attempt) = self.committee_message(&signed, unix_s)?;
+                attempt.reveal(party, &reveal)
+            }
+            Entry::Refused { by, to, refusal } => {
+                self.round().refusals.push((by, to, refusal));
+                Ok(())
+            }
+            Entry::TakenBack => match party == Party::Relay && self.go_back() {
+                true => Ok(()),
+                false => Err(Unsound::TakenBack),
+            },
+        }
+    }
+
+    fn started(&mut self, sid: Digest, party: Party, chain: Chain) -> Result<(), Unsound> {
+        if sid != self.manifest.sid() {
+            return Err(Unsound::OtherManifest(sid));
+        }
+        let known = match party {
+            Party::Relay => true,
+            Party::Node(id) => self.manifest.roster().contains_key(&id),
+        };
+        if !known || self.party.is_some_and(|former| former != party) {
+            return Err(Unsound::OtherParty);
+        }
+        let fresh = chain.round > 0 || chain == Chain::start(self.manifest);
+        if self.party.is_none() && fresh {
+            (self.party, self.begins, self.chain) = (Some(party), Some(chain), chain);
+            return Ok(());
+        }
+        if self.party.is_some() && chain == self.chain {
+            return Ok(());
+        }
+        // The log is written first. What it has and the disk has not is taken, or computed, once more.
+        if self.former == Some(chain) && self.go_back() {
+            return Ok(());
+        }
+        Err(Unsound::Stands {
+            found: chain.round,
+            result: chain.previous,
+            round: self.chain.round,
+        })
+    }
+
+    /// Goes back behind the last result, if that can be.
+    fn go_back(&mut self) -> bool {
+        let Some(base) = self.former.take() else {
+            return false;
+        };
+        self.chain = base;
+        self.peer.go_back();
+        self.committee.go_back();
+        if let Some(last) = self.rounds.iter().rposition(|round| round.taken.is_some()) {
+            self.rounds[last].taken = None;
+            // What was refused since is of that round too.
+            let since = self
+                .rounds
+                .drain(last + 1..)
+                .flat_map(|round| round.refusals);
+            let since: Vec<_> = since.collect();
+            self.rounds[last].refusals.extend(since);
+        }
+        true
+    }
+
+    fn opened(&mut self, opening: &Opening) -> Result<(), Unsound> {
+        let Opening {
+            round,
+            previous,
+            model,
+            ..
+        } = *opening;
+        if round != self.chain.next_round() {
+            let (attempt, done, joined) = (0, self.chain.round, 0);
+            return Err(Unsound::Refused(Refusal::NotNext {
+                round,
+                attempt,
+                done,
+                joined,
+            }));
+        }
+        self.chain.check_base(round, previous, model)?;
+        let round = self.round();
+        round.attempts = round.attempts.saturating_add(1);
+        Ok(())
+    }
+
+    /// Returns what a committee's message says, and the attempt that it belongs to.
+    fn committee_message<T: InContext>(
+        &mut self,
+        signed: &Signed<T>,
+        unix_s: u64,
+    ) -> Result<(T, &mut CommitteeAttempt), Unsound> {
+        let message = signed.verify(self.manifest, unix_s)?;
+        let attempt = self.committee.any_mut(message.ctx());
+        Ok((message, attempt.ok_or(Unsound::NoAttempt(T::KIND))?))
+    }
+
+    /// Returns the attempt of the peer scheme that a message belongs to.
+    fn peer_attempt(&mut self, ctx: Digest, what: Kind) -> Result<&mut PeerAttempt, Unsound> {
+        let attempt = self.peer.current_mut(ctx);
+        attempt.ok_or(Unsound::NoAttempt(what))
+    }
+
+    fn keys(
+        &mut self,
+        party: Party,
+        bundle: Vec<Signed<Keys>>,
+        unix_s: u64,
+    ) -> Result<(), Unsound> {
+        if self.manifest.committee().is_some() {
+            let holders = Holders::of_result(bundle, self.manifest, &self.chain, unix_s)?;
+            let ctx = holders.ctx();
+            self.committee.add(ctx, CommitteeAttempt::new(holders));
+            return Ok(());
+        }
+        let participants = Participants::of_result(bundle, self.manifest, &self.chain, unix_s)?;
+        if let Party::Node(own) = party {
+            if !participants.contains(own) {
+                return Err(Unsound::Refused(Refusal::OwnKeys));
+            }
+            self.check_difference(own, &participants.set())?;
+        }
+        self.round().participants = participants.set();
+        let ctx = participants.ctx();
+        self.peer.add(ctx, PeerAttempt::new(participants));
+        Ok(())
+    }
+
+    fn shares(&mut self, party: Party, list: &[Signed<Share>], unix_s: u64) -> Result<(), Unsound> {
+        for signed in list {
+            let share = Share::verify(signed, self.manifest, unix_s)?;
+            let attempt = self.peer_attempt(share.ctx, Kind::Share)?;
+            attempt.share(party, &share)?;
+        }
+        Ok(())
+    }
+
+    fn sum(&mut self, party: Party, signed: Signed<Sum>, unix_s: u64) -> Result<(), Unsound> {
+        let Sum { ctx, node, .. } = signed.verify(self.manifest, unix_s)?;
+        let attempt = self.peer_attempt(ctx, Kind::Sum)?;
+        attempt.sum(party, node, signed)?;
+        let participants = attempt.participants();
+        if party == Party::Node(node) {
+            self.former = None;
+        }
+        self.check_difference(node, &participants)
+    }
+
+    fn body(&mut self, party: Party, ctx: Digest, node: NodeId) -> Result<(), Unsound> {
+        let attempt = self.peer_attempt(ctx, Kind::Collect)?;
+        attempt.body(party, node)?;
+        let participants = attempt.participants();
+        self.sends(node, &participants)
+    }
+
+    fn outcome(&mut self, party: Party, outcome: Outcome, unix_s: u64) -> Result<(), Unsound> {
+        let (ctx, root, model) = (outcome.ctx, outcome.root, outcome.model);
+        let (parts, mut pending) = (outcome.parts.clone(), None);
+        if let Parts::Sums(listed) = &parts {
+            let attempt = self.peer.current(ctx);
+            if let Some(attempt) = attempt {
+                attempt.outcome(party, listed)?;
+            }
+            pending = match party {
+                Party::Relay => {
+                    attempt.ok_or(Unsound::NoAttempt(Kind::Outcome))?;
+                    None
+                }
+                Party::Node(own) => attempt
+                    .and_then(|attempt| attempt.pending(own))
+                    .map(|pending| (own, pending)),
+            };
+        }
+        let own = pending.as_ref().map(|(node, pending)| (*node, pending));
+        let checked = CheckedOutcome::verify(outcome, own, self.manifest, &self.chain, unix_s)?;
+        let participants = checked.nodes().clone();
+        match &parts {
+            Parts::Sums(_) => {
+                for node in &participants {
+                    self.sends(*node, &participants)?;
+                }
+            }
+            // It is the holders who answer for the difference rule; that only one list is decided on follows from the
+            // certificate.
+            Parts::Decision(decision) => match self.committee.current(ctx) {
+                Some(attempt) => attempt.outcome(party, &participants, decision)?,
+                None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),
+                None => {}
+            },
+        }
+        let next = self.chain.next(ctx, root, model);
+        self.round().participants = participants;
+        self.advance(next, Taken::Result(next));
+        Ok(())
+    }
+
+    fn ack(
+        &mut self,
+        party: Party,
+        signed: &Signed<ResultAck>,
+        unix_s: u64,
+    ) -> Result<(), Unsound> {
+        let ack = signed.verify(self.manifest, unix_s)?;
+        if ack.sid != self.manifest.sid() {
+            return Err(Unsound::OtherManifest(ack.sid));
+        }
+        if matches!(party, Party::Node(own) if own != ack.node) {
+            return Err(Unsound::Refused(Refusal::Stranger(ack.node)));
+        }
+        if ack.chain != self.chain {
+            let (what, signer) = (Kind::Ack, ack.node);
+            return Err(Unsound::Refused(Refusal::Stale { what, signer }));
+        }
+        if party == Party::Relay {
+            self.former = None;
+        }
+        if let Some(round) = self.rounds.iter_mut().rfind(|round| round.taken.is_some()) {
+            round.acknowledged.insert(ack.node);
+        }
+        Ok(())
+    }
+
+    fn adopted(&mut self, checkpoint: Checkpoint, unix_s: u64) -> Result<(), Unsound> {
+        if checkpoint.chain.round <= self.chain.round {
+            let what = Kind::Checkpoint;
+            return Err(Unsound::Refused(Refusal::Unexpected { what }));
+        }
+        let next = checkpoint.verify(self.manifest, unix_s)?.chain();
+        self.round().round = next.round;
+        self.advance(next, Taken::Checkpoint(next));
+        Ok(())
+    }
+
+    fn advance(&mut self, next: Chain, taken: Taken) {
+        self.round().taken = Some(taken);
+        self.former = Some(std::mem::replace(&mut self.chain, next));
+        self.peer.advance();
+        self.committee.advance();
+    }
+
+    /// The round under way.
+    fn round(&mut self) -> &mut Round {
+        if self.rounds.last().is_none_or(|round| round.taken.is_some()) {
+            self.rounds.push(Round {
+                round: self.chain.next_round(),
+                attempts: 0,
+                participants: BTreeSet::new(),
+                refusals: Vec::new(),
+                taken: None,
+                acknowledged: BTreeSet::new(),
+            });
+        }
+        let last = self.rounds.len() - 1;
+        &mut self.rounds[last]
+    }
+
+    fn check_difference(
+        &self,
+        node: NodeId,
+        participants: &BTreeSet<NodeId>,
+    ) -> Result<(), Unsound> {
+        match self.sent.get(&node) {
+            Some(sent) => Ok(sent.check(self.chain.model, participants)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that the body of `node` has been sent, if it may be.
+    fn sends(&mut self, node: NodeId, participants: &BTreeSet<NodeId>) -> Result<(), Unsound> {
+        self.check_difference(node, participants)?;
+        let sent = self.sent.entry(node).or_default();
+        sent.record(self.chain.model, participants.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! The signed keys that fix an attempt, and the context that binds everything to it.
+
+use std::collections::BTreeSet;
+
+use super::chain::Chain;
+use super::message::{Keys, Signed};
+use super::refusal::{Kind, Refusal};
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+
+/// The round keys of an attempt, each signed by its node, all checked.
+#[derive(Clone, Debug)]
+pub struct KeyBundle {
+    ctx: Digest,
+    round: u64,
+    attempt: u32,
+    /// In order of node id.
+    keys: Vec<Keys>,
+    /// In the same order.
+    signed: Vec<Signed<Keys>>,
+}
+
+impl KeyBundle {
+    /// Checks a bundle against the manifest and the chain that the checker itself follows. The round keys may have
+    /// expired: a result is taken whenever it comes. `eligible` says whether these nodes are the right ones for an attempt.
+    ///
+    /// The context is SHA-256 of `label`, the number of ring elements (LE64) and every Keys message in order of node id.
+    /// Keys messages all have the same length, so their concatenation is unambiguous.
+    ///
+    /// # Errors
+    /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, what `eligible` refuses, another
+    /// consortium, model or previous result, a round that is not next, or keys of different attempts.
+    pub(super) fn check(
+        bundle: Vec<Signed<Keys>>,
+        label: &[u8],
+        manifest: &Manifest,
+        chain: &Chain,
+        unix_s: u64,
+        eligible: impl FnOnce(&BTreeSet<NodeId>) -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
+        let what = Kind::Keys;
+        let mut signers = BTreeSet::new();
+        let mut checked = Vec::with_capacity(bundle.len());
+        for signed in bundle {
+            let keys = signed.verify(manifest, unix_s)?;
+            let signer = keys.node;
+            if !signers.insert(signer) {
+                return Err(Refusal::Duplicate { what, signer });
+            }
+            checked.push((keys, signed));
+        }
+        checked.sort_by_key(|(keys, _)| keys.node);
+        eligible(&signers)?;
+        let (keys, signed): (Vec<_>, Vec<_>) = checked.into_iter().unzip();
+        let attempt = keys.first().map_or(0, |keys| keys.attempt);
+        for keys in &keys {
+            chain.check(manifest, keys)?;
+            if keys.attempt != attempt {
+                let signer = keys.node;
+                return Err(Refusal::Stale { what, signer });
+            }
+        }
+        let elements = (manifest.elements() as u64).to_le_bytes();
+        let mut parts = vec![label, &elements];
+        parts.extend(signed.iter().map(Signed::bytes));
+        Ok(Self {
+            ctx: Digest::sha256(&parts),
+            round: chain.next_round(),
+            attempt,
+            keys,
+            signed,
+        })
+    }
+
+    /// Checks that no round key has expired at `unix_s`.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyExpired`].
+    pub(super) fn check_unexpired(&self, unix_s: u64) -> Result<(), Refusal> {
+        let mut keys = self.keys.iter();
+        match keys.find(|keys| keys.expires_unix_s <= unix_s) {
+            Some(keys) => Err(Refusal::KeyExpired(keys.node)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the context of the attempt.
+    pub fn ctx(&self) -> Digest {
+        self.ctx
+    }
+
+    /// Returns the round, from 1.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// Returns the attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Returns the number of nodes.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Returns false: an attempt has at least two nodes.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Returns whether `id` is one of the nodes.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.place(id).is_some()
+    }
+
+    /// Returns the place of a node among all, in order of node id, from 0.
+    pub fn place(&self, id: NodeId) -> Option<usize> {
+        self.keys.binary_search_by_key(&id, |keys| keys.node).ok()
+    }
+
+    /// Returns the nodes' ids, in order.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.keys.iter().map(|keys| keys.node)
+    }
+
+    /// Returns the nodes' ids as a set.
+    pub fn set(&self) -> BTreeSet<NodeId> {
+        self.ids().collect()
+    }
+
+    /// Returns the nodes with their round keys, in order of node id.
+    pub fn keys(&self) -> impl Iterator<Item = (NodeId, [u8; 32])> + '_ {
+        self.keys.iter().map(|keys| (keys.node, keys.round_key))
+    }
+
+    /// Returns the signed keys, in order of node id.
+    pub fn bundle(&self) -> &[Signed<Keys>] {
+        &self.signed
+    }
+}

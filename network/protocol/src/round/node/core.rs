@@ -1,0 +1,102 @@
+//! What a node's machine rests on in every phase, and what it signs with it.
+
+use std::sync::Arc;
+
+use super::action::Action;
+use crate::audit::Entry;
+use crate::error::WireError;
+use crate::identity::{Identity, NodeId};
+use crate::manifest::Manifest;
+use crate::round::chain::Chain;
+use crate::round::difference::SentSums;
+use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::opening::Opening;
+use crate::round::refusal::Refusal;
+use crate::wire::NodeFrame;
+
+/// Who a node is, where it stands, and what it has sent.
+pub(in crate::round) struct Core {
+    pub(in crate::round) manifest: Arc<Manifest>,
+    pub(in crate::round) identity: Identity,
+    pub(in crate::round) chain: Chain,
+    pub(in crate::round) sent: SentSums,
+    /// Last attempt of the next round for which keys or a contribution were signed.
+    pub(in crate::round) joined: u32,
+}
+
+/// What a stage `S` of an attempt makes of a frame.
+pub(in crate::round) enum Heard<S> {
+    /// It goes on, and this is to be done.
+    GoesOn(S, Vec<Action>),
+    /// It stays: the frame has no place in it.
+    Unexpected(S),
+    /// It is over.
+    Refused(Refusal),
+}
+
+impl<S> From<Result<(S, Vec<Action>), Refusal>> for Heard<S> {
+    fn from(heard: Result<(S, Vec<Action>), Refusal>) -> Self {
+        match heard {
+            Ok((stage, actions)) => Self::GoesOn(stage, actions),
+            Err(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+impl Core {
+    /// Returns the node's id.
+    pub(in crate::round) fn id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// Returns keys for an attempt of the next round, good for all timeouts that lie ahead at `unix_s`.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub(in crate::round) fn offer(
+        &self,
+        attempt: u32,
+        round_key: [u8; 32],
+        unix_s: u64,
+    ) -> Result<Signed<Keys>, WireError> {
+        let timeouts = self.manifest.timeouts();
+        let lifetime_s = timeouts
+            .training_s
+            .saturating_add(timeouts.keys_s)
+            .saturating_add(timeouts.shares_s)
+            .saturating_add(self.manifest.transfer_timeout().as_secs());
+        let keys = Keys {
+            sid: self.manifest.sid(),
+            node: self.id(),
+            round: self.chain.next_round(),
+            attempt,
+            previous: self.chain.previous,
+            model: self.chain.model,
+            round_key,
+            expires_unix_s: unix_s.saturating_add(lifetime_s),
+        };
+        Signed::new(&keys, &self.identity)
+    }
+
+    /// Logs that this node answers an attempt of the next round.
+    pub(in crate::round) fn log_opened(&self, attempt: u32) -> Action {
+        Action::Log(Entry::Opened(Opening::after(&self.chain, attempt)))
+    }
+
+    /// Acknowledges the state where the node stands.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub(super) fn ack(&self) -> Result<[Action; 2], WireError> {
+        let ack = ResultAck {
+            sid: self.manifest.sid(),
+            node: self.id(),
+            chain: self.chain,
+        };
+        let ack = Signed::new(&ack, &self.identity)?;
+        Ok([
+            Action::Log(Entry::Ack(ack.clone())),
+            Action::Send(NodeFrame::Ack(ack)),
+        ])
+    }
+}

@@ -1,0 +1,599 @@
+//! The node's side of a round.
+//!
+//! The machine decides; its driver acts. Frames of the relay and the results of the driver's work go in, and a list
+//! of [`Action`]s comes out, to be carried out in order. Everything secret (seeds, round keys, the update) stays
+//! with the driver: shares pass through here sealed.
+//!
+//! What the schemes have in common is here: greeting, results, and what is held until a result accounts for it. What a node
+//! does in an attempt is in [`peer`](super::peer) and [`committee`](super::committee).
+
+pub(in crate::round) mod action;
+mod catch_up;
+pub(in crate::round) mod core;
+mod pending;
+
+use std::sync::Arc;
+
+use fl_shaders::Tag;
+
+use self::core::{Core, Heard};
+use super::chain::Chain;
+use super::checked_outcome::CheckedOutcome;
+use super::checkpoint::Checkpoint;
+use super::committee::ClassSet;
+use super::committee::message::Entry as ContributionEntry;
+use super::committee::node::{Contributor, Holder};
+use super::committee::{Envelope, Holders};
+use super::difference::SentSums;
+use super::message::{Keys, Signed};
+use super::opening::Opening;
+use super::outcome::Outcome;
+use super::peer::node::Participant;
+use super::refusal::{Fault, Kind, Refusal};
+use super::training::Averaged;
+use crate::audit::{Entry, Party};
+use crate::digest::Digest;
+use crate::error::WireError;
+use crate::identity::{Identity, NodeId};
+use crate::manifest::Manifest;
+use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
+use catch_up::{Awaited, CatchUp};
+
+pub use action::{Action, Announcement};
+pub use pending::Pending;
+
+/// The node's state machine.
+pub struct Node {
+    core: Core,
+    /// What the node is as a holder, whatever it does otherwise.
+    holder: Holder,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Nothing is going on.
+    Idle,
+    /// An attempt of the peer scheme.
+    Participating(Participant),
+    /// An attempt with a committee.
+    Contributing(Contributor),
+    /// A masked vector is held, and a result is waited for.
+    Holding(Pending),
+    /// The bytes of a result or a model are waited for.
+    CatchingUp(CatchUp),
+}
+
+impl Node {
+    /// Returns a node that stands at `chain` and has sent these sums before. `pending` is what its outbox holds; what it
+    /// holds of an earlier round is of no use.
+    pub fn new(
+        manifest: Arc<Manifest>,
+        identity: Identity,
+        chain: Chain,
+        sent: SentSums,
+        pending: Option<Pending>,
+    ) -> Self {
+        let phase = pending
+            .filter(|pending| pending.round() == chain.next_round())
+            .map_or(Phase::Idle, Phase::Holding);
+        Self {
+            core: Core {
+                manifest,
+                identity,
+                chain,
+                sent,
+                joined: 0,
+            },
+            holder: Holder::default(),
+            phase,
+        }
+    }
+
+    /// Returns where the node stands.
+    pub fn chain(&self) -> Chain {
+        self.core.chain
+    }
+
+    /// Returns whether the machine waits for [`Node::trained`].
+    pub fn is_training(&self) -> bool {
+        match &self.phase {
+            Phase::Participating(participant) => participant.is_training(),
+            Phase::Contributing(contributor) => contributor.is_training(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the machine has been given a result or a model, and waits for its bytes.
+    pub fn is_catching_up(&self) -> bool {
+        matches!(self.phase, Phase::CatchingUp(_))
+    }
+
+    /// Returns whether the machine waits for [`Node::summed`] or [`Node::contributed`] in this context.
+    pub fn is_masking(&self, ctx: Digest) -> bool {
+        match &self.phase {
+            Phase::Participating(participant) => participant.is_masking(ctx),
+            Phase::Contributing(contributor) => contributor.is_masking(ctx),
+            _ => false,
+        }
+    }
+
+    /// The connection is up: says where the node stands, and what it had to say before.
+    ///
+    /// # Errors
+    /// [`WireError`] if a message cannot be encoded.
+    pub fn connected(&mut self) -> Result<Vec<Action>, WireError> {
+        let core = &self.core;
+        let pending = self.held();
+        let hello = Hello {
+            sid: core.manifest.sid(),
+            chain: core.chain,
+            pending: pending.map(Pending::ctx),
+            holding: self.holder.ctx(),
+            // Of a participant, the relay learns that when it matters: in a refusal.
+            voted_for: match core.manifest.committee() {
+                None => Vec::new(),
+                Some(_) => core.sent.sent_with(core.chain.model),
+            },
+        };
+        let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
+        if let Some(pending) = pending {
+            actions.push(Action::Send(pending.frame()));
+        }
+        if core.chain.round > 0 {
+            actions.extend(core.ack()?);
+        }
+        Ok(actions)
+    }
+
+    /// The connection is lost. A round key is worth nothing without it, a masked vector stays.
+    pub fn disconnected(&mut self) {
+        self.core.joined = 0;
+        self.holder.disconnected();
+        self.step_back();
+    }
+
+    /// A frame of the relay has arrived.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that this frame meets. The machine is then where it was, or out of the attempt.
+    pub fn handle(&mut self, frame: RelayFrame, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+        let core = &mut self.core;
+        match frame {
+            RelayFrame::Open {
+                opening,
+                deadline_ms,
+            } => self.open(&opening, deadline_ms),
+            RelayFrame::Keys(bundle) if core.manifest.committee().is_some() => {
+                self.holder_keys(bundle, unix_s)
+            }
+            RelayFrame::Keys(bundle) => {
+                self.participant(Kind::Keys, |own, core| own.keys(core, bundle, unix_s))
+            }
+            RelayFrame::Shares(shares) => {
+                self.participant(Kind::Share, |own, core| own.shares(core, shares, unix_s))
+            }
+            RelayFrame::Collect { ctx, first_chunk } => self.collect(ctx, first_chunk),
+            RelayFrame::Outcome(outcome) => self.outcome(outcome, unix_s),
+            RelayFrame::Checkpoint(checkpoint) => self.checkpoint(checkpoint, unix_s),
+            RelayFrame::Waiting { missing, for_s } => Ok(vec![Action::Waiting { missing, for_s }]),
+            RelayFrame::Refused(refusal) => Ok(self.turned_away(refusal)),
+            RelayFrame::Finished { rounds } => Ok(vec![Action::Finish { rounds }]),
+            RelayFrame::Convene(opening) => match &self.phase {
+                Phase::CatchingUp(_) => Err(Refusal::Unexpected {
+                    what: Kind::Convene,
+                }),
+                _ => self.holder.convene(core, &opening),
+            },
+            RelayFrame::Slip(slip) => self.holder.slip(core, slip, unix_s),
+            RelayFrame::Received { ctx } => Ok(vec![Action::Received { ctx }]),
+            RelayFrame::Ballot { ctx, entries } => self.holder.ballot(core, ctx, entries),
+            RelayFrame::Reveal {
+                ctx,
+                entries,
+                votes,
+                classes,
+            } => self
+                .holder
+                .certified(core, ctx, entries, &votes, classes, unix_s),
+            RelayFrame::CollectReveal { root, first_chunk } => {
+                self.holder.collect(root, first_chunk)
+            }
+            // It is no secret, and the relay has had it.
+            RelayFrame::Lend { model } if model == core.chain.model => Ok(vec![Action::Upload {
+                body: BodyId::model(model),
+                first_chunk: 0,
+            }]),
+            RelayFrame::Lend { .. } => Err(Refusal::Unexpected { what: Kind::Lend }),
+        }
+    }
+
+    fn open(&mut self, opening: &Opening, deadline_ms: u64) -> Result<Vec<Action>, Refusal> {
+        if self.is_catching_up() {
+            return Err(Refusal::Unexpected { what: Kind::Open });
+        }
+        self.core.chain.check_opening(opening, self.core.joined)?;
+        let Opening { round, attempt, .. } = *opening;
+        self.phase = match self.core.manifest.committee() {
+            None => Phase::Participating(Participant::open(attempt)),
+            Some(_) => Phase::Contributing(Contributor::open(attempt)),
+        };
+        Ok(vec![Action::Train {
+            round,
+            attempt,
+            deadline_ms,
+        }])
+    }
+
+    /// The update for `round` is ready. Returns nothing if it came too late.
+    pub fn trained(&mut self, round: u64) -> Vec<Action> {
+        if round != self.core.chain.next_round() {
+            return Vec::new();
+        }
+        let (phase, actions) = match self.take_phase() {
+            Phase::Participating(participant) => {
+                let (participant, actions) = participant.trained(&self.core);
+                (Phase::Participating(participant), actions)
+            }
+            Phase::Contributing(contributor) => {
+                let (contributor, actions) = contributor.trained(&self.core);
+                (Phase::Contributing(contributor), actions)
+            }
+            phase => (phase, Vec::new()),
+        };
+        self.phase = phase;
+        actions
+    }
+
+    /// The fresh round key for `round` that [`Action::DrawRoundKey`] asked for. Returns nothing if it came too late.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub fn keyed(
+        &mut self,
+        round: u64,
+        round_key: [u8; 32],
+        unix_s: u64,
+    ) -> Result<Vec<Action>, WireError> {
+        if round != self.core.chain.next_round() {
+            return Ok(Vec::new());
+        }
+        if self.core.manifest.committee().is_some() {
+            return self.holder.keyed(&self.core, round_key, unix_s);
+        }
+        self.participant_work(|own, core| own.keyed(core, round_key, unix_s))
+    }
+
+    /// The seeds are sealed, one to each receiver. Returns nothing if the attempt is over.
+    ///
+    /// # Errors
+    /// [`WireError`] if a message cannot be encoded.
+    pub fn sealed(
+        &mut self,
+        ctx: Digest,
+        sealed: Vec<(NodeId, Vec<u8>)>,
+    ) -> Result<Vec<Action>, WireError> {
+        self.participant_work(|own, core| own.sealed(core, ctx, sealed))
+    }
+
+    /// The masked sum is computed; `root` is its chunk root, `tag` the node's share of the tags' sum. Returns nothing if
+    /// the attempt is over.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub fn summed(
+        &mut self,
+        ctx: Digest,
+        root: Digest,
+        tag: Tag,
+    ) -> Result<Option<Announcement>, WireError> {
+        let participant = match self.take_phase() {
+            Phase::Participating(participant) => participant,
+            phase => {
+                self.phase = phase;
+                return Ok(None);
+            }
+        };
+        match participant.summed(&self.core, ctx, root, tag)? {
+            Ok((entry, sum)) => Ok(Some(self.hold(entry, Pending::Sum(sum)))),
+            Err(participant) => {
+                self.phase = Phase::Participating(participant);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The update is masked and the seeds are sealed. `root` is the chunk root of the masked update, `tag` what is left
+    /// of its tag. Returns nothing if the attempt is over.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub fn contributed(
+        &mut self,
+        ctx: Digest,
+        root: Digest,
+        tag: Tag,
+        envelope: Envelope,
+    ) -> Result<Option<Announcement>, WireError> {
+        let contributor = match self.take_phase() {
+            Phase::Contributing(contributor) => contributor,
+            phase => {
+                self.phase = phase;
+                return Ok(None);
+            }
+        };
+        match contributor.contributed(&mut self.core, ctx, root, tag, envelope)? {
+            Ok((entry, prepared)) => Ok(Some(self.hold(entry, Pending::Contribution(prepared)))),
+            Err(contributor) => {
+                self.phase = Phase::Contributing(contributor);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Holds a masked vector from now on.
+    fn hold(&mut self, entry: Entry, pending: Pending) -> Announcement {
+        self.phase = Phase::Holding(pending.clone());
+        Announcement {
+            entry,
+            frame: pending.frame(),
+            pending,
+        }
+    }
+
+    /// A contributor's box was opened, and its seeds compared to what they are committed to as. Returns nothing if the
+    /// attempt is over.
+    ///
+    /// # Errors
+    /// [`WireError`] if the receipt cannot be encoded.
+    pub fn opened(
+        &mut self,
+        ctx: Digest,
+        entry: ContributionEntry,
+        found: Result<(), Fault>,
+    ) -> Result<Vec<Action>, WireError> {
+        self.holder.opened(&self.core, ctx, entry, found)
+    }
+
+    /// The masks of `classes` are summed up; `root` is the chunk root of their sum, `tag` that of their tags. Returns
+    /// nothing if the attempt is over.
+    ///
+    /// # Errors
+    /// [`WireError`] if the message cannot be encoded.
+    pub fn revealed(
+        &mut self,
+        ctx: Digest,
+        classes: ClassSet,
+        root: Digest,
+        tag: Tag,
+    ) -> Result<Vec<Action>, WireError> {
+        self.holder.revealed(&self.core, ctx, classes, root, tag)
+    }
+
+    /// The masks of these classes could not be summed up. The relay may ask again. Returns whether they were waited for.
+    pub fn not_revealed(&mut self, ctx: Digest, classes: ClassSet) -> bool {
+        self.holder.not_revealed(ctx, classes)
+    }
+
+    /// The keys of the holders. A node may wait for them as a holder, as a contributor, or as both.
+    fn holder_keys(
+        &mut self,
+        bundle: Vec<Signed<Keys>>,
+        unix_s: u64,
+    ) -> Result<Vec<Action>, Refusal> {
+        let core = &self.core;
+        let holders = Holders::verify(bundle, &core.manifest, &core.chain, unix_s)?;
+        self.holder.fixed(&holders, core.id())?;
+        let mut actions = vec![Action::Log(Entry::Keys(holders.bundle().to_vec()))];
+        self.phase = match self.take_phase() {
+            Phase::Contributing(contributor) => {
+                let (contributor, contributes) = contributor.fixed(&self.core, holders);
+                actions.extend(contributes);
+                Phase::Contributing(contributor)
+            }
+            phase => phase,
+        };
+        Ok(actions)
+    }
+
+    /// Lets the participant hear a frame of this kind.
+    fn participant(
+        &mut self,
+        what: Kind,
+        hear: impl FnOnce(Participant, &Core) -> Heard<Participant>,
+    ) -> Result<Vec<Action>, Refusal> {
+        let participant = match self.take_phase() {
+            Phase::Participating(participant) => participant,
+            phase => {
+                self.phase = phase;
+                return Err(Refusal::Unexpected { what });
+            }
+        };
+        match hear(participant, &self.core) {
+            Heard::GoesOn(participant, actions) => {
+                self.phase = Phase::Participating(participant);
+                Ok(actions)
+            }
+            Heard::Unexpected(participant) => {
+                self.phase = Phase::Participating(participant);
+                Err(Refusal::Unexpected { what })
+            }
+            Heard::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Tells the participant what came of its work.
+    fn participant_work(
+        &mut self,
+        work: impl FnOnce(Participant, &mut Core) -> Result<(Participant, Vec<Action>), WireError>,
+    ) -> Result<Vec<Action>, WireError> {
+        let participant = match self.take_phase() {
+            Phase::Participating(participant) => participant,
+            phase => {
+                self.phase = phase;
+                return Ok(Vec::new());
+            }
+        };
+        let (participant, actions) = work(participant, &mut self.core)?;
+        self.phase = Phase::Participating(participant);
+        Ok(actions)
+    }
+
+    /// The relay asks for the masked vector.
+    fn collect(&mut self, ctx: Digest, first_chunk: u32) -> Result<Vec<Action>, Refusal> {
+        let (what, node) = (Kind::Collect, self.core.id());
+        let Phase::Holding(pending) = &self.phase else {
+            return Err(Refusal::Unexpected { what });
+        };
+        if pending.ctx() != ctx {
+            return Err(Refusal::Stale { what, signer: node });
+        }
+        let body = BodyId::sum(ctx);
+        let upload = Action::Upload { body, first_chunk };
+        // A contribution opens only in a sum that holders vote for, and the record is theirs to make. It follows its
+        // signature at once, so that alone is logged.
+        let Pending::Sum(pending) = pending else {
+            return Ok(vec![upload]);
+        };
+        let (core, participants) = (&mut self.core, pending.participants.set());
+        // Checked again: the outbox may be older than a sum on the same model.
+        core.sent.check(core.chain.model, &participants)?;
+        core.sent.record(core.chain.model, participants);
+        Ok(vec![
+            Action::Record(core.sent.clone()),
+            Action::Log(Entry::Body { ctx, node }),
+            upload,
+        ])
+    }
+
+    fn outcome(&mut self, outcome: Outcome, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+        if self.is_catching_up() {
+            let what = Kind::Outcome;
+            return Err(Refusal::Unexpected { what });
+        }
+        let (core, own) = (&self.core, self.held());
+        let own = own.map(|own| (core.id(), own));
+        let checked =
+            CheckedOutcome::verify(outcome.clone(), own, &core.manifest, &core.chain, unix_s)?;
+        let pending = match self.take_phase() {
+            Phase::Holding(pending) => Some(pending),
+            _ => None,
+        };
+        self.phase = Phase::CatchingUp(CatchUp::Result(Box::new(Awaited {
+            next: checked.leads_to(),
+            outcome,
+            pending,
+        })));
+        Ok(vec![Action::Average(checked)])
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+        let core = &self.core;
+        if self.is_catching_up() || checkpoint.chain.round <= core.chain.round {
+            let what = Kind::Checkpoint;
+            return Err(Refusal::Unexpected { what });
+        }
+        let checked = checkpoint.clone().verify(&core.manifest, unix_s)?;
+        self.phase = Phase::CatchingUp(CatchUp::Checkpoint(checkpoint));
+        Ok(vec![Action::Adopt(checked)])
+    }
+
+    /// A result was checked and averaged. Returns nothing if it is not the one that is waited for.
+    ///
+    /// # Errors
+    /// [`WireError`] if the acknowledgement cannot be encoded.
+    pub fn averaged(&mut self, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
+        self.advance(averaged.chain)
+    }
+
+    /// The certified model of this state has arrived and holds. Returns nothing if it is not the one that is waited for.
+    ///
+    /// # Errors
+    /// [`WireError`] if the acknowledgement cannot be encoded.
+    pub fn adopted(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
+        self.advance(chain)
+    }
+
+    /// Takes this state, if it is the one that is waited for: a relay may have announced two sums of one context.
+    fn advance(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
+        let caught_up = match self.take_phase() {
+            Phase::CatchingUp(caught_up) if caught_up.leads_to() == chain => caught_up,
+            phase => {
+                self.phase = phase;
+                return Ok(Vec::new());
+            }
+        };
+        self.core.chain = chain;
+        self.core.joined = 0;
+        self.holder = Holder::default();
+        let mut actions = vec![Action::Log(caught_up.into_entry()), Action::Commit(chain)];
+        actions.extend(self.core.ack()?);
+        Ok(actions)
+    }
+
+    fn turned_away(&self, refusal: Refusal) -> Vec<Action> {
+        let entry = Entry::Refused {
+            by: Party::Relay,
+            to: Party::Node(self.core.id()),
+            refusal: refusal.clone(),
+        };
+        vec![Action::Log(entry), Action::TurnedAway(refusal)]
+    }
+
+    /// The masked vector could not be written to the outbox: it is forgotten, nothing was announced.
+    pub fn not_kept(&mut self, refusal: Refusal) -> Vec<Action> {
+        let actions = self.abandon(refusal);
+        self.phase = Phase::Idle;
+        actions
+    }
+
+    /// The driver could not do what the machine asked for: the node leaves the attempt, and tells the relay why.
+    ///
+    /// A masked vector that is already held is kept: it may still be asked for.
+    pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {
+        let round = self.core.chain.next_round();
+        let attempt = match &self.phase {
+            Phase::Participating(participant) => participant.unanswered(),
+            Phase::Contributing(contributor) => Some(contributor.attempt()),
+            Phase::Holding(pending) => Some(pending.attempt()),
+            Phase::Idle | Phase::CatchingUp(_) => None,
+        };
+        // A holder may refuse in an attempt to which it does not contribute.
+        let attempt = attempt
+            .unwrap_or(self.core.joined)
+            .max(self.holder.convened());
+        self.step_back();
+        let entry = Entry::Refused {
+            by: Party::Node(self.core.id()),
+            to: Party::Relay,
+            refusal: refusal.clone(),
+        };
+        let refused = NodeFrame::Refused {
+            round,
+            attempt,
+            refusal,
+        };
+        vec![Action::Log(entry), Action::Send(refused)]
+    }
+
+    /// Leaves what was going on, but not a masked vector that is held: it may still be asked for.
+    fn step_back(&mut self) {
+        let pending = match self.take_phase() {
+            Phase::Holding(pending) => Some(pending),
+            Phase::CatchingUp(catch_up) => catch_up.into_pending(),
+            _ => None,
+        };
+        self.phase = pending.map_or(Phase::Idle, Phase::Holding);
+    }
+
+    /// Returns the masked vector that is held, if there is one.
+    fn held(&self) -> Option<&Pending> {
+        match &self.phase {
+            Phase::Holding(pending) => Some(pending),
+            _ => None,
+        }
+    }
+
+    fn take_phase(&mut self) -> Phase {
+        std::mem::replace(&mut self.phase, Phase::Idle)
+    }
+}

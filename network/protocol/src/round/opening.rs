@@ -1,0 +1,31 @@
+//! What the opening of an attempt says, from the relay to a node and in every log.
+
+use serde::{Deserialize, Serialize};
+
+use super::chain::Chain;
+use crate::digest::Digest;
+
+/// An attempt of a round, and the state that it builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// Round, from 1.
+    pub round: u64,
+    /// Attempt, from 1.
+    pub attempt: u32,
+    /// Hash of the result that it builds on.
+    pub previous: Digest,
+    /// Hash of the model that it builds on.
+    pub model: Digest,
+}
+
+impl Opening {
+    /// Returns the opening of an attempt of the round after `chain`.
+    pub fn after(chain: &Chain, attempt: u32) -> Self {
+        Self {
+            round: chain.next_round(),
+            attempt,
+            previous: chain.previous,
+            model: chain.model,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The signed messages of the peer scheme.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::round::message::{Signed, message, tagged};
+use crate::round::refusal::{Kind, Refusal};
+
+/// Longest sealed seed in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
+pub const MAX_SEALED_BYTES: usize = 256;
+
+/// A seed, sealed by one participant to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who sealed it.
+    pub from: NodeId,
+    /// Who can open it.
+    pub to: NodeId,
+    /// Encapsulated key and ciphertext. Opaque here: nothing in this crate can open it.
+    pub sealed: Vec<u8>,
+}
+
+/// A participant has computed its masked sum and will send these bytes and no others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Whose sum.
+    pub node: NodeId,
+    /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
+    pub root: Digest,
+    /// The node's share of the tags' sum: both values of a [`Tag`](fl_shaders::Tag).
+    pub tag: [u64; 2],
+}
+
+impl Share {
+    /// [`Signed::verify`], and that the sealed seed is no longer than [`MAX_SEALED_BYTES`].
+    ///
+    /// # Errors
+    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] if it is longer.
+    pub(crate) fn verify(
+        signed: &Signed<Self>,
+        manifest: &Manifest,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let share = signed.verify(manifest, unix_s)?;
+        if share.sealed.len() > MAX_SEALED_BYTES {
+            return Err(Refusal::Invalid {
+                what: Kind::Share,
+                signer: share.from,
+            });
+        }
+        Ok(share)
+    }
+}
+
+message!(Share, Share, from);
+message!(Sum, Sum, node);
+tagged!(Sum);

@@ -1,0 +1,244 @@
+//! A participant's side of an attempt: train, offer a key, give shares, take the others', sum.
+
+use std::collections::BTreeMap;
+
+use fl_shaders::Tag;
+
+use super::message::{Share, Sum};
+use super::participants::Participants;
+use super::pending::PendingSum;
+use super::shares::CompleteShares;
+use crate::audit::Entry;
+use crate::digest::Digest;
+use crate::error::WireError;
+use crate::identity::NodeId;
+use crate::round::message::{Keys, Signed};
+use crate::round::node::action::Action;
+use crate::round::node::core::{Core, Heard};
+use crate::round::refusal::{Kind, Refusal};
+use crate::wire::NodeFrame;
+
+/// What a participant waits for.
+pub(in crate::round) enum Participant {
+    /// Its update.
+    Training { attempt: u32 },
+    /// Its round key.
+    Keying { attempt: u32 },
+    /// The others' keys.
+    Offered(Offered),
+    /// Its seeds, sealed.
+    Sealing(Participants),
+    /// The others' shares.
+    Receiving(Receiving),
+    /// Its masked sum.
+    Summing(Participants),
+}
+
+pub(in crate::round) struct Offered {
+    keys: Signed<Keys>,
+    attempt: u32,
+}
+
+pub(in crate::round) struct Receiving {
+    participants: Participants,
+    sealed: BTreeMap<NodeId, Vec<u8>>,
+}
+
+impl Participant {
+    /// Begins an attempt that the relay has opened.
+    pub(in crate::round) fn open(attempt: u32) -> Self {
+        Self::Training { attempt }
+    }
+
+    /// Returns the attempt, as long as the node has said nothing in it.
+    pub(in crate::round) fn unanswered(&self) -> Option<u32> {
+        match self {
+            Self::Training { attempt } | Self::Keying { attempt } => Some(*attempt),
+            _ => None,
+        }
+    }
+
+    /// Returns whether it waits for its update.
+    pub(in crate::round) fn is_training(&self) -> bool {
+        matches!(self, Self::Training { .. })
+    }
+
+    /// Returns whether it waits for its masked sum in this context.
+    pub(in crate::round) fn is_masking(&self, ctx: Digest) -> bool {
+        matches!(self, Self::Summing(participants) if participants.ctx() == ctx)
+    }
+
+    /// The update is ready.
+    pub(in crate::round) fn trained(self, core: &Core) -> (Self, Vec<Action>) {
+        match self {
+            Self::Training { attempt } => {
+                let round = core.chain.next_round();
+                let draw = Action::DrawRoundKey { round, attempt };
+                (Self::Keying { attempt }, vec![draw])
+            }
+            other => (other, Vec::new()),
+        }
+    }
+
+    /// The round key is drawn.
+    pub(in crate::round) fn keyed(
+        self,
+        core: &mut Core,
+        round_key: [u8; 32],
+        unix_s: u64,
+    ) -> Result<(Self, Vec<Action>), WireError> {
+        let Self::Keying { attempt } = self else {
+            return Ok((self, Vec::new()));
+        };
+        let keys = core.offer(attempt, round_key, unix_s)?;
+        core.joined = attempt;
+        let offer = Action::Send(NodeFrame::Keys(keys.clone()));
+        let actions = vec![core.log_opened(attempt), offer];
+        Ok((Self::Offered(Offered { keys, attempt }), actions))
+    }
+
+    /// The keys of all participants have arrived.
+    pub(in crate::round) fn keys(
+        self,
+        core: &Core,
+        bundle: Vec<Signed<Keys>>,
+        unix_s: u64,
+    ) -> Heard<Self> {
+        let Self::Offered(offered) = self else {
+            return Heard::Unexpected(self);
+        };
+        offered.join(core, bundle, unix_s).into()
+    }
+
+    /// The seeds are sealed, one to each receiver.
+    pub(in crate::round) fn sealed(
+        self,
+        core: &Core,
+        ctx: Digest,
+        sealed: Vec<(NodeId, Vec<u8>)>,
+    ) -> Result<(Self, Vec<Action>), WireError> {
+        let participants = match self {
+            Self::Sealing(participants) if participants.ctx() == ctx => participants,
+            other => return Ok((other, Vec::new())),
+        };
+        let from = core.id();
+        let sign = |(to, sealed)| {
+            let share = Share {
+                ctx,
+                from,
+                to,
+                sealed,
+            };
+            Signed::new(&share, &core.identity)
+        };
+        let shares: Vec<_> = sealed.into_iter().map(sign).collect::<Result<_, _>>()?;
+        let receiving = Receiving {
+            participants,
+            sealed: BTreeMap::new(),
+        };
+        let actions = vec![
+            Action::Log(Entry::Shares(shares.clone())),
+            Action::Send(NodeFrame::Shares(shares)),
+        ];
+        Ok((Self::Receiving(receiving), actions))
+    }
+
+    /// Shares for this node have arrived.
+    pub(in crate::round) fn shares(
+        self,
+        core: &Core,
+        shares: Vec<Signed<Share>>,
+        unix_s: u64,
+    ) -> Heard<Self> {
+        let Self::Receiving(receiving) = self else {
+            return Heard::Unexpected(self);
+        };
+        receiving.take(core, shares, unix_s).into()
+    }
+
+    /// The masked sum is computed. Returns what is held from now on and how it is logged, or the participant, if it does
+    /// not wait for that sum.
+    pub(in crate::round) fn summed(
+        self,
+        core: &Core,
+        ctx: Digest,
+        root: Digest,
+        tag: Tag,
+    ) -> Result<Result<(Entry, PendingSum), Self>, WireError> {
+        let participants = match self {
+            Self::Summing(participants) if participants.ctx() == ctx => participants,
+            other => return Ok(Err(other)),
+        };
+        let sum = Sum {
+            ctx,
+            node: core.id(),
+            root,
+            tag: tag.values(),
+        };
+        let sum = Signed::new(&sum, &core.identity)?;
+        let entry = Entry::Sum(sum.clone());
+        Ok(Ok((entry, PendingSum { participants, sum })))
+    }
+}
+
+impl Offered {
+    /// Joins these participants, if they are ones with which this node may send a sum.
+    fn join(
+        self,
+        core: &Core,
+        bundle: Vec<Signed<Keys>>,
+        unix_s: u64,
+    ) -> Result<(Participant, Vec<Action>), Refusal> {
+        let participants = Participants::verify(bundle, &core.manifest, &core.chain, unix_s)?;
+        if participants.attempt() != self.attempt || !participants.bundle().contains(&self.keys) {
+            return Err(Refusal::OwnKeys);
+        }
+        core.sent.check(core.chain.model, &participants.set())?;
+        let actions = vec![
+            Action::Log(Entry::Keys(participants.bundle().to_vec())),
+            Action::Seal {
+                ctx: participants.ctx(),
+                receivers: participants.receivers_from(core.id()),
+            },
+        ];
+        Ok((Participant::Sealing(participants), actions))
+    }
+}
+
+impl Receiving {
+    /// Takes shares, and sums when all are there.
+    fn take(
+        mut self,
+        core: &Core,
+        shares: Vec<Signed<Share>>,
+        unix_s: u64,
+    ) -> Result<(Participant, Vec<Action>), Refusal> {
+        let (own, what) = (core.id(), Kind::Share);
+        for signed in &shares {
+            let share = Share::verify(signed, &core.manifest, unix_s)?;
+            let signer = share.from;
+            if share.ctx != self.participants.ctx() {
+                return Err(Refusal::Stale { what, signer });
+            }
+            if share.to != own {
+                return Err(Refusal::Stranger(share.to));
+            }
+            if !self.participants.contains(signer) {
+                return Err(Refusal::Stranger(signer));
+            }
+            if !self.participants.gives(signer, own) {
+                return Err(Refusal::Invalid { what, signer });
+            }
+            if self.sealed.insert(signer, share.sealed).is_some() {
+                return Err(Refusal::Duplicate { what, signer });
+            }
+        }
+        let mut actions = vec![Action::Log(Entry::Shares(shares))];
+        if self.sealed.len() < self.participants.shares_due_to(own) {
+            return Ok((Participant::Receiving(self), actions));
+        }
+        let complete = CompleteShares::new(self.participants.ctx(), self.sealed);
+        actions.push(Action::Sum(complete));
+        Ok((Participant::Summing(self.participants), actions))
+    }
+}

@@ -1,0 +1,79 @@
+//! V, the participants of an attempt.
+
+use std::ops::Deref;
+
+use super::pairing::gives;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::round::bundle::KeyBundle;
+use crate::round::chain::Chain;
+use crate::round::cohort::check_cohort;
+use crate::round::message::{Keys, Signed};
+use crate::round::refusal::Refusal;
+
+/// The participants of an attempt, whose keys were all checked: at least `min_nodes`, of enough organisations.
+#[derive(Clone, Debug)]
+pub struct Participants(KeyBundle);
+
+impl Participants {
+    /// Checks a bundle of keys that is to be used at `unix_s`: what [`Participants::of_result`] checks, and that
+    /// no round key has expired.
+    ///
+    /// # Errors
+    /// What [`Participants::of_result`] refuses, or [`Refusal::KeyExpired`].
+    pub fn verify(
+        bundle: Vec<Signed<Keys>>,
+        manifest: &Manifest,
+        chain: &Chain,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let participants = Self::of_result(bundle, manifest, chain, unix_s)?;
+        participants.check_unexpired(unix_s)?;
+        Ok(participants)
+    }
+
+    /// Checks a bundle of keys against the manifest and the chain that the checker itself follows. The round keys
+    /// may have expired: a result is taken whenever it comes.
+    ///
+    /// # Errors
+    /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, fewer than `min_nodes`,
+    /// another consortium, model or previous result, a round that is not next, or keys of different attempts.
+    pub fn of_result(
+        bundle: Vec<Signed<Keys>>,
+        manifest: &Manifest,
+        chain: &Chain,
+        unix_s: u64,
+    ) -> Result<Self, Refusal> {
+        let label = b"smpcfl/1 ctx";
+        let bundle = KeyBundle::check(bundle, label, manifest, chain, unix_s, |nodes| {
+            check_cohort(manifest, nodes.iter())
+        })?;
+        Ok(Self(bundle))
+    }
+
+    /// Returns whether `from` gives `to` a share. Of two participants one gives and the other receives; nobody else does
+    /// either.
+    pub fn gives(&self, from: NodeId, to: NodeId) -> bool {
+        let places = self.place(from).zip(self.place(to));
+        places.is_some_and(|(from, to)| gives(from, to, self.len()))
+    }
+
+    /// Returns whom `id` gives a share, with their round keys.
+    pub fn receivers_from(&self, id: NodeId) -> Vec<(NodeId, [u8; 32])> {
+        let receivers = self.keys().filter(|(to, _)| self.gives(id, *to));
+        receivers.collect()
+    }
+
+    /// Returns the number of shares that `id` receives.
+    pub fn shares_due_to(&self, id: NodeId) -> usize {
+        self.ids().filter(|from| self.gives(*from, id)).count()
+    }
+}
+
+impl Deref for Participants {
+    type Target = KeyBundle;
+
+    fn deref(&self) -> &KeyBundle {
+        &self.0
+    }
+}

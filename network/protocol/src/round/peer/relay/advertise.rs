@@ -1,0 +1,124 @@
+//! Collecting round keys: whoever is ready by the deadline takes part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::share::Sharing;
+use crate::audit::Entry;
+use crate::identity::NodeId;
+use crate::round::message::{Keys, Signed};
+use crate::round::peer::Participants;
+use crate::round::refusal::{Kind, Refusal};
+use crate::round::relay::cohort::Cohort;
+use crate::round::relay::reminder::Reminder;
+use crate::round::relay::report::Report;
+use crate::round::relay::stage::Progress;
+use crate::round::relay::state::State;
+use crate::wire::RelayFrame;
+
+pub(in crate::round) struct Advertising {
+    /// Those who were asked to take part.
+    invited: BTreeSet<NodeId>,
+    /// Those of them who may still answer, or have.
+    asked: BTreeSet<NodeId>,
+    keys: BTreeMap<NodeId, Signed<Keys>>,
+    /// Whether it has to be all of them (the difference rule).
+    exact: bool,
+    deadline: Duration,
+    reminder: Reminder,
+}
+
+impl Advertising {
+    pub(super) fn open(state: &mut State, cohort: Cohort, wait: Duration) -> Self {
+        let Cohort { nodes, exact } = cohort;
+        let deadline = state.after(wait);
+        for node in &nodes {
+            state.invite(*node, deadline);
+        }
+        Self {
+            asked: nodes.clone(),
+            invited: nodes,
+            keys: BTreeMap::new(),
+            exact,
+            deadline,
+            reminder: Reminder::since(state.now),
+        }
+    }
+
+    pub(super) fn offered(
+        &mut self,
+        state: &mut State,
+        node: NodeId,
+        signed: Signed<Keys>,
+    ) -> Result<(), Refusal> {
+        let asked = self.asked.contains(&node);
+        if state.checked_offer(node, &signed, asked)?.is_none() {
+            return Ok(());
+        }
+        if self.keys.contains_key(&node) {
+            let (what, signer) = (Kind::Keys, node);
+            return Err(Refusal::Duplicate { what, signer });
+        }
+        self.keys.insert(node, signed);
+        Ok(())
+    }
+
+    /// A node that was asked has come back in time: it may have forgotten that it was.
+    pub(super) fn returned(&mut self, state: &mut State, node: NodeId) {
+        if self.invited.contains(&node) && state.is_ready(node) && state.now < self.deadline {
+            self.asked.insert(node);
+            state.invite(node, self.deadline);
+        }
+    }
+
+    pub(super) fn without(mut self, state: &State, node: NodeId) -> Progress<Self, Sharing> {
+        if !self.asked.remove(&node) {
+            return Progress::Stays(self);
+        }
+        self.keys.remove(&node);
+        match self.exact || !state.are_enough(self.asked.iter()) {
+            true => Progress::Abandoned(vec![node]),
+            false => Progress::Stays(self),
+        }
+    }
+
+    pub(super) fn advance(mut self, state: &mut State) -> Progress<Self, Sharing> {
+        let late = state.now >= self.deadline;
+        let unanswered = |node: &&NodeId| !self.keys.contains_key(node);
+        let missing: Vec<_> = self.asked.iter().filter(unanswered).copied().collect();
+        let enough = !self.exact && state.are_enough(self.keys.keys());
+        if missing.is_empty() || (late && enough) {
+            return self.fix(state);
+        }
+        if late && !self.exact && state.suffices_without(&missing) {
+            for node in &missing {
+                state.obligations.exclude(*node);
+            }
+            return Progress::Abandoned(missing);
+        }
+        if late {
+            self.reminder.remind(state, missing, self.exact);
+        }
+        Progress::Stays(self)
+    }
+
+    /// The participants are fixed.
+    fn fix(self, state: &mut State) -> Progress<Self, Sharing> {
+        let bundle: Vec<_> = self.keys.into_values().collect();
+        let unix_s = state.unix_s();
+        let participants = Participants::verify(bundle, &state.manifest, &state.chain, unix_s);
+        let participants = match participants {
+            Ok(participants) => participants,
+            Err(refusal) => {
+                return Progress::Abandoned(state.blame_expired(&refusal, self.exact));
+            }
+        };
+        state.log(Entry::Keys(participants.bundle().to_vec()));
+        for node in participants.ids() {
+            state.send(node, RelayFrame::Keys(participants.bundle().to_vec()));
+        }
+        let (round, nodes) = (participants.round(), participants.ids().collect());
+        state.report(Report::Participants { round, nodes });
+        Progress::Moves(Sharing::begin(state, participants))
+    }
+}

@@ -1,0 +1,82 @@
+//! Collecting the signed roots of the masked sums. A root says that its sum is in an outbox.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::collect::Collecting;
+use crate::audit::Entry;
+use crate::identity::NodeId;
+use crate::round::message::Signed;
+use crate::round::peer::Participants;
+use crate::round::peer::message::Sum;
+use crate::round::refusal::{Kind, Refusal};
+use crate::round::relay::stage::Progress;
+use crate::round::relay::state::State;
+
+pub(in crate::round) struct Announcing {
+    participants: Participants,
+    sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
+    deadline: Duration,
+}
+
+impl Announcing {
+    pub(super) fn begin(state: &State, participants: Participants) -> Self {
+        Self {
+            participants,
+            sums: BTreeMap::new(),
+            deadline: state.after(state.manifest.transfer_timeout()),
+        }
+    }
+
+    /// Returns whether the attempt cannot go on without this node.
+    pub(super) fn counts_on(&self, node: NodeId) -> bool {
+        self.participants.contains(node)
+    }
+
+    pub(super) fn announced(
+        &mut self,
+        state: &mut State,
+        node: NodeId,
+        signed: Signed<Sum>,
+    ) -> Result<(), Refusal> {
+        if !self.participants.contains(node) {
+            state.late(node, Kind::Sum);
+            return Ok(());
+        }
+        let sum = self.check(state, node, &signed)?;
+        state.log(Entry::Sum(signed.clone()));
+        self.sums.insert(node, (signed, sum));
+        Ok(())
+    }
+
+    fn check(&self, state: &State, node: NodeId, signed: &Signed<Sum>) -> Result<Sum, Refusal> {
+        let (what, signer) = (Kind::Sum, node);
+        let (sum, _) = signed.verify_tagged(&state.manifest, state.unix_s())?;
+        if sum.ctx != self.participants.ctx() {
+            let signer = sum.node;
+            return Err(Refusal::Stale { what, signer });
+        }
+        if sum.node != node {
+            return Err(Refusal::Stranger(sum.node));
+        }
+        match self.sums.contains_key(&node) {
+            true => Err(Refusal::Duplicate { what, signer }),
+            false => Ok(sum),
+        }
+    }
+
+    pub(super) fn advance(self, state: &mut State) -> Progress<Self, Collecting> {
+        let unannounced = |node: &NodeId| !self.sums.contains_key(node);
+        let missing: Vec<_> = self.participants.ids().filter(unannounced).collect();
+        if missing.is_empty() {
+            return Progress::Moves(Collecting::begin(state, self.participants, self.sums));
+        }
+        if state.now < self.deadline {
+            return Progress::Stays(self);
+        }
+        for node in &missing {
+            state.obligations.exclude(*node);
+        }
+        Progress::Abandoned(missing)
+    }
+}

@@ -1,0 +1,77 @@
+//! An attempt of the consortium's scheme.
+
+use std::time::Duration;
+
+use super::cohort::Cohort;
+use super::stage::{Complete, Progress, Stage};
+use super::state::State;
+use crate::identity::NodeId;
+use crate::round::committee::relay::CommitteeAttempt;
+use crate::round::peer::relay::PeerAttempt;
+use crate::round::refusal::Refusal;
+use crate::wire::{BodyId, Hello, NodeFrame};
+
+/// An attempt under way.
+pub(super) enum Attempt {
+    Peer(PeerAttempt),
+    Committee(Box<CommitteeAttempt>),
+}
+
+impl Attempt {
+    /// Asks the nodes of this cohort to take part, who have `wait` for training.
+    pub(super) fn open(state: &mut State, cohort: Cohort, wait: Duration) -> Self {
+        match state.manifest.committee().cloned() {
+            None => Self::Peer(PeerAttempt::open(state, cohort, wait)),
+            Some(committee) => {
+                let attempt = CommitteeAttempt::open(state, committee, cohort, wait);
+                Self::Committee(Box::new(attempt))
+            }
+        }
+    }
+}
+
+/// Lets the stage of either scheme go on.
+macro_rules! either {
+    ($attempt:expr, $stage:ident => $progress:expr) => {
+        match $attempt {
+            Attempt::Peer($stage) => $progress.map(Attempt::Peer, Progress::Moves),
+            Attempt::Committee($stage) => {
+                let $stage = *$stage;
+                $progress.map(|stage| Attempt::Committee(Box::new(stage)), Progress::Moves)
+            }
+        }
+    };
+}
+
+impl Stage for Attempt {
+    fn hear(&mut self, state: &mut State, node: NodeId, frame: NodeFrame) -> Result<(), Refusal> {
+        match self {
+            Self::Peer(attempt) => attempt.hear(state, node, frame),
+            Self::Committee(attempt) => attempt.hear(state, node, frame),
+        }
+    }
+
+    fn body_added(self, state: &mut State, node: NodeId, body: BodyId) -> Progress<Self, Complete> {
+        either!(self, stage => stage.body_added(state, node, body))
+    }
+
+    fn greeted(self, state: &mut State, node: NodeId, hello: &Hello) -> Progress<Self, Complete> {
+        either!(self, stage => stage.greeted(state, node, hello))
+    }
+
+    fn lost(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+        either!(self, stage => stage.lost(state, node))
+    }
+
+    fn turned_away(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+        either!(self, stage => stage.turned_away(state, node))
+    }
+
+    fn refused(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+        either!(self, stage => stage.refused(state, node))
+    }
+
+    fn advance(self, state: &mut State) -> Progress<Self, Complete> {
+        either!(self, stage => stage.advance(state))
+    }
+}

@@ -1,0 +1,58 @@
+//! Waiting for the average of a complete attempt.
+
+use super::action::Action;
+use super::report::{Completed, Report};
+use super::stage::Complete;
+use super::state::State;
+use crate::round::outcome::Outcome;
+use crate::round::refusal::Refusal;
+use crate::round::training::Averaged;
+
+/// All bodies are there, and the average is being computed.
+pub(super) struct Averaging(Complete);
+
+impl Averaging {
+    pub(super) fn begin(state: &mut State, mut complete: Complete) -> Self {
+        state.published.forget_last();
+        let round = state.chain.next_round();
+        state.report(Report::Collected { round });
+        state.act(Action::Average {
+            chain: state.chain,
+            ctx: complete.ctx,
+            bodies: std::mem::take(&mut complete.bodies),
+        });
+        Self(complete)
+    }
+
+    /// The round is complete.
+    pub(super) fn averaged(self, state: &mut State, averaged: Averaged) {
+        let Self(complete) = self;
+        let (chain, attempts) = (averaged.chain, state.attempt);
+        let outcome = Outcome {
+            ctx: complete.ctx,
+            bundle: complete.bundle,
+            parts: complete.parts,
+            root: averaged.root,
+            model: chain.model,
+        };
+        state.complete(chain, outcome, complete.nodes);
+        state.report(Report::Completed(Box::new(Completed {
+            round: chain.round,
+            attempts,
+            nodes: averaged.nodes,
+            totals: averaged.totals,
+            model: chain.model,
+        })));
+    }
+
+    /// The sum is impossible: the same participants have to begin again.
+    pub(super) fn impossible(self, state: &mut State, refusal: &Refusal) {
+        let Self(Complete { nodes, .. }) = self;
+        let all: Vec<_> = nodes.iter().copied().collect();
+        for node in &all {
+            state.fault(*node, refusal.clone());
+        }
+        state.obligations.require(nodes);
+        state.give_up(all);
+    }
+}

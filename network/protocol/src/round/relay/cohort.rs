@@ -1,0 +1,122 @@
+//! Who takes part in the next attempt: decided from who is ready, and from what these are bound to.
+
+use std::collections::BTreeSet;
+
+use rand::Rng;
+use rand::seq::IteratorRandom as _;
+
+use super::obligations::Obligations;
+use super::settings::Settings;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::round::cohort::check_cohort;
+
+/// Whom an attempt is opened for.
+pub(in crate::round) struct Cohort {
+    pub(in crate::round) nodes: BTreeSet<NodeId>,
+    /// Whether it has to be all of them (the difference rule).
+    pub(in crate::round) exact: bool,
+}
+
+/// The nodes that could take part now.
+pub(super) struct Candidates<'a> {
+    manifest: &'a Manifest,
+    settings: &'a Settings,
+    obligations: &'a Obligations,
+    /// Connected, level with the relay, and not excluded.
+    ready: BTreeSet<NodeId>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(super) fn new(
+        manifest: &'a Manifest,
+        settings: &'a Settings,
+        obligations: &'a Obligations,
+        ready: BTreeSet<NodeId>,
+    ) -> Self {
+        Self {
+            manifest,
+            settings,
+            obligations,
+            ready,
+        }
+    }
+
+    /// Returns the only nodes that can take part, if there are such.
+    pub(super) fn bound(&self) -> Option<&'a BTreeSet<NodeId>> {
+        let enough =
+            |nodes: &BTreeSet<NodeId>| are_enough(self.manifest, self.settings, nodes.iter());
+        self.obligations.bound(&self.ready, enough)
+    }
+
+    /// Returns whether enough nodes are ready for an attempt.
+    pub(super) fn suffice(&self) -> bool {
+        let bound = self.bound();
+        self.obligations.is_quorate(bound, &self.ready)
+            && match bound {
+                Some(bound) => bound.is_subset(&self.ready),
+                None => self.suffice_without(&[]),
+            }
+    }
+
+    /// Returns whether there are enough nodes even without these.
+    pub(super) fn suffice_without(&self, missing: &[NodeId]) -> bool {
+        let mut free = self.obligations.free(&self.ready);
+        missing.iter().for_each(|node| {
+            free.remove(node);
+        });
+        are_enough(self.manifest, self.settings, free.iter())
+    }
+
+    /// Returns the nodes without which no attempt can begin, or, where any will do, all that are not ready.
+    pub(super) fn missing(&self) -> Vec<NodeId> {
+        let needed: BTreeSet<NodeId> = match self.bound() {
+            Some(bound) => {
+                let holders = self.obligations.lacking(bound, &self.ready);
+                bound.iter().copied().chain(holders).collect()
+            }
+            None => self.manifest.roster().keys().copied().collect(),
+        };
+        needed.difference(&self.ready).copied().collect()
+    }
+
+    /// Chooses whom to ask: those who are bound, or a random part of those who are free.
+    pub(super) fn choose(&self, rng: &mut impl Rng) -> Cohort {
+        if let Some(bound) = self.bound() {
+            let (nodes, exact) = (bound.clone(), true);
+            return Cohort { nodes, exact };
+        }
+        let free = self.obligations.free(&self.ready);
+        let share = self.settings.fraction_fit * free.len() as f64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a fraction of a small count, and clamped below"
+        )]
+        let wanted = share.ceil() as usize;
+        let wanted = wanted.max(least(self.manifest, self.settings));
+        let sampled = free.iter().copied().sample(rng, wanted);
+        let sampled: BTreeSet<_> = sampled.into_iter().collect();
+        let nodes = match are_enough(self.manifest, self.settings, sampled.iter()) {
+            true => sampled,
+            // Too many of one organisation.
+            false => free,
+        };
+        let exact = false;
+        Cohort { nodes, exact }
+    }
+}
+
+/// Returns whether these nodes are enough for an attempt, in number and in organisations.
+pub(super) fn are_enough<'a>(
+    manifest: &Manifest,
+    settings: &Settings,
+    nodes: impl Iterator<Item = &'a NodeId> + Clone,
+) -> bool {
+    nodes.clone().count() >= least(manifest, settings) && check_cohort(manifest, nodes).is_ok()
+}
+
+/// Returns the least number of participants.
+fn least(manifest: &Manifest, settings: &Settings) -> usize {
+    settings.min_nodes.max(manifest.min_nodes())
+}

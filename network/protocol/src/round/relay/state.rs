@@ -1,0 +1,628 @@
+//! What outlives the attempts: where the relay stands, and three slices of state, each with its own file. Who is connected
+//! ([`Presence`]), who is bound to whom ([`Obligations`]), and what was published ([`Published`]).
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom as _;
+
+use super::action::Action;
+use super::ahead::Ahead;
+use super::cohort::{Candidates, Cohort, are_enough};
+use super::obligations::Obligations;
+use super::presence::Presence;
+use super::published::{Delivery, LastResult, Published};
+use super::report::Report;
+use super::settings::Settings;
+use crate::audit::{Entry, Party};
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::round::chain::Chain;
+use crate::round::checkpoint::Checkpoint;
+use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::opening::Opening;
+use crate::round::outcome::Outcome;
+use crate::round::refusal::{Kind, Refusal};
+use crate::wire::{BodyId, Hello, RelayFrame};
+
+/// Where the relay stands, and what it knows of its nodes.
+pub(in crate::round) struct State {
+    pub(in crate::round) manifest: Arc<Manifest>,
+    settings: Settings,
+    pub(in crate::round) chain: Chain,
+    /// Last attempt opened for the next round.
+    pub(in crate::round) attempt: u32,
+    pub(in crate::round) now: Duration,
+    epoch_unix_s: u64,
+    rng: StdRng,
+    pub(in crate::round) presence: Presence,
+    pub(in crate::round) obligations: Obligations,
+    pub(super) published: Published,
+    ahead: Ahead,
+    /// What the driver is to do about the event at hand.
+    actions: Vec<Action>,
+}
+
+/// What comes next.
+pub(super) enum Decision {
+    /// All rounds are done.
+    Finished,
+    /// Too few nodes are ready for an attempt.
+    Wait,
+    /// An attempt is opened for these nodes.
+    Open(Cohort),
+}
+
+impl State {
+    pub(super) fn new(
+        manifest: Arc<Manifest>,
+        settings: Settings,
+        chain: Chain,
+        epoch_unix_s: u64,
+        seed: [u8; 32],
+    ) -> Self {
+        Self {
+            obligations: Obligations::new(manifest.clone()),
+            manifest,
+            settings,
+            chain,
+            attempt: 0,
+            now: Duration::ZERO,
+            epoch_unix_s,
+            rng: StdRng::from_seed(seed),
+            presence: Presence::default(),
+            published: Published::default(),
+            ahead: Ahead::none_yet(),
+            actions: Vec::new(),
+        }
+    }
+
+    // Time.
+
+    pub(in crate::round) fn unix_s(&self) -> u64 {
+        self.epoch_unix_s.saturating_add(self.now.as_secs())
+    }
+
+    /// Returns the time at which `wait` will be over.
+    pub(in crate::round) fn after(&self, wait: Duration) -> Duration {
+        self.now.saturating_add(wait)
+    }
+
+    /// Returns how long a download and its check may take.
+    pub(super) fn delivery_wait(&self) -> Duration {
+        let result = Duration::from_secs(self.manifest.timeouts().result_s);
+        result.saturating_add(self.manifest.transfer_timeout())
+    }
+
+    // What the driver is to do.
+
+    pub(super) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    pub(in crate::round) fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub(in crate::round) fn send(&mut self, node: NodeId, frame: RelayFrame) {
+        self.act(Action::Send(node, frame));
+    }
+
+    /// Asks a node for a body of the attempt.
+    pub(in crate::round) fn collect(
+        &mut self,
+        node: NodeId,
+        ctx: Digest,
+        body: BodyId,
+        root: Digest,
+    ) {
+        self.act(Action::Collect {
+            node,
+            ctx,
+            body,
+            root,
+        });
+    }
+
+    pub(in crate::round) fn log(&mut self, entry: Entry) {
+        self.act(Action::Log(entry));
+    }
+
+    pub(in crate::round) fn log_refusal(&mut self, by: Party, to: Party, refusal: Refusal) {
+        self.log(Entry::Refused { by, to, refusal });
+    }
+
+    pub(in crate::round) fn report(&mut self, report: Report) {
+        self.act(Action::Report(report));
+    }
+
+    /// Logs and reports that the relay does not go on with a node.
+    pub(super) fn fault(&mut self, node: NodeId, refusal: Refusal) {
+        self.log_refusal(Party::Relay, Party::Node(node), refusal.clone());
+        self.report(Report::Refused(node, refusal));
+    }
+
+    /// Reports a frame that came too late for what it belongs to. That is no fault of the node.
+    pub(in crate::round) fn late(&mut self, node: NodeId, what: Kind) {
+        self.report(Report::Late(node, what));
+    }
+
+    // Who comes and goes.
+
+    /// A node says hello.
+    pub(super) fn greet(&mut self, node: NodeId, hello: &Hello) {
+        if let Err(refusal) = self.admit(node, hello) {
+            return self.refuse(node, refusal);
+        }
+        self.presence.connect(node, hello.chain);
+        self.obligations.greet(node, &hello.voted_for);
+        self.report(Report::Joined(node));
+        if hello.chain == self.chain {
+            self.settle();
+        }
+        self.catch_up(node);
+    }
+
+    fn admit(&self, node: NodeId, hello: &Hello) -> Result<(), Refusal> {
+        let member = self.manifest.member(node);
+        let member = member.map_err(|_| Refusal::Stranger(node))?;
+        if member.expires_unix_s <= self.unix_s() {
+            return Err(Refusal::Expired(node));
+        }
+        if hello.sid != self.manifest.sid() {
+            let (ours, theirs) = (self.manifest.sid(), hello.sid);
+            return Err(Refusal::Manifest { ours, theirs });
+        }
+        let Chain {
+            round,
+            previous,
+            model,
+        } = hello.chain;
+        match round.cmp(&self.chain.round) {
+            Ordering::Less => Ok(()),
+            Ordering::Equal => {
+                let next = self.chain.next_round();
+                self.chain.check_base(next, previous, model)
+            }
+            Ordering::Greater if self.ahead.is_possible() => Ok(()),
+            Ordering::Greater => Err(Refusal::CannotCatchUp {
+                relay: self.chain.round,
+                node: round,
+            }),
+        }
+    }
+
+    /// Turns a node away.
+    pub(super) fn refuse(&mut self, node: NodeId, refusal: Refusal) {
+        let was_connected = self.presence.disconnect(node).is_some();
+        self.fault(node, refusal.clone());
+        if was_connected {
+            self.report(Report::Lost(node));
+        }
+        self.act(Action::TurnAway(node, refusal));
+    }
+
+    /// A node's connection is gone. Returns whether there was one.
+    pub(super) fn lost(&mut self, node: NodeId) -> bool {
+        let Some(stood) = self.presence.disconnect(node) else {
+            return false;
+        };
+        let done = self.is_finished() && stood == self.chain;
+        self.report(match done {
+            true => Report::Left(node),
+            false => Report::Lost(node),
+        });
+        true
+    }
+
+    // Who takes part.
+
+    /// Returns whether all rounds are done.
+    pub(super) fn is_finished(&self) -> bool {
+        self.chain.round >= self.settings.rounds
+    }
+
+    /// Returns whether a node can take part in the next round.
+    pub(in crate::round) fn is_ready(&self, node: NodeId) -> bool {
+        self.presence.stands(node) == Some(self.chain) && !self.obligations.is_excluded(node)
+    }
+
+    fn ready(&self) -> BTreeSet<NodeId> {
+        let level = self.presence.at(self.chain);
+        level
+            .filter(|node| !self.obligations.is_excluded(*node))
+            .collect()
+    }
+
+    fn candidates(&self) -> Candidates<'_> {
+        let (manifest, settings) = (&self.manifest, &self.settings);
+        Candidates::new(manifest, settings, &self.obligations, self.ready())
+    }
+
+    /// Returns whether these nodes are enough for an attempt, in number and in organisations.
+    pub(in crate::round) fn are_enough<'a>(
+        &self,
+        nodes: impl Iterator<Item = &'a NodeId> + Clone,
+    ) -> bool {
+        are_enough(&self.manifest, &self.settings, nodes)
+    }
+
+    /// Returns whether there are enough nodes for another attempt even without these.
+    pub(in crate::round) fn suffices_without(&self, missing: &[NodeId]) -> bool {
+        self.candidates().suffice_without(missing)
+    }
+
+    /// Returns whether enough nodes are ready for an attempt. After another state than the one that nodes certify there
+    /// would be another history.
+    pub(super) fn can_open(&self) -> bool {
+        self.candidates().suffice() && self.ahead.certified(&self.manifest).is_none()
+    }
+
+    /// Returns whether only certain participants can try again on this model.
+    pub(super) fn is_bound(&self) -> bool {
+        self.candidates().bound().is_some()
+    }
+
+    /// Returns the nodes without which no round can begin.
+    pub(super) fn missing(&self) -> Vec<NodeId> {
+        match self.ahead.most_acknowledged().filter(|_| !self.can_open()) {
+            // Those who are not connected with the state ahead that most have acknowledged.
+            Some(acks) => {
+                let has_it =
+                    |node: &NodeId| acks.contains_key(node) && self.presence.is_connected(*node);
+                let all = self.manifest.roster().keys().copied();
+                all.filter(|node| !has_it(node)).collect()
+            }
+            None => self.candidates().missing(),
+        }
+    }
+
+    /// Decides what comes next.
+    pub(super) fn decide(&mut self) -> Decision {
+        if self.is_finished() {
+            return Decision::Finished;
+        }
+        if !self.can_open() {
+            return Decision::Wait;
+        }
+        let ready = self.ready();
+        let candidates = Candidates::new(&self.manifest, &self.settings, &self.obligations, ready);
+        Decision::Open(candidates.choose(&mut self.rng))
+    }
+
+    /// Opens the next attempt, of which `nodes` are asked to take part. Returns how long they have for training.
+    pub(super) fn begin_attempt(&mut self, nodes: usize) -> Duration {
+        self.attempt = self.attempt.saturating_add(1);
+        self.log(Entry::Opened(self.opening()));
+        self.report(Report::Opened {
+            round: self.chain.next_round(),
+            attempt: self.attempt,
+            nodes,
+        });
+        let timeouts = self.manifest.timeouts();
+        Duration::from_secs(match self.attempt {
+            1 => timeouts.training_s.saturating_add(timeouts.keys_s),
+            // The update is kept; but a node that was restarted trains again.
+            _ => timeouts.training_s.max(timeouts.keys_s),
+        })
+    }
+
+    /// Returns the opening of the attempt under way.
+    pub(in crate::round) fn opening(&self) -> Opening {
+        Opening::after(&self.chain, self.attempt)
+    }
+
+    /// Asks a node to take part in the attempt.
+    pub(in crate::round) fn invite(&mut self, node: NodeId, deadline: Duration) {
+        let left = deadline.saturating_sub(self.now);
+        let open = RelayFrame::Open {
+            opening: self.opening(),
+            deadline_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.send(node, open);
+    }
+
+    /// Returns whether a node that comes while an attempt is under way can still contribute to it.
+    pub(in crate::round) fn may_join(
+        &self,
+        node: NodeId,
+        invited: &BTreeSet<NodeId>,
+        exact: bool,
+    ) -> bool {
+        invited.contains(&node) || (!exact && self.settings.fraction_fit >= 1.0)
+    }
+
+    /// Checks keys that `node` offers, having been `asked` for them. Returns nothing if they came too late.
+    pub(in crate::round) fn checked_offer(
+        &mut self,
+        node: NodeId,
+        signed: &Signed<Keys>,
+        asked: bool,
+    ) -> Result<Option<Keys>, Refusal> {
+        let (what, keys) = (Kind::Keys, signed.verify(&self.manifest, self.unix_s())?);
+        let signer = keys.node;
+        if signer != node {
+            return Err(Refusal::Stranger(signer));
+        }
+        // Sent before the node could know of this attempt, or that it is not in it: late, not hostile.
+        let current = (self.chain.next_round(), self.attempt);
+        if (keys.round, keys.attempt) < current || !asked {
+            self.late(node, what);
+            return Ok(None);
+        }
+        self.chain.check(&self.manifest, &keys)?;
+        if keys.attempt != self.attempt {
+            return Err(Refusal::Stale { what, signer });
+        }
+        if keys.expires_unix_s <= self.unix_s() {
+            return Err(Refusal::KeyExpired(signer));
+        }
+        Ok(Some(keys))
+    }
+
+    /// Keys that were good when they came are not good together: one has expired while others were waited for. Whose it
+    /// is is left out, unless it has to be `exact`ly these nodes. Returns on whose account the attempt is over.
+    pub(in crate::round) fn blame_expired(
+        &mut self,
+        refusal: &Refusal,
+        exact: bool,
+    ) -> Vec<NodeId> {
+        let Refusal::KeyExpired(node) = *refusal else {
+            return Vec::new();
+        };
+        self.fault(node, refusal.clone());
+        if !exact {
+            self.obligations.exclude(node);
+        }
+        vec![node]
+    }
+
+    /// Ends the attempt on account of `nodes`.
+    pub(super) fn give_up(&mut self, nodes: Vec<NodeId>) {
+        let (round, attempt) = (self.chain.next_round(), self.attempt);
+        self.report(Report::Abandoned {
+            round,
+            attempt,
+            nodes,
+        });
+        self.act(Action::Discard);
+    }
+
+    // Results, and who has them.
+
+    /// A round is complete: the chain goes on, and everyone is sent the result.
+    pub(super) fn complete(
+        &mut self,
+        next: Chain,
+        outcome: Outcome,
+        participants: BTreeSet<NodeId>,
+    ) {
+        let base = std::mem::replace(&mut self.chain, next);
+        let attempt = std::mem::take(&mut self.attempt);
+        let entry = Entry::Outcome(outcome.clone());
+        let last = LastResult { base, outcome };
+        self.published.publish(last, attempt, participants);
+        self.turn_away_ahead();
+        self.obligations.begin_anew(|_| false);
+        self.log(entry);
+        self.act(Action::Keep);
+        for node in self.presence.nodes() {
+            self.catch_up(node);
+        }
+    }
+
+    /// From now on no state can be ahead of the relay, and whoever claims one is turned away.
+    fn turn_away_ahead(&mut self) {
+        self.ahead.end();
+        let relay = self.chain.round;
+        // Nobody can have the round's result yet.
+        for (node, round) in self.presence.at_or_beyond(relay) {
+            self.refuse(node, Refusal::CannotCatchUp { relay, node: round });
+        }
+    }
+
+    /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of acknowledgements,
+    /// the node waits. One that is not behind after the last round is told that it was the last.
+    fn catch_up(&mut self, node: NodeId) {
+        if self.is_finished() && self.presence.stands(node) == Some(self.chain) {
+            let rounds = self.chain.round;
+            return self.send(node, RelayFrame::Finished { rounds });
+        }
+        let behind = self.presence.unserved(node);
+        let behind = behind.filter(|stands| stands.round <= self.chain.round);
+        let Some(stands) = behind.filter(|stands| *stands != self.chain) else {
+            return;
+        };
+        let (published, chain) = (&mut self.published, self.chain);
+        let Some(delivery) = published.serve(node, stands, chain, &self.manifest) else {
+            return;
+        };
+        self.presence.serve(node);
+        self.act(match delivery {
+            Delivery::Result(outcome) => Action::Deliver(node, outcome),
+            Delivery::Checkpoint(checkpoint) => Action::Restore(node, checkpoint),
+        });
+    }
+
+    /// A node acknowledges a result.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if the acknowledgement does not hold, or is of another history.
+    pub(super) fn acknowledged(
+        &mut self,
+        node: NodeId,
+        signed: &Signed<ResultAck>,
+    ) -> Result<(), Refusal> {
+        let ack = signed.verify(&self.manifest, self.unix_s())?;
+        if ack.node != node {
+            return Err(Refusal::Stranger(ack.node));
+        }
+        if ack.sid != self.manifest.sid() {
+            let (ours, theirs) = (self.manifest.sid(), ack.sid);
+            return Err(Refusal::Manifest { ours, theirs });
+        }
+        let Chain {
+            round,
+            previous,
+            model,
+        } = ack.chain;
+        if round > self.chain.round {
+            return self.acknowledged_ahead(node, ack.chain, signed);
+        }
+        let current = round == self.chain.round;
+        if current {
+            self.chain.check_base(round, previous, model)?;
+            self.log(Entry::Ack(signed.clone()));
+            self.settle();
+            let (published, manifest) = (&mut self.published, &self.manifest);
+            if published.acknowledge(node, signed.clone(), manifest) {
+                let checkpoint = self.published.checkpoint(self.chain);
+                self.act(Action::Certify(checkpoint));
+            }
+        }
+        // A node that returns repeats its last acknowledgement, which says nothing new about it.
+        if self.presence.advance(node, ack.chain) {
+            self.obligations.release(node);
+            self.catch_up(node);
+        }
+        // There may be enough of them now for a checkpoint.
+        if current {
+            for node in self.presence.not_at(self.chain) {
+                self.catch_up(node);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node that says it stands ahead of the relay acknowledges where it stands.
+    fn acknowledged_ahead(
+        &mut self,
+        node: NodeId,
+        stands: Chain,
+        signed: &Signed<ResultAck>,
+    ) -> Result<(), Refusal> {
+        if self.presence.stands(node) != Some(stands) || !self.ahead.is_possible() {
+            let (relay, node) = (self.chain.round, stands.round);
+            return Err(Refusal::CannotCatchUp { relay, node });
+        }
+        if self.ahead.insert(node, stands, signed.clone()) {
+            let round = stands.round;
+            self.report(Report::Behind { node, round });
+        }
+        Ok(())
+    }
+
+    /// Returns whether nodes still have to take the last result: those that are connected, and after the last round every
+    /// participant, since nobody will be there for it later.
+    pub(super) fn awaits_acks(&self) -> bool {
+        let unserved = self.is_finished() && !self.published.unserved().is_empty();
+        let behind = |last: &LastResult| self.presence.at(last.base).next().is_some();
+        unserved || self.published.last().is_some_and(behind)
+    }
+
+    /// A node has taken the last result, or there is no round after it: there is no way back any more.
+    pub(super) fn settle(&mut self) {
+        if self.published.settle() {
+            self.act(Action::Commit(self.chain));
+        }
+    }
+
+    /// A node refuses something of `round`. It counts if that is the last result, whose tags do not fit.
+    pub(super) fn rejected(&mut self, node: NodeId, round: u64, refusal: &Refusal) {
+        if round == self.chain.round && *refusal == Refusal::Tag {
+            self.published.reject(node);
+        }
+    }
+
+    /// Returns whether the last result has to be taken back before anything else is done, and asks for that when it is due.
+    pub(super) fn takes_back(&mut self) -> bool {
+        let spoiled = self.published.is_spoiled(&self.manifest);
+        if spoiled && self.published.try_rollback(self.now) {
+            self.act(Action::TakeBack);
+        }
+        spoiled
+    }
+
+    /// The driver has taken the last result back: the same participants have to begin the round again. Returns whether there
+    /// was one.
+    pub(super) fn took_back(&mut self) -> bool {
+        let Some((last, provisional)) = self.published.roll_back() else {
+            return false;
+        };
+        let round = self.chain.round;
+        self.log(Entry::TakenBack);
+        self.chain = last.base;
+        self.attempt = provisional.attempt;
+        let participants = last.outcome.parts.nodes(&self.manifest);
+        self.obligations.require(participants);
+        let nodes = provisional.into_refused();
+        self.report(Report::TakenBack { round, nodes });
+        // Nodes that were sent the revoked result are level with the relay again; work out anew what everyone else lacks.
+        self.presence.forget_result_after(self.chain);
+        for node in self.presence.nodes() {
+            self.catch_up(node);
+        }
+        true
+    }
+
+    // Restarts, and losses.
+
+    /// Returns the last result, if it is still at hand.
+    pub(super) fn last_result(&self) -> Option<&LastResult> {
+        self.published.last()
+    }
+
+    /// Takes the last result up again, if it is the one that led here. `taken` is whether a node has taken it.
+    pub(super) fn resume(&mut self, last: LastResult, taken: bool) {
+        let LastResult { base, outcome } = &last;
+        if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
+            self.published.resume(last, taken, &self.manifest);
+        }
+    }
+
+    /// Takes acknowledgements up again.
+    pub(super) fn resume_certified(&mut self, checkpoint: &Checkpoint) {
+        let acks = checkpoint.valid_acks(&self.manifest, self.unix_s());
+        if checkpoint.chain == self.chain && !acks.is_empty() {
+            self.settle();
+            self.published.resume_acks(acks);
+        } else {
+            self.published.resume_former_acks(checkpoint.chain, acks);
+        }
+    }
+
+    /// Returns a certified state that is ahead of the relay, and one of the nodes that have its model, if there is one
+    /// connected.
+    pub(super) fn certified_ahead(&mut self) -> Option<(Checkpoint, NodeId)> {
+        let (chain, acks) = self.ahead.certified(&self.manifest)?;
+        let acks = acks.values().cloned().collect();
+        let has_it = self.presence.at(chain);
+        // Any of them, so that one that sends another model cannot be the one for ever.
+        let sender = has_it.choose(&mut self.rng)?;
+        Some((Checkpoint { chain, acks }, sender))
+    }
+
+    /// The relay stands where these nodes do. Whatever it knew is history.
+    pub(super) fn recover(&mut self, checkpoint: Checkpoint) {
+        self.chain = checkpoint.chain;
+        self.attempt = 0;
+        self.ahead.clear();
+        let (presence, chain) = (&self.presence, self.chain);
+        self.obligations
+            .begin_anew(|node| presence.stands(node) == Some(chain));
+        let acks = checkpoint.valid_acks(&self.manifest, self.unix_s());
+        self.published.replace(acks, self.presence.not_at(chain));
+        let round = chain.round;
+        self.log(Entry::Adopted(checkpoint.clone()));
+        self.act(Action::Adopt(checkpoint));
+        self.report(Report::Recovered { round });
+        for node in self.presence.nodes() {
+            self.catch_up(node);
+        }
+    }
+}

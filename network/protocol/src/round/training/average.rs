@@ -1,0 +1,323 @@
+//! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on every bit.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use fl_shaders::cpu::dequantize;
+use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Instructions, MeanScale, Ring, Word, Work};
+
+use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, ModelHasher, chunk_hash};
+use crate::ring_bytes;
+use crate::round::chain::Chain;
+use crate::round::cohort::count;
+use crate::round::refusal::Refusal;
+
+/// Coordinates that are decoded at a time: what fits into the innermost cache.
+const PIECE: usize = 4096;
+
+/// A sum that was checked and averaged.
+#[derive(Clone, Debug)]
+pub struct Averaged {
+    /// The next global model, in the order of the layout.
+    pub model: Arc<Vec<f32>>,
+    /// The state after the round.
+    pub chain: Chain,
+    /// [`ChunkHashes::root`] of the sum.
+    pub root: Digest,
+    /// Sums of the participants' counters.
+    pub totals: Counters,
+    /// Number of participants.
+    pub nodes: u32,
+}
+
+/// A sum that is checked and averaged onto `base` while its chunks arrive, in order.
+///
+/// Each chunk is read once, while it is in the cache, and need not be kept.
+#[derive(Debug)]
+pub struct Averaging<B> {
+    plan: FixedPoint,
+    base: B,
+    nodes: u32,
+    /// Bytes taken.
+    taken: usize,
+    chunks: Vec<Digest>,
+    /// What the header says, once it is here.
+    header: Option<Header>,
+    model: Vec<f32>,
+    model_hash: ModelHasher,
+    refused: Option<Refusal>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    totals: Counters,
+    scale: MeanScale,
+    /// Greatest magnitude of an honest sum.
+    limit: u64,
+}
+
+impl<B> Averaging<B>
+where
+    B: Deref<Target: AsRef<[f32]>>,
+{
+    /// Begins the average of the inputs of `nodes` participants, in the place of `spare`: memory that is reused needs not
+    /// be found and cleared by the system.
+    pub fn new(plan: &FixedPoint, base: B, nodes: usize, mut spare: Vec<f32>) -> Self {
+        spare.clear();
+        spare.reserve_exact(base.as_ref().len());
+        Self {
+            plan: *plan,
+            base,
+            nodes: count(nodes),
+            taken: 0,
+            chunks: Vec::new(),
+            header: None,
+            model: spare,
+            model_hash: ModelHasher::default(),
+            refused: None,
+        }
+    }
+
+    /// Takes the next chunk of the sum: [`CHUNK_BYTES`] of it, unless it is the last one. Gives whether all words so far
+    /// are ones that honest participants can add up to.
+    pub fn add(&mut self, chunk: &[u8]) -> bool {
+        self.chunks.push(chunk_hash(chunk));
+        if self.refused.is_none() {
+            let averaged = match self.plan.ring() {
+                Ring::U32 => self.average::<u32>(chunk),
+                Ring::U64 => self.average::<u64>(chunk),
+            };
+            self.refused = averaged.err();
+        }
+        self.taken += chunk.len();
+        self.refused.is_none()
+    }
+
+    /// [`ChunkHashes::root`] of what was taken so far.
+    pub fn root(&self) -> Digest {
+        ChunkHashes::from_list(self.chunks.clone()).root()
+    }
+
+    /// The average, and the state after the round, which was run in the context `ctx` from `chain` on.
+    ///
+    /// # Errors
+    /// [`Refusal::OutOfRange`] and [`Refusal::Counters`] for sums that honest participants cannot add up to.
+    pub fn finish(self, chain: Chain, ctx: Digest) -> Result<Averaged, Refusal> {
+        let root = self.root();
+        let complete = self.model.len() == self.base.as_ref().len();
+        match (self.refused, self.header) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(Header { totals, .. })) if complete => Ok(Averaged {
+                model: Arc::new(self.model),
+                chain: chain.next(ctx, root, self.model_hash.finish()),
+                root,
+                totals,
+                nodes: self.nodes,
+            }),
+            _ => Err(wrong_length(self.taken)),
+        }
+    }
+
+    fn average<W: Word>(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+        if !self.taken.is_multiple_of(CHUNK_BYTES) {
+            return Err(wrong_length(self.taken + chunk.len()));
+        }
+        let (header, coordinates) = match self.header {
+            Some(header) => (header, chunk),
+            None => {
+                let parts = chunk.split_at_checked(HEADER_WORDS * W::BYTES);
+                let (words, coordinates) = parts.ok_or_else(|| wrong_length(chunk.len()))?;
+                (self.read_header::<W>(words)?, coordinates)
+            }
+        };
+        self.header = Some(header);
+
+        let done = self.model.len();
+        let base = &self.base.as_ref()[done..];
+        let (whole, rest) = coordinates.split_at(coordinates.len() - coordinates.len() % W::BYTES);
+        let base = base
+            .get(..whole.len() / W::BYTES)
+            .filter(|_| rest.is_empty());
+        let base = base.ok_or_else(|| wrong_length(self.taken + chunk.len()))?;
+        let averaged = Instructions::best().run(Mean::<W> {
+            sums: whole,
+            header,
+            base,
+            model: &mut self.model,
+            word: PhantomData,
+        });
+        averaged.map_err(|(at, value)| Refusal::OutOfRange {
+            index: (done + at) as u64,
+            value,
+            limit: header.limit,
+        })?;
+        self.model_hash.add(&self.model[done..]);
+        Ok(())
+    }
+
+    fn read_header<W: Word>(&self, words: &[u8]) -> Result<Header, Refusal> {
+        let mut counters = [W::default(); HEADER_WORDS];
+        ring_bytes::read(words, &mut counters);
+        let totals = Counters::from_header(counters, &self.plan, self.nodes)
+            .map_err(|error| Refusal::Counters(error.to_string()))?;
+        let scale = MeanScale::new(&self.plan, totals.examples)
+            .map_err(|error| Refusal::Counters(error.to_string()))?;
+        let limit = coordinate_limit(&self.plan, self.nodes, totals.examples);
+        Ok(Header {
+            totals,
+            scale,
+            limit,
+        })
+    }
+}
+
+/// The mean of a chunk, added to its part of the old model.
+struct Mean<'a, W> {
+    /// Little-endian words, one for each parameter in `base`.
+    sums: &'a [u8],
+    header: Header,
+    base: &'a [f32],
+    /// Where the new parameters go.
+    model: &'a mut Vec<f32>,
+    word: PhantomData<W>,
+}
+
+impl<W: Word> Work for Mean<'_, W> {
+    /// Fails on the first value that is out of its range, and where it is.
+    type Output = Result<(), (usize, i64)>;
+
+    #[inline(always)]
+    fn work(self) -> Self::Output {
+        let mut sums = [W::default(); PIECE];
+        let mut mean = [0.0; PIECE];
+        let pieces = self.sums.chunks(PIECE * W::BYTES);
+        for (piece, (base, bytes)) in self.base.chunks(PIECE).zip(pieces).enumerate() {
+            let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
+            ring_bytes::read(bytes, sums);
+            let limit = self.header.limit;
+            let beyond = |word: &W| word.to_signed().unsigned_abs() > limit;
+            // All of them, for a loop that may end early is not vectorised.
+            if sums.iter().fold(false, |any, word| any | beyond(word)) {
+                let at = sums.iter().position(beyond).unwrap_or_default();
+                return Err((piece * PIECE + at, sums[at].to_signed()));
+            }
+            dequantize(sums, self.header.scale, mean);
+            let next = base.iter().zip(&*mean).map(|(base, mean)| base + mean);
+            self.model.extend(next);
+        }
+        Ok(())
+    }
+}
+
+fn wrong_length(bytes: usize) -> Refusal {
+    Refusal::Counters(format!(
+        "{bytes} bytes, which is another length than the model's"
+    ))
+}
+
+/// The most that a coordinate can be: every participant's part is at most B · n_i / n_max, rounded up.
+fn coordinate_limit(plan: &FixedPoint, nodes: u32, examples: u64) -> u64 {
+    let weighted = u128::from(plan.bound()) * u128::from(examples);
+    let most = weighted.div_ceil(u128::from(plan.examples_max())) + u128::from(nodes);
+    u64::try_from(most).unwrap_or(u64::MAX)
+}
+
+/// Averages a sum that is here whole; see [`Averaging`].
+///
+/// # Errors
+/// Those of [`Averaging::finish`].
+pub fn average(
+    body: &[u8],
+    base: &[f32],
+    plan: &FixedPoint,
+    nodes: usize,
+    chain: Chain,
+    ctx: Digest,
+) -> Result<Averaged, Refusal> {
+    let mut averaging = Averaging::new(plan, base, nodes, Vec::new());
+    for chunk in body.chunks(CHUNK_BYTES) {
+        averaging.add(chunk);
+    }
+    averaging.finish(chain, ctx)
+}
+
+#[cfg(test)]
+mod tests {
+    use fl_shaders::Parameters;
+
+    use super::*;
+
+    /// The new parameters that these words make of 0.5, 1.5, …, with each set of instructions.
+    fn means<W: Word>(words: &[W], limit: u64) -> Vec<Result<Vec<f32>, (usize, i64)>> {
+        let plan = FixedPoint::new(Parameters {
+            ring: W::RING,
+            clip: 1.0,
+            fraction_bits: 23,
+            nodes_max: 128,
+            examples_max: 1000,
+            loss_fraction_bits: 8,
+        });
+        let plan = plan.unwrap();
+        let header = Header {
+            totals: Counters::default(),
+            scale: MeanScale::new(&plan, 2345).unwrap(),
+            limit,
+        };
+        let base: Vec<_> = (0..words.len()).map(|k| k as f32 + 0.5).collect();
+        let bytes: Vec<_> = words.iter().map(|word| word.to_le_bytes()).collect();
+        let bytes: Vec<u8> = bytes
+            .iter()
+            .flat_map(|bytes| bytes.as_ref())
+            .copied()
+            .collect();
+        let mean = |with: Instructions| {
+            let mut model = Vec::new();
+            let work = Mean::<W> {
+                sums: &bytes,
+                header,
+                base: &base,
+                model: &mut model,
+                word: PhantomData,
+            };
+            with.run(work).map(|()| model)
+        };
+        let plainly = base.iter().zip(words).map(|(base, word)| {
+            let mut mean = [0.0];
+            dequantize(&[*word], header.scale, &mut mean);
+            base + mean[0]
+        });
+        let plainly: Vec<_> = plainly.collect();
+        let means: Vec<_> = Instructions::available().map(mean).collect();
+        for mean in means.iter().flatten() {
+            assert_eq!(*mean, plainly);
+        }
+        means
+    }
+
+    /// Values of all magnitudes, in both directions, more than two pieces of them.
+    fn words<W: Word>(bits: u32) -> Vec<W> {
+        let value = |k: u32| {
+            let random = u64::from(k + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            random.cast_signed() >> (63 - bits + k % bits)
+        };
+        (0..9_000).map(|k| W::from_signed(value(k))).collect()
+    }
+
+    #[test]
+    fn every_set_of_instructions_averages_to_the_same_bits() {
+        let narrow = means(&words::<u32>(30), 1 << 30);
+        let wide = means(&words::<u64>(58), 1 << 58);
+        assert!(narrow.iter().chain(&wide).all(Result::is_ok));
+    }
+
+    #[test]
+    fn every_set_of_instructions_finds_the_first_word_out_of_range() {
+        let mut words = words::<u32>(30);
+        words[PIECE + 9] = u32::from_signed(-(1 << 30) - 1);
+        words[PIECE + 11] = u32::from_signed(1 << 30 | 1);
+        for mean in means(&words, 1 << 30) {
+            assert_eq!(mean, Err((PIECE + 9, -(1 << 30) - 1)));
+        }
+    }
+}
