@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::error::IdentityError;
 use crate::parameters::le_bytes;
 
 /// A 32-byte digest. Prints its first 8 hexadecimal digits; [`Digest::to_hex`] gives all 64.
@@ -49,12 +48,17 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// A text that is not the 64 hexadecimal digits of a digest.
+#[derive(Debug, thiserror::Error)]
+#[error("not 64 hexadecimal digits")]
+pub struct DigestError;
+
 impl FromStr for Digest {
-    type Err = IdentityError;
+    type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| IdentityError::Hex)?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError)?;
         Ok(Self(bytes))
     }
 }

@@ -2,6 +2,7 @@
 
 use fl_shaders::PlanError;
 
+use crate::digest::DigestError;
 use crate::identity::{Label, NodeId};
 use crate::round::committee::{MAX_CLASSES, MAX_HOLDERS};
 
@@ -20,9 +21,9 @@ pub enum IdentityError {
         /// What was signed.
         label: Label,
     },
-    /// Not 64 hexadecimal digits.
-    #[error("not 64 hexadecimal digits")]
-    Hex,
+    /// A digest that is none.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
 }
 
 /// A manifest that cannot be trusted or makes no sense.

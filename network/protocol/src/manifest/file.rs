@@ -11,7 +11,7 @@ use super::Member;
 use super::committee::CommitteeTable;
 use super::pace::Pace;
 use crate::digest::Digest;
-use crate::error::ManifestError;
+use crate::error::{IdentityError, ManifestError};
 use crate::identity::{NodeId, PublicKey};
 
 const PROTOCOL: &str = "smpcfl/1";
@@ -416,7 +416,8 @@ fn is_name(name: &str) -> bool {
 }
 
 pub(super) fn digest(field: &'static str, text: &str) -> Result<Digest, ManifestError> {
-    text.parse()
+    text.parse::<Digest>()
+        .map_err(IdentityError::from)
         .map_err(|source| ManifestError::Field { field, source })
 }
 

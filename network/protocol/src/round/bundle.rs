@@ -55,7 +55,7 @@ impl KeyBundle {
         let (keys, signed): (Vec<_>, Vec<_>) = checked.into_iter().unzip();
         let attempt = keys.first().map_or(0, |keys| keys.attempt);
         for keys in &keys {
-            chain.check(manifest, keys)?;
+            keys.check(manifest, chain)?;
             if keys.attempt != attempt {
                 let signer = keys.node;
                 return Err(Refusal::Stale { what, signer });

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::message::Keys;
-use super::opening::Opening;
-use super::refusal::{Kind, Refusal};
+use super::refusal::Refusal;
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 
@@ -53,26 +51,6 @@ impl Chain {
         }
     }
 
-    /// Checks that `keys` build on this very state.
-    ///
-    /// # Errors
-    /// [`Refusal`] naming what differs.
-    pub fn check(&self, manifest: &Manifest, keys: &Keys) -> Result<(), Refusal> {
-        if keys.sid != manifest.sid() {
-            return Err(Refusal::Manifest {
-                ours: manifest.sid(),
-                theirs: keys.sid,
-            });
-        }
-        if keys.round != self.next_round() {
-            return Err(Refusal::Stale {
-                what: Kind::Keys,
-                signer: keys.node,
-            });
-        }
-        self.check_base(keys.round, keys.previous, keys.model)
-    }
-
     /// Checks that a round builds on this model and result.
     ///
     /// # Errors
@@ -93,28 +71,5 @@ impl Chain {
             });
         }
         Ok(())
-    }
-
-    /// Checks that the relay may open this attempt, after `joined`, the last one of that round that was answered.
-    ///
-    /// # Errors
-    /// [`Refusal::NotNext`], or what [`Chain::check_base`] refuses.
-    pub(super) fn check_opening(&self, opening: &Opening, joined: u32) -> Result<(), Refusal> {
-        let Opening {
-            round,
-            attempt,
-            previous,
-            model,
-        } = *opening;
-        if round != self.next_round() || attempt <= joined {
-            let done = self.round;
-            return Err(Refusal::NotNext {
-                round,
-                attempt,
-                done,
-                joined,
-            });
-        }
-        self.check_base(round, previous, model)
     }
 }

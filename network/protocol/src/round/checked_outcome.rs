@@ -7,7 +7,7 @@ use fl_shaders::{FixedPoint, HEADER_WORDS, Ring, Tag};
 
 use super::chain::Chain;
 use super::committee::Holders;
-use super::node::Pending;
+use super::node::pending::Pending;
 use super::outcome::{Outcome, Parts};
 use super::peer::{Participants, check_sums};
 use super::refusal::{Kind, Refusal};

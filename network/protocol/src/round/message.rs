@@ -65,6 +65,28 @@ pub struct ResultAck {
     pub chain: Chain,
 }
 
+impl Keys {
+    /// Checks that they build on the state at `chain`.
+    ///
+    /// # Errors
+    /// [`Refusal`] naming what differs.
+    pub(super) fn check(&self, manifest: &Manifest, chain: &Chain) -> Result<(), Refusal> {
+        if self.sid != manifest.sid() {
+            return Err(Refusal::Manifest {
+                ours: manifest.sid(),
+                theirs: self.sid,
+            });
+        }
+        if self.round != chain.next_round() {
+            return Err(Refusal::Stale {
+                what: Kind::Keys,
+                signer: self.node,
+            });
+        }
+        chain.check_base(self.round, self.previous, self.model)
+    }
+}
+
 /// Implements [`Message`] for a type whose signature's label has its name.
 macro_rules! message {
     ($type:ident, $kind:ident, $signer:ident) => {

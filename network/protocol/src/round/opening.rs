@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
+use super::refusal::Refusal;
 use crate::digest::Digest;
 
 /// An attempt of a round, and the state that it builds on.
@@ -27,5 +28,28 @@ impl Opening {
             previous: chain.previous,
             model: chain.model,
         }
+    }
+
+    /// Checks that the relay may open this attempt, after `joined`, the last one of the round that this node has answered.
+    ///
+    /// # Errors
+    /// [`Refusal::NotNext`], or what [`Chain::check_base`] refuses.
+    pub(super) fn check(&self, chain: &Chain, joined: u32) -> Result<(), Refusal> {
+        let Self {
+            round,
+            attempt,
+            previous,
+            model,
+        } = *self;
+        if round != chain.next_round() || attempt <= joined {
+            let done = chain.round;
+            return Err(Refusal::NotNext {
+                round,
+                attempt,
+                done,
+                joined,
+            });
+        }
+        chain.check_base(round, previous, model)
     }
 }

@@ -10,7 +10,7 @@
 pub(in crate::round) mod action;
 mod catch_up;
 pub(in crate::round) mod core;
-mod pending;
+pub(in crate::round) mod pending;
 
 use std::sync::Arc;
 
@@ -211,7 +211,7 @@ impl Node {
         if self.is_catching_up() {
             return Err(Refusal::Unexpected { what: Kind::Open });
         }
-        self.core.chain.check_opening(opening, self.core.joined)?;
+        opening.check(&self.core.chain, self.core.joined)?;
         let Opening { round, attempt, .. } = *opening;
         self.phase = match self.core.manifest.committee() {
             None => Phase::Participating(Participant::open(attempt)),

@@ -9,9 +9,6 @@ use super::state::State;
 /// After such a pause those who were late or refused are asked again: nothing goes on without them.
 const FORGIVE_AFTER: Duration = Duration::from_secs(10);
 
-/// How long to wait before the same participants try again what was impossible.
-pub(in crate::round) const PAUSE: Duration = Duration::from_secs(10);
-
 /// The relay waits until an attempt can be opened.
 pub(super) struct Gathering {
     reminder: Reminder,

@@ -46,10 +46,10 @@ use crate::wire::{Hello, NodeFrame};
 use acks::Acks;
 use attempt::Attempt;
 use averaging::Averaging;
-#[cfg(test)]
-pub(in crate::round) use gather::PAUSE;
 use gather::{Gathered, Gathering};
 use recover::Recovering;
+#[cfg(test)]
+pub(in crate::round) use rollback::PAUSE;
 use stage::{Complete, Progress, Stage as _};
 use state::{Decision, State};
 
@@ -161,13 +161,13 @@ impl Relay {
                 Phase::Averaging(averaging) => {
                     averaging.impossible(state, &refusal);
                     // Whoever is at fault gets time to be found.
-                    Phase::Gathering(Gathering::after(state.now, gather::PAUSE))
+                    Phase::Gathering(Gathering::after(state.now, rollback::PAUSE))
                 }
                 phase => phase,
             },
             Event::TookBack if state.took_back() => {
                 // As with an impossible sum, whoever is at fault gets time to be found.
-                Phase::Gathering(Gathering::after(state.now, gather::PAUSE))
+                Phase::Gathering(Gathering::after(state.now, rollback::PAUSE))
             }
             Event::TookBack | Event::Tick => phase,
         };
@@ -208,7 +208,7 @@ impl Phase {
             }
             Progress::Paused(nodes) => {
                 state.give_up(nodes);
-                Self::Gathering(Gathering::after(state.now, gather::PAUSE))
+                Self::Gathering(Gathering::after(state.now, rollback::PAUSE))
             }
         }
     }

@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::gather::PAUSE;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::cohort::check_cohort;
 use crate::round::message::{ResultAck, Signed};
+
+/// How long to wait before the same participants try again what was impossible.
+pub(in crate::round) const PAUSE: Duration = Duration::from_secs(10);
 
 /// What it takes to go back behind the last result.
 #[derive(Default)]

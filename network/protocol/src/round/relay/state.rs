@@ -355,7 +355,7 @@ impl State {
             self.late(node, what);
             return Ok(None);
         }
-        self.chain.check(&self.manifest, &keys)?;
+        keys.check(&self.manifest, &self.chain)?;
         if keys.attempt != self.attempt {
             return Err(Refusal::Stale { what, signer });
         }

@@ -93,7 +93,7 @@ impl Holder {
             let what = Kind::Convene;
             return Err(Refusal::Unexpected { what });
         }
-        core.chain.check_opening(opening, self.convened)?;
+        opening.check(&core.chain, self.convened)?;
         let Opening { round, attempt, .. } = *opening;
         self.stage = Stage::Convened { attempt };
         Ok(vec![Action::DrawRoundKey { round, attempt }])

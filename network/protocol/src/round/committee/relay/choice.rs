@@ -3,6 +3,17 @@
 use std::collections::BTreeSet;
 
 use crate::identity::NodeId;
+use crate::round::committee::Contributors;
+use crate::round::committee::message::Contribution;
+use crate::round::message::Signed;
+
+/// Those that the holders are asked to vote for.
+pub(super) struct Chosen {
+    pub(super) contributors: Contributors,
+    pub(super) signed: Vec<Signed<Contribution>>,
+    /// Holders that have accepted all of them.
+    pub(super) voters: BTreeSet<NodeId>,
+}
 
 /// The contributors that enough holders accept, and the holders that accept all of them.
 #[derive(Debug, PartialEq, Eq)]

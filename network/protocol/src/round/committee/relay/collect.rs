@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::attendance::Attendance;
-use super::choice::choose;
+use super::choice::{Chosen, choose};
 use super::vote::Voting;
 use crate::audit::{self, Party};
 use crate::identity::NodeId;
@@ -316,14 +316,6 @@ impl Collecting {
         state.report(Report::Participants { round, nodes });
         Voting::begin(state, self.holders, self.attendance, chosen)
     }
-}
-
-/// Those that the holders are asked to vote for.
-pub(super) struct Chosen {
-    pub(super) contributors: Contributors,
-    pub(super) signed: Vec<Signed<Contribution>>,
-    /// Holders that have accepted all of them.
-    pub(super) voters: BTreeSet<NodeId>,
 }
 
 fn hand_out(state: &mut State, holders: &Holders, holder: NodeId, contributed: &Contributed) {

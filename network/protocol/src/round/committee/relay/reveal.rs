@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::attendance::Attendance;
-use super::collect::Chosen;
-use super::vote::Voting;
+use super::choice::Chosen;
 use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
@@ -42,14 +41,13 @@ struct Part {
 }
 
 impl Revealing {
-    pub(super) fn begin(state: &mut State, voting: Voting) -> Self {
-        let Voting {
-            holders,
-            attendance,
-            chosen,
-            votes,
-            ..
-        } = voting;
+    pub(super) fn begin(
+        state: &mut State,
+        holders: Holders,
+        attendance: Attendance,
+        chosen: Chosen,
+        votes: Vec<Signed<Vote>>,
+    ) -> Self {
         let mut revealing = Self {
             holders,
             attendance,

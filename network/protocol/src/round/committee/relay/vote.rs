@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::attendance::Attendance;
-use super::collect::Chosen;
+use super::choice::Chosen;
 use super::reveal::Revealing;
 use crate::audit::Entry;
 use crate::digest::Digest;
@@ -20,10 +20,10 @@ use crate::round::relay::state::State;
 use crate::wire::RelayFrame;
 
 pub(in crate::round) struct Voting {
-    pub(super) holders: Holders,
-    pub(super) attendance: Attendance,
-    pub(super) chosen: Chosen,
-    pub(super) votes: Vec<Signed<Vote>>,
+    holders: Holders,
+    attendance: Attendance,
+    chosen: Chosen,
+    votes: Vec<Signed<Vote>>,
     tally: Tally,
     deadline: Duration,
     reminder: Reminder,
@@ -111,7 +111,15 @@ impl Voting {
         let awaited = |node: &NodeId| self.is_awaited(*node) && self.attendance.may_serve(*node);
         let awaited: BTreeSet<_> = self.chosen.voters.iter().copied().filter(awaited).collect();
         if complete {
-            return Progress::Moves(Revealing::begin(state, self));
+            let Self {
+                holders,
+                attendance,
+                chosen,
+                votes,
+                ..
+            } = self;
+            let revealing = Revealing::begin(state, holders, attendance, chosen, votes);
+            return Progress::Moves(revealing);
         }
         if self.tally.voters().len() + awaited.len() < self.holders.committee().quorum() {
             let committee = self.holders.committee();
