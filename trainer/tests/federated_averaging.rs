@@ -5,26 +5,10 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use fl_datasets::{
-    DEFAULT_TEST_FRACTION, Dataset, LoadOptions, Partition, Scaling, Shape, Source, Split, load,
-};
-use fl_trainer::{ModelKind, ModelSpec, Training};
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Partition, Source, Split, load};
+use fl_trainer::{ModelSpec, Training};
 
 const SEED: u64 = 42;
-
-/// The usual model for the data; tables are standardised.
-fn spec(train: &Dataset) -> Result<ModelSpec> {
-    let schema = train.schema().clone();
-    let scaling = match schema.shape() {
-        Shape::Image { .. } => None,
-        Shape::Table { .. } => Some(Scaling::fit(train)?),
-    };
-    Ok(ModelSpec::new(
-        ModelKind::for_shape(schema.shape()),
-        schema,
-        scaling,
-    )?)
-}
 
 /// Accuracy on the test set after `rounds` of averaging weighted by examples
 /// (McMahan et al., algorithm 1).
@@ -35,7 +19,7 @@ fn spec(train: &Dataset) -> Result<ModelSpec> {
 fn accuracy(source: &Source, partition: &str, nodes: usize, rounds: u64) -> Result<f64> {
     let loaded = load(source, &LoadOptions::default())?;
     let Split { train, test } = loaded.split(DEFAULT_TEST_FRACTION, SEED)?;
-    let spec = spec(&train)?;
+    let spec = ModelSpec::for_data(&train, None)?;
     let mut nodes = partition
         .parse::<Partition>()?
         .parts(train.labels(), nodes, SEED)?

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
-use fl_datasets::{LoadOptions, Partition, Scaling, Shape, Source, load};
+use fl_datasets::{LoadOptions, Partition, Source, load};
 use fl_trainer::{
-    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelKind, ModelSpec, Progress,
-    TensorLayout, TrainError, Training, cpu,
+    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, Progress, TensorLayout,
+    TrainError, Training, cpu,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -186,12 +186,7 @@ pub fn learners_on(
     places: &[Compute],
 ) -> Result<Vec<Box<dyn LocalTrainer>>> {
     let split = load(source, &LoadOptions::default())?.split(0.2, 1)?;
-    let schema = split.train.schema().clone();
-    let scaling = match schema.shape() {
-        Shape::Image { .. } => None,
-        Shape::Table { .. } => Some(Scaling::fit(&split.train)?),
-    };
-    let spec = ModelSpec::new(ModelKind::for_shape(schema.shape()), schema, scaling)?;
+    let spec = ModelSpec::for_data(&split.train, None)?;
     let pieces = "iid"
         .parse::<Partition>()?
         .parts(split.train.labels(), shares.iter().sum(), 1)?;

@@ -102,6 +102,28 @@ impl ModelSpec {
         })
     }
 
+    /// Returns a model for data like `training`: of `kind`, or of the usual one for examples of this shape. Tables are
+    /// standardised by the means and deviations of `training`.
+    ///
+    /// # Errors
+    ///
+    /// The model does not take examples of this shape, or there are none to take means of.
+    pub fn for_data(training: &Dataset, kind: Option<ModelKind>) -> Result<Self, TrainError> {
+        let shape = training.schema().shape();
+        let fit = || {
+            Scaling::fit(training).map_err(|source| TrainError::Scaling {
+                part: Part::Training,
+                source,
+            })
+        };
+        let scaling = match shape {
+            Shape::Table { .. } => Some(fit()?),
+            Shape::Image { .. } => None,
+        };
+        let kind = kind.unwrap_or_else(|| ModelKind::for_shape(shape));
+        Self::new(kind, training.schema().clone(), scaling)
+    }
+
     /// The architecture.
     pub fn kind(&self) -> ModelKind {
         self.kind
@@ -336,6 +358,34 @@ mod tests {
         assert!(matches!(
             spec,
             Err(TrainError::ScalingShape { columns: 3, .. })
+        ));
+    }
+
+    #[test]
+    fn the_usual_model_for_data_standardises_tables_and_leaves_images() {
+        let data = |shape: Shape| {
+            let features = (0..2 * shape.size()).map(|i| i as f32).collect();
+            Dataset::new(schema(shape), features, vec![0, 1]).unwrap()
+        };
+        let table = data(Shape::Table { columns: 3 });
+        let scaling = Scaling::fit(&table).unwrap();
+        assert_eq!(
+            ModelSpec::for_data(&table, None).unwrap(),
+            ModelSpec::new(ModelKind::Mlp, table.schema().clone(), Some(scaling)).unwrap()
+        );
+        let picture = data(image(1, 8, 8));
+        for (asked, kind) in [
+            (None, ModelKind::Cnn),
+            (Some(ModelKind::Mlp), ModelKind::Mlp),
+        ] {
+            assert_eq!(
+                ModelSpec::for_data(&picture, asked).unwrap(),
+                ModelSpec::new(kind, picture.schema().clone(), None).unwrap()
+            );
+        }
+        assert!(matches!(
+            ModelSpec::for_data(&table.select(&[]), None),
+            Err(TrainError::Scaling { .. })
         ));
     }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Scaling, Shape, Source, Split, load};
-use fl_trainer::{Checkpoint, ModelKind, ModelSpec, Optimizer, Training};
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Source, Split, load};
+use fl_trainer::{Checkpoint, ModelSpec, Optimizer, Training};
 use serde::{Deserialize, Serialize};
 
 use super::args::{OptimizerName, TaskArgs};
@@ -29,22 +29,15 @@ impl Task {
             schema: None,
         };
         let split = load(source, &options)?.split(DEFAULT_TEST_FRACTION, training.seed)?;
-        let schema = split.train.schema().clone();
-        let (classes, examples) = (schema.classes().len(), split.train.len() + split.test.len());
+        let classes = split.train.schema().classes().len();
+        let examples = split.train.len() + split.test.len();
         // What looks like a measurement may be one, and the names of classes are for all to see.
         ensure!(
             args.label.is_some() || classes <= FEW_CLASSES || classes * 4 <= examples,
             "the last column of {source} has {classes} values in {examples} rows, which are no classes; \
              name the column of the label with --label"
         );
-        let scaling = match schema.shape() {
-            Shape::Table { .. } => Some(Scaling::fit(&split.train)?),
-            Shape::Image { .. } => None,
-        };
-        let kind = args
-            .model
-            .unwrap_or_else(|| ModelKind::for_shape(schema.shape()));
-        let model = ModelSpec::new(kind, schema, scaling)?;
+        let model = ModelSpec::for_data(&split.train, args.model)?;
         Ok((Self { training, model }, split))
     }
 
