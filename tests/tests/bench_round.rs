@@ -1,19 +1,24 @@
-//! `fl-node bench-round`: what it counts, and what a round may cost in bytes.
+//! `bench-round`: what it counts, and what a round may cost in bytes.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use fl_tests::deployed::{Process, fl_node};
+use std::process::Command;
+
+use fl_tests::deployed::Process;
 use serde_json::Value;
 
 const PARAMS: &str = "100000";
 const PARAMETERS: u64 = 100_000;
 
+/// `bench-round` with no arguments yet.
+fn bench_round() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_bench-round"))
+}
+
 /// Runs two rounds with these flags.
 fn bench(flags: &[&str]) -> Value {
-    let mut command = fl_node();
-    command
-        .args(["bench-round", "--rounds", "2", "--json"])
-        .args(flags);
+    let mut command = bench_round();
+    command.args(["--rounds", "2", "--json"]).args(flags);
     let ended = Process::start("bench-round", command).ended().succeeded();
     serde_json::from_str(&ended.stdout[0]).unwrap()
 }
@@ -74,16 +79,16 @@ fn nodes_train_on_data_in_every_federation() {
 
 #[test]
 fn data_decides_the_number_of_parameters() {
-    let mut command = fl_node();
-    command.args(["bench-round", "--data", "digits", "--params", "5"]);
+    let mut command = bench_round();
+    command.args(["--data", "digits", "--params", "5"]);
     let ended = Process::start("bench-round", command).ended();
     assert_eq!(ended.code, Some(2));
 }
 
 #[test]
 fn two_nodes_are_too_few() {
-    let mut command = fl_node();
-    command.args(["bench-round", "--nodes", "2"]);
+    let mut command = bench_round();
+    command.args(["--nodes", "2"]);
     let ended = Process::start("bench-round", command).ended();
     assert_eq!(ended.code, Some(1));
     let said = ended.stderr.join("\n");

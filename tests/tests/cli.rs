@@ -1,4 +1,4 @@
-//! The text of `--help` of every command. `UPDATE_SNAPSHOTS=1` writes the snapshots anew.
+//! The text of `--help` of every program and command. `UPDATE_SNAPSHOTS=1` writes the snapshots anew.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -16,6 +16,12 @@ fn the_help_of_fl_node_is_as_it_was_agreed() {
 #[test]
 fn the_help_of_fl_relay_is_as_it_was_agreed() {
     compare("fl-relay", fl_relay);
+}
+
+#[test]
+fn the_help_of_bench_round_is_as_it_was_agreed() {
+    let program = || Command::new(env!("CARGO_BIN_EXE_bench-round"));
+    check("bench-round", &help("bench-round", program, None));
 }
 
 #[test]
@@ -50,13 +56,7 @@ fn a_reader_that_goes_away_is_no_fault() {
 
 /// Compares the help of the program, and of each command that it lists, with the snapshots.
 fn compare(name: &str, program: fn() -> Command) {
-    let help = |command: Option<&str>| {
-        let mut process = program();
-        process.env("COLUMNS", "100").args(command).arg("--help");
-        let ended = Process::start(name, process).ended().succeeded();
-        ended.stdout.join("\n") + "\n"
-    };
-    let all = help(None);
+    let all = help(name, program, None);
     check(name, &all);
     let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands = commands.take_while(|line| !line.is_empty());
@@ -67,8 +67,16 @@ fn compare(name: &str, program: fn() -> Command) {
         .collect();
     assert!(commands.len() > 1, "{all}");
     for command in commands.into_iter().filter(|command| *command != "help") {
-        check(&format!("{name}-{command}"), &help(Some(command)));
+        let found = help(name, program, Some(command));
+        check(&format!("{name}-{command}"), &found);
     }
+}
+
+fn help(name: &str, program: fn() -> Command, command: Option<&str>) -> String {
+    let mut process = program();
+    process.env("COLUMNS", "100").args(command).arg("--help");
+    let ended = Process::start(name, process).ended().succeeded();
+    ended.stdout.join("\n") + "\n"
 }
 
 #[track_caller]

@@ -28,6 +28,15 @@ pub fn say(line: impl Display) {
     }
 }
 
+/// A number of bytes for people.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..10_000 => format!("{count} B"),
+        10_000..10_000_000 => format!("{:.0} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
 /// An error with its causes, each said once: some errors already name their cause in their own words.
 pub fn explain(error: &(dyn Error + 'static)) -> String {
     let mut said = error.to_string();
@@ -54,6 +63,14 @@ mod tests {
 
     use super::*;
     use crate::files::read_limited;
+
+    #[test]
+    fn sizes_are_told_in_a_unit_that_suits_them() {
+        assert_eq!(bytes(9_999), "9999 B");
+        assert_eq!(bytes(10_000), "10 kB");
+        assert_eq!(bytes(9_999_499), "9999 kB");
+        assert_eq!(bytes(10_000_000), "10.0 MB");
+    }
 
     #[test]
     fn a_cause_is_said_once() {

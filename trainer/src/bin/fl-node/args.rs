@@ -2,15 +2,12 @@
 //!
 //! Flags that may also stand in a TOML file are optional here; a flag wins over the file, the file over the default.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use fl_datasets::{Partition, Source};
 use fl_trainer::{ModelKind, NodeName, Sharing};
 use serde::Deserialize;
-
-use crate::bench_round::Mode;
 
 /// A participant of secure federated learning.
 ///
@@ -37,12 +34,6 @@ pub(crate) enum Command {
     Devices,
     /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds followed the protocol
     VerifyLog(VerifyLog),
-    /// Time rounds without training, the same without masks, and bare averaging beside them: relay and nodes are processes
-    /// on this machine
-    BenchRound(BenchRound),
-    /// One party of a bench
-    #[command(hide = true)]
-    BenchParty(BenchParty),
 }
 
 /// Flags of `simulate`.
@@ -274,47 +265,6 @@ pub(crate) struct VerifyLog {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Flags of `bench-round`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct BenchRound {
-    /// Number of nodes, at least 3
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) nodes: usize,
-    /// Number of parameters of the model
-    #[arg(long, value_name = "M", default_value_t = 1_000_000)]
-    pub(crate) params: usize,
-    /// Train on this data in every round, as `simulate` does by default: digits, breast-cancer, or a path. Without it an
-    /// update is there at once
-    #[arg(long, value_name = "DATA", conflicts_with = "params")]
-    pub(crate) data: Option<Source>,
-    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
-    #[arg(long, value_name = "SCHEME", default_value = "peer")]
-    pub(crate) scheme: Sharing,
-    /// Number of rounds of each kind
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(crate) rounds: u64,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What `bench-round` starts.
-#[derive(Debug, clap::Args)]
-pub(crate) struct BenchParty {
-    /// The party's folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) kit: PathBuf,
-    /// Where the relay is; the party is the relay itself if this is missing
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) relay: Option<SocketAddr>,
-    /// How its federation averages
-    #[arg(long, value_name = "MODE")]
-    pub(crate) mode: Mode,
-    /// What a node trains on
-    #[arg(long, value_name = "DATA")]
-    pub(crate) data: Option<Source>,
 }
 
 /// A value that is written as on the command line.

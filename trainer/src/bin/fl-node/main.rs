@@ -1,7 +1,6 @@
 //! `fl-node`: trains on its own data, shares its update in secret, and takes over the average.
 
 mod args;
-mod bench_round;
 mod console;
 mod devices;
 mod evaluate;
@@ -28,8 +27,6 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Devices => devices::run(),
         Command::VerifyLog(args) => return verify_log::run(args),
-        Command::BenchRound(args) => bench_round::run(&args),
-        Command::BenchParty(args) => bench_round::party(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

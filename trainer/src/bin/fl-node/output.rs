@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use fl_network::files::{read_limited, write_public};
+use fl_network::program::logging::bytes;
 use fl_trainer::node::Ended;
 use fl_trainer::{Checkpoint, Evaluation, ModelSpec, RoundReport};
 use serde::{Deserialize, Serialize};
@@ -76,15 +77,6 @@ impl std::fmt::Display for RoundLine {
             write!(f, "; {} coordinates clipped", self.clipped)?;
         }
         Ok(())
-    }
-}
-
-/// A number of bytes for people.
-pub(crate) fn bytes(count: u64) -> String {
-    match count {
-        0..10_000 => format!("{count} B"),
-        10_000..10_000_000 => format!("{:.0} kB", count as f64 / 1e3),
-        _ => format!("{:.1} MB", count as f64 / 1e6),
     }
 }
 

@@ -1,18 +1,4 @@
-//! `fl-node bench-round`: what a round costs beside training, and what it would cost without the secrecy.
-//!
-//! Three federations of the same nodes and parameters stand side by side, every party a process of its own, one of each
-//! [`Mode`]. Each round waits until all of its nodes have their update, and the three take turns, so that whatever else
-//! the machine does slows all alike. A round lasts from the moment when the nodes are let go until all of them are ready
-//! for the next; with data to train on that includes the training. In a federation that would be training meanwhile, the
-//! new state then goes to the disk; here it is waited for before the turn passes.
-
-mod bare;
-mod costs;
-mod mode;
-mod party;
-mod plain;
-mod protocol;
-mod training;
+//! A federation of the bench, and how its rounds are timed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,87 +6,16 @@ use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use fl_datasets::Source;
-use fl_network::kit::Kit;
-use fl_network::program::logging::say;
-use fl_trainer::provision::Agreement;
 
-use super::args::{BenchParty, BenchRound};
-use costs::{Costs, Rounds, Summary};
-pub(crate) use mode::Mode;
-use party::{Party, Told};
-use training::Learned;
+use crate::WARM_UP;
+use crate::costs::{Costs, Rounds};
+use crate::mode::Mode;
+use crate::party::{Party, Told};
 
-/// A round that is not counted: connections find their pace, and memory is touched for the first time.
-const WARM_UP: usize = 1;
 /// How long a round may take with all that it leaves on disk.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-pub(crate) fn run(args: &BenchRound) -> anyhow::Result<()> {
-    ensure!(args.nodes >= 3, "--nodes must be at least 3");
-    ensure!(args.params > 0, "--params must be at least 1");
-    ensure!(args.rounds > 0, "--rounds must be at least 1");
-    let folder = tempfile::tempdir()?;
-    let (names, parameters) = found(args, folder.path())?;
-    let start = |mode| Federation::start(folder.path(), &names, mode, args.data.as_ref());
-    let [secure, plain, bare] = Mode::ALL.map(start);
-    let mut federations = [secure?, plain?, bare?];
-    for _ in 0..WARM_UP {
-        for federation in &mut federations {
-            federation.round()?;
-        }
-    }
-    for federation in &mut federations {
-        federation.begin();
-    }
-    for _ in 0..args.rounds {
-        for federation in &mut federations {
-            federation.round()?;
-        }
-    }
-    let summary = Summary::new(args, parameters, &federations.map(Federation::end));
-    match args.json {
-        true => say(serde_json::to_string(&summary)?),
-        false => say(summary.to_string().trim_end()),
-    }
-    Ok(())
-}
-
-/// One party of a bench, in a process that [`run`] has started.
-pub(crate) fn party(args: &BenchParty) -> anyhow::Result<()> {
-    party::leave_with_bench();
-    let kit = Kit::load(&args.kit)?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let (state, data) = (args.kit.join(args.mode.state()), args.data.as_ref());
-    let ended = match (&args.relay, args.mode.engine()) {
-        (None, Some(_)) => runtime.block_on(protocol::relay(kit, &state)),
-        (Some(relay), Some(engine)) => {
-            let trainer = training::trainer(&kit, data)?;
-            runtime.block_on(protocol::node(kit, &state, relay, engine, trainer))
-        }
-        (None, None) => runtime.block_on(bare::relay(kit)),
-        (Some(relay), None) => runtime.block_on(bare::node(kit, *relay, data)),
-    };
-    ended.with_context(|| args.kit.display().to_string())
-}
-
-/// Founds a consortium of the nodes in `folder`. Gives their names and the number of parameters.
-fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize)> {
-    let learned = match &args.data {
-        None => Learned::nothing(args.params)?,
-        Some(data) => Learned::from(data)?,
-    };
-    let model = (learned.layout, learned.initial);
-    let agreement = Agreement {
-        task: learned.task,
-        ..Agreement::on_one_machine(args.nodes, args.scheme, learned.examples_max, model)
-    };
-    agreement.found()?.write(folder)?;
-    let parameters = agreement.layout.len();
-    let names = agreement.nodes.into_iter().map(|node| node.name);
-    Ok((names.collect(), parameters))
-}
 
 /// The round that a party has on disk.
 fn round_of(state: &Path) -> Option<u64> {
@@ -109,7 +24,7 @@ fn round_of(state: &Path) -> Option<u64> {
 }
 
 /// A relay and its nodes.
-struct Federation {
+pub(crate) struct Federation {
     relay: Party,
     nodes: Vec<Party>,
     /// By number of the party, with the time at which it was said.
@@ -121,7 +36,7 @@ struct Federation {
 
 impl Federation {
     /// Starts a process for each party, and waits until all nodes are ready.
-    fn start(
+    pub(crate) fn start(
         folder: &Path,
         names: &[String],
         mode: Mode,
@@ -170,7 +85,7 @@ impl Federation {
     }
 
     /// Lets the nodes go, and waits until all are ready again.
-    fn round(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn round(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.rounds.rounds.push(Costs::default());
         for node in &mut self.nodes {
@@ -224,13 +139,13 @@ impl Federation {
     }
 
     /// Counts processor time from here on.
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         let (relay, node) = self.processor_s();
         (self.rounds.relay_cpu_s, self.rounds.node_cpu_s) = (-relay, -node);
     }
 
     /// Counts processor time up to here, and memory. Ends all parties.
-    fn end(mut self) -> Rounds {
+    pub(crate) fn end(mut self) -> Rounds {
         let (relay, node) = self.processor_s();
         self.rounds.relay_cpu_s += relay;
         self.rounds.node_cpu_s += node;

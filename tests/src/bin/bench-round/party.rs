@@ -15,15 +15,15 @@ use fl_network::kit::Kit;
 use fl_network::quic::Server;
 use serde::{Deserialize, Serialize};
 
-use super::costs::NodeCosts;
-use super::mode::Mode;
+use crate::costs::NodeCosts;
+use crate::mode::Mode;
 
 /// Ticks of a second in which Linux counts processor time for programs, whatever the kernel's own clock.
 const TICKS: f64 = 100.0;
 
 /// A line of a party.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// The relay listens here.
     Listening(SocketAddr),
     /// The node has its update, and waits to be let go.
@@ -37,7 +37,7 @@ pub(super) enum Told {
 }
 
 /// Says something to the bench.
-pub(super) fn tell(told: &Told) -> anyhow::Result<()> {
+pub(crate) fn tell(told: &Told) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     serde_json::to_writer(&mut out, told)?;
     writeln!(out)?;
@@ -45,7 +45,7 @@ pub(super) fn tell(told: &Told) -> anyhow::Result<()> {
 }
 
 /// Opens the relay's socket, and says where it is.
-pub(super) fn listen(kit: &Kit) -> anyhow::Result<Server> {
+pub(crate) fn listen(kit: &Kit) -> anyhow::Result<Server> {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let nodes = kit.manifest.roster().len();
     let server = Server::bind(loopback, kit.server_tls()?, nodes)?;
@@ -54,7 +54,7 @@ pub(super) fn listen(kit: &Kit) -> anyhow::Result<Server> {
 }
 
 /// Says that the update is there, and waits until the bench lets this node go on.
-pub(super) fn ready() {
+pub(crate) fn ready() {
     if tell(&Told::Ready).is_ok() {
         // The process ends before the channel does.
         let _ = RELEASES
@@ -65,7 +65,7 @@ pub(super) fn ready() {
 }
 
 /// Ends this process when the bench is gone.
-pub(super) fn leave_with_bench() {
+pub(crate) fn leave_with_bench() {
     LazyLock::force(&RELEASES);
 }
 
@@ -83,7 +83,7 @@ static RELEASES: LazyLock<Mutex<Receiver<()>>> = LazyLock::new(|| {
 });
 
 /// A party's process, which ends with this.
-pub(super) struct Party {
+pub(crate) struct Party {
     child: Child,
     input: Option<ChildStdin>,
 }
@@ -91,7 +91,7 @@ pub(super) struct Party {
 impl Party {
     /// Starts party `number` with the kit in `folder`: a node where the `relay` is known, the relay where it is not. A node
     /// trains on its part of the data, if there is any.
-    pub(super) fn start(
+    pub(crate) fn start(
         number: usize,
         folder: &Path,
         relay: Option<SocketAddr>,
@@ -100,7 +100,7 @@ impl Party {
     ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program cannot be found")?;
         let mut command = Command::new(program);
-        command.arg("bench-party").arg("--kit").arg(folder);
+        command.arg("party").arg("--kit").arg(folder);
         command.arg("--mode").arg(mode.to_string());
         if let Some(data) = data {
             command.arg("--data").arg(data.to_string());
@@ -132,7 +132,7 @@ impl Party {
     }
 
     /// Lets it go on.
-    pub(super) fn release(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn release(&mut self) -> anyhow::Result<()> {
         if let Some(input) = &mut self.input {
             writeln!(input).context("a party has ended")?;
         }
@@ -140,7 +140,7 @@ impl Party {
     }
 
     /// Its peak resident memory so far in bytes; 0 where the system does not tell.
-    pub(super) fn peak_memory(&self) -> u64 {
+    pub(crate) fn peak_memory(&self) -> u64 {
         let status = self.read("status").unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
         let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
@@ -148,7 +148,7 @@ impl Party {
     }
 
     /// Processor time that it has used, in seconds; 0 where the system does not tell.
-    pub(super) fn processor_s(&self) -> f64 {
+    pub(crate) fn processor_s(&self) -> f64 {
         let stat = self.read("stat").unwrap_or_default();
         // The name of the program, which may hold anything, stands in parentheses.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);

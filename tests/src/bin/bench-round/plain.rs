@@ -8,7 +8,7 @@ use fl_shaders::Ring;
 use fl_sharing::{Blinding, CpuEngine, DeviceError, Engine, EngineError, Input, MaskKey, Masked};
 
 /// Masks nothing.
-pub(super) struct Unmasked;
+pub(crate) struct Unmasked;
 
 impl Engine for Unmasked {
     fn mask(

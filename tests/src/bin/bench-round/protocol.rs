@@ -12,11 +12,11 @@ use fl_trainer::LocalTrainer;
 use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
 
-use super::costs::NodeCosts;
-use super::party::{Told, listen, tell};
+use crate::costs::NodeCosts;
+use crate::party::{Told, listen, tell};
 
 /// Serves rounds until the bench is over.
-pub(super) async fn relay(kit: Kit, state: &Path) -> anyhow::Result<()> {
+pub(crate) async fn relay(kit: Kit, state: &Path) -> anyhow::Result<()> {
     let server = listen(&kit)?;
     let store = Store::open(state, &kit.manifest)?;
     let settings = Settings {
@@ -42,7 +42,7 @@ pub(super) async fn relay(kit: Kit, state: &Path) -> anyhow::Result<()> {
 }
 
 /// Takes part in rounds until the bench is over.
-pub(super) async fn node(
+pub(crate) async fn node(
     kit: Kit,
     state: &Path,
     relay: &SocketAddr,

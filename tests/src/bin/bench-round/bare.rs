@@ -24,9 +24,9 @@ use fl_trainer::LocalTrainer;
 use fl_trainer::node::Step;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::costs::{NodeCosts, Traffic};
-use super::party::{Told, listen, ready, tell};
-use super::training::{trainer, update};
+use crate::costs::{NodeCosts, Traffic};
+use crate::party::{Told, listen, ready, tell};
+use crate::training::{trainer, update};
 
 const CHUNK_WORDS: usize = CHUNK_BYTES / 4;
 /// There is one kind of body, and it has nothing to say of itself.
@@ -53,7 +53,7 @@ struct Chunk {
 }
 
 /// Averages rounds until the bench is over.
-pub(super) async fn relay(kit: Kit) -> anyhow::Result<()> {
+pub(crate) async fn relay(kit: Kit) -> anyhow::Result<()> {
     let server = listen(&kit)?;
     let nodes = kit.manifest.roster().len();
     let mut connections = Vec::new();
@@ -160,7 +160,7 @@ impl Updates {
 }
 
 /// Takes part in rounds until the bench is over.
-pub(super) async fn node(kit: Kit, relay: SocketAddr, data: Option<&Source>) -> anyhow::Result<()> {
+pub(crate) async fn node(kit: Kit, relay: SocketAddr, data: Option<&Source>) -> anyhow::Result<()> {
     let client = Client::bind(relay, kit.client_tls()?)?;
     let connection = client
         .connect(host_of(kit.manifest.relay_address())?)

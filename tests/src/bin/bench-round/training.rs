@@ -3,30 +3,28 @@
 use std::ops::ControlFlow;
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{Partition, Source};
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Partition, Source, Split, load};
 use fl_network::kit::Kit;
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TensorLayout, TrainError, Update, cpu,
+    Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, Progress, TensorLayout, TrainError,
+    Training, Update, cpu,
 };
 
-use super::party::ready;
-use crate::args::TaskArgs;
-use crate::task::Task;
+use crate::party::ready;
 
 /// Training examples of a node that trains on none.
 const EXAMPLES: u32 = 1000;
 
 /// What the consortium of a bench agrees to learn.
-pub(super) struct Learned {
-    pub(super) layout: Layout,
-    pub(super) initial: Vec<f32>,
-    pub(super) task: toml::Table,
-    pub(super) examples_max: u32,
+pub(crate) struct Learned {
+    pub(crate) layout: Layout,
+    pub(crate) initial: Vec<f32>,
+    pub(crate) examples_max: u32,
 }
 
 impl Learned {
     /// So many parameters, and nothing to train them on.
-    pub(super) fn nothing(parameters: usize) -> anyhow::Result<Self> {
+    pub(crate) fn nothing(parameters: usize) -> anyhow::Result<Self> {
         let tensor = TensorLayout {
             name: "parameters".to_owned(),
             shape: vec![parameters],
@@ -34,44 +32,49 @@ impl Learned {
         Ok(Self {
             layout: Layout::try_from(vec![tensor])?,
             initial: vec![0.0; parameters],
-            task: toml::Table::new(),
             examples_max: EXAMPLES,
         })
     }
 
     /// The usual model for `data`, with the default settings.
-    pub(super) fn from(data: &Source) -> anyhow::Result<Self> {
-        let (task, split) = Task::of(data, &TaskArgs::default())?;
+    pub(crate) fn from(data: &Source) -> anyhow::Result<Self> {
+        let (model, split) = usual(data)?;
         // The initial model comes from the seed; the data is only needed for its shape.
         let none = || split.train.select(&[]);
-        let mut trainer = task.model.trainer(none(), none(), task.training, cpu())?;
+        let mut trainer = model.trainer(none(), none(), Training::default(), cpu())?;
         Ok(Self {
             layout: trainer.layout().clone(),
             initial: trainer.initial()?,
-            task: task.to_table()?,
             examples_max: u32::try_from(split.train.len()).context("too many examples")?,
         })
     }
 }
 
+/// Returns the usual model for `data` and the data, the same to the founder and to every node.
+fn usual(data: &Source) -> anyhow::Result<(ModelSpec, Split)> {
+    let loaded = load(data, &LoadOptions::default())?;
+    let split = loaded.split(DEFAULT_TEST_FRACTION, Training::default().seed)?;
+    Ok((ModelSpec::for_data(&split.train, None)?, split))
+}
+
 /// The trainer of a node: on its part of `data`, or [`Instantly`]. It waits for the bench before it trains.
-pub(super) fn trainer(kit: &Kit, data: Option<&Source>) -> anyhow::Result<Box<dyn LocalTrainer>> {
+pub(crate) fn trainer(kit: &Kit, data: Option<&Source>) -> anyhow::Result<Box<dyn LocalTrainer>> {
     let Some(data) = data else {
         return Ok(Box::new(Instantly::new(kit)?));
     };
-    let task = Task::from_table(kit.manifest.task())?;
-    let split = task.load(data, None)?;
+    let (model, split) = usual(data)?;
+    let settings = Training::default();
     let roster = kit.manifest.roster();
     let own = roster.keys().position(|node| *node == kit.id());
     let own = own.context("the kit's node is not in its manifest")?;
     let part = |labels: &[u32]| -> anyhow::Result<Vec<usize>> {
-        let mut parts = Partition::Iid.parts(labels, roster.len(), task.training.seed)?;
+        let mut parts = Partition::Iid.parts(labels, roster.len(), settings.seed)?;
         ensure!(own < parts.len(), "there is no data for every node");
         Ok(parts.swap_remove(own))
     };
     let train = split.train.select(&part(split.train.labels())?);
     let test = split.test.select(&part(split.test.labels())?);
-    let trainer = task.model.trainer(train, test, task.training, cpu())?;
+    let trainer = model.trainer(train, test, settings, cpu())?;
     Ok(Box::new(Released(trainer)))
 }
 
@@ -145,7 +148,7 @@ impl LocalTrainer for Instantly {
 }
 
 /// A node's update: small, and another for each node.
-pub(super) fn update(kit: &Kit) -> Vec<f32> {
+pub(crate) fn update(kit: &Kit) -> Vec<f32> {
     let own = f32::from(kit.id().as_bytes()[0]);
     let parameters = 0..kit.manifest.parameters();
     parameters

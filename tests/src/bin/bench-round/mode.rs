@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fl_sharing::{CpuEngine, Engine};
 
-use super::plain::Unmasked;
+use crate::plain::Unmasked;
 
 /// How a federation of the bench averages.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -20,10 +20,10 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// All, in the order in which they take turns.
-    pub(super) const ALL: [Self; 3] = [Self::Secure, Self::Plain, Self::Bare];
+    pub(crate) const ALL: [Self; 3] = [Self::Secure, Self::Plain, Self::Bare];
 
     /// What masks updates, if the protocol runs at all.
-    pub(super) fn engine(self) -> Option<Arc<dyn Engine>> {
+    pub(crate) fn engine(self) -> Option<Arc<dyn Engine>> {
         match self {
             Self::Secure => Some(Arc::new(CpuEngine)),
             Self::Plain => Some(Arc::new(Unmasked)),
@@ -32,7 +32,7 @@ impl Mode {
     }
 
     /// Name of the folder in a kit's in which a party of this federation keeps its state.
-    pub(super) fn state(self) -> String {
+    pub(crate) fn state(self) -> String {
         format!("{self}-state")
     }
 }

@@ -3,31 +3,31 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use fl_network::program::logging::bytes;
 use fl_trainer::Sharing;
 use fl_trainer::node::{RoundReport, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::args::BenchRound;
-use crate::output::bytes;
 
 /// What a round cost a node: seconds since it was let go, and bytes.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct NodeCosts {
+pub(crate) struct NodeCosts {
     /// Round, from 1.
-    pub(super) round: u64,
-    pub(super) steps: Vec<(Step, f64)>,
-    pub(super) traffic: Traffic,
+    pub(crate) round: u64,
+    pub(crate) steps: Vec<(Step, f64)>,
+    pub(crate) traffic: Traffic,
 }
 
 /// Bytes of a node and round.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     /// Messages and bodies.
-    pub(super) sent: u64,
-    pub(super) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
     /// With what QUIC adds, as UDP payload.
-    pub(super) udp_sent: u64,
-    pub(super) udp_received: u64,
+    pub(crate) udp_sent: u64,
+    pub(crate) udp_received: u64,
 }
 
 impl Traffic {
@@ -68,27 +68,27 @@ impl From<RoundReport> for NodeCosts {
 
 /// One round; times in seconds since the nodes were let go.
 #[derive(Default)]
-pub(super) struct Costs {
-    pub(super) seconds: f64,
+pub(crate) struct Costs {
+    pub(crate) seconds: f64,
     /// When every party had its new state on disk.
-    pub(super) on_disk: f64,
-    pub(super) collected: f64,
+    pub(crate) on_disk: f64,
+    pub(crate) collected: f64,
     /// By number of the node.
-    pub(super) nodes: Vec<(usize, NodeCosts)>,
+    pub(crate) nodes: Vec<(usize, NodeCosts)>,
 }
 
 /// All rounds of a federation, and what its processes took for them.
 #[derive(Default)]
-pub(super) struct Rounds {
+pub(crate) struct Rounds {
     /// From round 1 on.
-    pub(super) rounds: Vec<Costs>,
-    pub(super) relay_cpu_s: f64,
+    pub(crate) rounds: Vec<Costs>,
+    pub(crate) relay_cpu_s: f64,
     /// Of a node, in the mean.
-    pub(super) node_cpu_s: f64,
+    pub(crate) node_cpu_s: f64,
     /// Before the first node, so that of the program itself.
-    pub(super) relay_memory_idle: u64,
-    pub(super) relay_memory: u64,
-    pub(super) node_memory: u64,
+    pub(crate) relay_memory_idle: u64,
+    pub(crate) relay_memory: u64,
+    pub(crate) node_memory: u64,
 }
 
 /// A part of a round that ends with a moment of it.
@@ -134,7 +134,7 @@ struct Measured {
 
 /// All federations.
 #[derive(Serialize)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     nodes: usize,
     parameters: usize,
     /// What the nodes train on.
@@ -147,8 +147,8 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Of the rounds of each mode, in the order of [`Mode::ALL`](super::Mode::ALL).
-    pub(super) fn new(
+    /// Of the rounds of each mode, in the order of [`Mode::ALL`](crate::mode::Mode::ALL).
+    pub(crate) fn new(
         args: &BenchRound,
         parameters: usize,
         [secure, plain, bare]: &[Rounds; 3],
@@ -232,7 +232,7 @@ impl Measured {
 
 impl Rounds {
     /// Adds what a round cost node `number`.
-    pub(super) fn add(&mut self, number: usize, costs: NodeCosts) {
+    pub(crate) fn add(&mut self, number: usize, costs: NodeCosts) {
         let index = usize::try_from(costs.round.saturating_sub(1)).ok();
         if let Some(round) = index.and_then(|index| self.rounds.get_mut(index)) {
             round.nodes.push((number, costs));
