@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fl_tests::workspace::{root, sources};
 use serde_json::Value;
 
@@ -23,6 +23,12 @@ fn cargo(arguments: &[&str]) -> Result<String> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "cargo {arguments:?}: {stderr}");
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What cargo says of this workspace's own packages.
+fn metadata() -> Result<Value> {
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps"])?;
+    Ok(serde_json::from_str(&metadata)?)
 }
 
 /// The packages that `package` alone is built from, itself included, with the features that `features` sets.
@@ -173,6 +179,84 @@ fn datasets_are_read_without_a_runtime_or_a_model() -> Result<()> {
     assert_free_of("fl-datasets", &["fl-network", "fl-sharing", "fl-shaders"])
 }
 
+/// The packages of this workspace: those that a plain `cargo build` builds, from which all is taken that is shipped, and
+/// the rest.
+fn shipped_and_not() -> Result<(Vec<Value>, Vec<Value>)> {
+    let metadata = metadata()?;
+    let members = metadata["workspace_default_members"].as_array();
+    let shipped = members.context("default members")?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    let packages = packages.iter().cloned();
+    Ok(packages.partition(|package| shipped.contains(&package["id"])))
+}
+
+/// The programs that these packages have.
+fn programs(packages: &[Value]) -> BTreeSet<&str> {
+    let targets = packages.iter().filter_map(|p| p["targets"].as_array());
+    let programs = targets
+        .flatten()
+        .filter(|target| target["kind"][0] == "bin");
+    programs
+        .filter_map(|program| program["name"].as_str())
+        .collect()
+}
+
+#[test]
+fn two_programs_are_shipped_and_none_that_measures() -> Result<()> {
+    let (shipped, rest) = shipped_and_not()?;
+    assert_eq!(programs(&shipped), ["fl-node", "fl-relay"].into());
+    assert_eq!(programs(&rest), ["bench-round"].into());
+    Ok(())
+}
+
+/// Where an `Engine` is implemented in the sources of a package: the file and the type.
+///
+/// Nodes mask with nothing else, so an engine that masks nothing would be among them. It could only hide in a macro.
+fn engines(package: &Value) -> Result<BTreeSet<(PathBuf, String)>> {
+    let is_engine = |word: &str| word.rsplit([':', '{', '(']).next() == Some("Engine");
+    let manifest = package["manifest_path"].as_str().context("a manifest")?;
+    let mut found = BTreeSet::new();
+    for path in sources(&Path::new(manifest).with_file_name("src"))? {
+        let text = fs::read_to_string(&path)?;
+        let path = path.strip_prefix(root())?;
+        let lines = text.lines().map(str::trim_start);
+        let code = lines.filter(|line| !line.starts_with("//"));
+        let words: Vec<_> = code.flat_map(str::split_whitespace).collect();
+        for words in words.windows(3) {
+            match *words {
+                [name, "for", of] if is_engine(name) => {
+                    found.insert((path.to_owned(), of.to_owned()));
+                }
+                [name, "as", new] if is_engine(name) => {
+                    bail!("{} calls the engine {new}", path.display());
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn every_engine_that_is_shipped_masks() -> Result<()> {
+    let masking = [
+        ("sharing/src/cpu.rs", "CpuEngine"),
+        ("sharing/src/cpu.rs", "Instructions"),
+        ("sharing/src/gpu.rs", "GpuEngine"),
+    ];
+    let place = |(path, of): (&str, &str)| (PathBuf::from(path), of.to_owned());
+    let (shipped, rest) = shipped_and_not()?;
+    let all = |packages: &[Value]| -> Result<BTreeSet<_>> {
+        let engines: Result<Vec<_>> = packages.iter().map(engines).collect();
+        Ok(engines?.into_iter().flatten().collect())
+    };
+    assert_eq!(all(&shipped)?, masking.map(place).into());
+    // The control: the same search finds the one that masks nothing, where it belongs.
+    let plain = place(("tests/src/bin/bench-round/plain.rs", "Unmasked"));
+    assert!(all(&rest)?.contains(&plain));
+    Ok(())
+}
+
 /// What the assertions above would say if they had something to say.
 #[test]
 fn the_search_finds_what_is_there() -> Result<()> {
@@ -206,8 +290,7 @@ fn mentions(folder: &Path, needle: &str) -> Result<Vec<PathBuf>> {
 
 #[test]
 fn bincode_is_known_to_one_module() -> Result<()> {
-    let metadata: Value =
-        serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps"])?)?;
+    let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("packages")?;
     let depends = |package: &&Value| {
         let dependencies = package["dependencies"].as_array().into_iter().flatten();
