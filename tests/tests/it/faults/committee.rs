@@ -1,0 +1,170 @@
+//! A committee of five among twenty nodes, of which eight leave as soon as their upload is in, and one holder is killed
+//! when the others are to vote.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use fl_network::quic::Server;
+use fl_network::relay;
+use fl_network::store::Store;
+use fl_protocol::round::relay::{Report, Settings};
+use fl_shaders::Ring;
+use fl_sharing::CpuEngine;
+use fl_tests::federation::{Kits, Log, Recorded, Synthetic, layout, plain_mean, raised};
+use fl_trainer::Sharing;
+use fl_trainer::node::{Ended, NodeEvent, Participant};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const NODES: usize = 20;
+const PARAMETERS: usize = 200_000;
+const EXAMPLES_MAX: u32 = 1_000;
+/// Who leaves early.
+const VANISHING: std::ops::Range<usize> = 12..20;
+/// The holder that is killed.
+const KILLED: usize = 2;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the test waits for.
+#[derive(Debug)]
+enum Seen {
+    Relay(Report),
+    Left(usize, Result<Ended, String>),
+}
+
+/// Runs node `index` until it has vanished, was killed, or all rounds are done.
+async fn run_node(
+    index: usize,
+    participant: Participant,
+    killed: watch::Receiver<bool>,
+) -> Result<Ended, String> {
+    let (leave, left) = watch::channel(false);
+    let observe = move |event| {
+        if VANISHING.contains(&index) && matches!(event, NodeEvent::Received { .. }) {
+            leave.send_replace(true);
+        }
+    };
+    let stop = async {
+        tokio::select! {
+            () = raised(left) => {}
+            () = raised(killed), if index == KILLED => {}
+        }
+    };
+    let ended = participant.run(observe, stop).await;
+    let ended = ended.and_then(Ended::or_failure);
+    ended.map_err(|error| format!("node {index}: {error}"))
+}
+
+fn trainer(seed: u64) -> Result<(Recorded, Log)> {
+    let examples = 100 + u32::try_from(seed)?;
+    let trainer = Synthetic::new(PARAMETERS, examples, seed)?;
+    Ok(Recorded::new(Box::new(trainer)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is_killed()
+-> Result<()> {
+    let sharing = Sharing::Committee {
+        holders: 5,
+        threshold: 2,
+    };
+    let model = (layout(PARAMETERS)?, vec![0.0; PARAMETERS]);
+    let kits = Kits::sharing(sharing, NODES, Ring::U32, EXAMPLES_MAX, model)?;
+    let server = Server::bind(
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        kits.relay.server_tls()?,
+        NODES,
+    )?;
+    let address = server.local_address()?.to_string();
+    let settings = Settings {
+        rounds: 1,
+        fraction_fit: 1.0,
+        min_nodes: 3,
+    };
+    let (events, mut seen) = mpsc::unbounded_channel();
+    let (finish, finished) = watch::channel(false);
+    let (kill, killed) = watch::channel(false);
+
+    let mut tasks = JoinSet::new();
+    let store = Store::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
+    let (kit, reports) = (kits.relay.clone(), events.clone());
+    tasks.spawn(async move {
+        let report = |report: &Report| {
+            // The contributors are chosen: the holders are about to be asked for their votes.
+            if let Report::Participants { .. } = report {
+                kill.send_replace(true);
+            }
+            drop(reports.send(Seen::Relay(report.clone())));
+        };
+        let served = relay::serve(&kit, server, store, settings, report, raised(finished)).await;
+        served.expect("the relay serves");
+    });
+    let training = Arc::new(Semaphore::new(NODES));
+    let mut logs = Vec::new();
+    for (index, kit) in kits.nodes.iter().enumerate() {
+        let (trainer, log) = trainer(index as u64)?;
+        logs.push(log);
+        let state = kits.folder().join(format!("node-{index}/state"));
+        let participant = Participant {
+            store: Store::open(&state, &kit.manifest)?,
+            kit: kit.clone(),
+            trainer: Box::new(trainer),
+            engine: Arc::new(CpuEngine),
+            relay: Some(address.clone()),
+            training: training.clone(),
+        };
+        let (events, killed) = (events.clone(), killed.clone());
+        tasks.spawn(async move {
+            let left = run_node(index, participant, killed).await;
+            drop(events.send(Seen::Left(index, left)));
+        });
+    }
+    drop(events);
+
+    let (mut ended, mut completed) = (Vec::new(), None);
+    while ended.len() < NODES {
+        let seen = timeout(PATIENCE, seen.recv()).await.context("too slow")?;
+        match seen.context("all have left")? {
+            Seen::Relay(Report::Completed(round)) => completed = Some(round),
+            Seen::Relay(_) => {}
+            Seen::Left(index, left) => ended.push((index, left.map_err(anyhow::Error::msg)?)),
+        }
+    }
+    finish.send_replace(true);
+    while let Some(task) = tasks.join_next().await {
+        task?;
+    }
+
+    let completed = completed.context("the round is complete")?;
+    assert_eq!((completed.nodes as usize, completed.attempts), (NODES, 1));
+    let steps: Vec<_> = logs.iter().filter_map(|log| log.step(1)).collect();
+    ensure!(steps.len() == NODES);
+    let mean = plain_mean(&steps);
+    let stayed = |index: &usize| !VANISHING.contains(index) && *index != KILLED;
+    let mut models = 0;
+    for (index, ended) in &ended {
+        assert_eq!(
+            (ended.is_finished(), ended.round),
+            (stayed(index), u64::from(stayed(index)))
+        );
+        if !stayed(index) {
+            continue;
+        }
+        models += 1;
+        let farthest = ended
+            .model
+            .iter()
+            .zip(&mean)
+            .map(|(ours, mean)| (f64::from(*ours) - mean).abs());
+        let farthest = farthest.fold(0.0, f64::max);
+        assert!(
+            farthest < 1e-6,
+            "node {index} is {farthest} away from the plain average"
+        );
+    }
+    assert_eq!(models, NODES - VANISHING.len() - 1);
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! Real nodes under a relay that publishes wrong results, or a model that nobody certified.
+
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::parameters::to_le_bytes;
+use fl_protocol::round::message::{ResultAck, Signed};
+use fl_protocol::round::{Chain, Checkpoint, Kind, Outcome, Refusal};
+use fl_protocol::wire::{BodyId, NodeFrame, RelayFrame};
+use fl_tests::federation::memory::sums_of;
+use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, header, lie, result};
+
+/// Words of the vector before its coordinates: the counters.
+const HEADER_WORDS: usize = fl_shaders::HEADER_WORDS;
+
+/// The outcome on its way to the victim, from round `round` on.
+fn outcome<'a>(
+    record: &Record,
+    parcels: &'a mut [Parcel],
+    round: usize,
+) -> Option<&'a mut Outcome> {
+    match parcels {
+        [Parcel::Frame(RelayFrame::Outcome(outcome)), ..] if record.results.len() >= round => {
+            Some(outcome)
+        }
+        _ => None,
+    }
+}
+
+/// Puts something else in the place of a result.
+fn instead(
+    round: usize,
+    met: fn(&Refusal) -> bool,
+    parcels: impl Fn(&Record) -> Vec<Parcel> + Send + 'static,
+) -> Lie {
+    Lie::refused(met, move |record, honest| {
+        let due = outcome(record, honest, round).is_some();
+        if due {
+            *honest = parcels(record);
+        }
+        due
+    })
+}
+
+/// Publishes another sum, with a root and a model that go with it.
+fn sum(met: fn(&Refusal) -> bool, change: fn(&mut [u32])) -> Lie {
+    instead(1, met, move |record| {
+        let (_, honest) = record.results.last().unwrap();
+        let words = honest.chunks_exact(4);
+        let words = words.map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+        let mut words: Vec<_> = words.collect();
+        change(&mut words);
+        record.forged(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    })
+}
+
+/// Changes the outcome, and leaves the sum as it is.
+fn told(round: usize, met: fn(&Refusal) -> bool, change: fn(&Record, &mut Outcome)) -> Lie {
+    Lie::refused(met, move |record, parcels| {
+        let Some(outcome) = outcome(record, parcels, round) else {
+            return false;
+        };
+        change(record, outcome);
+        true
+    })
+}
+
+fn by_its_tags(refusal: &Refusal) -> bool {
+    *refusal == Refusal::Tag
+}
+
+#[test]
+fn a_real_node_refuses_every_sum_but_the_participants_own() {
+    let lies = vec![
+        sum(by_its_tags, |words| {
+            words[HEADER_WORDS] = words[HEADER_WORDS].wrapping_add(1);
+        }),
+        sum(by_its_tags, |words| {
+            let last = words.last_mut().unwrap();
+            *last = last.wrapping_sub(1);
+        }),
+        sum(by_its_tags, |words| words[HEADER_WORDS..].fill(0)),
+        sum(
+            |refusal| matches!(refusal, Refusal::Counters(_)),
+            |words| words.fill(0),
+        ),
+        // Twice as many examples, so that twice the coordinates are in their bounds.
+        sum(by_its_tags, |words| {
+            words
+                .iter_mut()
+                .for_each(|word| *word = word.wrapping_mul(2));
+        }),
+        // Σn.
+        sum(by_its_tags, |words| words[0] += 1),
+        sum(
+            |refusal| matches!(refusal, Refusal::Counters(_)),
+            |words| words[0] = u32::MAX,
+        ),
+        sum(
+            |refusal| matches!(refusal, Refusal::OutOfRange { index: 3, .. }),
+            |words| words[HEADER_WORDS + 3] = 1 << 31,
+        ),
+        // The right sum, but not the average of it; other bytes than announced.
+        told(
+            1,
+            |refusal| matches!(refusal, Refusal::Averaged { .. }),
+            |_, outcome| outcome.model = Digest([9; 32]),
+        ),
+        told(
+            1,
+            |refusal| matches!(refusal, Refusal::ResultRoot { .. }),
+            |_, outcome| outcome.root = ChunkHashes::of(b"other bytes").root(),
+        ),
+    ];
+    lie(&consortium("a,b,c"), "a,b,c", 1, lies);
+}
+
+#[test]
+fn a_real_node_refuses_sums_and_results_of_another_round() {
+    let lies = vec![
+        // X of the first round under the signatures of the second.
+        instead(2, by_its_tags, |record| {
+            record.forged(record.results[0].1.to_vec())
+        }),
+        // The first result as it was.
+        instead(
+            2,
+            |refusal| {
+                matches!(
+                    refusal,
+                    Refusal::Stale {
+                        what: Kind::Keys,
+                        ..
+                    }
+                )
+            },
+            |record| {
+                let (outcome, body) = record.results[0].clone();
+                result(outcome, body)
+            },
+        ),
+        told(
+            2,
+            |refusal| {
+                matches!(
+                    refusal,
+                    Refusal::Stale {
+                        what: Kind::Sum,
+                        ..
+                    }
+                )
+            },
+            |record, outcome| outcome.parts = record.results[0].0.parts.clone(),
+        ),
+        told(
+            2,
+            |refusal| {
+                matches!(
+                    refusal,
+                    Refusal::Duplicate {
+                        what: Kind::Sum,
+                        ..
+                    }
+                )
+            },
+            |_, outcome| sums_of(outcome)[1] = sums_of(outcome)[0].clone(),
+        ),
+        told(
+            2,
+            |refusal| matches!(refusal, Refusal::MissingSum(_)),
+            |_, outcome| drop(sums_of(outcome).pop()),
+        ),
+    ];
+    lie(&consortium("a,b,c"), "a,b,c", 2, lies);
+}
+
+#[test]
+fn a_real_node_shares_and_sums_no_second_time_once_its_sum_is_signed() {
+    let again = |frame: fn(&Record) -> RelayFrame, met| {
+        instead(1, met, move |record| vec![Parcel::Frame(frame(record))])
+    };
+    let lies = vec![
+        again(
+            |record| RelayFrame::Keys(record.bundles.last().unwrap().clone()),
+            |refusal| *refusal == Refusal::Unexpected { what: Kind::Keys },
+        ),
+        again(
+            |record| RelayFrame::Shares(vec![record.last_box(true, VICTIM)]),
+            |refusal| *refusal == Refusal::Unexpected { what: Kind::Share },
+        ),
+        again(
+            |_| RelayFrame::Collect {
+                ctx: Digest([9; 32]),
+                first_chunk: 0,
+            },
+            |refusal| {
+                matches!(
+                    refusal,
+                    Refusal::Stale {
+                        what: Kind::Collect,
+                        ..
+                    }
+                )
+            },
+        ),
+    ];
+    lie(&consortium("a,b,c"), "a,b,c", 1, lies);
+}
+
+/// Acknowledgements of the state that the relay is in.
+fn acks(record: &Record) -> Vec<Signed<ResultAck>> {
+    let (outcome, _) = record.results.last().unwrap();
+    let acks = record.heard.iter().filter_map(|(_, frame)| match frame {
+        NodeFrame::Ack(ack) if record.opened(ack).chain.model == outcome.model => Some(ack.clone()),
+        _ => None,
+    });
+    acks.collect()
+}
+
+/// The state that an acknowledgement speaks of.
+fn acknowledged(record: &Record, ack: &Signed<ResultAck>) -> Chain {
+    record.opened(ack).chain
+}
+
+/// A checkpoint with the initial model for a body.
+fn checkpoint(record: &Record, chain: Chain, acks: Vec<Signed<ResultAck>>) -> Vec<Parcel> {
+    let header = header(BodyId::model(chain.model));
+    let body = to_le_bytes(&record.base_model).into();
+    let frame = RelayFrame::Checkpoint(Checkpoint { chain, acks });
+    vec![
+        Parcel::Frame(frame),
+        Parcel::Body(header, body, Flow::Whole),
+    ]
+}
+
+#[test]
+fn a_real_node_takes_no_model_that_nobody_certified() {
+    fn uncertified(refusal: &Refusal) -> bool {
+        matches!(
+            refusal,
+            Refusal::Checkpoint {
+                valid: 0 | 1,
+                needed: 3,
+                ..
+            }
+        )
+    }
+    let invented = Chain {
+        round: 9,
+        previous: Digest([9; 32]),
+        model: Digest([9; 32]),
+    };
+    // The three others have acknowledged before this is told.
+    let certified = |met, parcels: fn(&Record, Vec<Signed<ResultAck>>) -> Vec<Parcel>| {
+        Lie::refused(met, move |record, honest| {
+            if outcome(record, honest, 1).is_none() {
+                return false;
+            }
+            let acks = acks(record);
+            let enough = acks.len() == 3;
+            *honest = match enough {
+                true => parcels(record, acks),
+                false => vec![Parcel::Close],
+            };
+            enough
+        })
+    };
+    let lies = vec![
+        instead(1, uncertified, move |record| {
+            checkpoint(record, invented, Vec::new())
+        }),
+        certified(uncertified, |record, acks| {
+            let chain = acknowledged(record, &acks[0]);
+            checkpoint(record, chain, vec![acks[0].clone(); 3])
+        }),
+        certified(uncertified, |record, acks| {
+            let chain = acknowledged(record, &acks[0]);
+            let round = chain.round + 1;
+            checkpoint(record, Chain { round, ..chain }, acks)
+        }),
+        // Certified, but these are not its parameters.
+        certified(
+            |refusal| matches!(refusal, Refusal::Averaged { .. }),
+            |record, acks| checkpoint(record, acknowledged(record, &acks[0]), acks),
+        ),
+    ];
+    lie(&consortium("a,b,c,d"), "a,b,c,d", 1, lies);
+}
