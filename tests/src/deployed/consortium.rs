@@ -34,6 +34,16 @@ fn own_address() -> SocketAddr {
     free.expect("a free port")
 }
 
+/// Waits until a relay listens. Returns the address that it prints.
+///
+/// # Panics
+/// If it ends before.
+pub fn relay_address(relay: &Process) -> SocketAddr {
+    let line = relay.line(" rounds on ");
+    let address = line.split(" rounds on ").nth(1).unwrap();
+    address.split(' ').next().unwrap().parse().unwrap()
+}
+
 /// A consortium that `fl-node provision` founded.
 pub struct Consortium {
     folder: TempDir,
@@ -124,9 +134,7 @@ impl Consortium {
         let mut command = self.serve(flags);
         command.arg("--listen").arg(address.to_string());
         let relay = Process::start("relay", command);
-        let line = relay.line(" rounds on ");
-        let address = line.split(" rounds on ").nth(1).unwrap();
-        let address = address.split(' ').next().unwrap().parse().unwrap();
+        let address = relay_address(&relay);
         (relay, address)
     }
 

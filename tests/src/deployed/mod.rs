@@ -12,7 +12,7 @@ mod proxy;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use consortium::Consortium;
+pub use consortium::{Consortium, relay_address};
 pub use disk::SmallDisk;
 pub use process::{Ended, Process, Signal};
 pub use program::{fl_node, fl_relay};

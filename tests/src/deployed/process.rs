@@ -1,5 +1,6 @@
 //! A running program, its output line by line.
 
+use std::borrow::BorrowMut;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -43,7 +44,8 @@ pub struct Ended {
 
 impl Process {
     /// Starts `command` under a name for messages.
-    pub fn start(name: &str, mut command: Command) -> Self {
+    pub fn start(name: &str, mut command: impl BorrowMut<Command>) -> Self {
+        let command = command.borrow_mut();
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

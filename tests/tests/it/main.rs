@@ -7,13 +7,13 @@
 //! * `hostile`: real nodes under a relay that cheats them.
 //! * `faults`: processes, networks, disks and memory that fail.
 //! * `refusals`: what a program does not accept, and what it says about it.
-//! * `programs`: what users see of the programs when all goes well.
+//! * `programs`: what users see of the programs.
 //! * `repository`: the sources and the documents themselves.
 //!
-//! Under `cargo test` all tests are threads of one process, under `cargo nextest` each is a process.
-//! So no test changes what a process has only once, such as its environment, its current directory or
-//! its panic hook, and none depends on how much memory or processor time its own process takes. A
-//! test that needs any of these starts a child process.
+//! Under `cargo test` all tests are threads of one process, under `cargo nextest` each is a
+//! process. So no test changes what a process has only once, such as its environment, its current
+//! directory or its panic hook, and none depends on how much memory or processor time its own
+//! process takes. A test that needs any of these starts a child process.
 
 // The types of the GPU's library are nested deeply.
 #![recursion_limit = "256"]
@@ -31,3 +31,4 @@ mod programs;
 mod protocol;
 mod refusals;
 mod repository;
+mod support;

@@ -1,32 +1,31 @@
-//! A committee of five among twenty nodes, of which eight leave as soon as their upload is in, and one holder is killed
-//! when the others are to vote.
+//! A committee of five among twenty nodes, of which eight leave as soon as their upload is in, and
+//! one holder is killed when the others are to vote.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fl_network::quic::Server;
 use fl_network::relay;
 use fl_network::store::Store;
-use fl_protocol::round::relay::{Report, Settings};
+use fl_protocol::round::relay::Report;
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
-use fl_tests::federation::{Kits, Log, Recorded, Synthetic, layout, plain_mean, raised};
+use fl_tests::federation::{Kits, layout, plain_mean, raised};
 use fl_trainer::Sharing;
 use fl_trainer::node::{Ended, NodeEvent, Participant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::support::federation::{EXAMPLES_MAX, PATIENCE, farthest, settings, steps_of, synthetic};
+
 const NODES: usize = 20;
 const PARAMETERS: usize = 200_000;
-const EXAMPLES_MAX: u32 = 1_000;
 /// Who leaves early.
 const VANISHING: std::ops::Range<usize> = 12..20;
 /// The holder that is killed.
 const KILLED: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the test waits for.
 #[derive(Debug)]
@@ -58,12 +57,6 @@ async fn run_node(
     ended.map_err(|error| format!("node {index}: {error}"))
 }
 
-fn trainer(seed: u64) -> Result<(Recorded, Log)> {
-    let examples = 100 + u32::try_from(seed)?;
-    let trainer = Synthetic::new(PARAMETERS, examples, seed)?;
-    Ok(Recorded::new(Box::new(trainer)))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is_killed()
 -> Result<()> {
@@ -79,11 +72,6 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
         NODES,
     )?;
     let address = server.local_address()?.to_string();
-    let settings = Settings {
-        rounds: 1,
-        fraction_fit: 1.0,
-        min_nodes: 3,
-    };
     let (events, mut seen) = mpsc::unbounded_channel();
     let (finish, finished) = watch::channel(false);
     let (kill, killed) = watch::channel(false);
@@ -99,13 +87,14 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
             }
             drop(reports.send(Seen::Relay(report.clone())));
         };
-        let served = relay::serve(&kit, server, store, settings, report, raised(finished)).await;
+        let served = relay::serve(&kit, server, store, settings(1), report, raised(finished)).await;
         served.expect("the relay serves");
     });
     let training = Arc::new(Semaphore::new(NODES));
     let mut logs = Vec::new();
     for (index, kit) in kits.nodes.iter().enumerate() {
-        let (trainer, log) = trainer(index as u64)?;
+        let examples = 100 + u32::try_from(index)?;
+        let (trainer, log) = synthetic(PARAMETERS, examples, index as u64)?;
         logs.push(log);
         let state = kits.folder().join(format!("node-{index}/state"));
         let participant = Participant {
@@ -140,7 +129,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
 
     let completed = completed.context("the round is complete")?;
     assert_eq!((completed.nodes as usize, completed.attempts), (NODES, 1));
-    let steps: Vec<_> = logs.iter().filter_map(|log| log.step(1)).collect();
+    let steps = steps_of(&logs, 1);
     ensure!(steps.len() == NODES);
     let mean = plain_mean(&steps);
     let stayed = |index: &usize| !VANISHING.contains(index) && *index != KILLED;
@@ -154,12 +143,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
             continue;
         }
         models += 1;
-        let farthest = ended
-            .model
-            .iter()
-            .zip(&mean)
-            .map(|(ours, mean)| (f64::from(*ours) - mean).abs());
-        let farthest = farthest.fold(0.0, f64::max);
+        let farthest = farthest(&ended.model, &mean);
         assert!(
             farthest < 1e-6,
             "node {index} is {farthest} away from the plain average"

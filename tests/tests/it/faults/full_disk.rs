@@ -1,7 +1,9 @@
-//! Real programs whose state is on a full file system: they say so, lose nothing, and go on when there is room again.
+//! Real programs whose state is on a full file system: they say so, lose nothing, and go on when
+//! there is room again.
 //!
-//! The model has 25,096 bytes. So a disk of 16 KiB takes a log and little else, one of 48 KiB one vector of that size,
-//! and not two. Where nothing can be mounted the tests are skipped, loudly, but not in CI.
+//! The model has 25,096 bytes. So a disk of 16 KiB takes a log and little else, one of 48 KiB one
+//! vector of that size, and not two. Where nothing can be mounted the tests are skipped, loudly,
+//! but not in CI.
 
 use std::fs;
 
@@ -10,10 +12,10 @@ use fl_network::kit::Kit;
 use fl_network::store::Store;
 use fl_protocol::audit::{Entry, Party, Record};
 use fl_protocol::round::Chain;
-use fl_tests::deployed::{Consortium, Process, Signal, SmallDisk, fl_node, wait_until};
+use fl_tests::deployed::{Consortium, Signal, SmallDisk, fl_node, wait_until};
 
-const DATA: &str = "breast-cancer";
-const NODES: [&str; 3] = ["a", "b", "c"];
+use crate::support::consortium::{DATA, NODES, ended, succeed, verify_log};
+
 const FULL: &str = "No space left on device";
 const LITTLE: u32 = 16;
 const HALF: u32 = 48;
@@ -27,10 +29,8 @@ fn consortium(flags: &[&str]) -> Consortium {
 /// Checks that a party's log holds, to the end.
 #[track_caller]
 fn assert_sound(consortium: &Consortium, party: &str) {
-    let mut command = fl_node();
-    command.arg("verify-log");
-    command.arg(consortium.state(party).join("audit.log"));
-    let told = Process::start("verify-log", command).ended().succeeded();
+    let log = consortium.state(party).join("audit.log");
+    let told = verify_log(&log, &[]).succeeded();
     assert!(
         told.stdout.last().unwrap().starts_with("sound: "),
         "{}",
@@ -53,7 +53,8 @@ fn a_node_whose_outbox_or_model_finds_no_room_loses_nothing_and_goes_on() {
     relay.line("cannot contribute");
     assert!(!consortium.state("a").join("outbox.bin").exists());
 
-    // Now it does, but the model has no room beside it. The process ends; what it has sent is still there.
+    // Now it does, but the model has no room beside it. The process ends; what it has sent is still
+    // there.
     disk.resize(HALF);
     let ended = a.ended().refused(&["cannot write ", "model-1.f32", FULL]);
     assert!(!ended.text().contains("panicked"));
@@ -70,9 +71,7 @@ fn a_node_whose_outbox_or_model_finds_no_room_loses_nothing_and_goes_on() {
 
     disk.resize(ENOUGH);
     let a = consortium.node("a", address, DATA);
-    for process in [a, b, c, relay] {
-        process.ended().succeeded();
-    }
+    succeed([a, b, c, relay]);
     consortium.assert_one_model(&NODES, 3);
     assert_sound(&consortium, "a");
 }
@@ -88,7 +87,7 @@ fn a_consortium_that_finds_no_room_is_not_there_in_part() {
         command.current_dir(&folder);
         command.args(["provision", "--nodes", "a,b,c", "--relay", "localhost:1"]);
         command.args(["--data", DATA, "--out", "consortium"]);
-        Process::start("provision", command).ended()
+        ended(command)
     };
     provision().refused(&["cannot write consortium/", FULL]);
     let left = fs::read_dir(folder.path().join("consortium")).unwrap();
@@ -103,7 +102,8 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
     let Some(disk) = SmallDisk::mount(&consortium.state("a"), ENOUGH) else {
         return;
     };
-    // A log that fills its last page but for a record or two: the node starts, and is asked for a round.
+    // A log that fills its last page but for a record or two: the node starts, and is asked for a
+    // round.
     let kit = Kit::load(&consortium.kit("a")).unwrap();
     let (manifest, path) = (&kit.manifest, consortium.state("a").join("audit.log"));
     let (mut log, _) = Log::open(&path, manifest.sid()).unwrap();
@@ -138,9 +138,7 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
     assert_sound(&consortium, "a");
 
     disk.resize(ENOUGH);
-    for process in [a, b, c, relay] {
-        process.ended().succeeded();
-    }
+    succeed([a, b, c, relay]);
     consortium.assert_one_model(&NODES, 2);
     assert_sound(&consortium, "a");
 }
@@ -157,7 +155,8 @@ fn a_relay_whose_result_or_model_finds_no_room_waits_and_loses_nothing_even_if_i
     };
     let (mut relay, address) = consortium.relay(&["--rounds", "4"]);
     let nodes = NODES.map(|node| consortium.node(node, address, DATA));
-    // There is room for neither; then for the result alone, which nodes then take. No node is ever further.
+    // There is room for neither; then for the result alone, which nodes then take. No node is ever
+    // further.
     for (said, round) in [
         ("the result is not on disk; nothing goes on until it is", 0),
         (
@@ -182,9 +181,7 @@ fn a_relay_whose_result_or_model_finds_no_room_waits_and_loses_nothing_even_if_i
     relay.ended().refused(&["cannot write ", FULL]);
     disk.resize(ENOUGH);
     (relay, _) = consortium.relay_at(address, &["--rounds", "4"]);
-    for process in nodes.into_iter().chain([relay]) {
-        process.ended().succeeded();
-    }
+    succeed(nodes.into_iter().chain([relay]));
     consortium.assert_one_model(&NODES, 4);
     for party in ["a", "b", "c", "relay"] {
         assert_sound(&consortium, party);
@@ -206,9 +203,7 @@ fn a_relay_without_room_for_contributions_says_so_and_takes_them_when_there_is_s
         stands.is_none_or(|stands| stands["round"] == 0)
     }));
     disk.resize(ENOUGH);
-    for process in nodes.into_iter().chain([relay]) {
-        process.ended().succeeded();
-    }
+    succeed(nodes.into_iter().chain([relay]));
     consortium.assert_one_model(&NODES, 2);
     assert_sound(&consortium, "relay");
 }

@@ -1,18 +1,18 @@
 //! A bit that flips in a node's memory, between what it computes and what it sends.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
-use fl_protocol::audit::verify;
 use fl_protocol::round::Refusal;
-use fl_protocol::round::relay::{Report, Settings};
+use fl_protocol::round::relay::Report;
 use fl_shaders::{HEADER_WORDS, Ring};
 use fl_sharing::{Blinding, CpuEngine, DeviceError, Engine, EngineError, Input, MaskKey, Masked};
-use fl_tests::federation::{Federation, Kits, Member, Synthetic};
+use fl_tests::federation::{Kits, Synthetic};
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::SimulationEvent;
+
+use crate::support::federation::{EXAMPLES_MAX, assert_one_model, federation, member, verified};
 
 const PARAMETERS: usize = 50_000;
 const NODES: usize = 4;
@@ -48,30 +48,17 @@ impl Engine for Faulty {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_bit_costs_an_attempt_and_no_round() -> Result<()> {
     for spoiled in [&[][..], &[2], &[1, 4]] {
-        let kits = Kits::of_zeros(NODES, PARAMETERS, 1_000)?;
+        let kits = Kits::of_zeros(NODES, PARAMETERS, EXAMPLES_MAX)?;
         let members = (0..NODES).map(|node| {
             let trainer = Synthetic::new(PARAMETERS, 100, node as u64)?;
-            let calls = AtomicU32::new(0);
-            let engine: Arc<dyn Engine> = match node {
-                2 => Arc::new(Faulty { calls, spoiled }),
-                _ => Arc::new(CpuEngine),
-            };
-            anyhow::Ok(Member {
-                trainer: Box::new(trainer),
-                engine,
-                weather: None,
-            })
+            let mut member = member(Box::new(trainer));
+            if node == 2 {
+                let calls = AtomicU32::new(0);
+                member.engine = Arc::new(Faulty { calls, spoiled });
+            }
+            anyhow::Ok(member)
         });
-        let federation = Federation {
-            members: members.collect::<Result<_>>()?,
-            ring: Ring::U32,
-            examples_max: 1_000,
-            settings: Settings {
-                rounds: 3,
-                fraction_fit: 1.0,
-                min_nodes: 3,
-            },
-        };
+        let federation = federation(members.collect::<Result<_>>()?, 3);
         let (mut taken_back, mut refused, mut attempts) = (Vec::new(), 0, Vec::new());
         let see = |event| match event {
             SimulationEvent::Relay(Report::TakenBack { round, nodes }) => {
@@ -95,19 +82,11 @@ async fn a_flipped_bit_costs_an_attempt_and_no_round() -> Result<()> {
         };
         assert_eq!((&taken_back[..], &attempts[..]), (rounds, expected));
         assert_eq!(refused, NODES * rounds.len());
-        assert!(
-            ended
-                .iter()
-                .all(|node| node.is_finished() && node.round == 3)
-        );
-        assert!(ended.iter().all(|node| node.model == ended[0].model));
+        assert_one_model(&ended, 3);
 
         let parties = (0..NODES).map(|node| format!("node-{node}"));
         for party in parties.chain(["relay".to_owned()]) {
-            let log = kits.folder().join(&party).join("state/audit.log");
-            let verdict = verify(&kits.relay.manifest, File::open(log)?)?;
-            assert!(verdict.flaw.is_none(), "{party}: {:?}", verdict.flaw);
-            let rounds = &verdict.summary.rounds;
+            let rounds = verified(&kits, &party)?.rounds;
             assert_eq!(rounds.len(), 3, "{party}");
             let attempts = rounds.iter().map(|round| round.attempts).sum::<u32>();
             assert_eq!(attempts as usize, expected.len(), "{party}");

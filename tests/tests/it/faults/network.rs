@@ -1,4 +1,5 @@
-//! A federation completes over a network that loses, delays and reorders, and over one that is gone for a while.
+//! A federation completes over a network that loses, delays and reorders, and over one that is gone
+//! for a while.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -6,24 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fl_network::quic::IDLE_TIMEOUT;
-use fl_protocol::digest::model_hash;
-use fl_protocol::round::relay::{Report, Settings};
-use fl_shaders::Ring;
-use fl_sharing::CpuEngine;
-use fl_tests::federation::{
-    Disturbed, Federation, Log, Member, Recorded, Switch, Synthetic, Weather, plain_mean,
-};
+use fl_protocol::round::relay::Report;
+use fl_tests::federation::{Disturbed, Federation, Log, Member, Switch, Weather, plain_mean};
 use fl_trainer::node::{Ended, NodeEvent};
 use fl_trainer::simulation::SimulationEvent;
 use tokio::time::{Instant, timeout};
 
-/// How long a run may take at most; none comes near it.
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::support::federation::{
+    PATIENCE, assert_one_model, farthest, federation, member, steps_of, synthetic,
+};
 
 const EXAMPLES: [u32; 3] = [700, 200, 1_000];
 
 /// Three nodes with `parameters` parameters, each in a weather of its own.
-fn federation(
+fn in_weather(
     parameters: usize,
     rounds: u64,
     loss: f64,
@@ -31,33 +28,21 @@ fn federation(
 ) -> Result<(Federation, Vec<Log>, Vec<Switch>)> {
     let (mut members, mut logs, mut switches) = (Vec::new(), Vec::new(), Vec::new());
     for (seed, examples) in (1..).zip(EXAMPLES) {
-        let trainer = Synthetic::new(parameters, examples, seed)?;
-        let (trainer, log) = Recorded::new(Box::new(trainer));
+        let (trainer, log) = synthetic(parameters, examples, seed)?;
         let switch = Switch::default();
         members.push(Member {
-            trainer: Box::new(trainer),
-            engine: Arc::new(CpuEngine),
             weather: Some(Weather {
                 loss,
                 delay: delay.clone(),
                 seed,
                 switch: switch.clone(),
             }),
+            ..member(Box::new(trainer))
         });
         logs.push(log);
         switches.push(switch);
     }
-    let federation = Federation {
-        members,
-        ring: Ring::U32,
-        examples_max: 1_000,
-        settings: Settings {
-            rounds,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        },
-    };
-    Ok((federation, logs, switches))
+    Ok((federation(members, rounds), logs, switches))
 }
 
 /// Has `disturb` happen when a node has trained in round 2, before it has sent anything.
@@ -74,37 +59,28 @@ fn in_round_2(federation: &mut Federation, node: usize, disturb: impl Fn() + Sen
         .insert(node, Member { trainer, ..member });
 }
 
-/// All nodes have completed `rounds` rounds and hold the same model, which is that of plain averaging.
+/// All nodes have completed `rounds` rounds and hold the same model, which is that of plain
+/// averaging.
 fn assert_complete(ended: &[Ended], logs: &[Log], rounds: u64) {
     assert_eq!(ended.len(), EXAMPLES.len());
-    for each in ended {
-        assert!(each.is_finished());
-        assert_eq!(each.round, rounds);
-        assert_eq!(model_hash(&each.model), model_hash(&ended[0].model));
-    }
+    assert_one_model(ended, rounds);
     let mut model = vec![0.0; ended[0].model.len()];
     for round in 1..=rounds {
-        let steps: Vec<_> = logs.iter().filter_map(|log| log.step(round)).collect();
+        let steps = steps_of(logs, round);
         assert_eq!(steps.len(), EXAMPLES.len());
         let mean = plain_mean(&steps);
         model.iter_mut().zip(mean).for_each(|(m, mean)| *m += mean);
     }
-    let farthest = |model: &[f64]| {
-        let pairs = model.iter().zip(&*ended[0].model);
-        pairs
-            .map(|(plain, secure)| (plain - f64::from(*secure)).abs())
-            .fold(0.0, f64::max)
-    };
     let bound = rounds as f64 * 1e-6;
-    assert!(farthest(&model) < bound);
+    assert!(farthest(&ended[0].model, &model) < bound);
     model[1] += 2.0 * bound;
-    assert!(farthest(&model) > bound, "the control");
+    assert!(farthest(&ended[0].model, &model) > bound, "the control");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_percent_loss_and_reordering_cost_time_and_nothing_else() -> Result<()> {
     let delay = Duration::from_millis(1)..Duration::from_millis(6);
-    let (federation, logs, switches) = federation(50_000, 3, 0.05, delay)?;
+    let (federation, logs, switches) = in_weather(50_000, 3, 0.05, delay)?;
     let mut disconnected = 0;
     let mut attempts = Vec::new();
     let observe = |seen| match seen {
@@ -126,7 +102,7 @@ async fn five_percent_loss_and_reordering_cost_time_and_nothing_else() -> Result
 async fn a_short_silence_of_one_node_goes_unnoticed() -> Result<()> {
     const SILENCE: Duration = Duration::from_secs(3);
     assert!(SILENCE < IDLE_TIMEOUT / 2);
-    let (mut federation, logs, switches) = federation(20_000, 2, 0.0, no_delay())?;
+    let (mut federation, logs, switches) = in_weather(20_000, 2, 0.0, no_delay())?;
     let switch = switches[1].clone();
     in_round_2(&mut federation, 1, move || {
         switch.set_dark(true);
@@ -153,7 +129,7 @@ async fn a_short_silence_of_one_node_goes_unnoticed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_gone_for_longer_comes_back_and_the_round_begins_again() -> Result<()> {
-    let (mut federation, logs, switches) = federation(20_000, 3, 0.0, no_delay())?;
+    let (mut federation, logs, switches) = in_weather(20_000, 3, 0.0, no_delay())?;
     let (dark, since) = (switches[2].clone(), Arc::new(OnceLock::new()));
     let (darken, begins) = (dark.clone(), since.clone());
     in_round_2(&mut federation, 2, move || {

@@ -1,4 +1,5 @@
-//! Real nodes under a relay that sends what is no message, and bodies of any length but the right one.
+//! Real nodes under a relay that sends what is no message, and bodies of any length but the right
+//! one.
 
 use fl_protocol::wire::{self, MAX_MESSAGE_BYTES, RelayFrame};
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, consortium, lie};

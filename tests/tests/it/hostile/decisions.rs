@@ -1,50 +1,30 @@
-//! Real nodes of a committee consortium under a relay that splits the holders, publishes what they did not decide, plays
-//! back what they opened before, or keeps a holder from opening anything.
+//! Real nodes of a committee consortium under a relay that splits the holders, publishes what they
+//! did not decide, plays back what they opened before, or keeps a holder from opening anything.
 //!
-//! That the same processes complete all rounds once they are not lied to is the control of every lie.
+//! That the same processes complete all rounds once they are not lied to is the control of every
+//! lie.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::{Identity, NodeId};
 use fl_protocol::round::committee::message::{Reveal, Vote};
 use fl_protocol::round::committee::{Contributors, Decision};
-use fl_protocol::round::message::{Message, Signed};
+use fl_protocol::round::message::Signed;
 use fl_protocol::round::{Kind, Outcome, Parts, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::deployed::PATIENCE;
 use fl_tests::hostile_relay::met::{doubled, invalid, of_others, stale};
-use fl_tests::hostile_relay::{Attack, Lie, Parcel, Record, Run, VICTIM, committee, lie};
+use fl_tests::hostile_relay::{Attack, Lie, Parcel, Record, Run, committee, lie};
 
-const OTHER: Digest = Digest([9; 32]);
-
-fn signed<T: Message>(message: &T, identity: &Identity) -> Signed<T> {
-    Signed::new(message, identity).unwrap()
-}
+use crate::support::lies::{OTHER, Withholding, by_its_tags, outcome, refuse_a_rerun, signed, sum};
 
 fn decision(outcome: &mut Outcome) -> &mut Decision {
     match &mut outcome.parts {
         Parts::Decision(decision) => decision,
         Parts::Sums(_) => panic!("a result of the peer scheme"),
     }
-}
-
-/// Changes the outcome of round `round` or of a later one on its way to the victim.
-fn outcome(
-    round: usize,
-    met: fn(&Refusal) -> bool,
-    change: impl Fn(&Record, &mut Outcome) + Send + 'static,
-) -> Lie {
-    Lie::refused(met, move |record, parcels| match &mut parcels[..] {
-        [Parcel::Frame(RelayFrame::Outcome(outcome)), ..] if record.results.len() >= round => {
-            change(record, outcome);
-            true
-        }
-        _ => false,
-    })
 }
 
 /// Changes what the first outcome says that the committee decided.
@@ -201,11 +181,7 @@ fn a_real_node_refuses_a_result_whose_masks_are_not_taken_off_once_each() {
             |_, reveal| reveal.ctx = OTHER,
         ),
         // The masks of the tags are not those of the sum.
-        revealed(
-            |refusal| *refusal == Refusal::Tag,
-            &key_of_c,
-            |_, reveal| reveal.tag[0] ^= 1,
-        ),
+        revealed(by_its_tags, &key_of_c, |_, reveal| reveal.tag[0] ^= 1),
         decided(
             |refusal| matches!(refusal, Refusal::Stranger(_)),
             move |record, decision| {
@@ -217,19 +193,10 @@ fn a_real_node_refuses_a_result_whose_masks_are_not_taken_off_once_each() {
             },
         ),
         // Another sum, whose root and model go with it.
-        Lie::refused(
-            |refusal| *refusal == Refusal::Tag,
-            |record, parcels| {
-                let due = matches!(parcels[..], [Parcel::Frame(RelayFrame::Outcome(_)), ..]);
-                if due {
-                    let mut body = record.results.last().unwrap().1.to_vec();
-                    let last = body.last_chunk_mut::<4>().unwrap();
-                    *last = u32::from_le_bytes(*last).wrapping_sub(1).to_le_bytes();
-                    *parcels = record.forged(body);
-                }
-                due
-            },
-        ),
+        sum(by_its_tags, |words| {
+            let last = words.last_mut().unwrap();
+            *last = last.wrapping_sub(1);
+        }),
     ];
     lie(&consortium, "a,b,c,d", 1, lies);
 }
@@ -338,57 +305,24 @@ fn what_a_withheld_holder_was_to_reveal_real_holders_reveal_in_its_place() {
     assert_eq!(without_two, ["a", "d"].map(str::to_owned).into());
 }
 
-/// Keeps every result to itself for as long as it is told to, and says so.
-struct Withholding {
-    released: Arc<AtomicBool>,
-    withheld: Sender<()>,
-}
-
-impl Attack for Withholding {
-    fn send(&mut self, _: &Record, _: NodeId, parcels: &mut Vec<Parcel>) {
-        if let [Parcel::Frame(RelayFrame::Outcome(_)), ..] = parcels[..]
-            && !self.released.load(Ordering::Relaxed)
-        {
-            parcels.clear();
-            // The test may know already.
-            let _ = self.withheld.send(());
-        }
-    }
-}
-
 #[test]
 fn real_holders_refuse_a_rerun_without_one_contributor_after_their_votes_even_restarted() {
     let consortium = committee("a,b,c,d,e", "committee:3,2");
-    let released = Arc::new(AtomicBool::new(false));
-    let (withheld, sum_is_in) = channel();
-    let attack = Withholding {
-        released: released.clone(),
-        withheld,
-    };
+    let (attack, results) = Withholding::new();
     let mut run = Run::start(&consortium, "a,b,c,d,e", 1, attack);
-    sum_is_in.recv_timeout(PATIENCE).unwrap();
-
-    run.relay.rerun_without(&["e"]);
-    let with_all = |refusal: &Refusal| matches!(refusal, Refusal::Difference { sent_with } if sent_with.len() == 5);
-    let mut refused = BTreeSet::new();
-    while refused.len() < 3 {
-        let (node, refusal) = run.relay.refusal();
-        assert!(with_all(&refusal), "{node}: {refusal}");
-        refused.insert(node);
-    }
+    results.wait();
+    let refused = refuse_a_rerun(&mut run, &["a", "b", "c", "d", "e"]);
     assert_eq!(refused, ["a", "b", "c"].map(str::to_owned).into());
-    run.restart(VICTIM);
-    run.node(VICTIM)
-        .line("a rerun must have the very same participants");
 
     // With the very same contributors it goes on.
-    released.store(true, Ordering::Relaxed);
+    results.release();
     run.relay.rerun_without(&[]);
     run.completes();
 }
 
-/// Has a and b vote for all, c for all but e; d is in league with the relay and votes for both. The lists of neither
-/// side are shown to the other, but for the certificates that can be made of the votes.
+/// Has a and b vote for all, c for all but e; d is in league with the relay and votes for both. The
+/// lists of neither side are shown to the other, but for the certificates that can be made of the
+/// votes.
 struct Split {
     traitor: Identity,
     /// The list without e that c votes for.

@@ -1,7 +1,9 @@
-//! Real holders of a committee under a relay that lies about who contributes, who voted, and what is sealed to whom.
+//! Real holders of a committee under a relay that lies about who contributes, who voted, and what
+//! is sealed to whom.
 //!
-//! The relay has the keys of the nodes that are in league with it, and signs for them what it likes. That the same
-//! processes complete all rounds once they are not lied to is the control of every lie.
+//! The relay has the keys of the nodes that are in league with it, and signs for them what it
+//! likes. That the same processes complete all rounds once they are not lied to is the control of
+//! every lie.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -9,47 +11,21 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::{Identity, NodeId};
 use fl_protocol::round::committee::message::{Contribution, Entry, Vote};
 use fl_protocol::round::committee::{ClassSet, Envelope, Slip};
-use fl_protocol::round::message::{Keys, Message, Signed};
+use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::{Fault, Kind, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::deployed::PATIENCE;
 use fl_tests::hostile_relay::met::{doubled, invalid, of_others, stale};
 use fl_tests::hostile_relay::{Attack, Lie, Parcel, Record, Run, VICTIM, committee, lie};
 
-const OTHER: Digest = Digest([9; 32]);
-
-fn signed<T: Message>(message: &T, identity: &Identity) -> Signed<T> {
-    Signed::new(message, identity).unwrap()
-}
-
-/// Changes a frame on its way to the victim, where `change` says that it is the one.
-fn told(
-    met: fn(&Refusal) -> bool,
-    change: impl Fn(&Record, &mut RelayFrame) -> bool + Send + 'static,
-) -> Lie {
-    Lie::refused(met, move |record, parcels| match &mut parcels[..] {
-        [Parcel::Frame(frame)] => change(record, frame),
-        _ => false,
-    })
-}
-
-/// Changes the bundle of the holders' keys.
-fn keys(
-    met: fn(&Refusal) -> bool,
-    change: impl Fn(&Record, &mut Vec<Signed<Keys>>) -> bool + Send + 'static,
-) -> Lie {
-    told(met, move |record, frame| match frame {
-        RelayFrame::Keys(bundle) => change(record, bundle),
-        _ => false,
-    })
-}
+use crate::support::lies::{OTHER, frame, keys, signed};
 
 /// Changes what the victim gets of a contribution.
 fn slip(
     met: fn(&Refusal) -> bool,
     change: impl Fn(&Record, &mut Slip) -> bool + Send + 'static,
 ) -> Lie {
-    told(met, move |record, frame| match frame {
+    frame(met, move |record, frame| match frame {
         RelayFrame::Slip(slip) => change(record, slip),
         _ => false,
     })
@@ -60,7 +36,7 @@ fn ballot(
     met: fn(&Refusal) -> bool,
     change: impl Fn(&Record, &mut Digest, &mut Vec<Entry>) + Send + 'static,
 ) -> Lie {
-    told(met, move |record, frame| match frame {
+    frame(met, move |record, frame| match frame {
         RelayFrame::Ballot { ctx, entries } => {
             change(record, ctx, entries);
             true
@@ -82,7 +58,7 @@ fn order(
     met: fn(&Refusal) -> bool,
     change: impl Fn(&Record, Order<'_>) -> bool + Send + 'static,
 ) -> Lie {
-    told(met, move |record, frame| match frame {
+    frame(met, move |record, frame| match frame {
         RelayFrame::Reveal {
             ctx,
             entries,
@@ -424,8 +400,8 @@ fn a_real_holder_reveals_nothing_without_a_certificate_of_enough_votes_for_its_l
     lie(&consortium, "a,b,c,d", 2, lies);
 }
 
-/// Has e, which is in league with the relay, sign as its own what another has sealed, for the victim; its true word
-/// comes after that.
+/// Has e, which is in league with the relay, sign as its own what another has sealed, for the
+/// victim; its true word comes after that.
 struct Resubmission {
     traitor: Identity,
     faults: Sender<Fault>,
@@ -493,7 +469,8 @@ fn a_real_holder_does_not_take_one_nodes_seeds_for_anothers() {
     };
     let run = Run::start(&consortium, "a,b,c,d,e", 1, attack);
     let next = || found.recv_timeout(PATIENCE).unwrap();
-    // What it was sealed for is not what is claimed; and it was e's first word, so that its true one comes too late.
+    // What it was sealed for is not what is claimed; and it was e's first word, so that its true
+    // one comes too late.
     assert_eq!(next(), Fault::Box);
     assert_eq!(next(), Fault::Second);
     // The other three are a quorum.

@@ -1,71 +1,16 @@
 //! Real nodes under a relay that publishes wrong results, or a model that nobody certified.
 
-use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::digest::ChunkHashes;
 use fl_protocol::parameters::to_le_bytes;
 use fl_protocol::round::message::{ResultAck, Signed};
-use fl_protocol::round::{Chain, Checkpoint, Kind, Outcome, Refusal};
+use fl_protocol::round::{Chain, Checkpoint, Kind, Refusal};
 use fl_protocol::wire::{BodyId, NodeFrame, RelayFrame};
+use fl_shaders::HEADER_WORDS;
 use fl_tests::federation::memory::sums_of;
+use fl_tests::hostile_relay::met::{doubled, stale};
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, header, lie, result};
 
-/// Words of the vector before its coordinates: the counters.
-const HEADER_WORDS: usize = fl_shaders::HEADER_WORDS;
-
-/// The outcome on its way to the victim, from round `round` on.
-fn outcome<'a>(
-    record: &Record,
-    parcels: &'a mut [Parcel],
-    round: usize,
-) -> Option<&'a mut Outcome> {
-    match parcels {
-        [Parcel::Frame(RelayFrame::Outcome(outcome)), ..] if record.results.len() >= round => {
-            Some(outcome)
-        }
-        _ => None,
-    }
-}
-
-/// Puts something else in the place of a result.
-fn instead(
-    round: usize,
-    met: fn(&Refusal) -> bool,
-    parcels: impl Fn(&Record) -> Vec<Parcel> + Send + 'static,
-) -> Lie {
-    Lie::refused(met, move |record, honest| {
-        let due = outcome(record, honest, round).is_some();
-        if due {
-            *honest = parcels(record);
-        }
-        due
-    })
-}
-
-/// Publishes another sum, with a root and a model that go with it.
-fn sum(met: fn(&Refusal) -> bool, change: fn(&mut [u32])) -> Lie {
-    instead(1, met, move |record| {
-        let (_, honest) = record.results.last().unwrap();
-        let words = honest.chunks_exact(4);
-        let words = words.map(|word| u32::from_le_bytes(word.try_into().unwrap()));
-        let mut words: Vec<_> = words.collect();
-        change(&mut words);
-        record.forged(words.iter().flat_map(|word| word.to_le_bytes()).collect())
-    })
-}
-
-/// Changes the outcome, and leaves the sum as it is.
-fn told(round: usize, met: fn(&Refusal) -> bool, change: fn(&Record, &mut Outcome)) -> Lie {
-    Lie::refused(met, move |record, parcels| {
-        let Some(outcome) = outcome(record, parcels, round) else {
-            return false;
-        };
-        change(record, outcome);
-        true
-    })
-}
-
-fn by_its_tags(refusal: &Refusal) -> bool {
-    *refusal == Refusal::Tag
-}
+use crate::support::lies::{OTHER, by_its_tags, instead, outcome, outcome_of, sum};
 
 #[test]
 fn a_real_node_refuses_every_sum_but_the_participants_own() {
@@ -99,12 +44,12 @@ fn a_real_node_refuses_every_sum_but_the_participants_own() {
             |words| words[HEADER_WORDS + 3] = 1 << 31,
         ),
         // The right sum, but not the average of it; other bytes than announced.
-        told(
+        outcome(
             1,
             |refusal| matches!(refusal, Refusal::Averaged { .. }),
-            |_, outcome| outcome.model = Digest([9; 32]),
+            |_, outcome| outcome.model = OTHER,
         ),
-        told(
+        outcome(
             1,
             |refusal| matches!(refusal, Refusal::ResultRoot { .. }),
             |_, outcome| outcome.root = ChunkHashes::of(b"other bytes").root(),
@@ -123,47 +68,23 @@ fn a_real_node_refuses_sums_and_results_of_another_round() {
         // The first result as it was.
         instead(
             2,
-            |refusal| {
-                matches!(
-                    refusal,
-                    Refusal::Stale {
-                        what: Kind::Keys,
-                        ..
-                    }
-                )
-            },
+            |refusal| stale(refusal, Kind::Keys),
             |record| {
                 let (outcome, body) = record.results[0].clone();
                 result(outcome, body)
             },
         ),
-        told(
+        outcome(
             2,
-            |refusal| {
-                matches!(
-                    refusal,
-                    Refusal::Stale {
-                        what: Kind::Sum,
-                        ..
-                    }
-                )
-            },
+            |refusal| stale(refusal, Kind::Sum),
             |record, outcome| outcome.parts = record.results[0].0.parts.clone(),
         ),
-        told(
+        outcome(
             2,
-            |refusal| {
-                matches!(
-                    refusal,
-                    Refusal::Duplicate {
-                        what: Kind::Sum,
-                        ..
-                    }
-                )
-            },
+            |refusal| doubled(refusal, Kind::Sum),
             |_, outcome| sums_of(outcome)[1] = sums_of(outcome)[0].clone(),
         ),
-        told(
+        outcome(
             2,
             |refusal| matches!(refusal, Refusal::MissingSum(_)),
             |_, outcome| drop(sums_of(outcome).pop()),
@@ -188,18 +109,10 @@ fn a_real_node_shares_and_sums_no_second_time_once_its_sum_is_signed() {
         ),
         again(
             |_| RelayFrame::Collect {
-                ctx: Digest([9; 32]),
+                ctx: OTHER,
                 first_chunk: 0,
             },
-            |refusal| {
-                matches!(
-                    refusal,
-                    Refusal::Stale {
-                        what: Kind::Collect,
-                        ..
-                    }
-                )
-            },
+            |refusal| stale(refusal, Kind::Collect),
         ),
     ];
     lie(&consortium("a,b,c"), "a,b,c", 1, lies);
@@ -245,13 +158,13 @@ fn a_real_node_takes_no_model_that_nobody_certified() {
     }
     let invented = Chain {
         round: 9,
-        previous: Digest([9; 32]),
-        model: Digest([9; 32]),
+        previous: OTHER,
+        model: OTHER,
     };
     // The three others have acknowledged before this is told.
     let certified = |met, parcels: fn(&Record, Vec<Signed<ResultAck>>) -> Vec<Parcel>| {
         Lie::refused(met, move |record, honest| {
-            if outcome(record, honest, 1).is_none() {
+            if outcome_of(record, honest, 1).is_none() {
                 return false;
             }
             let acks = acks(record);

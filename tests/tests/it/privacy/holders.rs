@@ -1,8 +1,9 @@
 //! What the relay and t holders see together tells them nothing but the sum.
 //!
-//! Of every contribution they can take off the masks of all classes but one: the class that t holders lack. What is left
-//! of two federations whose members had very different updates is compared: whatever is added up or subtracted, it looks
-//! like chance, and nobody can tell the two apart.
+//! Of every contribution they can take off the masks of all classes but one: the class that t
+//! holders lack. What is left of two federations whose members had very different updates is
+//! compared: whatever is added up or subtracted, it looks like chance, and nobody can tell the two
+//! apart.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,12 +18,14 @@ use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, add_mask, 
 use fl_tests::statistics::{DEVIATIONS, difference, is_uniform, told_apart};
 use fl_trainer::{Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, Sharing, TrainError};
 
+use crate::support::federation::{EXAMPLES_MAX, federation, member, settings};
+
 const PARAMETERS: usize = 40_000;
-const EXAMPLES_MAX: u32 = 1_000;
 const NODES: usize = 6;
 /// The holders that the relay has on its side.
 const CORRUPT: [usize; 2] = [0, 1];
-/// The others, one by one: their updates in one federation, and in the other. The sums are the same.
+/// The others, one by one: their updates in one federation, and in the other. The sums are the
+/// same.
 const ONE: [f32; 4] = [0.9, 0.9, -0.9, -0.9];
 const OTHER: [f32; 4] = [-0.9, 0.0, 0.0, 0.9];
 
@@ -78,20 +81,16 @@ async fn views(updates: [f32; 4], rounds: u64) -> Result<Vec<View>> {
             false => updates[node - CORRUPT.len()],
         };
         anyhow::Ok(Member {
-            trainer: Box::new(Constant(layout(PARAMETERS)?, update)),
             engine: Arc::new(engine.clone()),
-            weather: None,
+            ..member(Box::new(Constant(layout(PARAMETERS)?, update)))
         })
     });
     let federation = Federation {
-        members: members.collect::<Result<_>>()?,
-        ring: Ring::U32,
-        examples_max: EXAMPLES_MAX,
         settings: Settings {
-            rounds,
-            fraction_fit: 1.0,
             min_nodes: NODES,
+            ..settings(rounds)
         },
+        ..federation(members.collect::<Result<_>>()?, rounds)
     };
     federation.run_with(&kits, |_| (), |_| ()).await?;
 
@@ -124,7 +123,8 @@ async fn views(updates: [f32; 4], rounds: u64) -> Result<Vec<View>> {
             }
             left
         });
-        // Of all sums of masks, one has those of the hidden class in it, of all contributors at once.
+        // Of all sums of masks, one has those of the hidden class in it, of all contributors at
+        // once.
         let revealed = engines.iter().flat_map(RecordingEngine::revealed);
         let mut revealed = revealed.filter(|(keys, _)| keys.contains(&hidden_keys[0]));
         let (keys, mut masks) = revealed.next().unwrap();
@@ -177,7 +177,8 @@ impl View {
     }
 }
 
-/// The combinations that give something away: that are not uniform, or by which the two can be told apart.
+/// The combinations that give something away: that are not uniform, or by which the two can be told
+/// apart.
 fn telling(one: &View, other: &View) -> Vec<Combination> {
     let tells = |combination: &Combination| {
         let (one, other) = (one.combined(*combination), other.combined(*combination));
@@ -195,7 +196,8 @@ async fn the_relay_and_t_holders_see_nothing_but_the_sum() -> Result<()> {
     for (one, other) in one.iter().zip(&other) {
         assert_eq!(telling(one, other), [SUM]);
     }
-    // Nor do two rounds give more than each: the first vectors of the second less those of the first.
+    // Nor do two rounds give more than each: the first vectors of the second less those of the
+    // first.
     let between = |views: &[View]| {
         let pairs = views[0].hidden.iter().zip(&views[1].hidden);
         let differences = pairs.map(|(first, second)| difference(second, first));
@@ -236,7 +238,8 @@ fn a_seed_that_serves_twice_or_one_holder_more_gives_an_update_away() -> Result<
     let (one, other) = (view_of(ONE, [1, 2, 3, 4])?, view_of(OTHER, [5, 6, 7, 8])?);
     assert_eq!(telling(&one, &other), [SUM], "seeds that serve once");
 
-    // Two contributors with one seed: their difference is that of their updates, which tells the federations apart.
+    // Two contributors with one seed: their difference is that of their updates, which tells the
+    // federations apart.
     let (twice, others) = (view_of(ONE, [1, 1, 3, 4])?, view_of(OTHER, [5, 5, 7, 8])?);
     let of_two = ([1, -1, 0, 0], false);
     assert!(telling(&twice, &others).contains(&of_two));

@@ -3,3 +3,11 @@
 mod holders;
 mod keys;
 mod relay;
+
+/// Whether `part` stands somewhere in `bytes`.
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    let first = part[0];
+    bytes
+        .windows(part.len())
+        .any(|window| window[0] == first && window == part)
+}

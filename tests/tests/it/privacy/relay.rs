@@ -1,7 +1,8 @@
 //! What the relay sees tells it nothing but the sum.
 //!
-//! An attacker who has every byte that passes the relay, and the relay's own keys, tries what breaks schemes that only
-//! look secure: shares that hide nothing, shares that the server can read, weights in the clear.
+//! An attacker who has every byte that passes the relay, and the relay's own keys, tries what
+//! breaks schemes that only look secure: shares that hide nothing, shares that the server can read,
+//! weights in the clear.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,15 +10,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
-use fl_protocol::round::peer::message::Share;
-use fl_protocol::round::relay::Settings;
+use fl_protocol::round::message::Share;
 use fl_protocol::wire::{self, NodeFrame};
 use fl_shaders::Ring;
 use fl_sharing::{Input, Mask, RoundKey, Seed, Sign};
 use fl_tests::federation::memory::{Contribution, RelayCall, Round, counters, drawn};
-use fl_tests::federation::{
-    Federation, Kits, Member, RecordingEngine, Synthetic, add_mask, masked,
-};
+use fl_tests::federation::{Kits, Member, RecordingEngine, Synthetic, add_mask, masked};
 use fl_tests::statistics::{difference, is_uniform};
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::inout::InOutBuf;
@@ -27,6 +25,9 @@ use hpke::{Deserializable, Kem, OpModeR};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustls_pki_types::pem::{PemObject, SectionKind};
+
+use super::contains;
+use crate::support::federation::{federation, member};
 
 /// The input vector of a contribution without any mask, or with those of `keys`.
 fn encoded(kits: &Kits, (update, counters): &Contribution, keys: &[([u8; 32], Sign)]) -> Vec<u8> {
@@ -46,14 +47,9 @@ fn encoded(kits: &Kits, (update, counters): &Contribution, keys: &[([u8; 32], Si
     masked(&input, &masks).unwrap()
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
-}
-
-/// Shares that are floats in (−1, 1) hide nothing: an update less such a number still follows the update. Only what is
-/// uniform over the whole ring, with a mask that is used once, says nothing about what it hides.
+/// Shares that are floats in (−1, 1) hide nothing: an update less such a number still follows the
+/// update. Only what is uniform over the whole ring, with a mask that is used once, says nothing
+/// about what it hides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_real_nodes_upload_is_uniform_and_no_key_serves_twice() -> Result<()> {
     const PARAMETERS: usize = 60_000;
@@ -62,21 +58,11 @@ async fn what_real_nodes_upload_is_uniform_and_no_key_serves_twice() -> Result<(
         let trainer = Synthetic::new(PARAMETERS, 100 + k, u64::from(k))?;
         let engine = engine.clone();
         anyhow::Ok(Member {
-            trainer: Box::new(trainer),
             engine: Arc::new(engine),
-            weather: None,
+            ..member(Box::new(trainer))
         })
     });
-    let federation = Federation {
-        members: members.collect::<Result<_>>()?,
-        ring: Ring::U32,
-        examples_max: 1_000,
-        settings: Settings {
-            rounds: 3,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        },
-    };
+    let federation = federation(members.collect::<Result<_>>()?, 3);
     let ended = federation.run(|_| ()).await?;
     assert!(ended.iter().all(|ended| ended.round == 3));
 
@@ -109,7 +95,8 @@ async fn what_real_nodes_upload_is_uniform_and_no_key_serves_twice() -> Result<(
     Ok(())
 }
 
-/// Controls of the test above: what the attacker would see if masks were missing, reused, or floats.
+/// Controls of the test above: what the attacker would see if masks were missing, reused, or
+/// floats.
 #[test]
 fn the_attacker_sees_through_missing_reused_and_float_masks() -> Result<()> {
     const PARAMETERS: usize = 60_000;
@@ -248,8 +235,8 @@ fn shares(kits: &Kits, round: &Round) -> Result<Vec<Share>> {
     Ok(shares)
 }
 
-/// A server that can read the shares, because they pass it in the clear or under keys that it knows, can take every
-/// mask off. Here they are sealed to their recipients.
+/// A server that can read the shares, because they pass it in the clear or under keys that it
+/// knows, can take every mask off. Here they are sealed to their recipients.
 #[test]
 fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     let kits = Kits::of_zeros(4, 8, 1_000)?;
@@ -261,7 +248,8 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     let shares = shares(&kits, &round)?;
     assert_eq!(shares.len(), 4 * 3 / 2, "one a pair");
 
-    // Any 32 bytes within reach: the relay's key files, and all that it ever received or sent but masked words.
+    // Any 32 bytes within reach: the relay's key files, and all that it ever received or sent but
+    // masked words.
     let mut within_reach: Vec<u8> = Vec::new();
     for file in ["key.pem", "cert.pem", "authority.pem"] {
         let path = kits.folder().join("relay").join(file);
@@ -343,8 +331,8 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     Ok(())
 }
 
-/// The relay and all participants but `honest` put together what they have: what remains of the masked sums of these
-/// when every mask is taken off whose seed one of them gave or received.
+/// The relay and all participants but `honest` put together what they have: what remains of the
+/// masked sums of these when every mask is taken off whose seed one of them gave or received.
 fn without_known_masks(shares: &[Share], round: &Round, honest: &[NodeId]) -> Result<Vec<Vec<u8>>> {
     let mut remaining: BTreeMap<_, _> = round.bodies.clone();
     for share in shares {
@@ -365,8 +353,8 @@ fn without_known_masks(shares: &[Share], round: &Round, honest: &[NodeId]) -> Re
     Ok(remaining.into_values().collect())
 }
 
-/// Each pair has one seed, which one of the two drew. It is enough: whoever has all but two participants on its side
-/// still sees of either no more than uniform words, and their sum.
+/// Each pair has one seed, which one of the two drew. It is enough: whoever has all but two
+/// participants on its side still sees of either no more than uniform words, and their sum.
 #[test]
 fn all_but_two_participants_and_the_relay_learn_the_sum_of_these_two() -> Result<()> {
     const PARAMETERS: usize = 20_000;
@@ -413,8 +401,8 @@ fn all_but_two_participants_and_the_relay_learn_the_sum_of_these_two() -> Result
     Ok(())
 }
 
-/// Weights that travel beside a masked update, in the clear, tell how much data each node has. Here they are masked like
-/// the update. That the mean is weighted as it should be is shown elsewhere.
+/// Weights that travel beside a masked update, in the clear, tell how much data each node has. Here
+/// they are masked like the update. That the mean is weighted as it should be is shown elsewhere.
 #[test]
 fn neither_counters_nor_updates_travel_in_the_clear() -> Result<()> {
     const PARAMETERS: usize = 2_000;

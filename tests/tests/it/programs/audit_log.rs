@@ -2,26 +2,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use fl_protocol::audit::verify;
-use fl_protocol::round::relay::Settings;
-use fl_shaders::Ring;
-use fl_sharing::CpuEngine;
-use fl_tests::deployed::{Consortium, Ended, Process, Signal, fl_node, wait_until};
-use fl_tests::federation::{Federation, Kits, Member, Synthetic};
+use fl_tests::deployed::{Signal, wait_until};
+use fl_tests::federation::{Kits, Synthetic};
 use fl_tests::workspace::root;
 use serde_json::Value;
 
-const NODES: [&str; 3] = ["a", "b", "c"];
+use crate::support::consortium::{DATA, NODES, complete, consortium, verify_log};
+use crate::support::federation::{federation, member, verified};
+
 const PARTIES: [&str; 4] = ["relay", "a", "b", "c"];
 
-fn verify_log(log: &Path, flags: &[&str]) -> Ended {
-    let mut command = fl_node();
-    command.arg("verify-log").arg(log).args(flags);
-    Process::start("verify-log", command).ended()
-}
-
+/// The exit code and the one line of `verify-log --json`.
 fn json(log: &Path, flags: &[&str]) -> (Option<i32>, Value) {
     let ended = verify_log(log, &[flags, &["--json"]].concat());
     let [line] = &ended.json()[..] else {
@@ -32,12 +24,8 @@ fn json(log: &Path, flags: &[&str]) -> (Option<i32>, Value) {
 
 #[test]
 fn every_log_of_a_deployment_is_sound_and_a_flipped_byte_is_located() {
-    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
-    let (relay, address) = consortium.relay(&["--rounds", "2"]);
-    let nodes = NODES.map(|node| consortium.node(node, address, "breast-cancer"));
-    nodes.into_iter().chain([relay]).for_each(|process| {
-        process.ended().succeeded();
-    });
+    let consortium = consortium();
+    complete(&consortium, NODES, 2);
     let path = |party: &str| consortium.state(party).join("audit.log");
     let model = consortium.stands("relay").unwrap()["model"].clone();
     for party in PARTIES {
@@ -102,9 +90,9 @@ fn every_log_of_a_deployment_is_sound_and_a_flipped_byte_is_located() {
 
 #[test]
 fn a_node_goes_on_with_its_log_unless_that_was_changed() {
-    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let consortium = consortium();
     let (relay, address) = consortium.relay(&["--rounds", "40"]);
-    let start = |node| consortium.node(node, address, "breast-cancer");
+    let start = |node| consortium.node(node, address, DATA);
     let nodes = NODES.map(start);
     wait_until("first result", || consortium.stands("a").is_some());
     for process in nodes.into_iter().chain([relay]) {
@@ -128,7 +116,7 @@ fn a_node_goes_on_with_its_log_unless_that_was_changed() {
     fs::write(&path, [&log[..], &[99, 0, 0, 0, 1]].concat()).unwrap();
     let rounds = before["rounds"].as_array().unwrap().len() + 2;
     let (relay, address) = consortium.relay(&["--rounds", &rounds.to_string()]);
-    let nodes = NODES.map(|node| consortium.node(node, address, "breast-cancer"));
+    let nodes = NODES.map(|node| consortium.node(node, address, DATA));
     for (process, party) in [relay].into_iter().chain(nodes).zip(PARTIES) {
         let text = process.ended().succeeded().text();
         assert_eq!(text.contains(is_cut), party == "a", "{text}");
@@ -154,27 +142,13 @@ async fn a_round_takes_as_many_bytes_in_each_log_as_it_should() {
     for nodes in [3, 10] {
         let count = usize::try_from(nodes).unwrap();
         let kits = Kits::of_zeros(count, 5, 100).unwrap();
-        let members = (0..nodes).map(|node| Member {
-            trainer: Box::new(Synthetic::new(5, 50, node).unwrap()),
-            engine: Arc::new(CpuEngine),
-            weather: None,
-        });
-        let federation = Federation {
-            members: members.collect(),
-            ring: Ring::U32,
-            examples_max: 100,
-            settings: Settings {
-                rounds: ROUNDS,
-                fraction_fit: 1.0,
-                min_nodes: 3,
-            },
-        };
+        let members = (0..nodes).map(|node| member(Box::new(Synthetic::new(5, 50, node).unwrap())));
+        let federation = federation(members.collect(), ROUNDS);
         federation.run_with(&kits, |_| (), |_| ()).await.unwrap();
         let size = |party: &str| {
-            let log = fs::read(kits.folder().join(party).join("state/audit.log")).unwrap();
-            let verdict = verify(&kits.relay.manifest, &log[..]).unwrap();
-            assert!(verdict.flaw.is_none(), "{party}: {:?}", verdict.flaw);
-            log.len() as u64
+            verified(&kits, party).unwrap();
+            let log = kits.folder().join(party).join("state/audit.log");
+            fs::metadata(log).unwrap().len()
         };
         // The first record says whose log it is; a node has an id.
         let relay = (size("relay") - 164) / ROUNDS;

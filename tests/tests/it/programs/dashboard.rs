@@ -3,8 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use fl_tests::deployed::{Consortium, Process};
+use fl_tests::deployed::Process;
 use serde_json::Value;
+
+use crate::support::consortium::{DATA, NODES, consortium, ended, succeed};
 
 /// The body that comes for a path.
 fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
@@ -25,8 +27,7 @@ fn dashboard(relay: &Process) -> SocketAddr {
 
 #[test]
 fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
-    let nodes = ["a", "b", "c"];
-    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let consortium = consortium();
     let flags = ["--rounds", "2", "--json", "--dashboard", "127.0.0.1:0"];
     let (relay, address) = consortium.relay(&flags);
     let page = dashboard(&relay);
@@ -42,7 +43,7 @@ fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
     };
     assert_eq!(here(&seen), 0);
 
-    let processes = nodes.map(|node| consortium.node(node, address, "breast-cancer"));
+    let processes = NODES.map(|node| consortium.node(node, address, DATA));
     let (mut phases, mut most_here) = (Vec::new(), 0);
     while seen["phase"]["name"] != "stopped" {
         let path = format!("/status.json?seen={}", seen["revision"]);
@@ -50,14 +51,13 @@ fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
         phases.push(seen["phase"]["name"].as_str().unwrap().to_owned());
         most_here = most_here.max(here(&seen));
     }
-    for process in processes {
-        process.ended().succeeded();
-    }
+    succeed(processes);
     let ended = relay.ended().succeeded();
     drop(idle);
 
     assert_eq!(most_here, 3);
-    // A state that another follows at once may never be seen; these last as long as training, or are the last.
+    // A state that another follows at once may never be seen; these last as long as training, or
+    // are the last.
     let first = |phase: &str| phases.iter().position(|seen| seen == phase);
     assert!(
         first("training").unwrap() < first("stopped").unwrap(),
@@ -75,10 +75,9 @@ fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
 
 #[test]
 fn a_dashboard_whose_port_is_taken_ends_the_relay_before_it_serves() {
-    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let consortium = consortium();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let command = consortium.serve(&["--listen", "127.0.0.1:0", "--dashboard", &address]);
-    let refused = Process::start("relay", command).ended();
-    refused.refused(&["the dashboard cannot listen on", &address]);
+    ended(command).refused(&["the dashboard cannot listen on", &address]);
 }

@@ -1,19 +1,21 @@
-//! Federations with GPUs in them. Without an adapter a test is skipped, loudly, or fails where a GPU is required.
+//! Federations with GPUs in them. Without an adapter a test is skipped, loudly, or fails where a
+//! GPU is required.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use fl_datasets::Source;
-use fl_protocol::round::relay::Settings;
-use fl_shaders::Ring;
 use fl_sharing::gpu::{REQUIRE_GPU, Selector, is_required};
 use fl_sharing::{CpuEngine, DeviceError};
 use fl_tests::deployed::{Process, fl_node};
-use fl_tests::federation::{Disturbed, Federation, Member, learners, learners_on};
+use fl_tests::federation::{Disturbed, Member, learners, learners_on};
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::SimulationEvent;
 use fl_trainer::{Compute, Gpu, LocalTrainer, cpu};
 
+use crate::support::federation::{assert_one_model, federation, member};
+
+/// Opens a GPU as a device of its own, which one test can lose while others go on.
 fn open() -> Option<Gpu> {
     match Gpu::open(&Selector::Fastest) {
         Ok(gpu) => Some(gpu),
@@ -25,19 +27,11 @@ fn open() -> Option<Gpu> {
     }
 }
 
-fn settings(rounds: u64) -> Settings {
-    Settings {
-        rounds,
-        fraction_fit: 1.0,
-        min_nodes: 3,
-    }
-}
-
-fn member(trainer: Box<dyn LocalTrainer>, compute: &Compute) -> Member {
+/// A node that trains and masks on one device.
+fn on(trainer: Box<dyn LocalTrainer>, compute: &Compute) -> Member {
     Member {
-        trainer,
         engine: compute.engine(),
-        weather: None,
+        ..member(trainer)
     }
 }
 
@@ -78,23 +72,13 @@ async fn nodes_with_and_without_gpus_learn_together() -> Result<()> {
     let mut members: Vec<_> = trainers
         .into_iter()
         .zip(&places)
-        .map(|(t, c)| member(t, c))
+        .map(|(t, c)| on(t, c))
         .collect();
     // The engine need not be where the update is: one of each.
     members[2].engine = Arc::new(CpuEngine);
     members[1].engine = gpu.engine();
-    let federation = Federation {
-        members,
-        ring: Ring::U32,
-        examples_max: 1_000,
-        settings: settings(5),
-    };
-    let ended = federation.run(|_| ()).await?;
-    assert!(
-        ended
-            .iter()
-            .all(|node| node.is_finished() && node.model == ended[0].model)
-    );
+    let ended = federation(members, 5).run(|_| ()).await?;
+    assert_one_model(&ended, 5);
 
     let mut alone = learners(&source, &[1, 1, 1])?;
     let before = alone[0].initial()?;
@@ -111,7 +95,7 @@ async fn pulled(after_training: bool) -> Result<Option<(String, Vec<String>)>> {
     let compute = Compute::from(gpu.clone());
     let places = [compute.clone(), cpu().into(), cpu().into(), cpu().into()];
     let trainers = learners_on(&Source::BreastCancer, &[1, 1, 1, 1], &places)?;
-    let members = trainers.into_iter().zip(&places).map(|(t, c)| member(t, c));
+    let members = trainers.into_iter().zip(&places).map(|(t, c)| on(t, c));
     let mut members: Vec<_> = members.collect();
     let pull = |due: bool| {
         let gpu = gpu.clone();
@@ -123,15 +107,9 @@ async fn pulled(after_training: bool) -> Result<Option<(String, Vec<String>)>> {
     };
     let honest = members.remove(0);
     let pulled = Disturbed::new(honest.trainer, pull(!after_training), pull(after_training));
-    members.insert(0, member(Box::new(pulled), &compute));
-    let federation = Federation {
-        members,
-        ring: Ring::U32,
-        examples_max: 1_000,
-        settings: settings(1_000),
-    };
+    members.insert(0, on(Box::new(pulled), &compute));
     let mut failed = Vec::new();
-    let ended = federation.run(|event| {
+    let ended = federation(members, 1_000).run(|event| {
         if let SimulationEvent::Node(0, NodeEvent::Failed { reason }) = event {
             failed.push(reason);
         }

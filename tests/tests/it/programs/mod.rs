@@ -1,4 +1,4 @@
-//! What users see of the programs when all goes well.
+//! What users see of the programs.
 
 mod audit_log;
 mod bench_round;

@@ -1,5 +1,5 @@
-//! The secure average is the plain one: what real models learn from unequal data, averaged in f64 without any secrecy,
-//! against what a federation arrives at.
+//! The secure average is the plain one: what real models learn from unequal data, averaged in f64
+//! without any secrecy, against what a federation arrives at.
 
 use std::sync::Arc;
 
@@ -7,25 +7,27 @@ use anyhow::{Context, Result};
 use fl_datasets::Source;
 use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::ring_bytes;
-use fl_protocol::round::relay::{Report, Settings};
-use fl_protocol::round::training::average;
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::relay::Report;
+use fl_protocol::round::{Chain, Refusal, average};
 use fl_shaders::{Counters, FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Input, Mask, Plan, Seed, Sign, masked_len};
-use fl_tests::federation::{
-    Federation, Log, Member, Recorded, Step, Synthetic, learners, masked, plain_mean,
-};
+use fl_tests::federation::{Federation, Log, Recorded, Step, learners, masked, plain_mean};
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{LocalTrainer, Sharing};
 
+use crate::support::federation::{
+    assert_one_model, federation, member, settings, steps_of, synthetic,
+};
+
 /// How far a new model is from the one that plain averaging gives.
 #[derive(Debug)]
 struct Distance {
-    /// Root mean square of the difference, over that which the protocol's section 3 predicts together with the
-    /// rounding of the model to f32.
+    /// Root mean square of the difference, over that which the protocol's section 3 predicts
+    /// together with the rounding of the model to f32.
     rms: f64,
-    /// Greatest difference, over its bound: a quantisation step for each node, and the rounding to f32.
+    /// Greatest difference, over its bound: a quantisation step for each node, and the rounding to
+    /// f32.
     max: f64,
 }
 
@@ -72,7 +74,8 @@ fn unweighted(steps: &[Step]) -> Vec<f64> {
     plain_mean(&alike)
 }
 
-/// `steps` with coordinate `index` of one node's update changed by what moves the mean by `quanta` steps.
+/// `steps` with coordinate `index` of one node's update changed by what moves the mean by `quanta`
+/// steps.
 fn altered(steps: &[Step], index: usize, quanta: f64, format: &FixedPoint) -> Vec<Step> {
     let total: u64 = steps.iter().map(|step| u64::from(step.examples)).sum();
     let mut altered = steps.to_vec();
@@ -83,7 +86,8 @@ fn altered(steps: &[Step], index: usize, quanta: f64, format: &FixedPoint) -> Ve
     altered
 }
 
-/// Asserts that `next` is the plain average of `steps`, and that it would have been seen were it not.
+/// Asserts that `next` is the plain average of `steps`, and that it would have been seen were it
+/// not.
 fn assert_average(next: &[f32], steps: &[Step], format: &FixedPoint) {
     let mean = plain_mean(steps);
     let distance = Distance::of(next, &mean, steps, format);
@@ -119,29 +123,13 @@ fn recorded(trainers: Vec<Box<dyn LocalTrainer>>) -> (Vec<Box<dyn LocalTrainer>>
     recorded.unzip()
 }
 
-fn settings(rounds: u64) -> Settings {
-    Settings {
-        rounds,
-        fraction_fit: 1.0,
-        min_nodes: 3,
-    }
-}
-
 fn format(ring: Ring, nodes: usize, examples_max: u32) -> FixedPoint {
     let nodes = u32::try_from(nodes).unwrap();
     Plan::new(ring, nodes, examples_max).unwrap().format
 }
 
-/// The steps of `round`, all from the same global model.
-fn steps_of(logs: &[Log], round: u64) -> Vec<Step> {
-    let steps: Vec<_> = logs.iter().filter_map(|log| log.step(round)).collect();
-    let hash = model_hash(&steps[0].global);
-    assert!(steps.iter().all(|step| model_hash(&step.global) == hash));
-    steps
-}
-
-/// Runs a simulation over `source`, whose nodes have data in the proportions `shares`, and checks every round of it.
-/// `slack` is how many times the largest part of the data examples_max is.
+/// Runs a simulation over `source`, whose nodes have data in the proportions `shares`, and checks
+/// every round of it. `slack` is how many times the largest part of the data examples_max is.
 async fn simulate(source: Source, shares: &[usize], rounds: u64, slack: u32) -> Result<()> {
     let nodes = shares.len();
     let trainers = learners(&source, shares)?;
@@ -234,21 +222,14 @@ async fn every_round_over_patients_is_plain_federated_averaging() -> Result<()> 
 async fn the_wide_ring_averages_as_well() -> Result<()> {
     let (trainers, logs) = recorded(learners(&Source::BreastCancer, &[1, 5, 2])?);
     let examples_max = 1 << 24;
-    let members = trainers.into_iter().map(|trainer| Member {
-        trainer,
-        engine: Arc::new(CpuEngine),
-        weather: None,
-    });
+    let members = trainers.into_iter().map(member);
     let federation = Federation {
-        members: members.collect(),
         ring: Ring::U64,
         examples_max,
-        settings: settings(2),
+        ..federation(members.collect(), 2)
     };
     let ended = federation.run(|_| ()).await?;
-    for each in &ended {
-        assert_eq!(model_hash(&each.model), model_hash(&ended[0].model));
-    }
+    assert_one_model(&ended, 2);
     let format = format(Ring::U64, 3, examples_max);
     assert_average(&steps_of(&logs, 2)[0].global, &steps_of(&logs, 1), &format);
     assert_average(&ended[0].model, &steps_of(&logs, 2), &format);
@@ -306,7 +287,7 @@ fn averaged(steps: &[Step], format: &FixedPoint, tamper: impl FnOnce(&mut [u8]))
 fn in_both_rings_one_wrong_word_of_the_sum_shows() -> Result<()> {
     let mut steps = Vec::new();
     for (examples, seed) in [(1_000, 1), (70, 2), (333, 3), (1, 4), (512, 5)] {
-        let (mut trainer, log) = Recorded::new(Box::new(Synthetic::new(20_000, examples, seed)?));
+        let (mut trainer, log) = synthetic(20_000, examples, seed)?;
         let global = trainer.initial()?;
         trainer.train(&global, 1, &mut |_| std::ops::ControlFlow::Continue(()))?;
         steps.push(log.step(1).context("it was trained")?);
@@ -346,11 +327,7 @@ async fn a_node_whose_update_is_not_finite_steps_back_and_the_others_complete() 
                     .poisoned(2, layout.len() - 1, f32::NEG_INFINITY);
         }
         logs.push(log);
-        members.push(Member {
-            trainer: Box::new(trainer),
-            engine: Arc::new(CpuEngine),
-            weather: None,
-        });
+        members.push(member(Box::new(trainer)));
     }
     let layout = members[0].trainer.layout().clone();
     let first_and_last = [0, layout.len() - 1].map(|index| {
@@ -360,10 +337,8 @@ async fn a_node_whose_update_is_not_finite_steps_back_and_the_others_complete() 
     assert_ne!(first_and_last[0], first_and_last[1]);
     let examples_max = 8 * 1_000;
     let federation = Federation {
-        members,
-        ring: Ring::U32,
         examples_max,
-        settings: settings(3),
+        ..federation(members, 3)
     };
     let (mut at_node, mut at_relay, mut completed) = (Vec::new(), Vec::new(), Vec::new());
     let ended = federation
@@ -384,12 +359,7 @@ async fn a_node_whose_update_is_not_finite_steps_back_and_the_others_complete() 
     let nodes: Vec<_> = completed.iter().map(|report| report.nodes).collect();
     assert_eq!(nodes, [3, 3, 4], "it is back once its update is sound");
 
-    assert!(
-        ended
-            .iter()
-            .all(|ended| ended.is_finished() && ended.round == 3)
-    );
-    assert!(ended.iter().all(|each| each.model == ended[0].model));
+    assert_one_model(&ended, 3);
     for round in 1..=3 {
         let mut steps = steps_of(&logs, round);
         if round < 3 {

@@ -1,6 +1,8 @@
-//! A relay that publishes another sum than the participants agreed on is caught, whatever else it makes fit.
+//! A relay that publishes another sum than the participants agreed on is caught, whatever else it
+//! makes fit.
 //!
-//! Every forgery here comes with the chunk root and the model that follow from it, so that nothing but the tags can tell.
+//! Every forgery here comes with the chunk root and the model that follow from it, so that nothing
+//! but the tags can tell.
 
 use std::collections::BTreeSet;
 
@@ -178,7 +180,8 @@ fn tags_cannot_be_exchanged_between_attempts_or_nodes() -> Result<()> {
 
 #[test]
 fn a_tag_tells_nothing_about_an_input() -> Result<()> {
-    // The same inputs, three times: each node's tag share is another each time, and all are below the modulus.
+    // The same inputs, three times: each node's tag share is another each time, and all are below
+    // the modulus.
     let kits = Kits::of_zeros(3, PARAMETERS, 1_000)?;
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..3 {

@@ -1,7 +1,8 @@
-//! Nobody takes what was not sent: every message of a round, altered, cut short, lengthened or made up.
+//! Nobody takes what was not sent: every message of a round, altered, cut short, lengthened or made
+//! up.
 //!
-//! A program that believes whatever its peers' bytes decode to does what any of them wants. Here every message that was
-//! tampered with ends in a typed refusal.
+//! A program that believes whatever its peers' bytes decode to does what any of them wants. Here
+//! every message that was tampered with ends in a typed refusal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,17 +16,19 @@ use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
 use fl_protocol::round::node::Action as NodeAction;
-use fl_protocol::round::relay::{Action as RelayAction, Event, Report, Settings};
+use fl_protocol::round::relay::{Action as RelayAction, Event, Report};
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::{FixedPoint, Ring};
-use fl_sharing::{CpuEngine, Plan};
+use fl_sharing::Plan;
 use fl_tests::federation::memory::{
     Contribution, NodeCall, Outgoing, Party, RelayCall, Round, counters, drawn,
 };
-use fl_tests::federation::{Federation, Kits, Member, Recorded, Synthetic, plain_mean};
+use fl_tests::federation::{Kits, plain_mean};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::oneshot;
+
+use crate::support::federation::{PATIENCE, farthest, federation, member, steps_of, synthetic};
 
 /// `bytes` with a bit of every byte flipped in turn, cut short anywhere, and with something behind.
 fn mutations(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
@@ -102,7 +105,8 @@ fn end_of(party: &Party) -> usize {
     party.calls.iter().position(averaged).unwrap_or_default()
 }
 
-/// What a relay may say without proof, because nothing depends on it. All else must have been refused.
+/// What a relay may say without proof, because nothing depends on it. All else must have been
+/// refused.
 fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()> {
     match action {
         // When to train, and where to go on with an upload of bytes that are signed.
@@ -276,7 +280,8 @@ impl Rogue {
         }
     }
 
-    /// Uploads `body` behind `hashes`, from the chunk that was asked for. Gives that chunk, and why the relay hung up.
+    /// Uploads `body` behind `hashes`, from the chunk that was asked for. Gives that chunk, and why
+    /// the relay hung up.
     async fn upload(&mut self, hashes: &ChunkHashes, body: &[u8]) -> Result<(u32, String)> {
         let (mut link, asked, first_chunk) = self.asked_for_body().await?;
         let (bodies, hashes, body) = (link.bodies(), hashes.clone(), body.to_vec());
@@ -358,25 +363,11 @@ async fn a_masked_sum_with_other_bytes_than_signed_is_never_added() -> Result<()
     let rogue = (vec![0.25; PARAMETERS], counters(400));
     let (mut members, mut logs) = (Vec::new(), Vec::new());
     for (examples, seed) in [(300, 1), (900, 2)] {
-        let trainer = Synthetic::new(PARAMETERS, examples, seed)?;
-        let (trainer, log) = Recorded::new(Box::new(trainer));
-        members.push(Member {
-            trainer: Box::new(trainer),
-            engine: Arc::new(CpuEngine),
-            weather: None,
-        });
+        let (trainer, log) = synthetic(PARAMETERS, examples, seed)?;
+        members.push(member(Box::new(trainer)));
         logs.push(log);
     }
-    let federation = Federation {
-        members,
-        ring: Ring::U32,
-        examples_max: 1_000,
-        settings: Settings {
-            rounds: 1,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        },
-    };
+    let federation = federation(members, 1);
     let (reached, address) = oneshot::channel();
     let misbehaving = tokio::spawn({
         let (kits, rogue) = (kits.clone(), rogue.clone());
@@ -384,7 +375,7 @@ async fn a_masked_sum_with_other_bytes_than_signed_is_never_added() -> Result<()
     });
     let run = federation.run_with(&kits, |relay| reached.send(relay).unwrap(), |_| ());
     let both = async { tokio::try_join!(run, async { misbehaving.await? }) };
-    let (ended, fates) = tokio::time::timeout(Duration::from_secs(120), both).await??;
+    let (ended, fates) = tokio::time::timeout(PATIENCE, both).await??;
 
     let reasons: Vec<_> = fates.iter().map(|(_, reason)| reason).collect();
     let chunk = |index| format!("chunk {index} differs from its hash");
@@ -401,14 +392,12 @@ async fn a_masked_sum_with_other_bytes_than_signed_is_never_added() -> Result<()
     let asked: Vec<_> = fates.iter().map(|(first, _)| *first).collect();
     assert_eq!(asked, [0, 0, 0, 0, 0, 1, 1, 2, 2, 2], "{reasons:?}");
 
-    let mut steps: Vec<_> = logs.iter().filter_map(|log| log.step(1)).collect();
+    let mut steps = steps_of(&logs, 1);
     let mut own = steps[0].clone();
     (own.update, own.examples) = (rogue.0, 400);
     steps.push(own);
     for ended in &ended {
-        for (secure, plain) in ended.model.iter().zip(plain_mean(&steps)) {
-            assert!((f64::from(*secure) - plain).abs() < 1e-6);
-        }
+        assert!(farthest(&ended.model, &plain_mean(&steps)) < 1e-6);
     }
     assert_eq!(ended.len(), 2);
     Ok(())
