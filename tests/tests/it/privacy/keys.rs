@@ -1,15 +1,19 @@
 //! Private keys, and the key that the nodes share, stay in their files.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use fl_tests::deployed::{Consortium, Process, files_under};
+use fl_tests::deployed::{Process, files_under, relay_address};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::contains;
+use crate::support::consortium::{DATA, NODES, consortium};
+
 #[test]
 fn no_secret_key_is_in_any_log_or_file_but_its_own() {
-    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let consortium = consortium();
     let traced = |name, mut command: std::process::Command| {
         command.env("RUST_LOG", "trace");
         Process::start(name, command)
@@ -18,11 +22,8 @@ fn no_secret_key_is_in_any_log_or_file_but_its_own() {
     let mut serve = consortium.serve(&["--rounds", "2", "--listen", "127.0.0.1:0"]);
     serve.env("RUST_LOG", "trace");
     let relay = Process::start("relay", serve);
-    let line = relay.line(" rounds on ");
-    let address = line.split(" rounds on ").nth(1).unwrap();
-    let address = address.split(' ').next().unwrap().parse().unwrap();
-    let names = ["a", "b", "c"];
-    let nodes = names.map(|node| traced(node, consortium.train(node, address, "breast-cancer")));
+    let address = relay_address(&relay);
+    let nodes = NODES.map(|node| traced(node, consortium.train(node, address, DATA)));
     let mut logs: Vec<(String, Vec<u8>)> = Vec::new();
     for process in nodes.into_iter().chain([relay]) {
         let ended = process.ended().succeeded();
@@ -103,9 +104,26 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
     digits.map(|digit| ALPHABET[digit]).collect()
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    let first = part[0];
-    bytes
-        .windows(part.len())
-        .any(|window| window[0] == first && window == part)
+#[test]
+fn private_keys_stand_in_their_own_files_which_only_their_owner_can_read() {
+    let consortium = consortium();
+    let files = files_under(&consortium.path().join("consortium"));
+    let (mut keys, mut shared_keys) = (0, 0);
+    for path in &files {
+        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = fs::read(path).unwrap();
+        let key = contains(&text, b"PRIVATE KEY");
+        assert_eq!(key, name.ends_with("key.pem"), "{name}");
+        let shared = name == "epoch.key";
+        assert!(
+            !(key || shared) || mode == 0o600,
+            "{}: {mode:o}",
+            path.display()
+        );
+        keys += usize::from(key);
+        shared_keys += usize::from(shared);
+    }
+    assert_eq!(keys, 5, "three nodes, the relay, the authority");
+    assert_eq!(shared_keys, 3, "the nodes only");
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
-use fl_protocol::round::message::Share;
+use fl_protocol::round::peer::message::Share;
 use fl_protocol::wire::{self, NodeFrame};
 use fl_shaders::Ring;
 use fl_sharing::{Input, Mask, RoundKey, Seed, Sign};

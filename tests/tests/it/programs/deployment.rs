@@ -1,15 +1,13 @@
 //! One relay and several nodes, each a process of its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
-use fl_datasets::{Schema, Shape};
 use fl_protocol::manifest::ManifestFile;
 use fl_protocol::parameters::to_le_bytes;
-use fl_tests::deployed::{Consortium, Process, data, files_under, fl_node};
-use fl_trainer::{Checkpoint, ModelKind, ModelSpec, TensorLayout};
+use fl_tests::deployed::{Consortium, Process, data, fl_node};
+use fl_trainer::Checkpoint;
 
-const NODES: [&str; 3] = ["a", "b", "c"];
+use crate::support::consortium::{NODES, complete, consortium, ended, succeed};
 
 #[test]
 fn three_nodes_train_one_model_and_every_line_of_json_is_an_object() {
@@ -74,9 +72,7 @@ fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate
         let data = data::csv(consortium.path(), &format!("{node}.csv"), part);
         consortium.node(node, address, &data)
     });
-    for node in nodes.collect::<Vec<_>>() {
-        node.ended().succeeded();
-    }
+    succeed(nodes.collect::<Vec<_>>());
     let relay = relay.ended().succeeded();
     consortium.assert_one_model(&NODES, 3);
     // Four fifths of 285, 116 and 57 patients.
@@ -89,7 +85,7 @@ fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate
         .current_dir(consortium.path())
         .args(["evaluate", "--data", "held-out.csv", "--json", "--model"])
         .arg(consortium.out("b").join("global.safetensors"));
-    let evaluated = Process::start("evaluate", evaluate).ended().succeeded();
+    let evaluated = ended(evaluate).succeeded();
     let [line] = &evaluated.json()[..] else {
         panic!("{}", evaluated.text());
     };
@@ -100,12 +96,8 @@ fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate
 
 #[test]
 fn others_go_on_with_a_model_that_was_trained() {
-    let founded = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
-    let (relay, address) = founded.relay(&["--rounds", "3"]);
-    let nodes = NODES.map(|node| founded.node(node, address, "breast-cancer"));
-    for process in nodes.into_iter().chain([relay]) {
-        process.ended().succeeded();
-    }
+    let founded = consortium();
+    complete(&founded, NODES, 3);
     let model = founded.out("a").join("global.safetensors");
     let first = founded.run("a")["rounds"][0]["loss"].as_f64().unwrap();
 
@@ -114,73 +106,9 @@ fn others_go_on_with_a_model_that_was_trained() {
     let parameters = Checkpoint::read(&model).unwrap().parameters;
     let initial = fs::read(next.kit("e").join("initial.f32")).unwrap();
     assert_eq!(initial, to_le_bytes(&parameters));
-    let (relay, address) = next.relay(&["--rounds", "1"]);
-    let nodes = others.map(|node| next.node(node, address, "breast-cancer"));
-    for process in nodes.into_iter().chain([relay]) {
-        process.ended().succeeded();
-    }
-    next.assert_one_model(&others, 1);
+    complete(&next, others, 1);
     let again = next.run("d")["rounds"][0]["loss"].as_f64().unwrap();
     assert!(again < first, "{again}, and from the beginning {first}");
-}
-
-#[test]
-fn what_is_no_model_is_neither_gone_on_from_nor_evaluated() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("junk.safetensors"), "junk").unwrap();
-    let shape = Shape::Table { columns: 2 };
-    let schema = Schema::new(shape, vec![], vec!["no".into(), "yes".into()]).unwrap();
-    let (name, shape) = ("weight".to_owned(), vec![2]);
-    let other = Checkpoint {
-        round: 1,
-        model: Some(ModelSpec::new(ModelKind::Mlp, schema, None).unwrap()),
-        layout: vec![TensorLayout { name, shape }].try_into().unwrap(),
-        parameters: vec![0.0; 2],
-    };
-    other
-        .write(&folder.path().join("other.safetensors"))
-        .unwrap();
-    for (file, why) in [
-        ("junk.safetensors", "is not a valid checkpoint"),
-        ("other.safetensors", "it has other tensors than its model"),
-        ("nothing.safetensors", "cannot read"),
-    ] {
-        let refused = |command: &str, flags: &[&str]| {
-            let mut process = fl_node();
-            process.current_dir(&folder).arg(command).args(flags);
-            let ended = Process::start(command, process).ended();
-            ended.refused(&[file, why]);
-        };
-        let founded = ["--nodes", "a,b,c", "--relay", "localhost:4433"];
-        let flags = [&founded[..], &["--from", file, "--out", "consortium"]];
-        refused("provision", &flags.concat());
-        refused("evaluate", &["--model", file, "--data", "digits"]);
-    }
-    assert!(!folder.path().join("consortium").exists());
-}
-
-#[test]
-fn private_keys_stand_in_their_own_files_which_only_their_owner_can_read() {
-    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
-    let files = files_under(&consortium.path().join("consortium"));
-    let (mut keys, mut shared_keys) = (0, 0);
-    for path in &files {
-        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let text = fs::read(path).unwrap();
-        let key = text.windows(11).any(|part| part == b"PRIVATE KEY");
-        assert_eq!(key, name.ends_with("key.pem"), "{name}");
-        let shared = name == "epoch.key";
-        assert!(
-            !(key || shared) || mode == 0o600,
-            "{}: {mode:o}",
-            path.display()
-        );
-        keys += usize::from(key);
-        shared_keys += usize::from(shared);
-    }
-    assert_eq!(keys, 5, "three nodes, the relay, the authority");
-    assert_eq!(shared_keys, 3, "the nodes only");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Certificates that TLS refuses, though everything else about the node is in order; and memberships that have ended.
+//! Certificates that TLS refuses, though everything else about the node is in order; and
+//! memberships that have ended.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -6,18 +7,22 @@ use std::time::{Duration, SystemTime};
 use fl_network::kit::KitFiles;
 use fl_network::pki::{Authority, Validity};
 use fl_protocol::manifest::{Manifest, ManifestFile, epoch_key_check};
-use fl_tests::deployed::{Consortium, Process, fl_relay};
+use fl_tests::deployed::{Consortium, fl_relay};
+
+use super::NOWHERE;
+use crate::support::consortium::{DATA, NODES, complete, consortium, ended};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A consortium of a, b and c with a new authority, in which the certificate of a has this validity.
+/// A consortium of a, b and c with a new authority, in which the certificate of a has this
+/// validity.
 fn with_certificate_of_a(validity: Validity) -> Consortium {
     with(validity, None)
 }
 
 /// The same, in which the membership of a ends then, if that is given.
 fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
-    let consortium = Consortium::found("a,b,c", &["--data", "breast-cancer"]);
+    let consortium = consortium();
     let today = Validity::days(SystemTime::now(), 1).unwrap();
     let authority = Authority::create("consortium", today).unwrap();
     let text = fs::read_to_string(consortium.kit("relay").join("manifest.toml")).unwrap();
@@ -73,11 +78,12 @@ fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
     consortium
 }
 
-/// That the node a is refused by TLS, which tells the two ends of a validity apart only in the words of the library.
+/// That the node a is refused by TLS, which tells the two ends of a validity apart only in the
+/// words of the library.
 #[track_caller]
 fn assert_turned_away_for(consortium: &Consortium, reason: &str) {
     let (relay, address) = consortium.relay(&[]);
-    let node = consortium.node("a", address, "breast-cancer").ended();
+    let node = consortium.node("a", address, DATA).ended();
     node.refused(&["its certificate has expired or is not valid yet"]);
     let line = relay.line("turned away in the handshake");
     assert!(line.contains(reason), "{line}");
@@ -106,9 +112,7 @@ fn a_node_whose_certificate_is_not_valid_yet_is_refused_by_tls() {
 fn a_membership_that_has_ended_is_refused() {
     let today = Validity::days(SystemTime::now(), 1).unwrap();
     let consortium = with(today, Some(SystemTime::now() - DAY));
-    let nowhere = "127.0.0.1:9".parse().unwrap();
-    let node = consortium.node("a", nowhere, "breast-cancer").ended();
-    node.refused(&["node a expired in the manifest"]);
+    ended(consortium.train("a", NOWHERE, DATA)).refused(&["node a expired in the manifest"]);
 }
 
 #[test]
@@ -116,19 +120,12 @@ fn the_kit_of_a_node_that_has_expired_is_no_relays_either() {
     let consortium = with(last_week(), Some(SystemTime::now() - DAY));
     let mut serve = fl_relay();
     serve.args(["serve", "--listen", "127.0.0.1:0", "--kit"]);
-    serve.arg(consortium.kit("a"));
-    let relay = Process::start("relay", serve).ended();
-    relay.refused(&["this is a node's kit"]);
+    ended(serve.arg(consortium.kit("a"))).refused(&["this is a node's kit"]);
 }
 
 #[test]
 fn with_a_valid_certificate_the_same_consortium_works() {
     let validity = Validity::days(SystemTime::now(), 1).unwrap();
     let consortium = with_certificate_of_a(validity);
-    let (relay, address) = consortium.relay(&["--rounds", "1"]);
-    let nodes = ["a", "b", "c"].map(|node| consortium.node(node, address, "breast-cancer"));
-    for process in nodes.into_iter().chain([relay]) {
-        process.ended().succeeded();
-    }
-    consortium.assert_one_model(&["a", "b", "c"], 1);
+    complete(&consortium, NODES, 1);
 }

@@ -1,4 +1,5 @@
 //! The sources and the documents themselves.
 
 mod dependencies;
+mod readme;
 mod security;

@@ -1,10 +1,12 @@
-//! Known tags, made by `vectors/make.py` from the text of the protocol.
+//! How sums are tagged.
 
 use anyhow::{Result, ensure};
 use fl_protocol::manifest::epoch_key_check;
 use fl_shaders::{Ring, Tag, cpu};
 use fl_sharing::{EpochKey, Seed};
 use serde::Deserialize;
+
+use super::{bytes, parse};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,12 +31,6 @@ struct FirstCoefficients {
     beta: [u64; 2],
 }
 
-fn bytes(hex: &str) -> Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(hex, &mut bytes)?;
-    Ok(bytes)
-}
-
 /// The vector of node `k`, as the script makes it.
 fn vector(k: i64, elements: usize) -> Result<Vec<i32>> {
     let mut vector = Vec::with_capacity(elements);
@@ -48,7 +44,7 @@ fn vector(k: i64, elements: usize) -> Result<Vec<i32>> {
 
 #[test]
 fn tags_are_made_and_checked_as_the_protocol_says() -> Result<()> {
-    let known: Known = serde_json::from_str(include_str!("../../../../vectors/tags.json"))?;
+    let known: Known = parse(include_str!("../../../../vectors/tags.json"))?;
     let key = bytes(&known.epoch_key)?;
     assert_eq!(epoch_key_check(&key).to_hex(), known.epoch_key_check);
     let ctx = bytes(&known.ctx)?;
