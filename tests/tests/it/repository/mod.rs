@@ -1,5 +1,6 @@
 //! The sources and the documents themselves.
 
 mod dependencies;
+mod modules;
 mod readme;
 mod security;
