@@ -248,8 +248,11 @@ impl Attack for Fork {
         if self.shared < 4 {
             return Some(Vec::new());
         }
-        let boxes = record.boxes().into_iter();
-        let passed_on = boxes.map(|(share, signed)| {
+        // The victim's comes first: a node that has all the others is past the phase of shares, and
+        // does not look at another.
+        let mut boxes = record.boxes();
+        boxes.sort_by_key(|(share, _)| record.name(share.from) != VICTIM);
+        let passed_on = boxes.into_iter().map(|(share, signed)| {
             let frame = RelayFrame::Shares(vec![signed]);
             (share.to, Parcel::Frame(frame))
         });
