@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Sender, channel};
 
-use fl_protocol::round::Opening;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
+use fl_protocol::round::Opening;
 use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::{Kind, Refusal};

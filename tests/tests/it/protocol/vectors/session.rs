@@ -5,8 +5,8 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::PublicKey;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Signed};
-use fl_protocol::round::{Chain, Refusal};
 use fl_protocol::round::peer::Participants;
+use fl_protocol::round::{Chain, Refusal};
 use fl_protocol::wire;
 use serde::Deserialize;
 
