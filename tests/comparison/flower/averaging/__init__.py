@@ -1,1 +1,1 @@
-"""Federated averaging without training, for `BENCHMARKS.md`."""
+"""Federated averaging without training, for `docs/BENCHMARKS.md`."""

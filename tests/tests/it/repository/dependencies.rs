@@ -340,14 +340,15 @@ fn the_layout_is_the_agreed_one() -> Result<()> {
         assert!(root().join(member).join("src/lib.rs").is_file(), "{member}");
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true));
     }
-    // Nothing else stands beside them but texts and settings, and what the programs make.
+    // Nothing else stands beside them but documents and settings, and what the programs make.
     let ignored = fs::read_to_string(root().join(".gitignore"))?;
     let ignored: Vec<_> = ignored.lines().collect();
     for entry in fs::read_dir(root())? {
         let entry = entry?;
         let name = entry.file_name().into_string().unwrap_or_default();
         let folder = entry.file_type()?.is_dir() && !name.starts_with('.');
-        let known = agreed.contains(&&*name) || ignored.contains(&&*format!("/{name}"));
+        let known =
+            name == "docs" || agreed.contains(&&*name) || ignored.contains(&&*format!("/{name}"));
         assert!(!folder || known, "{name}");
     }
     Ok(())

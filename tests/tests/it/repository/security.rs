@@ -48,7 +48,7 @@ fn claims(text: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn every_claim_names_tests_that_exist() {
-    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs/SECURITY.md")).unwrap();
     let sources = text_of_sources();
     let claims = claims(&text);
     assert!(claims.len() > 15, "{} claims", claims.len());
