@@ -2,13 +2,30 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The folder of the workspace.
 pub fn root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().expect("a package of a workspace")
+}
+
+/// Runs Cargo in the folder of the workspace, without a network, and returns what it prints.
+///
+/// # Errors
+///
+/// If Cargo cannot be run or fails.
+pub fn cargo(arguments: &[&str]) -> Result<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--locked", "--offline"])
+        .current_dir(root())
+        .output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cargo {arguments:?}: {stderr}");
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// All Rust sources of a folder, build outputs left out.

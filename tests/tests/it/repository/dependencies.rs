@@ -3,25 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use fl_tests::workspace::{root, sources};
+use fl_tests::workspace::{cargo, root, sources};
 use serde_json::Value;
 
 /// Lines of a source file beyond which it is two.
 const LONGEST_FILE: usize = 600;
-
-fn cargo(arguments: &[&str]) -> Result<String> {
-    let output = Command::new(env!("CARGO"))
-        .args(arguments)
-        .args(["--locked", "--offline"])
-        .current_dir(root())
-        .output()?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "cargo {arguments:?}: {stderr}");
-    Ok(String::from_utf8(output.stdout)?)
-}
 
 /// What cargo says of this workspace's own packages.
 fn metadata() -> Result<Value> {
