@@ -230,9 +230,10 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Makes a file's new name, or that it has none any more, durable, which takes its folder's own write.
+/// Fsyncs the parent folder, so that a rename or removal survives power loss.
 ///
 /// # Errors
+///
 /// [`FileError::Write`].
 #[cfg(unix)]
 pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {

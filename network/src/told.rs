@@ -52,9 +52,15 @@ impl Teller {
         let manifest = &self.manifest;
         let (level, text) = match report {
             Report::Began { round: 0 } => (Level::DEBUG, "the first round is next".to_owned()),
-            Report::Began { round } => (Level::INFO, format!("goes on after round {round}")),
-            Report::Joined(node) => (Level::INFO, format!("{} is here", manifest.name_of(*node))),
-            Report::Lost(node) => (Level::WARN, format!("{} is gone", manifest.name_of(*node))),
+            Report::Began { round } => (Level::INFO, format!("resumed after round {round}")),
+            Report::Joined(node) => {
+                let text = format!("{} connected", manifest.name_of(*node));
+                (Level::INFO, text)
+            }
+            Report::Lost(node) => {
+                let text = format!("{} disconnected", manifest.name_of(*node));
+                (Level::WARN, text)
+            }
             Report::Left(node) => {
                 let text = format!("{} has all rounds, and leaves", manifest.name_of(*node));
                 (Level::INFO, text)
@@ -102,7 +108,7 @@ impl Teller {
             Report::Behind { node, round } => {
                 let node = manifest.name_of(*node);
                 let text = format!(
-                    "{node} has round {round} already, of which this relay knows nothing; it takes over the nodes' model when enough are here"
+                    "{node} has round {round} already, of which this relay knows nothing; it takes over the nodes' model when enough of them are connected"
                 );
                 (Level::WARN, text)
             }

@@ -21,10 +21,10 @@ enum Set {
 /// Implementations are `#[inline(always)]`, and so is all that they call in a loop, or it would be compiled for the
 /// baseline.
 pub trait Work {
-    /// What comes of it.
+    /// The result.
     type Output;
 
-    /// Does it.
+    /// Runs the work.
     fn work(self) -> Self::Output;
 }
 

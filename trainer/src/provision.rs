@@ -193,8 +193,9 @@ struct Party {
 }
 
 impl Agreement {
-    /// Of `nodes` nodes of an organisation each, called `node-1` and so on, with a relay on this machine, whose port they
-    /// are told. They learn `layout`, from `initial` on, each from at most `examples_max` examples.
+    /// Returns an agreement for a consortium on one machine: `nodes` organisations of one node each,
+    /// named `node-1`, `node-2`, …, and a local relay whose port is passed at run time. The nodes
+    /// train `layout`, beginning with `initial`, each on at most `examples_max` examples.
     pub fn on_one_machine(
         nodes: usize,
         sharing: Sharing,

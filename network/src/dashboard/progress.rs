@@ -175,7 +175,7 @@ impl Progress {
         }
     }
 
-    /// The relay has stopped: nobody is here any more.
+    /// The relay has stopped: no node is connected any more.
     pub(super) fn stop(&mut self, unix_s: u64) {
         self.revision += 1;
         for node in self.nodes.values_mut() {

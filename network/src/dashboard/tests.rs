@@ -163,7 +163,7 @@ async fn the_status_follows_the_reports() {
         (&json!(0.25), &json!(0.9))
     );
     assert_eq!(done["notices"].as_array().unwrap().len(), 1);
-    assert_eq!(done["notices"][0]["text"], "node-2 is gone");
+    assert_eq!(done["notices"][0]["text"], "node-2 disconnected");
 
     let nodes = vec![a, b];
     tell(&dashboard, &mut teller, &Report::TakenBack { round, nodes });

@@ -70,11 +70,12 @@ pub enum RelayError {
     Entropy,
 }
 
-/// Serves rounds until all are done or `stop` completes. Gives where the relay stands then.
+/// Serves rounds until all are done or `stop` completes. Returns where the relay stands then.
 ///
-/// `report` is told what an operator wants to know.
+/// `report` receives operator-facing events.
 ///
 /// # Errors
+///
 /// [`RelayError`] if it cannot begin. Once it serves, nothing that a peer does ends it.
 pub async fn serve(
     kit: &Kit,

@@ -31,7 +31,7 @@ pub(super) struct Spool {
 #[derive(Debug)]
 struct State {
     written: Arrivals<Source>,
-    /// Of those that are begun and not whole. Nothing while one is being written.
+    /// Files of bodies that have begun and are not complete; `None` while a chunk is being written.
     files: BTreeMap<Source, Option<File>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a node tells whoever watches it.
+//! Events that a node emits.
 
 use std::time::Duration;
 

@@ -106,8 +106,8 @@ struct Learner {
 }
 
 impl Learner {
-    /// Evaluates a model, once: the report of the round that it came of and the round that goes out from it both want
-    /// to know, in either order.
+    /// Evaluates a model at most once. Both the report of its round and the next round's training
+    /// need the result; whichever asks first computes it.
     fn evaluate(&mut self, model: Digest, parameters: &[f32]) -> Result<Evaluation, TrainError> {
         if let Some((of, evaluation)) = self.evaluated
             && of == model

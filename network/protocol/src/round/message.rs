@@ -14,7 +14,7 @@ use crate::identity::{Identity, Label, NodeId};
 use crate::manifest::Manifest;
 use crate::wire;
 
-/// A time at which no membership and no key has ended: for what was checked when it came, and is read again later.
+/// Timestamp that disables expiry checks, for data that was checked on arrival and is read again.
 pub const WHENEVER: u64 = 0;
 
 /// A message that is signed.

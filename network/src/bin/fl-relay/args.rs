@@ -41,7 +41,8 @@ pub(crate) struct Serve {
     /// Rounds to complete, those before a restart included [default: 10]
     #[arg(long, value_name = "N")]
     rounds: Option<u64>,
-    /// Part of the available nodes that is asked to take part in a round, above 0 and up to 1 [default: 1.0]
+    /// Fraction of the available nodes that are asked to take part in a round, above 0 and up to 1
+    /// [default: 1.0]
     #[arg(long, value_name = "FRACTION")]
     fraction_fit: Option<f64>,
     /// Least number of participants of a round, not under the manifest's [default: the manifest's]

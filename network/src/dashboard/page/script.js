@@ -76,7 +76,7 @@ function showConnection() {
 function showFigures() {
   const last = shown.rounds[shown.rounds.length - 1];
   const here = shown.nodes.filter((node) => node.here).length;
-  const figures = [[`${here} of ${shown.nodes.length}`, "nodes are here"]];
+  const figures = [[`${here} of ${shown.nodes.length}`, "nodes are connected"]];
   if (last) {
     figures.push([count(last.examples), `examples in round ${last.round}`]);
     figures.push([`${last.seconds.toFixed(1)} s`, `for round ${last.round}`]);
@@ -99,7 +99,7 @@ function showNodes() {
     row.append(
       element("td", node.name),
       element("td", node.organisation),
-      element("td", node.here ? "here" : "not here", node.here ? "here" : "gone"),
+      element("td", node.here ? "connected" : "not connected", node.here ? "here" : "gone"),
       element("td", roles.join(", ")),
     );
     return row;

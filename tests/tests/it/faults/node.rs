@@ -85,7 +85,7 @@ fn the_run_waits_for_a_node_that_it_needs_and_says_for_whom() {
     let lost = consortium.node("c", address, "digits");
     lost.line("round 2: training");
     lost.kill();
-    relay.line("c is gone");
+    relay.line("c disconnected");
     relay.line("waiting for c, for ");
     for node in &others {
         node.line("the relay waits for c, for ");

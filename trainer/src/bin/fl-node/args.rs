@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Provision(Provision),
     /// Take part in a consortium's rounds with this machine's data
     Train(Train),
-    /// Measure a model file on data
+    /// Evaluate a model file on a dataset
     Evaluate(Evaluate),
     /// List the GPUs of this machine, and say which of them `--gpu` takes
     Devices,
@@ -46,7 +46,7 @@ pub(crate) struct Simulate {
     /// Number of rounds [default: 10]
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<u64>,
-    /// Part of the nodes that takes part in a round, above 0 and up to 1 [default: 1.0]
+    /// Fraction of the nodes that take part in a round, above 0 and up to 1 [default: 1.0]
     #[arg(long, value_name = "FRACTION")]
     pub(crate) fraction_fit: Option<f64>,
     /// Least number of participants of a round [default: 3]
@@ -235,7 +235,7 @@ pub(crate) struct Evaluate {
     /// Model file, such as global.safetensors
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
-    /// Data to measure it on: the test part of a source that comes with one, all of any other
+    /// Data to evaluate it on: the test part of a source that comes with one, all of any other
     #[arg(long, value_name = "SOURCE")]
     pub(crate) data: Source,
     /// Column of a CSV file that holds the label [default: the last]
@@ -259,7 +259,8 @@ pub(crate) struct VerifyLog {
     /// log's, where `train` and `serve` put it]
     #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
     pub(crate) kit: Option<PathBuf>,
-    /// The manifest alone; that it is the consortium's is then for you to know
+    /// The manifest alone, without its signature: make sure yourself that it is the
+    /// consortium's
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
     /// Print one JSON object
