@@ -1,5 +1,5 @@
-//! What `cargo deny check` would say about licences, sources and known advisories, without a network
-//! and without cargo-deny: `deny.toml` against the packages that are built here.
+//! What `cargo deny check` would say about licences, sources and known advisories, without a
+//! network and without cargo-deny: `deny.toml` against the packages that are built here.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -48,8 +48,8 @@ fn packages() -> Result<Vec<Value>> {
     Ok(packages)
 }
 
-/// Returns whether the SPDX licence expression can be met with the licences in `allow`. An id with an
-/// exception (`WITH`) is one licence; `/`, which old manifests have, is `OR`.
+/// Returns whether the SPDX licence expression can be met with the licences in `allow`. An id with
+/// an exception (`WITH`) is one licence; `/`, which old manifests have, is `OR`.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ fn is_allowed(expression: &str, allow: &BTreeSet<&str>) -> Result<bool> {
     Ok(allowed)
 }
 
-/// `all (OR all)*`. Every part is read, so that a mistake behind the one that decides is found as well.
+/// `all (OR all)*`. Every part is read, so that a mistake behind the one that decides is found too.
 fn any<'a>(
     tokens: &mut Peekable<impl Iterator<Item = &'a str>>,
     allow: &BTreeSet<&str>,
