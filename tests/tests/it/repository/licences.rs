@@ -1,8 +1,6 @@
 //! What `cargo deny check` would say about licences, sources and known advisories, without a
 //! network and without cargo-deny: `deny.toml` against the packages that are built here.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::iter::Peekable;
