@@ -91,19 +91,13 @@ impl CheckedOutcome {
         let (ctx, nodes, tag) = match (manifest.committee(), &outcome.parts) {
             (None, Parts::Sums(sums)) => {
                 let participants = Participants::of_result(bundle, manifest, chain, unix_s)?;
-                let own = own.and_then(|(_, own)| match own {
-                    Pending::Sum(own) => Some(own),
-                    Pending::Contribution(_) => None,
-                });
+                let own = own.and_then(|(_, own)| own.sum());
                 let tag = check_sums(sums, outcome.ctx, &participants, own, manifest, unix_s)?;
                 (participants.ctx(), participants.set(), tag)
             }
             (Some(_), Parts::Decision(decision)) => {
                 let holders = Holders::of_result(bundle, manifest, chain, unix_s)?;
-                let own = own.and_then(|(node, own)| match own {
-                    Pending::Sum(_) => None,
-                    Pending::Contribution(own) => Some((node, own)),
-                });
+                let own = own.and_then(|(node, own)| Some((node, own.contribution()?)));
                 let (nodes, tag) = decision.verify(outcome.ctx, &holders, own, manifest, unix_s)?;
                 (holders.ctx(), nodes, tag)
             }

@@ -129,11 +129,7 @@ impl Node {
             chain: core.chain,
             pending: pending.map(Pending::ctx),
             holding: self.holder.ctx(),
-            // Of a participant, the relay learns that when it matters: in a refusal.
-            voted_for: match core.manifest.committee() {
-                None => Vec::new(),
-                Some(_) => core.sent.sent_with(core.chain.model),
-            },
+            voted_for: self.holder.voted_for(core),
         };
         let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
         if let Some(pending) = pending {
@@ -163,12 +159,7 @@ impl Node {
                 opening,
                 deadline_ms,
             } => self.open(&opening, deadline_ms),
-            RelayFrame::Keys(bundle) if core.manifest.committee().is_some() => {
-                self.holder_keys(bundle, unix_s)
-            }
-            RelayFrame::Keys(bundle) => {
-                self.participant(Kind::Keys, |own, core| own.keys(core, bundle, unix_s))
-            }
+            RelayFrame::Keys(bundle) => self.keys(bundle, unix_s),
             RelayFrame::Shares(shares) => {
                 self.participant(Kind::Share, |own, core| own.shares(core, shares, unix_s))
             }
@@ -257,10 +248,12 @@ impl Node {
         if round != self.core.chain.next_round() {
             return Ok(Vec::new());
         }
-        if self.core.manifest.committee().is_some() {
-            return self.holder.keyed(&self.core, round_key, unix_s);
+        match self.phase {
+            Phase::Participating(_) => {
+                self.participant_work(|own, core| own.keyed(core, round_key, unix_s))
+            }
+            _ => self.holder.keyed(&self.core, round_key, unix_s),
         }
-        self.participant_work(|own, core| own.keyed(core, round_key, unix_s))
     }
 
     /// The seeds are sealed, one to each receiver. Returns nothing if the attempt is over.
@@ -294,7 +287,7 @@ impl Node {
             }
         };
         match participant.summed(&self.core, ctx, root, tag)? {
-            Ok((entry, sum)) => Ok(Some(self.hold(entry, Pending::Sum(sum)))),
+            Ok((entry, sum)) => Ok(Some(self.hold(entry, sum.into()))),
             Err(participant) => {
                 self.phase = Phase::Participating(participant);
                 Ok(None)
@@ -322,7 +315,7 @@ impl Node {
             }
         };
         match contributor.contributed(&mut self.core, ctx, root, tag, envelope)? {
-            Ok((entry, prepared)) => Ok(Some(self.hold(entry, Pending::Contribution(prepared)))),
+            Ok((entry, prepared)) => Ok(Some(self.hold(entry, prepared.into()))),
             Err(contributor) => {
                 self.phase = Phase::Contributing(contributor);
                 Ok(None)
@@ -374,12 +367,13 @@ impl Node {
         self.holder.not_revealed(ctx, classes)
     }
 
-    /// The keys of the holders. A node may wait for them as a holder, as a contributor, or as both.
-    fn holder_keys(
-        &mut self,
-        bundle: Vec<Signed<Keys>>,
-        unix_s: u64,
-    ) -> Result<Vec<Action>, Refusal> {
+    /// The keys of all participants, or of the holders. A node may wait for these as a holder, as a contributor, or as
+    /// both.
+    fn keys(&mut self, bundle: Vec<Signed<Keys>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+        if let Phase::Participating(_) = self.phase {
+            let hear = |own: Participant, core: &Core| own.keys(core, bundle, unix_s);
+            return self.participant(Kind::Keys, hear);
+        }
         let core = &self.core;
         let holders = Holders::verify(bundle, &core.manifest, &core.chain, unix_s)?;
         self.holder.fixed(&holders, core.id())?;
@@ -449,12 +443,10 @@ impl Node {
         }
         let body = BodyId::sum(ctx);
         let upload = Action::Upload { body, first_chunk };
-        // A contribution opens only in a sum that holders vote for, and the record is theirs to make. It follows its
-        // signature at once, so that alone is logged.
-        let Pending::Sum(pending) = pending else {
+        let Some(participants) = pending.binds() else {
             return Ok(vec![upload]);
         };
-        let (core, participants) = (&mut self.core, pending.participants.set());
+        let core = &mut self.core;
         // Checked again: the outbox may be older than a sum on the same model.
         core.sent.check(core.chain.model, &participants)?;
         core.sent.record(core.chain.model, participants);

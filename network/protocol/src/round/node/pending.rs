@@ -1,6 +1,9 @@
 //! What a node's outbox holds.
 
+use std::collections::BTreeSet;
+
 use crate::digest::Digest;
+use crate::identity::NodeId;
 use crate::round::bundle::KeyBundle;
 use crate::round::committee::Prepared;
 use crate::round::peer::PendingSum;
@@ -47,5 +50,43 @@ impl Pending {
                 NodeFrame::Contribution(prepared.contribution.clone(), prepared.envelope.clone())
             }
         }
+    }
+
+    /// Returns with whom its upload binds the node (the difference rule).
+    ///
+    /// A contribution opens only in a sum that holders vote for, and the record is theirs to make.
+    pub(super) fn binds(&self) -> Option<BTreeSet<NodeId>> {
+        match self {
+            Self::Sum(pending) => Some(pending.participants.set()),
+            Self::Contribution(_) => None,
+        }
+    }
+
+    /// Returns the masked sum, if it is one.
+    pub(in crate::round) fn sum(&self) -> Option<&PendingSum> {
+        match self {
+            Self::Sum(pending) => Some(pending),
+            Self::Contribution(_) => None,
+        }
+    }
+
+    /// Returns the contribution, if it is one.
+    pub(in crate::round) fn contribution(&self) -> Option<&Prepared> {
+        match self {
+            Self::Sum(_) => None,
+            Self::Contribution(prepared) => Some(prepared),
+        }
+    }
+}
+
+impl From<PendingSum> for Pending {
+    fn from(pending: PendingSum) -> Self {
+        Self::Sum(pending)
+    }
+}
+
+impl From<Prepared> for Pending {
+    fn from(prepared: Prepared) -> Self {
+        Self::Contribution(prepared)
     }
 }

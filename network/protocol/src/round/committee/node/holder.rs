@@ -69,6 +69,13 @@ impl Holder {
         }
     }
 
+    /// Returns for whom the node has voted on the model where it stands. (What a participant is bound to, the relay learns
+    /// when it matters: in a refusal.)
+    pub(in crate::round) fn voted_for(&self, core: &Core) -> Vec<NodeId> {
+        let committee = core.manifest.committee();
+        committee.map_or_else(Vec::new, |_| core.sent.sent_with(core.chain.model))
+    }
+
     /// Returns the last attempt of the next round for which keys were signed; 0 if there is none.
     pub(in crate::round) fn convened(&self) -> u32 {
         self.convened
