@@ -76,7 +76,7 @@ impl Loaded {
                 train: self.train,
                 test,
             }),
-            None => self.train.split(fraction, seed),
+            None => Split::of(&self.train, fraction, seed),
         }
     }
 }

@@ -20,9 +20,9 @@ pub struct Split {
     pub test: Dataset,
 }
 
-impl Dataset {
+impl Split {
     /// Keeps `fraction` of the examples for testing, of each label as nearly that share as whole
-    /// examples allow. The same `seed` gives the same split; both parts keep the order of `self`.
+    /// examples allow. The same `seed` gives the same split; both parts keep the order of `data`.
     ///
     /// The number of test examples is `fraction * len`, rounded, but at least 1 and at most
     /// `len - 1`. A label of `n` examples has `fraction * n` of them, rounded down or up: those
@@ -32,14 +32,14 @@ impl Dataset {
     ///
     /// [`Error::TestFraction`] unless `0 < fraction < 1`, [`Error::TooFewToSplit`] if there are
     /// fewer than two examples.
-    pub fn split(&self, fraction: f64, seed: u64) -> Result<Split, Error> {
+    pub fn of(data: &Dataset, fraction: f64, seed: u64) -> Result<Self, Error> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(Error::TestFraction(fraction));
         }
-        if self.len() < 2 {
-            return Err(Error::TooFewToSplit(self.len()));
+        if data.len() < 2 {
+            return Err(Error::TooFewToSplit(data.len()));
         }
-        let mut groups = by_label(self.labels());
+        let mut groups = by_label(data.labels());
         let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
         let mut random = ChaCha12Rng::seed_from_u64(seed);
         let (mut train, mut test) = (vec![], vec![]);
@@ -51,9 +51,9 @@ impl Dataset {
         }
         train.sort_unstable();
         test.sort_unstable();
-        Ok(Split {
-            train: self.select(&train),
-            test: self.select(&test),
+        Ok(Self {
+            train: data.select(&train),
+            test: data.select(&test),
         })
     }
 }
@@ -109,11 +109,11 @@ mod tests {
     #[test]
     fn rejects_fractions_and_sizes_that_leave_a_part_empty() {
         for fraction in [0.0, 1.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {
-            let split = numbered(vec![0; 10]).split(fraction, 1);
+            let split = Split::of(&numbered(vec![0; 10]), fraction, 1);
             assert!(matches!(split, Err(Error::TestFraction(_))), "{fraction}");
         }
         assert!(matches!(
-            numbered(vec![0]).split(0.2, 1),
+            Split::of(&numbered(vec![0]), 0.2, 1),
             Err(Error::TooFewToSplit(1))
         ));
     }
@@ -121,23 +121,27 @@ mod tests {
     #[test]
     fn the_seed_decides() {
         let data = numbered((0..100).map(|i| i % 5).collect());
-        assert_eq!(data.split(0.2, 7).unwrap(), data.split(0.2, 7).unwrap());
-        assert_ne!(data.split(0.2, 7).unwrap(), data.split(0.2, 8).unwrap());
+        assert_eq!(
+            Split::of(&data, 0.2, 7).unwrap(),
+            Split::of(&data, 0.2, 7).unwrap()
+        );
+        assert_ne!(
+            Split::of(&data, 0.2, 7).unwrap(),
+            Split::of(&data, 0.2, 8).unwrap()
+        );
     }
 
     #[test]
     fn the_same_seed_gives_the_same_split_for_ever() {
-        let test = numbered((0..20).map(|i| i % 2).collect())
-            .split(0.2, 42)
-            .unwrap()
-            .test;
+        let data = numbered((0..20).map(|i| i % 2).collect());
+        let Split { test, .. } = Split::of(&data, 0.2, 42).unwrap();
         assert_eq!(test.features(), [7.0, 12.0, 16.0, 17.0]);
     }
 
     #[test]
     fn rare_labels_share_the_test_set_by_largest_remainder() {
         let labels = [vec![0; 3], vec![1; 3], vec![2; 4]].concat();
-        let split = numbered(labels).split(0.2, 1).unwrap();
+        let split = Split::of(&numbered(labels), 0.2, 1).unwrap();
         // Shares 0.6, 0.6 and 0.8 of a total of 2.
         assert_eq!(split.test.len(), 2);
         assert!(split.test.labels().contains(&2));
@@ -151,7 +155,7 @@ mod tests {
             seed: u64,
         ) {
             let data = numbered(labels);
-            let Split { train, test } = data.split(fraction, seed).unwrap();
+            let Split { train, test } = Split::of(&data, fraction, seed).unwrap();
             prop_assert!(!train.is_empty() && !test.is_empty());
             let mut all = [train.features(), test.features()].concat();
             all.sort_by(f32::total_cmp);

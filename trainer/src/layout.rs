@@ -3,12 +3,15 @@
 pub use fl_protocol::manifest::TensorLayout;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::{TrainError, state};
 
 /// Names, shapes and order of all floating-point state of a model.
 ///
 /// The flat vector of a model is its tensors one after the other in this order, each in row-major order. The order is
-/// that of the fields in the module's declaration, depth first; see [`Layout::of`](crate::Layout::of). Nodes can only
+/// that of the fields in the module's declaration, depth first; see [`Layout::of`]. Nodes can only
 /// be averaged when their layouts are equal.
 ///
 /// Serialised as a list of `{ name, shape }`. Names are unique and not empty, and the values number 1 to [`u32::MAX`];
@@ -81,6 +84,78 @@ impl Layout {
             tensor,
             value: flat[index],
         })
+    }
+
+    /// The layout of a module: its float tensors in the order in which the fields are declared,
+    /// depth first.
+    ///
+    /// A tensor's name is the path of field names to it, with the index for an element of a `Vec`
+    /// or an array and the variant for an enum, joined by dots. Shapes are those that Burn holds
+    /// in memory; the weight of a `Linear` is `[inputs, outputs]`.
+    ///
+    /// # Errors
+    ///
+    /// The module has no parameters, or too many ([`Layout`]).
+    pub fn of<M: Module>(module: &M) -> Result<Self, TrainError> {
+        state::survey(module).try_into()
+    }
+
+    /// The state of a module as one flat vector.
+    ///
+    /// # Errors
+    ///
+    /// The module has another layout, or the device fails.
+    pub fn flatten<M: Module>(&self, module: &M) -> Result<Vec<f32>, TrainError> {
+        state::read(self.join(module)?)
+    }
+
+    /// The state of a module as one flat vector on its device.
+    ///
+    /// # Errors
+    ///
+    /// The module has another layout.
+    pub(crate) fn join<M: Module>(&self, module: &M) -> Result<Tensor<1>, TrainError> {
+        self.check(module)?;
+        Ok(state::join(module))
+    }
+
+    /// A copy of `module`, in evaluation mode, whose state is the flat vector.
+    ///
+    /// # Errors
+    ///
+    /// The module has another layout, or the vector has another length or holds a value that is
+    /// not finite.
+    pub fn unflatten<M: Module>(&self, module: &M, flat: &[f32]) -> Result<M, TrainError> {
+        let device = module.devices().into_iter().next().unwrap_or_default();
+        self.part(module, &self.upload(flat, &device)?)
+    }
+
+    /// A flat vector on `device`.
+    ///
+    /// # Errors
+    ///
+    /// The vector has another length or holds a value that is not finite.
+    pub(crate) fn upload(&self, flat: &[f32], device: &Device) -> Result<Tensor<1>, TrainError> {
+        self.check_values(flat)?;
+        let data = TensorData::new(flat.to_vec(), [flat.len()]);
+        Ok(Tensor::from_data(data, device))
+    }
+
+    /// A copy of `module`, in evaluation mode, whose state is a flat vector that was uploaded.
+    ///
+    /// # Errors
+    ///
+    /// The module has another layout.
+    pub(crate) fn part<M: Module>(&self, module: &M, flat: &Tensor<1>) -> Result<M, TrainError> {
+        self.check(module)?;
+        Ok(state::part(module, flat))
+    }
+
+    fn check<M: Module>(&self, module: &M) -> Result<(), TrainError> {
+        match *self == Self::of(module)? {
+            true => Ok(()),
+            false => Err(TrainError::OtherLayout),
+        }
     }
 }
 

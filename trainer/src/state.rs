@@ -6,91 +6,32 @@
 //! its peers. Integer and boolean tensors, and tensors held outside a parameter, are constants.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, FloatDType, Tensor, TensorData, TensorReadError};
+use burn::tensor::{FloatDType, Tensor, TensorReadError};
 
-use crate::{Layout, TensorLayout, TrainError};
+use crate::{TensorLayout, TrainError};
 
-impl Layout {
-    /// The layout of a module: its float tensors in the order in which the fields are declared,
-    /// depth first.
-    ///
-    /// A tensor's name is the path of field names to it, with the index for an element of a `Vec`
-    /// or an array and the variant for an enum, joined by dots. Shapes are those that Burn holds
-    /// in memory; the weight of a `Linear` is `[inputs, outputs]`.
-    ///
-    /// # Errors
-    ///
-    /// The module has no parameters, or too many ([`Layout`]).
-    pub fn of<M: Module>(module: &M) -> Result<Self, TrainError> {
-        let mut survey = Survey::default();
-        module.visit(&mut survey);
-        survey.tensors.try_into()
-    }
+/// Returns the float tensors of a module in the order in which the fields are declared, depth first.
+pub(crate) fn survey<M: Module>(module: &M) -> Vec<TensorLayout> {
+    let mut survey = Survey::default();
+    module.visit(&mut survey);
+    survey.tensors
+}
 
-    /// The state of a module as one flat vector.
-    ///
-    /// # Errors
-    ///
-    /// The module has another layout, or the device fails.
-    pub fn flatten<M: Module>(&self, module: &M) -> Result<Vec<f32>, TrainError> {
-        read(self.join(module)?)
-    }
+/// Returns the state of a module as one flat vector on its device.
+pub(crate) fn join<M: Module>(module: &M) -> Tensor<1> {
+    let mut join = Join::default();
+    // A training module still holds back the last update of its running statistics; `valid`
+    // takes it in.
+    module.valid().visit(&mut join);
+    Tensor::cat(join.parts, 0)
+}
 
-    /// The state of a module as one flat vector on its device.
-    ///
-    /// # Errors
-    ///
-    /// The module has another layout.
-    pub(crate) fn join<M: Module>(&self, module: &M) -> Result<Tensor<1>, TrainError> {
-        self.check(module)?;
-        let mut join = Join::default();
-        // A training module still holds back the last update of its running statistics; `valid`
-        // takes it in.
-        module.valid().visit(&mut join);
-        Ok(Tensor::cat(join.parts, 0))
-    }
-
-    /// A copy of `module`, in evaluation mode, whose state is the flat vector.
-    ///
-    /// # Errors
-    ///
-    /// The module has another layout, or the vector has another length or holds a value that is
-    /// not finite.
-    pub fn unflatten<M: Module>(&self, module: &M, flat: &[f32]) -> Result<M, TrainError> {
-        let device = module.devices().into_iter().next().unwrap_or_default();
-        self.part(module, &self.upload(flat, &device)?)
-    }
-
-    /// A flat vector on `device`.
-    ///
-    /// # Errors
-    ///
-    /// The vector has another length or holds a value that is not finite.
-    pub(crate) fn upload(&self, flat: &[f32], device: &Device) -> Result<Tensor<1>, TrainError> {
-        self.check_values(flat)?;
-        let data = TensorData::new(flat.to_vec(), [flat.len()]);
-        Ok(Tensor::from_data(data, device))
-    }
-
-    /// A copy of `module`, in evaluation mode, whose state is a flat vector that was uploaded.
-    ///
-    /// # Errors
-    ///
-    /// The module has another layout.
-    pub(crate) fn part<M: Module>(&self, module: &M, flat: &Tensor<1>) -> Result<M, TrainError> {
-        self.check(module)?;
-        let mut part = Part { flat, next: 0 };
-        // Clones of a module share their running statistics, so mapping a clone would write into
-        // `module`; `valid` makes a copy of its own.
-        Ok(module.valid().map(&mut part))
-    }
-
-    fn check<M: Module>(&self, module: &M) -> Result<(), TrainError> {
-        match *self == Self::of(module)? {
-            true => Ok(()),
-            false => Err(TrainError::OtherLayout),
-        }
-    }
+/// Returns a copy of `module`, in evaluation mode, whose state is a flat vector of its length.
+pub(crate) fn part<M: Module>(module: &M, flat: &Tensor<1>) -> M {
+    let mut part = Part { flat, next: 0 };
+    // Clones of a module share their running statistics, so mapping a clone would write into
+    // `module`; `valid` makes a copy of its own.
+    module.valid().map(&mut part)
 }
 
 /// Where in the module tree a visitor is.
@@ -183,6 +124,7 @@ mod tests {
     use burn::tensor::{Device, Distribution};
 
     use super::*;
+    use crate::Layout;
 
     #[derive(Module, Debug)]
     struct Block {

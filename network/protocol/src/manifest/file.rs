@@ -8,8 +8,8 @@ use fl_shaders::{FixedPoint, Parameters, Ring};
 use serde::{Deserialize, Serialize};
 
 use super::Member;
-use super::committee::CommitteeTable;
 use super::pace::Pace;
+use super::scheme::{CommitteeTable, Scheme};
 use crate::digest::Digest;
 use crate::error::{IdentityError, ManifestError};
 use crate::identity::{NodeId, PublicKey};
@@ -69,16 +69,6 @@ pub struct ManifestFile {
     pub model: ModelTable,
     /// The participants.
     pub nodes: Vec<NodeTable>,
-}
-
-/// How updates are shared among the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// Of every two participants, one holds a share of the other's update.
-    Peer,
-    /// Some nodes hold shares of everyone's update; all others may leave once theirs is with the relay.
-    Committee,
 }
 
 /// How updates are averaged.

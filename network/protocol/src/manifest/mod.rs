@@ -4,9 +4,9 @@
 //! `sid`, names the session and enters every transcript, so nothing in it can be overridden by the relay. A
 //! new site or a revoked one is a new epoch, that is a new manifest.
 
-mod committee;
 mod file;
 mod pace;
+mod scheme;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,12 +19,12 @@ use crate::error::ManifestError;
 use crate::identity::{Identity, Label, NodeId, PublicKey};
 use crate::round::committee::Committee;
 
-pub use committee::CommitteeTable;
 pub use file::{
-    ManifestFile, ModelTable, NodeTable, PlanTable, RelayTable, Scheme, TensorLayout, TimeoutTable,
+    ManifestFile, ModelTable, NodeTable, PlanTable, RelayTable, TensorLayout, TimeoutTable,
     epoch_key_check, min_organisations,
 };
 pub use pace::Pace;
+pub use scheme::{CommitteeTable, Scheme};
 
 /// Longest manifest that is read, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
@@ -105,7 +105,12 @@ impl Manifest {
             toml::from_slice(&bytes).map_err(|error| ManifestError::Toml(Box::new(error)))?;
         let fixed_point = file.check()?;
         let roster = file.roster()?;
-        let committee = file.committee(&roster)?;
+        let committee = scheme::committee(
+            file.scheme,
+            file.committee.as_ref(),
+            file.collusion,
+            &roster,
+        )?;
         let epoch_key = file::digest("epoch_key", &file.epoch_key)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
         let sid = Digest::sha256(&[&bytes]);

@@ -8,9 +8,6 @@ use anyhow::{Context, Result, bail, ensure};
 use fl_tests::workspace::{cargo, root, sources};
 use serde_json::Value;
 
-/// Lines of a source file beyond which it is two.
-const LONGEST_FILE: usize = 600;
-
 /// What cargo says of this workspace's own packages.
 fn metadata() -> Result<Value> {
     let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps"])?;
@@ -339,24 +336,5 @@ fn the_layout_is_the_agreed_one() -> Result<()> {
             name == "docs" || agreed.contains(&&*name) || ignored.contains(&&*format!("/{name}"));
         assert!(!folder || known, "{name}");
     }
-    Ok(())
-}
-
-#[test]
-fn no_source_file_is_a_book() -> Result<()> {
-    let mut long = Vec::new();
-    let sources = sources(root())?;
-    assert!(sources.len() > 80, "{}", sources.len());
-    for path in sources {
-        let lines = fs::read_to_string(&path)?.lines().count();
-        let path = path.strip_prefix(root())?.to_owned();
-        if lines > LONGEST_FILE {
-            long.push((path, lines));
-        }
-    }
-    assert!(
-        long.is_empty(),
-        "longer than {LONGEST_FILE} lines: {long:?}"
-    );
     Ok(())
 }

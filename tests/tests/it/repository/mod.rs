@@ -5,3 +5,4 @@ mod licences;
 mod modules;
 mod readme;
 mod security;
+mod style;

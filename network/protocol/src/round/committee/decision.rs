@@ -9,7 +9,7 @@ use super::certificate::Certificate;
 use super::classes::ClassSet;
 use super::contributors::Contributors;
 use super::holders::Holders;
-use super::message::{Contribution, Reveal, Vote};
+use super::message::{Contribution, Entry, Reveal, Vote};
 use super::prepared::Prepared;
 use crate::digest::Digest;
 use crate::identity::NodeId;
@@ -62,7 +62,7 @@ impl Decision {
             if own.is_some_and(|(_, own)| own.contribution.bytes() != signed.bytes()) {
                 return Err(Refusal::OwnContribution);
             }
-            entries.push(signed.entry(signer));
+            entries.push(Entry::of(signer, signed));
             tag += residue;
         }
         let contributors = Contributors::new(ctx, entries, Kind::Contribution)?;
@@ -84,7 +84,7 @@ impl Decision {
         let mut tag = Tag::default();
         for signed in &self.reveals {
             let (reveal, masks) = signed.verify_tagged(manifest, unix_s)?;
-            reveal.check(contributors, holders)?;
+            check_reveal(&reveal, contributors, holders)?;
             if !reveal.classes.intersection(covered).is_empty() {
                 let (what, signer) = (Kind::Reveal, reveal.holder);
                 return Err(Refusal::Duplicate { what, signer });
@@ -102,26 +102,24 @@ impl Decision {
     }
 }
 
-impl Reveal {
-    /// Checks that it is one of a holder of this attempt, for these contributors, of classes that it holds.
-    ///
-    /// # Errors
-    /// [`Refusal::Stale`], [`Refusal::Stranger`], [`Refusal::OtherContributors`], [`Refusal::Classes`].
-    pub(super) fn check(
-        &self,
-        contributors: &Contributors,
-        holders: &Holders,
-    ) -> Result<(), Refusal> {
-        let (what, signer) = (Kind::Reveal, self.holder);
-        if self.ctx != holders.ctx() {
-            return Err(Refusal::Stale { what, signer });
-        }
-        if !holders.contains(signer) {
-            return Err(Refusal::Stranger(signer));
-        }
-        if self.contributors != contributors.digest() {
-            return Err(Refusal::OtherContributors { what, signer });
-        }
-        holders.committee().check_held(self.classes, signer)
+/// Checks that a reveal is one of a holder of this attempt, for these contributors, of classes that it holds.
+///
+/// # Errors
+/// [`Refusal::Stale`], [`Refusal::Stranger`], [`Refusal::OtherContributors`], [`Refusal::Classes`].
+pub(super) fn check_reveal(
+    reveal: &Reveal,
+    contributors: &Contributors,
+    holders: &Holders,
+) -> Result<(), Refusal> {
+    let (what, signer) = (Kind::Reveal, reveal.holder);
+    if reveal.ctx != holders.ctx() {
+        return Err(Refusal::Stale { what, signer });
     }
+    if !holders.contains(signer) {
+        return Err(Refusal::Stranger(signer));
+    }
+    if reveal.contributors != contributors.digest() {
+        return Err(Refusal::OtherContributors { what, signer });
+    }
+    holders.committee().check_held(reveal.classes, signer)
 }

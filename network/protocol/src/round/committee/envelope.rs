@@ -124,7 +124,7 @@ impl Slip {
         });
         Ok(CheckedSlip {
             ctx: holders.ctx(),
-            entry: self.contribution.entry(signer),
+            entry: Entry::of(signer, &self.contribution),
             seeds: seeds.collect(),
             sealed: self.sealed,
         })
@@ -150,14 +150,6 @@ impl CheckedSlip {
     /// The holder's box.
     pub fn sealed(&self) -> &[u8] {
         &self.sealed
-    }
-}
-
-impl Signed<Contribution> {
-    /// What lists call it, given that `node` has signed it.
-    pub(super) fn entry(&self, node: NodeId) -> Entry {
-        let contribution = Digest::sha256(&[self.bytes()]);
-        Entry { node, contribution }
     }
 }
 

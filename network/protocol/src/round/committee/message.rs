@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::classes::ClassSet;
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::message::{message, tagged};
+use crate::round::message::{Signed, message, tagged};
 use crate::round::refusal::Fault;
 
 /// A contributor's word for what it has uploaded. Small, for the result lists that of every contributor.
@@ -43,6 +43,14 @@ pub struct Entry {
     pub node: NodeId,
     /// SHA-256 of the encoded [`Contribution`], without its signature.
     pub contribution: Digest,
+}
+
+impl Entry {
+    /// Returns what lists call a contribution that `node` has signed.
+    pub(super) fn of(node: NodeId, contribution: &Signed<Contribution>) -> Self {
+        let contribution = Digest::sha256(&[contribution.bytes()]);
+        Self { node, contribution }
+    }
 }
 
 /// A holder's vote: it will take part in the sum of these contributors, and of no others in this attempt.

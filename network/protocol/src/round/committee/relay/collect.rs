@@ -89,7 +89,7 @@ impl Collecting {
             state.late(node, what);
             return Ok(());
         }
-        let entry = signed.entry(node);
+        let entry = Entry::of(node, &signed);
         let (ctx, root) = (contribution.ctx, contribution.root);
         match self.contributions.get(&node) {
             Some(known) if known.entry != entry => return Err(Refusal::Duplicate { what, signer }),

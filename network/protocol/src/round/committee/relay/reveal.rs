@@ -8,6 +8,7 @@ use super::choice::Chosen;
 use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::committee::decision::check_reveal;
 use crate::round::committee::message::{Reveal, Vote};
 use crate::round::committee::{ClassSet, Decision, Holders};
 use crate::round::message::Signed;
@@ -133,7 +134,7 @@ impl Revealing {
             state.late(node, Kind::Reveal);
             return Ok(());
         }
-        reveal.check(&self.chosen.contributors, &self.holders)?;
+        check_reveal(&reveal, &self.chosen.contributors, &self.holders)?;
         let mut parts = self.parts.iter_mut();
         let Some(part) = parts.find(|part| part.holder == node && part.classes == reveal.classes)
         else {

@@ -125,7 +125,7 @@ impl Stage {
     }
 
     pub(super) fn entry(&self, k: usize, salt: u8) -> Entry {
-        self.sign(k, &self.contribution(k, salt)).entry(self.id(k))
+        Entry::of(self.id(k), &self.sign(k, &self.contribution(k, salt)))
     }
 
     /// The list of these nodes' contributions.

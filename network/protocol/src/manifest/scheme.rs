@@ -1,14 +1,23 @@
-//! The manifest's committee: who holds the seeds, and how many of them may collude.
+//! How updates are shared, and with a committee: who holds the seeds, and how many of them may collude.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::Member;
-use super::file::{ManifestFile, Scheme};
 use crate::error::ManifestError;
 use crate::identity::NodeId;
 use crate::round::committee::Committee;
+
+/// How updates are shared among the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// Of every two participants, one holds a share of the other's update.
+    Peer,
+    /// Some nodes hold shares of everyone's update; all others may leave once theirs is with the relay.
+    Committee,
+}
 
 /// Who holds the seeds, in the committee scheme.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,48 +29,53 @@ pub struct CommitteeTable {
     pub threshold: u32,
 }
 
-impl ManifestFile {
-    /// The committee, if the scheme has one.
-    pub(super) fn committee(
-        &self,
-        roster: &BTreeMap<NodeId, Member>,
-    ) -> Result<Option<Committee>, ManifestError> {
-        let table = match (self.scheme, &self.committee) {
-            (Scheme::Peer, None) => return Ok(None),
-            (Scheme::Committee, Some(table)) => table,
-            (Scheme::Peer, Some(_)) => return Err(ManifestError::CommitteeTable("peer", "no")),
-            (Scheme::Committee, None) => {
-                return Err(ManifestError::CommitteeTable("committee", "a"));
-            }
-        };
-        let members: BTreeMap<_, _> = roster
-            .values()
-            .map(|member| (&member.name, member))
-            .collect();
-        let mut holders = Vec::with_capacity(table.holders.len());
-        let mut seats: BTreeMap<&str, u32> = BTreeMap::new();
-        for name in &table.holders {
-            let member = members
-                .get(name)
-                .filter(|member| !holders.contains(&member.id));
-            let member = member.ok_or_else(|| ManifestError::Holder(name.clone()))?;
-            holders.push(member.id);
-            *seats.entry(&member.organisation).or_default() += 1;
+/// Returns the committee that this table of the manifest describes, if the scheme has one. `collusion` is how many
+/// organisations may side with the relay.
+///
+/// # Errors
+/// [`ManifestError`]: a table without the scheme or a scheme without its table, a holder that is not in the roster or
+/// named twice, a threshold that does not fit the number of holders or those that may collude.
+pub(super) fn committee(
+    scheme: Scheme,
+    table: Option<&CommitteeTable>,
+    collusion: u32,
+    roster: &BTreeMap<NodeId, Member>,
+) -> Result<Option<Committee>, ManifestError> {
+    let table = match (scheme, table) {
+        (Scheme::Peer, None) => return Ok(None),
+        (Scheme::Committee, Some(table)) => table,
+        (Scheme::Peer, Some(_)) => return Err(ManifestError::CommitteeTable("peer", "no")),
+        (Scheme::Committee, None) => {
+            return Err(ManifestError::CommitteeTable("committee", "a"));
         }
-        let (found, threshold) = (holders.len(), table.threshold);
-        let committee = Committee::new(holders, threshold as usize)
-            .ok_or(ManifestError::Committee { found, threshold })?;
-        let mut seats: Vec<_> = seats.into_values().collect();
-        seats.sort_unstable_by(|a, b| b.cmp(a));
-        let colluding = seats.iter().take(self.collusion as usize).sum();
-        match colluding > threshold {
-            true => Err(ManifestError::Threshold {
-                threshold,
-                collusion: self.collusion,
-                holders: colluding,
-            }),
-            false => Ok(Some(committee)),
-        }
+    };
+    let members: BTreeMap<_, _> = roster
+        .values()
+        .map(|member| (&member.name, member))
+        .collect();
+    let mut holders = Vec::with_capacity(table.holders.len());
+    let mut seats: BTreeMap<&str, u32> = BTreeMap::new();
+    for name in &table.holders {
+        let member = members
+            .get(name)
+            .filter(|member| !holders.contains(&member.id));
+        let member = member.ok_or_else(|| ManifestError::Holder(name.clone()))?;
+        holders.push(member.id);
+        *seats.entry(&member.organisation).or_default() += 1;
+    }
+    let (found, threshold) = (holders.len(), table.threshold);
+    let committee = Committee::new(holders, threshold as usize)
+        .ok_or(ManifestError::Committee { found, threshold })?;
+    let mut seats: Vec<_> = seats.into_values().collect();
+    seats.sort_unstable_by(|a, b| b.cmp(a));
+    let colluding = seats.iter().take(collusion as usize).sum();
+    match colluding > threshold {
+        true => Err(ManifestError::Threshold {
+            threshold,
+            collusion,
+            holders: colluding,
+        }),
+        false => Ok(Some(committee)),
     }
 }
 
