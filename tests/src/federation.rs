@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use fl_network::kit::Kit;
 use fl_network::quic::Server;
 use fl_network::relay;
-use fl_network::store::Store;
+use fl_network::store::{NodeStore, RelayStore};
 use fl_protocol::manifest::TimeoutTable;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
@@ -187,7 +187,7 @@ impl Federation {
 
         let (stopping, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let store = Store::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
+        let store = RelayStore::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
         let (kit, settings, reports) = (kits.relay.clone(), self.settings, events.clone());
         let stop = raised(stopped.clone());
         tasks.spawn(async move {
@@ -205,7 +205,7 @@ impl Federation {
                 None => relay,
             };
             let participant = Participant {
-                store: Store::open(&state, &kit.manifest)?,
+                store: NodeStore::open(&state, &kit.manifest)?,
                 kit: kit.clone(),
                 trainer: member.trainer,
                 engine: member.engine,

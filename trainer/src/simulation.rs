@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fl_network::kit::{Kit, KitError};
 use fl_network::quic::{Server, TransportError};
 use fl_network::relay::{self, RelayError};
-use fl_network::store::{Store, StoreError};
+use fl_network::store::{NodeStore, RelayStore, StoreError};
 use fl_network::tls::TlsError;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
@@ -132,7 +132,7 @@ impl Simulation {
         let training = Arc::new(Semaphore::new(self.training_at_once.max(1)));
         for (index, (trainer, name)) in self.trainers.drain(..).zip(&names).enumerate() {
             let kit = Kit::load(&folder.path().join(name))?;
-            let store = Store::open(&folder.path().join(name).join("state"), &kit.manifest)?;
+            let store = NodeStore::open(&folder.path().join(name).join("state"), &kit.manifest)?;
             let participant = Participant {
                 kit,
                 store,
@@ -218,7 +218,7 @@ async fn run_relay(
     events: mpsc::UnboundedSender<SimulationEvent>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), SimulationError> {
-    let store = Store::open(&state, &kit.manifest)?;
+    let store = RelayStore::open(&state, &kit.manifest)?;
     let report = |report: &Report| {
         let _ = events.send(SimulationEvent::Relay(report.clone()));
     };

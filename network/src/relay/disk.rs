@@ -17,7 +17,7 @@ use tracing::{error, warn};
 
 use super::{Driver, RelayError};
 use crate::kit::Kit;
-use crate::store::{Store, StoreError};
+use crate::store::{RelayStore, StoreError};
 
 /// How long after a failure the disk is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
@@ -34,7 +34,7 @@ pub(super) struct Loaded {
 }
 
 /// Takes up what was kept. A result that was kept without its model is averaged again.
-pub(super) fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
+pub(super) fn load(kit: &Kit, store: &RelayStore) -> Result<Loaded, RelayError> {
     let (chain, model) = store.load(kit)?;
     // Without these only nodes are worse off that lack the last result.
     let last = if_sound(store.result(&kit.manifest))?;
@@ -68,7 +68,7 @@ pub(super) fn load(kit: &Kit, store: &Store) -> Result<Loaded, RelayError> {
 
 impl Loaded {
     /// Gives the way back up, and makes the model durable.
-    pub(super) fn settle(&mut self, store: &Store) -> Result<(), StoreError> {
+    pub(super) fn settle(&mut self, store: &RelayStore) -> Result<(), StoreError> {
         match self.former.take() {
             Some(_) => store.commit(&self.chain, &self.model),
             None => Ok(()),

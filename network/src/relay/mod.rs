@@ -33,7 +33,7 @@ use tracing::{debug, error};
 use crate::audit::{LogError, RelayJournal};
 use crate::kit::Kit;
 use crate::quic::Server;
-use crate::store::{Store, StoreError};
+use crate::store::{RelayStore, StoreError};
 use crate::time::unix_s;
 
 use accumulator::Accumulator;
@@ -80,7 +80,7 @@ pub enum RelayError {
 pub async fn serve(
     kit: &Kit,
     server: Server,
-    store: Store,
+    store: RelayStore,
     settings: Settings,
     mut report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
@@ -203,7 +203,7 @@ struct Driver {
     restored: Option<Bytes>,
     /// A model that a node has lent.
     lent: Option<Arc<Vec<f32>>>,
-    store: Arc<Store>,
+    store: Arc<RelayStore>,
     averaging: JoinSet<Option<Average>>,
     /// What is on its way to the disk, and whether it gets there.
     writing: Option<JoinHandle<bool>>,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use fl_network::audit::LogError;
 use fl_network::client::LinkError;
 use fl_network::kit::{Kit, KitError};
-use fl_network::store::{Store, StoreError};
+use fl_network::store::{NodeStore, StoreError};
 use fl_protocol::error::WireError;
 use fl_protocol::round::Refusal;
 use fl_sharing::Engine;
@@ -90,7 +90,7 @@ pub struct Participant {
     /// Its kit.
     pub kit: Kit,
     /// Its memory.
-    pub store: Store,
+    pub store: NodeStore,
     /// Its data and model.
     pub trainer: Box<dyn LocalTrainer>,
     /// What masks its updates.

@@ -10,7 +10,7 @@ use clap::Parser as _;
 use fl_network::dashboard::{self, Dashboard, Progress};
 use fl_network::kit::Kit;
 use fl_network::quic::Server;
-use fl_network::store::Store;
+use fl_network::store::RelayStore;
 use fl_network::time::unix_s;
 use fl_network::told::Teller;
 use tracing::{info, warn};
@@ -43,7 +43,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     );
     let stop = fl_network::program::signals::stop();
     let settings = config.settings(&kit.manifest)?;
-    let store = Store::open(&config.state, &kit.manifest)?;
+    let store = RelayStore::open(&config.state, &kit.manifest)?;
     let server = Server::bind(
         config.listen(&kit.manifest)?,
         kit.server_tls()?,

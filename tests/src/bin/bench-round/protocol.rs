@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fl_network::kit::Kit;
-use fl_network::store::Store;
+use fl_network::store::{NodeStore, RelayStore};
 use fl_protocol::round::relay::{Report, Settings};
 use fl_sharing::Engine;
 use fl_trainer::LocalTrainer;
@@ -18,7 +18,7 @@ use crate::party::{Told, listen, tell};
 /// Serves rounds until the bench is over.
 pub(crate) async fn relay(kit: Kit, state: &Path) -> anyhow::Result<()> {
     let server = listen(&kit)?;
-    let store = Store::open(state, &kit.manifest)?;
+    let store = RelayStore::open(state, &kit.manifest)?;
     let settings = Settings {
         rounds: u64::MAX,
         fraction_fit: 1.0,
@@ -49,7 +49,7 @@ pub(crate) async fn node(
     engine: Arc<dyn Engine>,
     trainer: Box<dyn LocalTrainer>,
 ) -> anyhow::Result<()> {
-    let store = Store::open(state, &kit.manifest)?;
+    let store = NodeStore::open(state, &kit.manifest)?;
     let participant = Participant {
         kit,
         store,

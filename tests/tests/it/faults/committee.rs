@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use fl_network::quic::Server;
 use fl_network::relay;
-use fl_network::store::Store;
-use fl_protocol::round::relay::Report;
+use fl_network::store::{NodeStore, RelayStore};
+use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{Kits, layout, plain_mean, raised};
@@ -77,7 +77,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
     let (kill, killed) = watch::channel(false);
 
     let mut tasks = JoinSet::new();
-    let store = Store::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
+    let store = RelayStore::open(&kits.folder().join("relay/state"), &kits.relay.manifest)?;
     let (kit, reports) = (kits.relay.clone(), events.clone());
     tasks.spawn(async move {
         let report = |report: &Report| {
@@ -98,7 +98,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
         logs.push(log);
         let state = kits.folder().join(format!("node-{index}/state"));
         let participant = Participant {
-            store: Store::open(&state, &kit.manifest)?,
+            store: NodeStore::open(&state, &kit.manifest)?,
             kit: kit.clone(),
             trainer: Box::new(trainer),
             engine: Arc::new(CpuEngine),

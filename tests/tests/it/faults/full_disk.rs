@@ -9,7 +9,7 @@ use std::fs;
 
 use fl_network::audit::Log;
 use fl_network::kit::Kit;
-use fl_network::store::Store;
+use fl_network::store::NodeStore;
 use fl_protocol::audit::{Entry, Party, Record};
 use fl_protocol::round::Chain;
 use fl_tests::deployed::{Consortium, Signal, SmallDisk, fl_node, wait_until};
@@ -124,7 +124,7 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
     }
     drop(log);
     // A page that the record of sent sums has from the beginning.
-    let store = Store::open(&consortium.state("a"), manifest).unwrap();
+    let store = NodeStore::open(&consortium.state("a"), manifest).unwrap();
     store.sent().unwrap();
     drop(store);
     disk.resize(8);

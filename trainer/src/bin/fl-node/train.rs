@@ -8,7 +8,7 @@ use fl_network::client::check_dialable;
 use fl_network::kit::Kit;
 use fl_network::program::config;
 use fl_network::program::logging::explain;
-use fl_network::store::Store;
+use fl_network::store::NodeStore;
 use fl_protocol::manifest::Manifest;
 use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let out = args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out"));
     let output = Output::open(out, Some(party))?;
     let state = args.state.unwrap_or_else(|| folder.join("state"));
-    let store = Store::open(&state, &kit.manifest)?;
+    let store = NodeStore::open(&state, &kit.manifest)?;
     let console = Console::new(0, args.json);
     console.note(&format!(
         "{} of {}: {} training and {} test examples from {source}; relay {}",

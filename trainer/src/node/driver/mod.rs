@@ -14,7 +14,7 @@ use fl_network::client::{Link, LinkError};
 use fl_network::kit::Kit;
 use fl_network::program::logging::explain;
 use fl_network::quic::TransportError;
-use fl_network::store::{Outgoing, Store, StoreError};
+use fl_network::store::{NodeStore, Outgoing, StoreError};
 use fl_network::time::unix_s;
 use fl_protocol::audit::{Entry, Party, Record};
 use fl_protocol::digest::Digest;
@@ -53,7 +53,7 @@ pub(super) struct Driver<F> {
     kit: Kit,
     machine: Node,
     journal: Journal,
-    store: Arc<Store>,
+    store: Arc<NodeStore>,
     engine: Arc<dyn Engine>,
     tags: TagVerifier,
     layout: Arc<Layout>,
