@@ -7,9 +7,12 @@ use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::committee::message::Contribution;
 use fl_protocol::round::committee::{Envelope, Holders, Prepared};
-use fl_protocol::round::message::{Keys, Signed, Sum, WHENEVER};
-use fl_protocol::round::node::{Pending, PendingSum};
-use fl_protocol::round::{Chain, Participants, Refusal};
+use fl_protocol::round::message::{Keys, Signed, WHENEVER};
+use fl_protocol::round::node::Pending;
+use fl_protocol::round::peer::Participants;
+use fl_protocol::round::peer::PendingSum;
+use fl_protocol::round::peer::message::Sum;
+use fl_protocol::round::{Chain, Refusal};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Fault;
@@ -12,12 +11,14 @@ use fl_protocol::round::committee::{CheckedSlip, RevealOrder, Seats};
 use fl_shaders::Tag;
 use fl_sharing::{DeviceError, Engine, MaskKey, RandomnessError, RoundKey, Seed};
 
+use super::job::HashedBody;
+
 /// What a holder has of one attempt. Secrets are erased on drop.
 pub(super) struct Holding {
     round_key: RoundKey,
     seeds: BTreeMap<NodeId, Opened>,
     /// Sums of masks that were announced, by root.
-    pub(super) reveals: BTreeMap<Digest, (Bytes, ChunkHashes)>,
+    pub(super) reveals: BTreeMap<Digest, HashedBody>,
 }
 
 /// The seeds of one contributor, where they were opened: what is moved leaves a copy behind.
@@ -96,9 +97,9 @@ impl Masks {
         self,
         engine: &dyn Engine,
         manifest: &Manifest,
-    ) -> Result<Vec<u8>, DeviceError> {
+    ) -> Result<HashedBody, DeviceError> {
         let mut sum = vec![0; manifest.body_bytes()];
         engine.sum(manifest.fixed_point().ring(), &self.keys, &mut sum)?;
-        Ok(sum)
+        Ok(HashedBody::of(sum.into()))
     }
 }

@@ -1,67 +1,81 @@
-//! What runs beside a node's loop.
+//! What runs beside a node's loop: training, evaluation, downloads. (Masking and a holder's sums run
+//! beside it as well; see `masking` and `holding`.)
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fl_network::client::{Bodies, LinkError};
 use fl_protocol::digest::{ChunkHashes, Digest};
-use fl_protocol::identity::NodeId;
-use fl_protocol::manifest::Manifest;
 use fl_protocol::parameters::from_le_bytes;
-use fl_protocol::round::committee::{ClassSet, Envelope};
-use fl_protocol::round::training::Averaged;
-use fl_protocol::round::{Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
+use fl_protocol::round::committee::ClassSet;
+use fl_protocol::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
 use fl_protocol::wire::BodyId;
 use fl_shaders::Tag;
 use fl_sharing::DeviceError;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
-use super::masking::{Masked, MaskingError};
-use super::verifying::TagVerifier;
-use crate::{Evaluation, LocalTrainer, TrainError};
+use super::masking::{Masked, Masker, MaskingError};
+use crate::{Evaluation, LocalTrainer, LocalUpdate, TrainError};
 
 /// What a job brings back.
-pub(super) enum Done {
+pub(super) enum JobResult {
+    /// Training from the global model with the hash `model`.
     Trained {
         round: u64,
         model: Digest,
         trained: Result<TrainedUpdate, TrainError>,
         took: Duration,
     },
-    Summed {
+    /// The update, masked in the attempt `ctx`.
+    Masked {
         ctx: Digest,
         masked: Result<Masked, MaskingError>,
         took: Duration,
     },
-    Contributed {
-        ctx: Digest,
-        contribution: Result<(Masked, Envelope), MaskingError>,
-        took: Duration,
-    },
+    /// A sum of masks.
     Revealed {
         ctx: Digest,
         classes: ClassSet,
-        sum: Result<(ChunkHashes, Vec<u8>), DeviceError>,
+        sum: Result<HashedBody, DeviceError>,
         tag: Tag,
         took: Duration,
     },
+    /// An upload, whatever came of it.
     Uploaded,
+    /// A result that was averaged onto the global model.
     Averaged {
         averaged: Result<Averaged, BodyError>,
         took_part: bool,
         took: Duration,
     },
+    /// A certified model.
     Adopted {
         chain: Chain,
         adopted: Result<Vec<f32>, BodyError>,
     },
+    /// The new global model on this node's own test data.
     Evaluated {
         report: Box<RoundReport>,
         evaluation: Result<Evaluation, TrainError>,
     },
+}
+
+/// The bytes of a body, with their hashes.
+#[derive(Clone)]
+pub(super) struct HashedBody {
+    pub(super) bytes: Bytes,
+    pub(super) hashes: ChunkHashes,
+}
+
+impl HashedBody {
+    pub(super) fn of(bytes: Bytes) -> Self {
+        let hashes = ChunkHashes::of(&bytes);
+        Self { bytes, hashes }
+    }
 }
 
 /// Why a download came to nothing.
@@ -84,8 +98,7 @@ impl From<Refusal> for BodyError {
 
 /// A trained update, with the global model's evaluation before training.
 pub(super) struct TrainedUpdate {
-    pub(super) update: crate::Update,
-    pub(super) examples: u32,
+    pub(super) local: LocalUpdate,
     pub(super) before: Evaluation,
 }
 
@@ -99,13 +112,13 @@ impl StopFlag {
     }
 }
 
-/// A trainer, and what it has found out about the global model.
-struct Learner {
+/// A trainer that remembers its last evaluation.
+struct Evaluator {
     trainer: Box<dyn LocalTrainer>,
     evaluated: Option<(Digest, Evaluation)>,
 }
 
-impl Learner {
+impl Evaluator {
     /// Evaluates a model at most once. Both the report of its round and the next round's training
     /// need the result; whichever asks first computes it.
     fn evaluate(&mut self, model: Digest, parameters: &[f32]) -> Result<Evaluation, TrainError> {
@@ -123,34 +136,35 @@ impl Learner {
 /// The trainer, used by one job at a time, and by as many nodes of a process as there are permits.
 #[derive(Clone)]
 pub(super) struct SharedTrainer {
-    /// In the order in which they came, so that a model is evaluated before the next one is.
-    learner: Arc<Mutex<Learner>>,
+    /// Jobs get it in the order in which they came, so that a model is evaluated before the next one
+    /// is.
+    evaluator: Arc<Mutex<Evaluator>>,
     permits: Arc<Semaphore>,
 }
 
 impl SharedTrainer {
     pub(super) fn new(trainer: Box<dyn LocalTrainer>, permits: Arc<Semaphore>) -> Self {
-        let learner = Learner {
+        let evaluator = Evaluator {
             trainer,
             evaluated: None,
         };
         Self {
-            learner: Arc::new(Mutex::new(learner)),
+            evaluator: Arc::new(Mutex::new(evaluator)),
             permits,
         }
     }
 
-    /// Runs `work` on a blocking thread once a permit is free. Gives how long the work itself took.
+    /// Runs `work` on a blocking thread once a permit is free. Returns how long the work itself took.
     async fn with<T: Send + 'static>(
         self,
-        work: impl FnOnce(&mut Learner) -> Result<T, TrainError> + Send + 'static,
+        work: impl FnOnce(&mut Evaluator) -> Result<T, TrainError> + Send + 'static,
     ) -> (Result<T, TrainError>, Duration) {
-        let mut learner = self.learner.lock_owned().await;
+        let mut evaluator = self.evaluator.lock_owned().await;
         let permit = self.permits.acquire_owned().await;
         // A panic in a trainer spoils nothing that the next call would rely on: it gets all parameters anew.
         let done = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
-            let done = work(&mut learner);
+            let done = work(&mut evaluator);
             drop(permit);
             (done, begun.elapsed())
         });
@@ -166,9 +180,9 @@ pub(super) async fn train(
     (model, global): (Digest, Arc<Vec<f32>>),
     stop: StopFlag,
     events: mpsc::Sender<NodeEvent>,
-) -> Done {
-    let work = move |learner: &mut Learner| {
-        let before = learner.evaluate(model, &global)?;
+) -> JobResult {
+    let work = move |evaluator: &mut Evaluator| {
+        let before = evaluator.evaluate(model, &global)?;
         let mut progress = |progress| {
             // A watcher that is behind misses steps, and training does not wait for it.
             let _ = events.try_send(NodeEvent::Progress { round, progress });
@@ -177,15 +191,11 @@ pub(super) async fn train(
                 false => ControlFlow::Continue(()),
             }
         };
-        let trained = learner.trainer.train(&global, round, &mut progress)?;
-        Ok(TrainedUpdate {
-            update: trained.update,
-            examples: trained.examples,
-            before,
-        })
+        let local = evaluator.trainer.train(&global, round, &mut progress)?;
+        Ok(TrainedUpdate { local, before })
     };
     let (trained, took) = trainer.with(work).await;
-    Done::Trained {
+    JobResult::Trained {
         round,
         model,
         trained,
@@ -198,28 +208,26 @@ pub(super) async fn evaluate(
     trainer: SharedTrainer,
     (model, parameters): (Digest, Arc<Vec<f32>>),
     report: Box<RoundReport>,
-) -> Done {
+) -> JobResult {
     let (evaluation, _) = trainer
-        .with(move |learner| learner.evaluate(model, &parameters))
+        .with(move |evaluator| evaluator.evaluate(model, &parameters))
         .await;
-    Done::Evaluated { report, evaluation }
+    JobResult::Evaluated { report, evaluation }
 }
 
-/// Downloads a result, checks it, and averages it onto `base`, in the place of `spare`.
+/// Downloads a result, checks it, and averages it onto `base`, in the memory of `spare`.
 pub(super) async fn average(
     bodies: Bodies,
     outcome: CheckedOutcome,
+    masker: Masker,
     base: Arc<Vec<f32>>,
-    manifest: Arc<Manifest>,
-    verifier: TagVerifier,
-    own: NodeId,
     spare: Vec<f32>,
-) -> Done {
-    let (ctx, took_part) = (outcome.ctx(), outcome.nodes().contains(&own));
+) -> JobResult {
+    let (ctx, took_part) = (outcome.ctx(), outcome.nodes().contains(&masker.own));
     let mut took = Duration::ZERO;
     let averaged = async {
         let mut download = bodies.download(BodyId::result(ctx)).await?;
-        let mut opening = outcome.open(base, manifest.fixed_point(), &verifier, spare);
+        let mut opening = outcome.open(base, masker.manifest.fixed_point(), &masker.tags, spare);
         // A chunk takes a fraction of a millisecond, while the connection's own task receives the next one.
         while let Some(chunk) = download.chunk().await? {
             let begun = Instant::now();
@@ -229,7 +237,7 @@ pub(super) async fn average(
         Ok(opening.finish()?)
     };
     let averaged = averaged.await;
-    Done::Averaged {
+    JobResult::Averaged {
         averaged,
         took_part,
         took,
@@ -237,7 +245,7 @@ pub(super) async fn average(
 }
 
 /// Downloads a certified model and checks it.
-pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> Done {
+pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> JobResult {
     let chain = checkpoint.chain();
     let adopted = async {
         let mut download = bodies.download(BodyId::model(chain.model)).await?;
@@ -249,5 +257,5 @@ pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> Done
         Ok(model)
     };
     let adopted = adopted.await;
-    Done::Adopted { chain, adopted }
+    JobResult::Adopted { chain, adopted }
 }

@@ -1,18 +1,23 @@
-//! A node's secrets of one attempt: seeds drawn and received, and the masked sum that comes of them.
+//! A node's masked vector: the update, with what the seeds of an attempt expand to taken off or added.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::committee::{Envelope, Holders};
 use fl_protocol::round::{Hindrance, Refusal};
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Tag};
+use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
     Blinding, DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,
     masked_len, seal,
 };
 
+use super::contributing::ClassSeeds;
+use super::job::{HashedBody, TrainedUpdate};
 use super::verifying::TagVerifier;
-use crate::{Evaluation, Layout, Update};
+use crate::Layout;
 
 /// Shares by addressee, each sealed to its round key.
 type SealedShares = Vec<(NodeId, Vec<u8>)>;
@@ -24,7 +29,8 @@ pub(super) struct OwnSeeds {
 }
 
 impl OwnSeeds {
-    /// Draws a seed for each receiver and seals it to the receiver's round key. Gives the seeds and the sealed shares.
+    /// Draws a seed for each receiver and seals it to the receiver's round key. Returns the seeds and
+    /// the sealed shares.
     pub(super) fn seal(
         ctx: Digest,
         own: NodeId,
@@ -55,10 +61,11 @@ impl OwnSeeds {
 
 /// A masked vector, ready to be announced.
 pub(super) struct Masked {
-    pub(super) body: Vec<u8>,
-    pub(super) hashes: ChunkHashes,
+    pub(super) body: HashedBody,
     /// What goes with it of the tags' sum.
     pub(super) tag: Tag,
+    /// A contributor's seeds, sealed to the holders; a participant has sealed its own before.
+    pub(super) envelope: Option<Envelope>,
 }
 
 /// Why there is no masked vector.
@@ -75,26 +82,25 @@ impl From<Refusal> for MaskingError {
     }
 }
 
-/// An input, and what it is masked by.
-pub(super) struct Masking<'a> {
-    pub(super) engine: &'a dyn Engine,
-    pub(super) tags: &'a TagVerifier,
-    pub(super) format: &'a FixedPoint,
-    pub(super) layout: &'a Layout,
+/// What a node masks its updates with, and checks their sums with.
+#[derive(Clone)]
+pub(super) struct Masker {
     pub(super) own: NodeId,
-    pub(super) update: &'a Update,
-    pub(super) examples: u32,
-    pub(super) before: Evaluation,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) layout: Arc<Layout>,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) tags: TagVerifier,
 }
 
-impl Masking<'_> {
-    /// Opens the received shares and computes the masked sum of a participant, in `spare` if that is large enough.
+impl Masker {
+    /// Opens the received shares and computes the masked sum of a participant, in `spare` if that is
+    /// large enough.
     ///
     /// The keys and seeds are erased when this returns, whatever the outcome.
     pub(super) fn sum(
         &self,
-        round_key: RoundKey,
-        given: OwnSeeds,
+        update: &TrainedUpdate,
+        (round_key, given): (RoundKey, OwnSeeds),
         sealed: &BTreeMap<NodeId, Vec<u8>>,
         spare: Vec<u8>,
     ) -> Result<Masked, MaskingError> {
@@ -106,18 +112,38 @@ impl Masking<'_> {
                 .map_err(|_| Refusal::Share { from: *from })?;
             received.push(seed);
         }
-        self.compute(ctx, &given.seeds, &received, spare)
+        self.mask(update, ctx, (&given.seeds, &received), spare)
+    }
+
+    /// Computes `x − Σ PRG(seed)` over the classes of a contributor, in `spare` if that is large
+    /// enough, and the same of the tag, and seals the seeds to the holders.
+    ///
+    /// The seeds are erased when this returns, whatever the outcome.
+    pub(super) fn contribute(
+        &self,
+        update: &TrainedUpdate,
+        holders: &Holders,
+        spare: Vec<u8>,
+    ) -> Result<Masked, MaskingError> {
+        let seeds = ClassSeeds::generate(holders)?;
+        let envelope = seeds.seal(self.own, holders)?;
+        let masked = self.mask(update, holders.ctx(), (seeds.as_slice(), &[]), spare)?;
+        Ok(Masked {
+            envelope: Some(envelope),
+            ..masked
+        })
     }
 
     /// Computes `x − Σ PRG(given) + Σ PRG(received)`, in `body`, and the same of the tags.
-    pub(super) fn compute(
+    fn mask(
         &self,
+        TrainedUpdate { local, before }: &TrainedUpdate,
         ctx: Digest,
-        given: &[Seed],
-        received: &[Seed],
+        (given, received): (&[Seed], &[Seed]),
         mut body: Vec<u8>,
     ) -> Result<Masked, MaskingError> {
-        let elements = HEADER_WORDS + self.update.len();
+        let format = self.manifest.fixed_point();
+        let elements = HEADER_WORDS + local.update.len();
         let (attempt, ctx) = (ctx, ctx.as_bytes());
         let tag_key = self.tags.key(attempt, elements);
         let mut tag = tag_key.blind(self.own.as_bytes());
@@ -139,10 +165,10 @@ impl Masking<'_> {
         let rounding = RoundingKey::generate()
             .map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
         let counters = Counters {
-            examples: self.examples.into(),
-            test_examples: self.before.examples,
-            correct: self.before.correct,
-            loss: self.before.loss_sum,
+            examples: local.examples.into(),
+            test_examples: before.examples,
+            correct: before.correct,
+            loss: before.loss_sum,
             clipped: 0,
         };
         let blinding = Blinding {
@@ -150,19 +176,22 @@ impl Masking<'_> {
             masks: &masks,
             coefficients: tag_key.coefficients(),
         };
-        body.resize(masked_len(self.format, self.update.len()), 0);
-        let met = self
+        body.resize(masked_len(format, local.update.len()), 0);
+        let met = local
             .update
-            .mask(self.engine, (self.format, counters), &blinding, &mut body)
+            .mask(&*self.engine, (format, counters), &blinding, &mut body)
             .map_err(|error| match error {
                 EngineError::Device(error) => MaskingError::Device(error),
-                _ => Refusal::CannotContribute(hindrance(&error, self.layout)).into(),
+                _ => Refusal::CannotContribute(hindrance(&error, &self.layout)).into(),
             })?;
-        let hashes = ChunkHashes::of(&body);
-        let tag = tag + met.tag;
+        let body = HashedBody::of(body.into());
         // The sum is checked with it.
         self.tags.keep(attempt, elements, tag_key);
-        Ok(Masked { body, hashes, tag })
+        Ok(Masked {
+            body,
+            tag: tag + met.tag,
+            envelope: None,
+        })
     }
 }
 

@@ -26,7 +26,6 @@ use tokio::sync::Semaphore;
 
 use crate::{LocalTrainer, TrainError};
 
-use driver::Driver;
 pub use event::{NodeEvent, RoundReport, RoundTimes, Step};
 pub use verifying::TagVerifier;
 
@@ -138,7 +137,6 @@ impl Participant {
         observe: impl FnMut(NodeEvent),
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, NodeError> {
-        let (driver, progress) = Driver::new(self, observe)?;
-        Ok(driver.run(progress, stop).await)
+        driver::run(self, observe, stop).await
     }
 }

@@ -1,56 +1,65 @@
-//! Times and bytes of the round under way.
+//! Where the time of the round under way goes.
 
 use std::time::{Duration, Instant};
 
-use fl_network::client::Link;
-use fl_network::quic::ConnectionBytes;
-
-use crate::node::Step;
+use crate::node::{RoundTimes, Step};
 
 #[derive(Default)]
 pub(super) struct RoundClock {
-    pub(super) opened: Option<Instant>,
-    pub(super) training: Duration,
-    pub(super) sharing: Duration,
+    opened: Option<Instant>,
+    training: Duration,
+    sharing: Duration,
     /// When the update was there, if that was in this round.
     updated: Option<Instant>,
-    pub(super) steps: Vec<(Step, Duration)>,
-    /// What the connection had cost at the end of the last round.
-    pub(super) counted: Counted,
-}
-
-/// Bytes of a connection.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Counted {
-    pub(super) udp: ConnectionBytes,
-    pub(super) payload: ConnectionBytes,
-}
-
-impl Counted {
-    pub(super) fn of(link: &Link) -> Self {
-        Self {
-            udp: link.bytes(),
-            payload: link.payload(),
-        }
-    }
+    steps: Vec<(Step, Duration)>,
 }
 
 impl RoundClock {
-    /// The update is there, from which steps are counted.
-    pub(super) fn updated(&mut self) {
+    /// Records that the round is open, in whichever attempt.
+    pub(super) fn opened(&mut self) {
+        self.opened.get_or_insert_with(Instant::now);
+    }
+
+    /// Records that training took so long and that the update is there, from which steps are counted.
+    pub(super) fn trained(&mut self, took: Duration) {
+        self.training += took;
         self.updated = Some(Instant::now());
     }
 
-    /// This is done now.
+    /// Adds to the time of sealing, opening, masking and averaging.
+    pub(super) fn shared(&mut self, took: Duration) {
+        self.sharing += took;
+    }
+
+    /// Records a step as completed now.
     pub(super) fn step(&mut self, step: Step) {
         self.step_before(step, Duration::ZERO);
     }
 
-    /// This was done so long ago.
+    /// Records a step as completed `ago` ago.
     pub(super) fn step_before(&mut self, step: Step, ago: Duration) {
         if let Some(updated) = self.updated {
             self.steps
                 .push((step, updated.elapsed().saturating_sub(ago)));
         }
+    }
+
+    /// Ends the round, and begins with the next. Returns where its time went, and its steps.
+    pub(super) fn close(&mut self) -> (RoundTimes, Vec<(Step, Duration)>) {
+        let Self {
+            opened,
+            training,
+            sharing,
+            steps,
+            ..
+        } = std::mem::take(self);
+        let total = opened.map(|opened| opened.elapsed()).unwrap_or_default();
+        let network = total.saturating_sub(training).saturating_sub(sharing);
+        let times = RoundTimes {
+            training,
+            sharing,
+            network,
+        };
+        (times, steps)
     }
 }

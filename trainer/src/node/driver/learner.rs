@@ -1,0 +1,197 @@
+//! What a node learns: the global model, and the update that it trains from it.
+
+use std::sync::Arc;
+
+use fl_network::client::Bodies;
+use fl_protocol::digest::Digest;
+use fl_protocol::manifest::Manifest;
+use fl_protocol::round::{CheckedOutcome, Hindrance};
+use tokio::sync::mpsc;
+
+use crate::node::job::{self, JobResult, SharedTrainer, StopFlag, TrainedUpdate};
+use crate::node::masking::Masker;
+use crate::node::{NodeError, NodeEvent, RoundReport};
+use crate::{Layout, TrainError};
+
+/// How often a node trains from one model without success before it gives up.
+const TRAININGS: u32 = 3;
+
+/// A trainer, and the global model that it trains from.
+pub(super) struct Learner {
+    trainer: SharedTrainer,
+    /// Takes the progress of training from its thread.
+    events: mpsc::Sender<NodeEvent>,
+    global: GlobalModel,
+    /// Memory of the former global model, for the next one.
+    spare: Vec<f32>,
+}
+
+/// The global model of the machine's chain, and what is only of use as long as it is that.
+struct GlobalModel {
+    hash: Digest,
+    parameters: Arc<Vec<f32>>,
+    /// Goes on over attempts and connections.
+    training: Option<TrainingGuard>,
+    /// Kept over attempts.
+    update: Option<Arc<TrainedUpdate>>,
+    /// How often training has failed.
+    failures: u32,
+}
+
+/// Training under way: it ends at its next step when this is dropped.
+struct TrainingGuard(StopFlag);
+
+impl Drop for TrainingGuard {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
+}
+
+impl GlobalModel {
+    fn new(hash: Digest, parameters: Arc<Vec<f32>>) -> Self {
+        Self {
+            hash,
+            parameters,
+            training: None,
+            update: None,
+            failures: 0,
+        }
+    }
+}
+
+impl Learner {
+    /// Learns from the global model `parameters` with this hash.
+    pub(super) fn new(
+        trainer: SharedTrainer,
+        events: mpsc::Sender<NodeEvent>,
+        (hash, parameters): (Digest, Arc<Vec<f32>>),
+    ) -> Self {
+        Self {
+            trainer,
+            events,
+            global: GlobalModel::new(hash, parameters),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Returns the global model.
+    pub(super) fn model(&self) -> Arc<Vec<f32>> {
+        self.global.parameters.clone()
+    }
+
+    /// Returns the update that was trained from the global model.
+    pub(super) fn update(&self) -> Option<Arc<TrainedUpdate>> {
+        self.global.update.clone()
+    }
+
+    /// Begins training, unless it goes on already.
+    pub(super) fn train(
+        &mut self,
+        round: u64,
+    ) -> Option<impl Future<Output = JobResult> + Send + use<>> {
+        let GlobalModel {
+            hash,
+            parameters,
+            training,
+            ..
+        } = &mut self.global;
+        if training.is_some() {
+            return None;
+        }
+        let stop = StopFlag::default();
+        *training = Some(TrainingGuard(stop.clone()));
+        let (trainer, events) = (self.trainer.clone(), self.events.clone());
+        let model = (*hash, parameters.clone());
+        Some(job::train(trainer, round, model, stop, events))
+    }
+
+    /// Takes what came of training from `model`. Returns nothing if that model is history.
+    pub(super) fn trained(
+        &mut self,
+        model: Digest,
+        trained: Result<TrainedUpdate, TrainError>,
+    ) -> Option<Result<(), TrainError>> {
+        if model != self.global.hash {
+            return None;
+        }
+        self.global.training = None;
+        Some(match trained {
+            Ok(update) => {
+                self.global.update = Some(Arc::new(update));
+                Ok(())
+            }
+            Err(error) => {
+                self.global.failures += 1;
+                Err(error)
+            }
+        })
+    }
+
+    /// Returns how often training from the global model has failed, if that is too often.
+    pub(super) fn given_up(&self) -> Option<u32> {
+        let failures = self.global.failures;
+        (failures >= TRAININGS).then_some(failures)
+    }
+
+    /// Averages a result onto the global model, in the memory of the former one.
+    pub(super) fn average(
+        &mut self,
+        bodies: Bodies,
+        outcome: CheckedOutcome,
+        masker: Masker,
+    ) -> impl Future<Output = JobResult> + Send + use<> {
+        let spare = std::mem::take(&mut self.spare);
+        job::average(bodies, outcome, masker, self.model(), spare)
+    }
+
+    /// Goes on with a new global model. Training from the former one ends.
+    pub(super) fn replace(&mut self, hash: Digest, parameters: Arc<Vec<f32>>) {
+        let next = GlobalModel::new(hash, parameters);
+        let former = std::mem::replace(&mut self.global, next);
+        self.spare = Arc::try_unwrap(former.parameters).unwrap_or_default();
+    }
+
+    /// Evaluates the global model for the report of its round.
+    pub(super) fn evaluate(
+        &self,
+        report: RoundReport,
+    ) -> impl Future<Output = JobResult> + Send + use<> {
+        let model = (self.global.hash, self.model());
+        job::evaluate(self.trainer.clone(), model, Box::new(report))
+    }
+
+    /// Ends training.
+    pub(super) fn stop(&mut self) {
+        self.global.training = None;
+    }
+}
+
+/// What others may know of failed training.
+pub(super) fn hindrance(error: &TrainError) -> Hindrance {
+    match error {
+        TrainError::NotFinite { tensor, .. } => Hindrance::NotFinite {
+            tensor: tensor.clone(),
+        },
+        TrainError::NoExamples => Hindrance::Examples,
+        TrainError::Gpu(_) => Hindrance::Computation,
+        _ => Hindrance::Training,
+    }
+}
+
+/// Checks that a model is the manifest's.
+pub(super) fn check_layout(manifest: &Manifest, layout: &Layout) -> Result<(), NodeError> {
+    let agreed = manifest.layout();
+    let ours = layout.tensors();
+    let differs = ours
+        .iter()
+        .zip(agreed)
+        .find(|(ours, agreed)| ours != agreed)
+        .map(|(ours, _)| ours.name.clone());
+    match differs {
+        Some(tensor) => Err(NodeError::Layout { tensor }),
+        None if ours.len() != agreed.len() => Err(NodeError::Layout {
+            tensor: "the number of tensors".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,315 @@
+//! What a node has without a connection, and what it does on its own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fl_network::kit::Kit;
+use fl_network::program::logging::explain;
+use fl_network::time::unix_s;
+use fl_protocol::audit::Entry;
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
+use fl_protocol::round::committee::{CheckedSlip, RevealOrder};
+use fl_protocol::round::node::{Action, Node};
+use fl_protocol::round::{Chain, Hindrance, Refusal, SentSums};
+use fl_protocol::round::training::Averaged;
+use fl_sharing::{DeviceError, EpochKey};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::clock::RoundClock;
+use super::connection::Cost;
+use super::learner::{self, Learner};
+use super::ledger::{Ledger, Remembered};
+use super::secrets::Secrets;
+use crate::node::job::{JobResult, SharedTrainer};
+use crate::node::masking::{Masker, OwnSeeds};
+use crate::node::verifying::TagVerifier;
+use crate::node::{Ended, NodeError, NodeEvent, Participant, RoundReport};
+use crate::{Evaluation, TrainError};
+
+/// Progress reports that may wait to be shown.
+const EVENTS: usize = 64;
+
+/// A node but for its connection.
+pub(super) struct Local<F> {
+    pub(super) kit: Kit,
+    pub(super) machine: Node,
+    pub(super) ledger: Ledger,
+    pub(super) learner: Learner,
+    pub(super) masker: Masker,
+    pub(super) secrets: Secrets,
+    /// Training, evaluation and a holder's sums.
+    pub(super) jobs: JoinSet<JobResult>,
+    pub(super) clock: RoundClock,
+    pub(super) observe: F,
+}
+
+impl<F: FnMut(NodeEvent)> Local<F> {
+    /// Takes up what the participant remembers. The receiver carries progress from training's thread.
+    pub(super) fn new(
+        participant: Participant,
+        mut observe: F,
+    ) -> Result<(Self, mpsc::Receiver<NodeEvent>), NodeError> {
+        let Participant {
+            kit,
+            store,
+            trainer,
+            engine,
+            training,
+            ..
+        } = participant;
+        let identity = kit.node_identity()?.clone();
+        let layout = trainer.layout().clone();
+        learner::check_layout(&kit.manifest, &layout)?;
+        let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
+        let (ledger, remembered) = Ledger::open(store, &kit, &mut observe)?;
+        let Remembered {
+            chain,
+            model,
+            sent,
+            pending,
+        } = remembered;
+        if pending.is_some() {
+            let round = chain.next_round();
+            observe(NodeEvent::Resumed { round });
+        }
+        let (events, progress) = mpsc::channel(EVENTS);
+        let trainer = SharedTrainer::new(trainer, training);
+        let local = Self {
+            machine: Node::new(kit.manifest.clone(), identity, chain, sent, pending),
+            ledger,
+            learner: Learner::new(trainer, events, (chain.model, Arc::new(model))),
+            masker: Masker {
+                own: kit.id(),
+                manifest: kit.manifest.clone(),
+                layout: Arc::new(layout),
+                engine,
+                tags: TagVerifier::new(Arc::new(epoch_key)),
+            },
+            kit,
+            secrets: Secrets::None,
+            jobs: JoinSet::new(),
+            clock: RoundClock::default(),
+            observe,
+        };
+        Ok((local, progress))
+    }
+
+    /// Forgets what is worth nothing without the connection.
+    pub(super) fn disconnected(&mut self) {
+        self.machine.disconnected();
+        self.secrets.step_back();
+    }
+
+    /// Stops training, and shows what is still to be shown.
+    pub(super) async fn end(mut self, finished: Result<bool, NodeError>) -> Ended {
+        self.learner.stop();
+        while let Some(done) = self.jobs.join_next().await {
+            let Ok(JobResult::Evaluated { report, evaluation }) = done else {
+                continue;
+            };
+            match evaluation {
+                Ok(local) => (self.observe)(NodeEvent::Round(RoundReport { local, ..*report })),
+                // A node that ends with an error has more to say than this.
+                Err(error) if finished.is_ok() => self.report(explain(&error)),
+                Err(_) => {}
+            }
+        }
+        Ended {
+            round: self.machine.chain().round,
+            model: self.learner.model(),
+            finished,
+        }
+    }
+
+    /// Logs an entry. What cannot be logged is not done: the node steps back before others rely on
+    /// it, and `queue` becomes what is to be done instead.
+    pub(super) async fn log(
+        &mut self,
+        entry: Entry,
+        queue: &mut VecDeque<Action>,
+    ) -> Result<(), NodeError> {
+        let (refused, asked_again) = (
+            // This leads out of the attempt anyway.
+            matches!(entry, Entry::Refused { .. }),
+            matches!(entry, Entry::Body { .. }),
+        );
+        if let Err(error) = self.ledger.log(entry).await? {
+            self.report(error.to_string());
+            if asked_again {
+                queue.clear();
+            } else if !refused {
+                let refusal = Refusal::CannotContribute(Hindrance::Disk);
+                *queue = self.machine.abandon(refusal).into();
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the record of sent sums durable. Nothing is sent without it; the relay asks again.
+    pub(super) async fn record(
+        &mut self,
+        sent: SentSums,
+        queue: &mut VecDeque<Action>,
+    ) -> Result<(), NodeError> {
+        if let Err(error) = self.ledger.record(sent).await? {
+            self.report(error.to_string());
+            for action in queue.drain(..) {
+                if let Action::Reveal(order) = action {
+                    self.machine.not_revealed(order.ctx(), order.classes());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins training, or offers the update that was kept for this model.
+    pub(super) fn train(&mut self, round: u64, attempt: u32, deadline_ms: u64) -> Vec<Action> {
+        self.secrets.step_back();
+        self.clock.opened();
+        if self.learner.update().is_some() {
+            return self.machine.trained(round);
+        }
+        if let Some(job) = self.learner.train(round) {
+            let deadline = Duration::from_millis(deadline_ms);
+            (self.observe)(NodeEvent::Training {
+                round,
+                attempt,
+                deadline,
+            });
+            self.jobs.spawn(job);
+        }
+        Vec::new()
+    }
+
+    /// Draws a round key: a participant's, or a holder's.
+    pub(super) fn draw_round_key(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
+        let public = match self.kit.manifest.committee() {
+            None => self.secrets.draw_participant(),
+            Some(_) => self.secrets.draw_holder(),
+        };
+        let public = public.map_err(|_| NodeError::Entropy)?;
+        Ok(self.machine.keyed(round, public, unix_s())?)
+    }
+
+    /// Draws a participant's seeds, and seals them to the receivers.
+    pub(super) fn seal(
+        &mut self,
+        ctx: Digest,
+        receivers: &[(NodeId, [u8; 32])],
+    ) -> Result<Vec<Action>, NodeError> {
+        let begun = Instant::now();
+        let actions = match OwnSeeds::seal(ctx, self.kit.id(), receivers) {
+            Ok((seeds, sealed)) => {
+                self.secrets.add_seeds(seeds);
+                self.machine.sealed(ctx, sealed)?
+            }
+            Err(refusal) => {
+                (self.observe)(NodeEvent::Refused(refusal.clone()));
+                self.secrets.step_back();
+                self.machine.abandon(refusal)
+            }
+        };
+        self.clock.shared(begun.elapsed());
+        Ok(actions)
+    }
+
+    /// Opens a contributor's seeds.
+    pub(super) fn open(&mut self, slip: &CheckedSlip) -> Result<Vec<Action>, NodeError> {
+        let Some(holding) = self.secrets.holding_mut() else {
+            return Ok(Vec::new());
+        };
+        let found = holding.open(self.kit.id(), slip);
+        Ok(self.machine.opened(slip.ctx(), slip.entry(), found)?)
+    }
+
+    /// Sums up masks beside the loop. That goes on over a lost connection, like the attempt.
+    pub(super) fn reveal(&mut self, order: &RevealOrder) {
+        let (ctx, classes) = (order.ctx(), order.classes());
+        let holding = self.secrets.holding();
+        let Some(masks) = holding.and_then(|holding| holding.masks(order)) else {
+            self.machine.not_revealed(ctx, classes);
+            return;
+        };
+        let masker = self.masker.clone();
+        self.jobs.spawn_blocking(move || {
+            let (begun, tag) = (Instant::now(), masks.tag);
+            let sum = masks.sum(&*masker.engine, &masker.manifest);
+            JobResult::Revealed {
+                ctx,
+                classes,
+                sum,
+                tag,
+                took: begun.elapsed(),
+            }
+        });
+    }
+
+    /// Makes the new state durable. The attempt is over.
+    pub(super) fn commit(&mut self, chain: Chain) {
+        self.ledger.commit(chain, self.learner.model());
+        self.secrets = Secrets::None;
+    }
+
+    pub(super) fn received(&mut self) {
+        let round = self.machine.chain().next_round();
+        (self.observe)(NodeEvent::Received { round });
+    }
+
+    pub(super) fn waiting(&mut self, missing: Vec<NodeId>, for_s: u64) {
+        let since = Duration::from_secs(for_s);
+        (self.observe)(NodeEvent::Waiting { missing, since });
+    }
+
+    /// Ends a round, which had this cost on the connection.
+    pub(super) fn close_round(
+        &mut self,
+        averaged: &Averaged,
+        took_part: bool,
+        cost: Cost,
+    ) -> RoundReport {
+        let (times, steps) = self.clock.close();
+        RoundReport {
+            round: averaged.chain.round,
+            nodes: averaged.nodes,
+            took_part,
+            totals: averaged.totals,
+            local: Evaluation::default(),
+            times,
+            steps,
+            bytes_up: cost.udp.sent,
+            bytes_down: cost.udp.received,
+            payload_up: cost.payload.sent,
+            payload_down: cost.payload.received,
+        }
+    }
+
+    /// Shows the report of a round. Training from the new model needs its evaluation as well, and
+    /// steps back for want of it.
+    pub(super) fn evaluated(
+        &mut self,
+        report: RoundReport,
+        evaluation: Result<Evaluation, TrainError>,
+    ) -> Result<(), NodeError> {
+        match evaluation {
+            Ok(local) => (self.observe)(NodeEvent::Round(RoundReport { local, ..report })),
+            Err(error) => self.show(error)?,
+        }
+        Ok(())
+    }
+
+    /// Shows what failed. An error is what nothing can go better after.
+    pub(super) fn show(&mut self, error: TrainError) -> Result<(), NodeError> {
+        self.report(explain(&error));
+        match error {
+            TrainError::Gpu(DeviceError::Lost) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn report(&mut self, reason: String) {
+        (self.observe)(NodeEvent::Failed { reason });
+    }
+}
