@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use fl_network::quic::Server;
 use fl_network::relay;
 use fl_network::store::{NodeStore, RelayStore};
-use fl_protocol::round::relay::{Report, Settings};
+use fl_protocol::round::relay::Report;
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{Kits, layout, plain_mean, raised};
