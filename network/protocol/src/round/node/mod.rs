@@ -40,7 +40,7 @@ use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 use catch_up::{Awaited, CatchUp};
 
 pub use action::{Action, Announcement};
-pub use pending::Pending;
+pub use pending::{KeptPending, Pending};
 
 /// The node's state machine.
 pub struct Node {

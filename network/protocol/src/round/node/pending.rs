@@ -2,11 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::committee::Prepared;
-use crate::round::peer::PendingSum;
+use crate::round::chain::Chain;
+use crate::round::committee::message::Contribution;
+use crate::round::committee::{Envelope, Holders, Prepared};
+use crate::round::message::{Keys, Signed, WHENEVER};
+use crate::round::peer::message::Sum;
+use crate::round::peer::{Participants, PendingSum};
+use crate::round::refusal::Refusal;
 use crate::wire::NodeFrame;
 
 /// A masked vector that was computed and not yet accounted for by a result.
@@ -75,6 +83,82 @@ impl Pending {
         match self {
             Self::Sum(_) => None,
             Self::Contribution(prepared) => Some(prepared),
+        }
+    }
+}
+
+/// A [`Pending`] as it is kept on disk: what it was made of, to be verified again.
+#[derive(Serialize, Deserialize)]
+pub enum KeptPending {
+    /// A masked sum.
+    Sum {
+        /// The keys of the participants.
+        bundle: Vec<Signed<Keys>>,
+        /// The signed root.
+        sum: Signed<Sum>,
+    },
+    /// A contribution.
+    Contribution {
+        /// The keys of the holders.
+        bundle: Vec<Signed<Keys>>,
+        /// The signed root.
+        contribution: Signed<Contribution>,
+        /// The seeds.
+        envelope: Envelope,
+    },
+}
+
+impl KeptPending {
+    /// Verifies it as a node does that stands at `chain`. Returns it with the root of its body.
+    ///
+    /// # Errors
+    ///
+    /// What the keys and signatures meet; [`Refusal::MissingSum`] or [`Refusal::OwnContribution`] if its parts do not belong
+    /// together.
+    pub fn verify(self, manifest: &Manifest, chain: &Chain) -> Result<(Pending, Digest), Refusal> {
+        match self {
+            Self::Sum { bundle, sum } => {
+                let participants = Participants::verify(bundle, manifest, chain, WHENEVER)?;
+                let message = sum.verify(manifest, WHENEVER)?;
+                if message.ctx != participants.ctx() {
+                    return Err(Refusal::MissingSum(message.node));
+                }
+                Ok((PendingSum { participants, sum }.into(), message.root))
+            }
+            Self::Contribution {
+                bundle,
+                contribution,
+                envelope,
+            } => {
+                let holders = Holders::verify(bundle, manifest, chain, WHENEVER)?;
+                let message = contribution.verify(manifest, WHENEVER)?;
+                if envelope.check(&message, &holders).is_err() {
+                    return Err(Refusal::OwnContribution);
+                }
+                let prepared = Prepared {
+                    holders,
+                    contribution,
+                    envelope,
+                };
+                Ok((prepared.into(), message.root))
+            }
+        }
+    }
+}
+
+impl From<&Pending> for KeptPending {
+    fn from(pending: &Pending) -> Self {
+        let bundle = pending.bundle().bundle().to_vec();
+        match pending {
+            Pending::Sum(pending) => Self::Sum {
+                bundle,
+                sum: pending.sum.clone(),
+            },
+            Pending::Contribution(prepared) => Self::Contribution {
+                bundle,
+                contribution: prepared.contribution.clone(),
+                envelope: prepared.envelope.clone(),
+            },
         }
     }
 }
