@@ -1,4 +1,4 @@
-//! SECURITY.md names a test for every claim, and every test that it names exists.
+//! The documents name a test for every claim and every invariant, and every test and file that they name exists.
 
 use std::fs;
 
@@ -48,17 +48,44 @@ fn claims(text: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn every_claim_names_tests_that_exist() {
-    let text = fs::read_to_string(root().join("docs/SECURITY.md")).unwrap();
     let sources = text_of_sources();
-    let claims = claims(&text);
-    assert!(claims.len() > 15, "{} claims", claims.len());
-    for row in claims {
-        let named: Vec<_> = row.last().unwrap().split('`').skip(1).step_by(2).collect();
-        assert!(!named.is_empty(), "{row:?} names no test");
-        for name in named {
-            assert!(is_test(&sources, name), "there is no test {name}");
+    for (document, least) in [("SECURITY.md", 15), ("ARCHITECTURE.md", 10)] {
+        let text = fs::read_to_string(root().join("docs").join(document)).unwrap();
+        let claims = claims(&text);
+        assert!(claims.len() > least, "{document}: {} claims", claims.len());
+        for row in claims {
+            let named = quoted(row.last().unwrap());
+            assert!(!named.is_empty(), "{row:?} names no test");
+            for name in named {
+                assert!(is_test(&sources, name), "there is no test {name}");
+            }
         }
     }
+}
+
+/// What stands between backquotes in a text without blocks of code.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The files that a text names, which are not there: from the root, or from the folder of the protocol.
+fn missing_files(text: &str) -> Vec<&str> {
+    let mut named = quoted(text);
+    named.retain(|name| name.contains('/') && !name.contains(' ') && name.ends_with(".rs"));
+    assert!(!named.is_empty());
+    let from = [root().to_owned(), root().join("network/protocol/src")];
+    named.retain(|name| !from.iter().any(|folder| folder.join(name).is_file()));
+    named
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let without_blocks: String = text.split("```").step_by(2).collect();
+    assert_eq!(missing_files(&without_blocks), [""; 0]);
+    // The control.
+    let missing = missing_files("`round/node/mod.rs`, `network/src/client.rs`, `round/none.rs`");
+    assert_eq!(missing, ["round/none.rs"]);
 }
 
 /// Negative control.
