@@ -5,15 +5,20 @@ use std::sync::Arc;
 use fl_shaders::{FixedPoint, Parameters, Ring};
 
 use crate::digest::model_hash;
-use crate::identity::Identity;
+use crate::identity::{Identity, NodeId};
 use crate::manifest::{
     Manifest, ManifestFile, ModelTable, NodeTable, TensorLayout, epoch_key_check,
 };
+use crate::round::Chain;
+use crate::round::message::{Keys, Message, Signed};
 
+/// Unix time at which simulations begin.
+pub const EPOCH: u64 = 1_800_000_000;
 /// Number of parameters of the test model.
 pub const PARAMETERS: usize = 6;
 
-/// A consortium of `n` nodes with a tiny model of zeros.
+/// A consortium of nodes with a tiny model of zeros.
+#[derive(Clone)]
 pub struct Consortium {
     /// The nodes' identities, in the order of their names: `node-0`, `node-1`, …
     pub identities: Vec<Identity>,
@@ -29,15 +34,50 @@ impl Consortium {
 
     /// A consortium of `n` nodes whose manifest is changed before it is signed.
     pub fn with(n: usize, change: impl FnOnce(&mut ManifestFile)) -> Self {
-        // The same in every run: much goes by the order of ids, and a seed that failed must fail again.
+        // The same in every run: much goes by the order of ids, and a seed that failed must fail
+        // again.
         let identity = |k| Identity::of_test(&format!("{k} of {n}"));
         let identities: Vec<_> = (0..n).map(identity).collect();
         let mut file = manifest_file(&identities);
         change(&mut file);
-        let manifest = Manifest::sign(&file, &Identity::of_test("authority")).unwrap();
+        Self::signed(identities, &file, &Identity::of_test("authority"))
+    }
+
+    /// The consortium of these nodes, whose manifest this authority signs.
+    pub fn signed(identities: Vec<Identity>, file: &ManifestFile, authority: &Identity) -> Self {
         Self {
             identities,
-            manifest: Arc::new(manifest),
+            manifest: Arc::new(Manifest::sign(file, authority).unwrap()),
+        }
+    }
+
+    /// Id of node `k`.
+    pub fn id(&self, k: usize) -> NodeId {
+        self.identities[k].node_id()
+    }
+
+    /// Which node has this id, if one has.
+    pub fn index(&self, id: NodeId) -> Option<usize> {
+        let mut nodes = self.identities.iter();
+        nodes.position(|identity| identity.node_id() == id)
+    }
+
+    /// Signs a message with the key of node `k`.
+    pub fn sign<T: Message>(&self, k: usize, message: &T) -> Signed<T> {
+        Signed::new(message, &self.identities[k]).unwrap()
+    }
+
+    /// Keys of node `k`, as they should be, for an attempt of the round after `chain`.
+    pub fn keys(&self, k: usize, chain: &Chain, attempt: u32) -> Keys {
+        Keys {
+            sid: self.manifest.sid(),
+            node: self.id(k),
+            round: chain.next_round(),
+            attempt,
+            previous: chain.previous,
+            model: chain.model,
+            round_key: [u8::try_from(k).unwrap(); 32],
+            expires_unix_s: EPOCH + 1000,
         }
     }
 }

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::federation::Federation;
 use crate::audit::{Entry, Flaw, Party, Record, Taken, Unsound, verify};
 use crate::digest::Digest;
 use crate::identity::Identity;
 use crate::manifest::Manifest;
 use crate::round::{Chain, Kind, Refusal};
+use crate::sim::Network;
 use crate::sim::{Consortium, MemoryLog};
 use crate::wire;
 
 /// The log of a party of a federation that has come to its end.
-fn log(federation: &Federation, name: &str) -> Vec<u8> {
+fn log(federation: &Network, name: &str) -> Vec<u8> {
     federation.log(name).to_vec()
 }
 
-fn completed(n: usize, rounds: u64) -> Federation {
-    let mut federation = Federation::new(n, rounds, 17);
+fn completed(n: usize, rounds: u64) -> Network {
+    let mut federation = Network::new(n, rounds, 17);
     federation.run_to_the_end();
     federation
 }
@@ -82,7 +82,7 @@ fn the_logs_of_a_federation_tell_its_rounds() {
         for (round, number) in summary.rounds.iter().zip(1..) {
             assert_eq!((round.round, round.attempts), (number, 1));
             assert_eq!(round.participants, all);
-            let chain = federation.chains[&number];
+            let chain = federation.seen.chains[&number];
             assert_eq!(round.taken, Some(Taken::Result(chain)));
             let own = |party| match party {
                 Party::Relay => all.clone(),
@@ -96,10 +96,10 @@ fn the_logs_of_a_federation_tell_its_rounds() {
 
 #[test]
 fn a_late_joiner_logs_the_checkpoint_that_it_takes() {
-    let mut federation = Federation::new(5, 5, 9);
+    let mut federation = Network::new(5, 5, 9);
     federation.crash(4, None);
     let hour = Duration::from_secs(3600);
-    assert!(federation.run(hour, |f| f.relay_chain.round == 3));
+    assert!(federation.run(hour, |f| f.relay.disk.chain.round == 3));
     federation.bring_back(4);
     federation.run_to_the_end();
     let manifest = &federation.consortium.manifest;
@@ -196,11 +196,11 @@ fn a_log_that_was_cut_short_is_sound_as_far_as_it_goes() {
 
 #[test]
 fn a_node_that_is_cut_off_in_mid_append_goes_on_with_a_sound_log() {
-    let mut federation = Federation::new(3, 3, 5);
+    let mut federation = Network::new(3, 3, 5);
     let hour = Duration::from_secs(3600);
-    assert!(federation.run(hour, |f| f.relay_chain.round == 1));
+    assert!(federation.run(hour, |f| f.relay.disk.chain.round == 1));
     federation.crash(1, None);
-    let log = &mut federation.members[1].site.log;
+    let log = &mut federation.members[1].host.log;
     log.cut_short(&[200, 0, 0, 0, 1, 2, 3]);
     federation.bring_back(1);
     federation.run_to_the_end();

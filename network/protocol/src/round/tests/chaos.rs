@@ -6,14 +6,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rand::RngExt;
 
-use super::federation::Federation;
 use crate::round::refusal::Refusal;
+use crate::sim::Network;
 
 /// A while of random trouble, then peace.
 fn survives(n: usize, rounds: u64, fraction_fit: f64, troubles: usize, seed: u64) {
-    let mut federation = Federation::new(n, rounds, seed);
-    federation.settings.fraction_fit = fraction_fit;
-    federation.max_latency = Duration::from_millis(1 + seed % 3000);
+    let mut federation = Network::new(n, rounds, seed);
+    federation.relay.settings.fraction_fit = fraction_fit;
+    federation.timing.latency = Duration::from_millis(1 + seed % 3000);
     for _ in 0..troubles {
         let pause = federation.random(Duration::from_secs(20));
         let until = federation.now + pause;
@@ -25,18 +25,18 @@ fn survives(n: usize, rounds: u64, fraction_fit: f64, troubles: usize, seed: u64
             1..=4 => federation.cut(node),
             5 => {
                 federation.crash(node, Some(back));
-                federation.members[node].site.disk.outbox = None;
+                federation.members[node].host.disk.outbox = None;
             }
             _ => federation.crash(node, Some(back)),
         }
     }
     federation.run_to_the_end();
     assert!(
-        federation.turned_away.is_empty(),
+        federation.seen.turned_away.is_empty(),
         "{:?}",
-        federation.turned_away
+        federation.seen.turned_away
     );
-    for (node, refusal) in &federation.refusals {
+    for (node, refusal) in &federation.seen.refusals {
         assert!(
             matches!(refusal, Refusal::Difference { .. }),
             "{node}: {refusal}"

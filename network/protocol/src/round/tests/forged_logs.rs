@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::audit::forged;
-use super::federation::EPOCH;
 use crate::audit::{Entry, Party, Record, Unsound};
 use crate::digest::Digest;
 use crate::identity::{Identity, NodeId};
@@ -12,6 +11,7 @@ use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{Chain, Outcome, Parts, Refusal};
 use crate::sim::Consortium;
+use crate::sim::EPOCH;
 use crate::wire;
 
 fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {

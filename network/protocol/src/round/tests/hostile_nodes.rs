@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::federation::EPOCH;
 use super::victim::Victim;
 use crate::digest::Digest;
 use crate::identity::NodeId;
@@ -10,7 +9,8 @@ use crate::round::message::{Keys, Signed};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
-use crate::round::{Chain, Kind, Refusal};
+use crate::round::{Chain, Kind, Participants, Refusal};
+use crate::sim::EPOCH;
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes to sign anything with.

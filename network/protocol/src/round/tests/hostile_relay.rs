@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use fl_shaders::Tag;
 
-use super::federation::EPOCH;
 use super::victim::Victim;
 use crate::digest::Digest;
 use crate::identity::Identity;
@@ -13,6 +12,7 @@ use crate::round::message::{Keys, Signed};
 use crate::round::node::{Action, Node};
 use crate::round::{Chain, Kind, Refusal, SentSums};
 use crate::sim::Consortium;
+use crate::sim::EPOCH;
 use crate::wire::RelayFrame;
 
 /// What the node says to keys that `change` has been at, from the honest bundle of four on.

@@ -86,7 +86,7 @@ fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired()
     let start = Chain::start(&manifest);
     let mut node =
         crate::round::node::Node::new(manifest, identity, start, Default::default(), None);
-    let a_year_later = super::federation::EPOCH + 365 * 86_400;
+    let a_year_later = crate::sim::EPOCH + 365 * 86_400;
     assert!(
         node.handle(RelayFrame::Outcome(outcome), a_year_later)
             .is_ok()

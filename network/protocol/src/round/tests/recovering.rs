@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::federation::{Federation, Member};
-use crate::round::Chain;
 use crate::round::Refusal;
 use crate::round::relay::{Event, Report};
+use crate::sim::{Member, Network};
 use crate::wire::{Hello, NodeFrame};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -13,8 +12,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Rounds after which the relay has taken over the nodes' model.
-fn recovered(federation: &Federation) -> Vec<u64> {
-    let rounds = federation.reports.iter().map(|report| match report {
+fn recovered(federation: &Network) -> Vec<u64> {
+    let rounds = federation.seen.reports.iter().map(|report| match report {
         Report::Recovered { round } => Some(*round),
         _ => None,
     });
@@ -22,15 +21,17 @@ fn recovered(federation: &Federation) -> Vec<u64> {
 }
 
 /// A federation of `nodes` in which everyone stands after `done` of `rounds` rounds.
-fn after(done: u64, nodes: usize, rounds: u64, seed: u64) -> Federation {
-    let mut federation = Federation::new(nodes, rounds, seed);
+fn after(done: u64, nodes: usize, rounds: u64, seed: u64) -> Network {
+    let mut federation = Network::new(nodes, rounds, seed);
     stand_after(&mut federation, done);
     federation
 }
 
-fn stand_after(federation: &mut Federation, done: u64) {
+fn stand_after(federation: &mut Network, done: u64) {
     assert!(federation.run(HOUR, |f| {
-        f.relay_chain.round == done && f.everyone_stands_with_the_relay() && f.checkpoint.is_some()
+        f.relay.disk.chain.round == done
+            && f.everyone_stands_with_the_relay()
+            && f.relay.disk.checkpoint.is_some()
     }));
 }
 
@@ -40,23 +41,26 @@ fn a_relay_that_has_lost_its_state_goes_on_where_the_nodes_stand() {
         let mut federation = after(2, nodes, 4, seed);
         federation.relay_loses_its_disk(PAUSE);
         federation.run_to_the_end();
-        federation.assert_peaceful();
+        federation.seen.assert_peaceful();
         assert_eq!(recovered(&federation), [2]);
-        assert_eq!(federation.completed.len(), 4, "none of them again");
+        assert_eq!(federation.seen.completed.len(), 4, "none of them again");
     }
 }
 
 #[test]
 fn a_relay_with_an_old_state_goes_on_where_the_nodes_stand() {
     let mut federation = after(1, 3, 4, 73);
-    let (chain, model) = (federation.relay_chain, federation.relay_model.clone());
-    let log = federation.relay_log.clone();
+    let (chain, model) = (
+        federation.relay.disk.chain,
+        federation.relay.disk.model.clone(),
+    );
+    let log = federation.relay.log.clone();
     stand_after(&mut federation, 3);
     federation.restart_relay(PAUSE, false);
-    (federation.relay_chain, federation.relay_model) = (chain, model);
-    federation.relay_log = log;
+    (federation.relay.disk.chain, federation.relay.disk.model) = (chain, model);
+    federation.relay.log = log;
     federation.run_to_the_end();
-    federation.assert_peaceful();
+    federation.seen.assert_peaceful();
     assert_eq!(recovered(&federation), [3]);
 }
 
@@ -66,7 +70,7 @@ fn too_few_who_have_a_model_are_waited_for_and_the_rest_is_brought_up() {
     // Two miss the second round.
     (0..2).for_each(|node| federation.crash(node, None));
     assert!(federation.run(HOUR, |f| {
-        let stand = |member: &Member| member.site.disk.chain.round == 2;
+        let stand = |member: &Member| member.host.disk.chain.round == 2;
         f.members[2..].iter().all(stand)
     }));
     federation.crash(2, None);
@@ -79,27 +83,27 @@ fn too_few_who_have_a_model_are_waited_for_and_the_rest_is_brought_up() {
         matches!(report, Report::Waiting { missing: told, .. }
             if told.len() == 3 && missing.iter().all(|id| told.contains(id)))
     };
-    assert!(federation.reports.iter().any(waits));
+    assert!(federation.seen.reports.iter().any(waits));
 
     federation.bring_back(2);
     federation.run_to_the_end();
-    federation.assert_peaceful();
+    federation.seen.assert_peaceful();
     assert_eq!(recovered(&federation), [2]);
-    assert_eq!(federation.completed.last().unwrap().nodes, 5);
+    assert_eq!(federation.seen.completed.last().unwrap().nodes, 5);
 }
 
 #[test]
 fn another_node_lends_its_model_when_one_is_lost_over_it() {
     let mut federation = after(1, 4, 2, 75);
     federation.relay_loses_its_disk(PAUSE);
-    assert!(federation.run(MINUTE, |f| f.loan.is_some()));
-    let (lender, _) = federation.loan.clone().unwrap();
+    assert!(federation.run(MINUTE, |f| f.relay.loan.is_some()));
+    let (lender, _) = federation.relay.loan.clone().unwrap();
     let lender = (0..4).find(|k| federation.id(*k) == lender).unwrap();
     federation.crash(lender, None);
     assert!(federation.run(MINUTE, |f| recovered(f) == [1]));
     federation.bring_back(lender);
     federation.run_to_the_end();
-    federation.assert_peaceful();
+    federation.seen.assert_peaceful();
     assert_eq!(recovered(&federation), [1]);
 }
 
@@ -109,36 +113,35 @@ fn after_all_rounds_it_tells_the_nodes_that_they_are_done() {
     federation.crash(0, None);
     federation.run_to_the_end();
     federation.bring_back(0);
-    federation.finished = false;
     for member in &mut federation.members {
         member.finished = false;
     }
     federation.relay_loses_its_disk(PAUSE);
     federation.run_to_the_end();
-    federation.assert_peaceful();
+    federation.seen.assert_peaceful();
     assert_eq!(recovered(&federation), [2]);
-    assert_eq!(federation.completed.len(), 2);
+    assert_eq!(federation.seen.completed.len(), 2);
 }
 
 #[test]
 fn nodes_that_are_bound_by_sums_on_the_model_stay_so() {
     let mut federation = after(1, 5, 2, 77);
     // In the second round, all have sent sums with all the others; one is lost, and then the relay's disk.
-    assert!(federation.run(HOUR, |f| f.accumulator.is_some()));
+    assert!(federation.run(HOUR, |f| f.relay.bodies.is_some()));
     federation.crash(0, None);
     federation.run(Duration::from_secs(5), |_| false);
     federation.relay_loses_its_disk(PAUSE);
     federation.run(5 * MINUTE, |_| false);
     assert_eq!(recovered(&federation), [1]);
     assert_eq!(
-        federation.completed.len(),
+        federation.seen.completed.len(),
         1,
         "four do not go on without the fifth"
     );
     federation.bring_back(0);
     federation.run_to_the_end();
-    assert!(federation.turned_away.is_empty());
-    assert_eq!(federation.completed[1].nodes, 5);
+    assert!(federation.seen.turned_away.is_empty());
+    assert_eq!(federation.seen.completed[1].nodes, 5);
 }
 
 #[test]
@@ -147,27 +150,26 @@ fn who_claims_to_be_ahead_once_a_round_was_completed_is_turned_away() {
     let mut federation = after(1, 4, 2, 78);
     claims_to_be_ahead(&mut federation, 0);
     let refused = [(federation.id(0), refusal.clone())];
-    assert_eq!(federation.turned_away, refused);
+    assert_eq!(federation.seen.turned_away, refused);
     federation.run_to_the_end();
 
     // So is one that came before, as soon as a round is.
-    let mut federation = Federation::new(5, 1, 79);
+    let mut federation = Network::new(5, 1, 79);
     federation.crash(0, None);
-    assert!(federation.run(MINUTE, |f| f.relay.is_some()));
+    assert!(federation.run(MINUTE, |f| f.relay.machine().is_some()));
     claims_to_be_ahead(&mut federation, 0);
-    assert!(federation.turned_away.is_empty());
+    assert!(federation.seen.turned_away.is_empty());
     federation.run_to_the_end();
     let refused = [(federation.id(0), refusal)];
-    assert_eq!(federation.turned_away, refused);
+    assert_eq!(federation.seen.turned_away, refused);
 }
 
-fn claims_to_be_ahead(federation: &mut Federation, node: usize) {
+fn claims_to_be_ahead(federation: &mut Network, node: usize) {
     let hello = Hello {
         sid: federation.consortium.manifest.sid(),
-        chain: Chain {
-            round: 9,
-            ..federation.relay_chain
-        },
+        round: 9,
+        previous: federation.relay.disk.chain.previous,
+        model: federation.relay.disk.chain.model,
         pending: None,
         holding: None,
         voted_for: Vec::new(),

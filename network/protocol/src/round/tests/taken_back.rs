@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::federation::Federation;
 use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::Refusal;
@@ -10,13 +9,14 @@ use crate::round::message::{ResultAck, Signed};
 use crate::round::relay::PAUSE;
 use crate::round::relay::{Event, Report};
 use crate::sim::Consortium;
+use crate::sim::Network;
 use crate::wire::NodeFrame;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The rounds whose results were taken back, and how many refused each.
-fn taken_back(federation: &Federation) -> Vec<(u64, usize)> {
-    let reports = federation.reports.iter();
+fn taken_back(federation: &Network) -> Vec<(u64, usize)> {
+    let reports = federation.seen.reports.iter();
     let taken_back = reports.filter_map(|report| match report {
         Report::TakenBack { round, nodes } => Some((*round, nodes.len())),
         _ => None,
@@ -24,18 +24,18 @@ fn taken_back(federation: &Federation) -> Vec<(u64, usize)> {
     taken_back.collect()
 }
 
-fn completed(federation: &Federation) -> Vec<(u64, u32)> {
-    let completed = federation.completed.iter();
+fn completed(federation: &Network) -> Vec<(u64, u32)> {
+    let completed = federation.seen.completed.iter();
     completed.map(|done| (done.round, done.attempts)).collect()
 }
 
-fn assert_only_wrong_tags_were_refused(federation: &Federation) {
+fn assert_only_wrong_tags_were_refused(federation: &Network) {
     assert!(
-        federation.turned_away.is_empty(),
+        federation.seen.turned_away.is_empty(),
         "{:?}",
-        federation.turned_away
+        federation.seen.turned_away
     );
-    let refusals = federation.refusals.iter();
+    let refusals = federation.seen.refusals.iter();
     let mut others = refusals.filter(|(_, refusal)| !matches!(refusal, Refusal::Tag));
     assert_eq!(others.next(), None);
 }
@@ -43,22 +43,22 @@ fn assert_only_wrong_tags_were_refused(federation: &Federation) {
 #[test]
 fn a_result_that_all_refuse_is_taken_back_and_the_same_participants_begin_the_round_again() {
     for (faults, seed) in [(0, 70), (1, 70), (1, 71), (3, 72)] {
-        let mut federation = Federation::new(4, 3, seed);
-        federation.settings.fraction_fit = 0.75;
-        assert!(federation.run(HOUR, |f| f.relay_chain.round == 1));
-        (0..4).for_each(|node| federation.members[node].site.wrong_tags = 0);
+        let mut federation = Network::new(4, 3, seed);
+        federation.relay.settings.fraction_fit = 0.75;
+        assert!(federation.run(HOUR, |f| f.relay.disk.chain.round == 1));
+        (0..4).for_each(|node| federation.members[node].host.secrets.wrong_tags = 0);
         // Whoever takes part next is the one at fault.
-        let rounds = federation.participants.len();
-        assert!(federation.run(HOUR, |f| f.participants.len() > rounds));
-        let participants = federation.participants[rounds].clone();
+        let rounds = federation.seen.participants.len();
+        assert!(federation.run(HOUR, |f| f.seen.participants.len() > rounds));
+        let participants = federation.seen.participants[rounds].clone();
         let faulty = (0..4).find(|node| participants.contains(&federation.id(*node)));
-        federation.members[faulty.unwrap()].site.wrong_tags = faults;
+        federation.members[faulty.unwrap()].host.secrets.wrong_tags = faults;
         federation.run_to_the_end();
 
         assert_only_wrong_tags_were_refused(&federation);
         // Those who were left out refuse it as well.
         assert_eq!(taken_back(&federation), vec![(2, 4); faults], "{seed}");
-        assert_eq!(federation.refusals.len(), 4 * faults);
+        assert_eq!(federation.seen.refusals.len(), 4 * faults);
         let attempts = 1..=u32::try_from(faults).unwrap() + 1;
         let of_round_2 = attempts.map(|attempt| (2, attempt));
         let expected: Vec<_> = [(1, 1)]
@@ -67,7 +67,7 @@ fn a_result_that_all_refuse_is_taken_back_and_the_same_participants_begin_the_ro
             .chain([(3, 1)])
             .collect();
         assert_eq!(completed(&federation), expected);
-        for again in &federation.participants[rounds..=rounds + faults] {
+        for again in &federation.seen.participants[rounds..=rounds + faults] {
             assert_eq!(*again, participants);
         }
     }
@@ -76,9 +76,9 @@ fn a_result_that_all_refuse_is_taken_back_and_the_same_participants_begin_the_ro
 #[test]
 fn a_relay_that_restarts_before_its_result_is_refused_takes_it_back_all_the_same() {
     for seed in 80..84 {
-        let mut federation = Federation::new(3, 2, seed);
-        federation.members[1].site.wrong_tags = 1;
-        assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
+        let mut federation = Network::new(3, 2, seed);
+        federation.members[1].host.secrets.wrong_tags = 1;
+        assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
         federation.restart_relay(Duration::from_secs(5), true);
         federation.run_to_the_end();
         assert_only_wrong_tags_were_refused(&federation);
@@ -90,10 +90,10 @@ fn a_relay_that_restarts_before_its_result_is_refused_takes_it_back_all_the_same
 #[test]
 fn a_result_that_the_disk_does_not_forget_is_taken_back_later() {
     let refused_and_taken_back = |failures| {
-        let mut federation = Federation::new(3, 2, 95);
-        federation.members[1].site.wrong_tags = 1;
-        federation.take_backs_to_fail = failures;
-        assert!(federation.run(HOUR, |f| f.refusals.len() == 3));
+        let mut federation = Network::new(3, 2, 95);
+        federation.members[1].host.secrets.wrong_tags = 1;
+        federation.relay.take_backs_to_fail = failures;
+        assert!(federation.run(HOUR, |f| f.seen.refusals.len() == 3));
         let refused = federation.now;
         assert!(federation.run(HOUR, |f| !taken_back(f).is_empty()));
         let waited = federation.now - refused;
@@ -110,18 +110,18 @@ fn a_result_that_the_disk_does_not_forget_is_taken_back_later() {
 
 #[test]
 fn too_few_that_refuse_do_not_have_a_result_taken_back() {
-    let mut federation = Federation::new(4, 2, 90);
-    federation.notices_within = Duration::ZERO;
-    federation.members[3].site.wrong_tags = 1;
-    let collected = |f: &Federation| {
-        let mut reports = f.reports.iter();
+    let mut federation = Network::new(4, 2, 90);
+    federation.timing.notice = Duration::ZERO;
+    federation.members[3].host.secrets.wrong_tags = 1;
+    let collected = |f: &Network| {
+        let mut reports = f.seen.reports.iter();
         reports.any(|report| matches!(report, Report::Collected { .. }))
     };
     assert!(federation.run(HOUR, collected));
     (0..2).for_each(|node| federation.crash(node, None));
     assert!(!federation.run(HOUR, |f| !taken_back(f).is_empty()));
-    assert_eq!(federation.completed.len(), 1);
-    assert_eq!(federation.refusals.len(), 2);
+    assert_eq!(federation.seen.completed.len(), 1);
+    assert_eq!(federation.seen.refusals.len(), 2);
     (0..2).for_each(|node| federation.bring_back(node));
     federation.run_to_the_end();
     assert_only_wrong_tags_were_refused(&federation);
@@ -130,10 +130,10 @@ fn too_few_that_refuse_do_not_have_a_result_taken_back() {
 
 #[test]
 fn a_result_that_somebody_says_to_have_taken_is_not_taken_back() {
-    let mut federation = Federation::new(4, 2, 91);
-    federation.members[3].site.wrong_tags = 1;
-    assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
-    let chain = federation.relay.as_ref().unwrap().chain();
+    let mut federation = Network::new(4, 2, 91);
+    federation.members[3].host.secrets.wrong_tags = 1;
+    assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
+    let chain = federation.relay.machine().unwrap().chain();
     let ack = ResultAck {
         sid: federation.consortium.manifest.sid(),
         node: federation.id(3),
@@ -142,21 +142,26 @@ fn a_result_that_somebody_says_to_have_taken_is_not_taken_back() {
     let ack = Signed::new(&ack, &federation.consortium.identities[3]).unwrap();
     let liar = federation.id(3);
     federation.tell_relay(Event::Frame(liar, NodeFrame::Ack(ack)));
-    let went_on = federation.run(HOUR, |f| !taken_back(f).is_empty() || f.finished);
+    let went_on = federation.run(HOUR, |f| !taken_back(f).is_empty() || f.seen.finished);
     assert!(
         !went_on,
         "{:?} {:?}",
-        federation.reports, federation.turned_away
+        federation.seen.reports, federation.seen.turned_away
     );
-    let refused: Vec<NodeId> = federation.refusals.iter().map(|(node, _)| *node).collect();
+    let refused: Vec<NodeId> = federation
+        .seen
+        .refusals
+        .iter()
+        .map(|(node, _)| *node)
+        .collect();
     assert_eq!(refused.len(), 4, "{refused:?}");
 }
 
 #[test]
 fn what_is_taken_back_at_the_last_moment_is_not_made_durable_as_well() {
-    let mut federation = Federation::new(3, 1, 92);
-    federation.members[1].site.wrong_tags = 1;
-    assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
+    let mut federation = Network::new(3, 1, 92);
+    federation.members[1].host.secrets.wrong_tags = 1;
+    assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
     for node in 0..3 {
         if node == 2 {
             // Nobody would be waited for any longer.
@@ -170,8 +175,8 @@ fn what_is_taken_back_at_the_last_moment_is_not_made_durable_as_well() {
         federation.tell_relay(Event::Frame(federation.id(node), refused));
     }
     assert_eq!(taken_back(&federation), [(1, 3)]);
-    assert!(!federation.finished);
-    assert_eq!(federation.relay_chain.round, 0);
+    assert!(!federation.seen.finished);
+    assert_eq!(federation.relay.disk.chain.round, 0);
 }
 
 #[test]
@@ -181,8 +186,8 @@ fn only_a_result_whose_tags_do_not_fit_is_taken_back() {
         (Refusal::Tag, 2, 0),
         (Refusal::OwnKeys, 1, 0),
     ] {
-        let mut federation = Federation::new(3, 2, 93);
-        assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
+        let mut federation = Network::new(3, 2, 93);
+        assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
         for node in 0..3 {
             let (attempt, refusal) = (1, refusal.clone());
             let refused = NodeFrame::Refused {
@@ -202,9 +207,9 @@ fn only_a_result_whose_tags_do_not_fit_is_taken_back() {
 
 #[test]
 fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
-    let mut federation = Federation::new(3, 2, 94);
-    let ended_untaken = |f: &Federation| {
-        let records = f.relay_log.records();
+    let mut federation = Network::new(3, 2, 94);
+    let ended_untaken = |f: &Network| {
+        let records = f.relay.log.records();
         let entries = records.iter().rev().map(|record| &record.entry);
         let decided = entries
             .into_iter()
@@ -213,25 +218,25 @@ fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
     };
     federation.run(Duration::from_secs(1), |_| false);
     assert!(!ended_untaken(&federation));
-    federation.members[1].site.wrong_tags = 1;
-    assert!(federation.run(HOUR, |f| !f.completed.is_empty()));
+    federation.members[1].host.secrets.wrong_tags = 1;
+    assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
     assert!(ended_untaken(&federation));
     assert!(federation.run(HOUR, |f| !taken_back(f).is_empty()));
     assert!(!ended_untaken(&federation));
-    assert!(federation.run(HOUR, |f| f.completed.len() == 2));
+    assert!(federation.run(HOUR, |f| f.seen.completed.len() == 2));
     assert!(ended_untaken(&federation));
-    assert!(federation.run(HOUR, |f| f.relay_chain.round == 1));
+    assert!(federation.run(HOUR, |f| f.relay.disk.chain.round == 1));
     assert!(!ended_untaken(&federation), "one has acknowledged it");
 }
 
 #[test]
 fn rounds_end_whatever_tags_are_wrong_and_whoever_is_lost_meanwhile() {
     for seed in 100..160 {
-        let mut federation = Federation::of(Consortium::new(4), 3, seed);
-        federation.settings.fraction_fit = 0.75;
+        let mut federation = Network::of(Consortium::new(4), 3, seed);
+        federation.relay.settings.fraction_fit = 0.75;
         for step in 0..6 {
             let node = (usize::try_from(seed).unwrap() + step) % 4;
-            federation.members[node].site.wrong_tags += step % 2;
+            federation.members[node].host.secrets.wrong_tags += step % 2;
             let pause = federation.random(Duration::from_secs(20));
             let until = federation.now + pause;
             federation.run(Duration::from_secs(30), |f| f.now >= until);

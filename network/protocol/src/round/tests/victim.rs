@@ -2,7 +2,6 @@
 
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 
-use super::federation::EPOCH;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::Opening;
@@ -13,6 +12,7 @@ use crate::round::peer::message::{Share, Sum};
 use crate::round::training::average;
 use crate::round::{Chain, Outcome, Parts, Refusal, SentSums};
 use crate::sim::Consortium;
+use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
 
 pub(super) struct Victim {

@@ -11,8 +11,8 @@ use crate::round::committee::message::{Entry, Receipt, Reveal};
 use crate::round::committee::{ClassSet, Contributors, Holders};
 use crate::round::message::Signed;
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
-use crate::round::tests::federation::EPOCH;
 use crate::round::{Chain, Fault, Kind, Refusal};
+use crate::sim::EPOCH;
 use crate::wire::{BodyId, BodyKind, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes.

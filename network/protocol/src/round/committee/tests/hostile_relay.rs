@@ -7,8 +7,8 @@ use crate::digest::Digest;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::Receipt;
 use crate::round::node::Action;
-use crate::round::tests::federation::EPOCH;
 use crate::round::{Chain, Fault, Kind, Refusal, SentSums};
+use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
 
 fn receipt(stage: &Stage, actions: &[Action]) -> Receipt {

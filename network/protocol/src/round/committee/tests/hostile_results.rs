@@ -4,8 +4,8 @@ use super::stage::{K, N, Stage};
 use crate::digest::{ChunkHashes, Digest};
 use crate::round::committee::{ClassSet, Decision, Prepared};
 use crate::round::node::Pending;
-use crate::round::tests::federation::EPOCH;
 use crate::round::{Chain, CheckedOutcome, Kind, Outcome, Parts, Refusal};
+use crate::sim::EPOCH;
 
 /// The honest outcome, in what it rests on.
 fn outcome(stage: &Stage) -> Outcome {

@@ -10,20 +10,20 @@ use crate::round::committee::ClassSet;
 use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
 use crate::round::message::{Message, Signed};
 use crate::round::relay::Event;
-use crate::round::tests::federation::{EPOCH, Federation};
 use crate::round::{Kind, Refusal};
 use crate::sim::MemoryLog;
+use crate::sim::{EPOCH, Network};
 use crate::wire::{self, NodeFrame};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const OTHER: Digest = Digest([9; 32]);
 
-fn federation() -> Federation {
-    Federation::of(consortium(7, 5, 2), 1, 23)
+fn federation() -> Network {
+    Network::of(consortium(7, 5, 2), 1, 23)
 }
 
 /// The records of a party's log.
-fn records(federation: &Federation, name: &str) -> Vec<Record> {
+fn records(federation: &Network, name: &str) -> Vec<Record> {
     let mut rest = federation.log(name);
     let mut records = Vec::new();
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
@@ -35,7 +35,7 @@ fn records(federation: &Federation, name: &str) -> Vec<Record> {
 }
 
 /// What is found when the forger has chained these records anew.
-fn found(federation: &Federation, records: &[Record]) -> Option<Unsound> {
+fn found(federation: &Network, records: &[Record]) -> Option<Unsound> {
     let manifest = &federation.consortium.manifest;
     let mut log = MemoryLog::new(manifest.sid(), Party::Relay);
     records.iter().for_each(|record| log.append_raw(record));
@@ -45,7 +45,7 @@ fn found(federation: &Federation, records: &[Record]) -> Option<Unsound> {
 
 /// What `signed` says, changed, and signed again by its signer, who is in league with the forger.
 fn again<T: Message>(
-    federation: &Federation,
+    federation: &Network,
     signed: &Signed<T>,
     change: impl FnOnce(&mut T),
 ) -> Signed<T> {
@@ -58,7 +58,7 @@ fn again<T: Message>(
 }
 
 /// What is found in the log of a party after its first entry of some kind was changed by `change`.
-fn forged(name: &str, change: impl Fn(&Federation, &mut Entry) -> bool) -> Unsound {
+fn forged(name: &str, change: impl Fn(&Network, &mut Entry) -> bool) -> Unsound {
     let mut federation = federation();
     federation.run_to_the_end();
     let mut records = records(&federation, name);
@@ -71,7 +71,7 @@ fn forged(name: &str, change: impl Fn(&Federation, &mut Entry) -> bool) -> Unsou
     found(&federation, &records).expect("a forgery that is not seen")
 }
 
-fn vote(change: fn(&mut Vote)) -> impl Fn(&Federation, &mut Entry) -> bool {
+fn vote(change: fn(&mut Vote)) -> impl Fn(&Network, &mut Entry) -> bool {
     move |federation, entry| match entry {
         Entry::Vote(vote) => {
             *vote = again(federation, vote, change);
@@ -81,7 +81,7 @@ fn vote(change: fn(&mut Vote)) -> impl Fn(&Federation, &mut Entry) -> bool {
     }
 }
 
-fn reveal(change: fn(&mut Reveal)) -> impl Fn(&Federation, &mut Entry) -> bool {
+fn reveal(change: fn(&mut Reveal)) -> impl Fn(&Network, &mut Entry) -> bool {
     move |federation, entry| match entry {
         Entry::Reveal(reveal) => {
             *reveal = again(federation, reveal, change);
@@ -147,7 +147,7 @@ fn masks_before_the_certificate_are_found_in_the_relays_log() {
 
 #[test]
 fn contributions_and_receipts_of_others_are_found_in_a_log() {
-    let of_another = |entry: &mut Entry, federation: &Federation| {
+    let of_another = |entry: &mut Entry, federation: &Network| {
         let other = &federation.consortium.identities[6];
         match entry {
             Entry::Receipt(receipt) => {
@@ -171,7 +171,7 @@ fn contributions_and_receipts_of_others_are_found_in_a_log() {
     );
 
     let contribution = |change: fn(&mut Contribution)| {
-        move |federation: &Federation, entry: &mut Entry| match entry {
+        move |federation: &Network, entry: &mut Entry| match entry {
             Entry::Contribution(contribution) => {
                 *contribution = again(federation, contribution, change);
                 true
@@ -197,7 +197,7 @@ fn what_the_relay_lets_pass_unseen_does_not_spoil_its_log() {
     let forger = federation.consortium.identities[6].clone();
     let holder = federation.id(0);
     // Enough have looked, and then voted; this was not signed by the holder.
-    assert!(federation.run(HOUR, |f| !f.participants.is_empty()));
+    assert!(federation.run(HOUR, |f| !f.seen.participants.is_empty()));
     let contribution = crate::round::committee::message::Entry {
         node: holder,
         contribution: OTHER,
@@ -210,7 +210,7 @@ fn what_the_relay_lets_pass_unseen_does_not_spoil_its_log() {
     };
     let receipt = NodeFrame::Receipt(Signed::new(&receipt, &forger).unwrap());
     federation.tell_relay(Event::Frame(holder, receipt));
-    assert!(federation.run(HOUR, |f| f.votes == quorum));
+    assert!(federation.run(HOUR, |f| f.seen.votes == quorum));
     let vote = Vote {
         ctx: OTHER,
         holder,

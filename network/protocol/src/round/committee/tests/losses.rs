@@ -7,50 +7,51 @@ use proptest::prelude::*;
 
 use super::consortium;
 use crate::round::relay::Report;
-use crate::round::tests::federation::Federation;
+use crate::sim::Network;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// `k`, `t` and how many of the holders are lost before the vote, and after it.
 fn runs(n: usize, k: usize, t: u32, before: usize, after: usize, seed: u64) {
-    let mut federation = Federation::of(consortium(n, k, t), 1, seed);
+    let mut federation = Network::of(consortium(n, k, t), 1, seed);
     let quorum = (k + t as usize) / 2 + 1;
     // Before the vote: at any time before the contributors are fixed.
     assert!(federation.run(HOUR, |f| {
-        f.reports
+        f.seen
+            .reports
             .iter()
             .any(|r| matches!(r, Report::Holders { .. }))
     }));
     (0..before).for_each(|holder| federation.crash(holder, None));
     let tolerated = before <= k - quorum;
-    let fixed = federation.run(HOUR, |f| !f.participants.is_empty());
+    let fixed = federation.run(HOUR, |f| !f.seen.participants.is_empty());
     assert_eq!(fixed, tolerated);
     if tolerated {
         // After it: when all have voted that are still there.
-        let voted = federation.run(HOUR, |f| f.votes == k - before || f.finished);
+        let voted = federation.run(HOUR, |f| f.seen.votes == k - before || f.seen.finished);
         assert!(voted);
         (before..before + after).for_each(|holder| federation.crash(holder, None));
     }
     let ends = tolerated && before + after < k - t as usize;
-    let ended = federation.run(HOUR, |f| f.relay_chain.round == 1);
+    let ended = federation.run(HOUR, |f| f.relay.disk.chain.round == 1);
     // Fewer can be lost after the vote than are there to lose; what was revealed before is not lost.
     if ends {
         assert!(ended, "{k}, {t}: {before}, {after}");
-        assert_eq!(federation.completed[0].attempts, 1);
+        assert_eq!(federation.seen.completed[0].attempts, 1);
     }
     if !ended {
         let waits =
             |r: &Report| matches!(r, Report::Waiting { missing, .. } if !missing.is_empty());
         assert!(
-            federation.reports.iter().any(waits),
+            federation.seen.reports.iter().any(waits),
             "{:?}",
-            federation.reports
+            federation.seen.reports
         );
-        let bound = federation.participants.last().cloned();
+        let bound = federation.seen.participants.last().cloned();
         (0..k).for_each(|holder| federation.bring_back(holder));
         federation.run_to_the_end();
         if let Some(bound) = bound.filter(|_| tolerated) {
-            let last = federation.participants.last().unwrap();
+            let last = federation.seen.participants.last().unwrap();
             assert_eq!(*last, bound, "the very same contributors");
         }
     }
@@ -86,34 +87,39 @@ fn the_table_of_the_protocol_holds_in_whole_rounds() {
 #[test]
 fn a_result_with_a_contributors_or_a_holders_wrong_tag_is_taken_back_and_the_round_ends() {
     for (faulty, seed) in [(6, 7), (0, 8)] {
-        let mut federation = Federation::of(consortium(7, 5, 2), 2, seed);
-        federation.members[faulty].site.wrong_tags = 1;
+        let mut federation = Network::of(consortium(7, 5, 2), 2, seed);
+        federation.members[faulty].host.secrets.wrong_tags = 1;
         federation.run_to_the_end();
-        let reports = federation.reports.iter();
+        let reports = federation.seen.reports.iter();
         let taken_back = reports.filter(|r| matches!(r, Report::TakenBack { round: 1, .. }));
         assert_eq!(taken_back.count(), 1, "{faulty}");
-        let participants = &federation.participants;
+        let participants = &federation.seen.participants;
         assert_eq!(
             participants[0], participants[1],
             "the very same contributors"
         );
-        assert_eq!(federation.completed.len(), 3);
+        assert_eq!(federation.seen.completed.len(), 3);
     }
 }
 
 #[test]
 fn a_relay_that_loses_its_state_over_a_vote_goes_on_with_the_very_same_contributors() {
-    let mut federation = Federation::of(consortium(7, 5, 2), 3, 9);
+    let mut federation = Network::of(consortium(7, 5, 2), 3, 9);
     assert!(federation.run(HOUR, |f| {
-        f.relay_chain.round == 1 && f.everyone_stands_with_the_relay() && f.checkpoint.is_some()
+        f.relay.disk.chain.round == 1
+            && f.everyone_stands_with_the_relay()
+            && f.relay.disk.checkpoint.is_some()
     }));
-    let voted = federation.votes;
-    assert!(federation.run(HOUR, |f| f.votes == voted + 3));
+    let voted = federation.seen.votes;
+    assert!(federation.run(HOUR, |f| f.seen.votes == voted + 3));
     federation.relay_loses_its_disk(Duration::from_secs(5));
     federation.run_to_the_end();
-    assert!(federation.turned_away.is_empty());
+    assert!(federation.seen.turned_away.is_empty());
     let recovered = |report: &&Report| matches!(report, Report::Recovered { round: 1 });
-    assert_eq!(federation.reports.iter().filter(recovered).count(), 1);
-    assert_eq!(federation.participants[1], federation.participants[2]);
-    assert_eq!(federation.completed.len(), 3);
+    assert_eq!(federation.seen.reports.iter().filter(recovered).count(), 1);
+    assert_eq!(
+        federation.seen.participants[1],
+        federation.seen.participants[2]
+    );
+    assert_eq!(federation.seen.completed.len(), 3);
 }

@@ -8,9 +8,9 @@ use crate::round::committee::message::{Contribution, Entry, Reveal, Vote};
 use crate::round::committee::{ClassSet, Contributors, Envelope, Holders, Slip};
 use crate::round::message::{Keys, Message, Signed};
 use crate::round::node::{Action, Node};
-use crate::round::tests::federation::EPOCH;
 use crate::round::{Chain, Kind, Refusal, SentSums};
 use crate::sim::Consortium;
+use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
 
 /// Holders.

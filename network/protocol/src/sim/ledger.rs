@@ -1,0 +1,162 @@
+//! What a node signs and sends, and that it signs and sends nothing twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::node::NodeHost;
+use super::secrets::Secrets;
+use crate::digest::Digest;
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::ring_bytes;
+use crate::round::committee::message::{Contribution, Entry};
+use crate::round::committee::{CheckedSlip, Contributors, RevealOrder};
+use crate::round::message::{Message, Share, Signed, Sum};
+use crate::round::{Chain, Kind};
+use crate::wire::{NodeFrame, RelayFrame};
+
+/// Everything that a node has committed itself to since it had an empty disk.
+///
+/// It panics as soon as the node contradicts itself: two different sums, shares for one receiver,
+/// contributions or votes in one context, help to open the sums of two sets of nodes on one model,
+/// or any of these before what must precede it.
+#[derive(Default)]
+pub struct Ledger {
+    sums: BTreeMap<Digest, Sum>,
+    shares: BTreeMap<(Digest, NodeId), Share>,
+    contributions: BTreeMap<Digest, Contribution>,
+    votes: BTreeMap<Digest, Digest>,
+    /// As a holder: whose box it has opened, and what it has found right.
+    opened: BTreeMap<(Digest, NodeId), Digest>,
+    accepted: BTreeSet<(Digest, Entry)>,
+    /// The list that it was last asked to vote for.
+    ballot: Option<Contributors>,
+    /// Whose sum it helps to open, by the model that this is added to.
+    sets: BTreeMap<Digest, BTreeSet<NodeId>>,
+    /// Whether the record of sent sums is durable since the machine was last called.
+    recorded: bool,
+    /// Where it has stood, and whether it took others' word for that.
+    pub commits: Vec<(Chain, bool)>,
+    /// What it has taken for sums, until [`assert_taken`] looks at them.
+    pub(super) taken: Vec<Taken>,
+}
+
+/// What a node has taken for the sum of a round.
+pub(super) struct Taken {
+    pub(super) ctx: Digest,
+    pub(super) nodes: BTreeSet<NodeId>,
+    pub(super) sum: Vec<u8>,
+}
+
+impl Ledger {
+    /// The machine is about to be called.
+    pub(super) fn begin(&mut self) {
+        self.recorded = false;
+    }
+
+    pub(super) fn record(&mut self) {
+        self.recorded = true;
+    }
+
+    pub(super) fn hear(&mut self, frame: &RelayFrame) {
+        if let RelayFrame::Ballot { ctx, entries } = frame {
+            self.ballot = Contributors::new(*ctx, entries.clone(), Kind::Ballot).ok();
+        }
+    }
+
+    pub(super) fn send(&mut self, manifest: &Manifest, model: Digest, frame: &NodeFrame) {
+        match frame {
+            NodeFrame::Sum(signed) => {
+                let sum = opened(signed, manifest);
+                let former = self.sums.entry(sum.ctx).or_insert(sum.clone());
+                assert_eq!(*former, sum, "two sums in one context");
+            }
+            NodeFrame::Shares(shares) => {
+                for share in shares.iter().map(|signed| opened(signed, manifest)) {
+                    let key = (share.ctx, share.to);
+                    let former = self.shares.entry(key).or_insert(share.clone());
+                    assert_eq!(*former, share, "two shares for one node in one context");
+                }
+            }
+            NodeFrame::Contribution(signed, _) => {
+                let contribution = opened(signed, manifest);
+                let former = self.contributions.entry(contribution.ctx);
+                let former = former.or_insert(contribution.clone());
+                assert_eq!(*former, contribution, "two contributions in one context");
+            }
+            NodeFrame::Vote(signed) => {
+                assert!(self.recorded, "a vote before the record");
+                let vote = opened(signed, manifest);
+                let former = *self.votes.entry(vote.ctx).or_insert(vote.contributors);
+                assert_eq!(former, vote.contributors, "two votes in one context");
+                let list = self.ballot.clone().expect("a vote for no list");
+                assert_eq!(list.digest(), vote.contributors, "a vote for another list");
+                assert!(list.entries().len() >= 3, "too few to hide one");
+                let mut entries = list.entries().iter();
+                let seen = entries.all(|entry| self.accepted.contains(&(vote.ctx, *entry)));
+                assert!(seen, "a vote for what it has not accepted");
+                self.help_to_open(model, list.nodes());
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn upload(&mut self, model: Digest, participants: BTreeSet<NodeId>) {
+        assert!(self.recorded, "a sum leaves before it is recorded");
+        self.help_to_open(model, participants);
+    }
+
+    pub(super) fn open(&mut self, slip: &CheckedSlip, is_right: bool) {
+        let (ctx, entry) = (slip.ctx(), slip.entry());
+        let former = *self
+            .opened
+            .entry((ctx, entry.node))
+            .or_insert(entry.contribution);
+        assert_eq!(former, entry.contribution, "two contributions of one node");
+        if is_right {
+            self.accepted.insert((ctx, entry));
+        }
+    }
+
+    pub(super) fn reveal(&mut self, model: Digest, order: &RevealOrder) {
+        assert!(self.recorded, "masks before the record");
+        self.help_to_open(model, order.contributors().iter().copied().collect());
+    }
+
+    fn help_to_open(&mut self, model: Digest, nodes: BTreeSet<NodeId>) {
+        let former = self.sets.entry(model).or_insert(nodes.clone());
+        assert_eq!(*former, nodes, "two sets on one model");
+    }
+}
+
+/// What a node itself has signed.
+fn opened<T: Message>(signed: &Signed<T>, manifest: &Manifest) -> T {
+    let message = signed.verify(manifest, 0);
+    message.expect("a node's own signature holds")
+}
+
+/// Asserts that what node `k` of `hosts` has taken for the sums of rounds are those of their
+/// participants' inputs. Nodes that have no host put in zeros.
+pub fn assert_taken<S: Secrets>(hosts: &mut [&mut NodeHost<S>], k: usize) {
+    for Taken { ctx, nodes, sum } in std::mem::take(&mut hosts[k].ledger.taken) {
+        let hosts = hosts.iter().map(|host| &**host);
+        let plain = plain_sum(hosts, ctx, &nodes);
+        assert!(sum == plain, "a sum that is not that of the inputs");
+    }
+}
+
+/// Returns the sum of what the `nodes` among these hosts have put into the sum of this context.
+pub(super) fn plain_sum<'a, S: Secrets + 'a>(
+    hosts: impl Iterator<Item = &'a NodeHost<S>>,
+    ctx: Digest,
+    nodes: &BTreeSet<NodeId>,
+) -> Vec<u8> {
+    let mut sum = Vec::new();
+    for host in hosts.filter(|host| nodes.contains(&host.id())) {
+        let manifest = host.manifest();
+        let input = host.secrets.input(ctx);
+        let input = input.expect("a sum in which a node did not take part");
+        sum.resize(manifest.body_bytes(), 0);
+        ring_bytes::add(manifest.fixed_point().ring(), &mut sum, input);
+    }
+    sum
+}

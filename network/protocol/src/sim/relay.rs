@@ -1,0 +1,383 @@
+//! The relay's process around its machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::EPOCH;
+use super::log::MemoryLog;
+use crate::audit::{Entry, Party};
+use crate::digest::{ChunkHashes, Digest, model_hash};
+use crate::identity::NodeId;
+use crate::manifest::Manifest;
+use crate::parameters::{from_le_bytes, to_le_bytes};
+use crate::ring_bytes;
+use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
+use crate::round::{Averaged, Chain, Checkpoint, Refusal, average};
+use crate::wire::{BodyId, BodyKind, RelayFrame};
+
+/// Length of the pieces in which simulated bodies travel: a chunk that is asked for begins this many
+/// bytes behind the one before.
+pub(super) const PIECE_BYTES: usize = 16;
+
+/// What survives a crash, beside the log.
+pub struct RelayDisk {
+    /// Where the relay stands.
+    pub chain: Chain,
+    /// The global model.
+    pub model: Vec<f32>,
+    /// The last result, with its bytes.
+    pub last: Option<(LastResult, Vec<u8>)>,
+    /// That enough nodes have acknowledged a model.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+impl RelayDisk {
+    fn empty(manifest: &Manifest) -> Self {
+        Self {
+            chain: Chain::start(manifest),
+            model: vec![0.0; manifest.parameters()],
+            last: None,
+            checkpoint: None,
+        }
+    }
+}
+
+/// What has arrived of an attempt.
+pub struct Bodies {
+    ctx: Digest,
+    /// The signed root of each body, and its bytes so far.
+    parts: BTreeMap<(NodeId, BodyId), (Digest, Vec<u8>)>,
+}
+
+/// What leaves the relay's process.
+#[derive(Debug)]
+pub enum RelayEffect {
+    /// A frame for a node, and the body that follows it.
+    Send(NodeId, RelayFrame, Option<Vec<u8>>),
+    /// The relay closes a node's connection.
+    TurnAway(NodeId, Refusal),
+    /// All bodies are in, and averaging has begun. [`RelayHost::averaged`] ends it.
+    Average {
+        /// Context.
+        ctx: Digest,
+        /// Whose inputs are in the sum.
+        nodes: Vec<NodeId>,
+        /// Sum of the bodies.
+        sum: Vec<u8>,
+        /// What comes of it.
+        averaged: Result<Box<Averaged>, Refusal>,
+    },
+    /// The relay stands here now.
+    Committed(Chain),
+    /// Something that the operator wants to know.
+    Report(Report),
+    /// All rounds are done.
+    Finished,
+}
+
+/// A body that an honest node would not have sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// Something before it is missing.
+    Gap,
+    /// It is not what was signed.
+    Root,
+}
+
+/// The relay's process, or its disk while there is no process.
+pub struct RelayHost {
+    /// What the operator chose.
+    pub settings: Settings,
+    /// What survives a crash.
+    pub disk: RelayDisk,
+    /// The log, which survives it as well.
+    pub log: MemoryLog,
+    /// How often the disk will fail to forget the last result.
+    pub take_backs_to_fail: u32,
+    /// What has arrived of the attempt, once bodies are asked for.
+    pub bodies: Option<Bodies>,
+    /// Who lends the relay its model, and what of it is here.
+    pub loan: Option<(NodeId, Vec<u8>)>,
+    manifest: Arc<Manifest>,
+    machine: Option<Relay>,
+    began: Duration,
+    now: Duration,
+    /// The bytes of the last result.
+    result: Vec<u8>,
+    /// Where the last result leads, as long as nobody has taken it.
+    averaged: Option<(Chain, Vec<f32>)>,
+}
+
+impl RelayHost {
+    /// A relay with an empty disk, and no process yet.
+    pub fn new(manifest: Arc<Manifest>, settings: Settings) -> Self {
+        Self {
+            settings,
+            disk: RelayDisk::empty(&manifest),
+            log: MemoryLog::new(manifest.sid(), Party::Relay),
+            take_backs_to_fail: 0,
+            bodies: None,
+            loan: None,
+            manifest,
+            machine: None,
+            began: Duration::ZERO,
+            now: Duration::ZERO,
+            result: Vec::new(),
+            averaged: None,
+        }
+    }
+
+    /// The machine, while the process runs.
+    pub fn machine(&self) -> Option<&Relay> {
+        self.machine.as_ref()
+    }
+
+    /// The process starts, and takes up what the disk has. `seed` decides which nodes are sampled.
+    pub fn start(&mut self, now: Duration, seed: [u8; 32]) {
+        (self.began, self.now) = (now, now);
+        // A result that nobody had taken is averaged again.
+        let disk = &mut self.disk;
+        let untaken = disk.last.as_ref();
+        let untaken = untaken.filter(|(last, _)| last.base == disk.chain);
+        self.averaged = untaken.map(|(LastResult { base, outcome }, body)| {
+            let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
+            let averaged = average(body, &disk.model, plan, nodes, *base, outcome.ctx).unwrap();
+            (averaged.chain, averaged.model.to_vec())
+        });
+        let chain = self
+            .averaged
+            .as_ref()
+            .map_or(disk.chain, |(chain, _)| *chain);
+        let records = self.log.records();
+        let mut entries = records.iter().rev().map(|record| &record.entry);
+        let is_untaken = entries.find_map(Entry::is_unacknowledged_result);
+        let unix_s = EPOCH + now.as_secs();
+        self.log.start(chain, unix_s);
+        if is_untaken != Some(true)
+            && let Some((chain, model)) = self.averaged.take()
+        {
+            (disk.chain, disk.model) = (chain, model);
+        }
+        let (manifest, settings) = (self.manifest.clone(), self.settings.clone());
+        let mut machine = Relay::new(manifest, settings, chain, unix_s, seed);
+        if let Some((last, body)) = &disk.last {
+            machine.resume(last.clone(), self.averaged.is_none());
+            self.result.clone_from(body);
+        }
+        if let Some(checkpoint) = &disk.checkpoint {
+            machine.resume_certified(checkpoint);
+        }
+        self.machine = Some(machine);
+    }
+
+    /// The process dies.
+    pub fn stop(&mut self) {
+        self.machine = None;
+        self.bodies = None;
+        self.loan = None;
+    }
+
+    /// Nothing is left of the disk and the log of a relay that was stopped.
+    pub fn lose_disk(&mut self) {
+        self.disk = RelayDisk::empty(&self.manifest);
+        self.log = MemoryLog::new(self.manifest.sid(), Party::Relay);
+    }
+
+    /// Something has happened.
+    pub fn handle(&mut self, now: Duration, event: Event) -> Vec<RelayEffect> {
+        let Some(machine) = &mut self.machine else {
+            return Vec::new();
+        };
+        self.now = now;
+        let actions = machine.handle(now - self.began, event);
+        let take_back = |action: &Action| matches!(action, Action::TakeBack);
+        let takes_back = actions.iter().any(take_back);
+        let actions = actions.into_iter();
+        let mut effects: Vec<_> = actions.filter_map(|action| self.perform(action)).collect();
+        if takes_back && self.take_back() {
+            effects.extend(self.handle(now, Event::TookBack));
+        }
+        effects
+    }
+
+    /// A part of a body has arrived.
+    ///
+    /// # Errors
+    /// What is wrong with it. The connection ends with that.
+    pub fn body(
+        &mut self,
+        now: Duration,
+        (node, body): (NodeId, BodyId),
+        from: usize,
+        bytes: &[u8],
+    ) -> Result<Vec<RelayEffect>, BodyFault> {
+        let (length, root, received) = if body.kind == BodyKind::Model {
+            let loan = self.loan.as_mut().filter(|(lender, _)| *lender == node);
+            let Some((_, received)) = loan else {
+                return Ok(Vec::new());
+            };
+            (4 * self.manifest.parameters(), body.subject, received)
+        } else {
+            let parts = self.bodies.as_mut().map(|bodies| &mut bodies.parts);
+            let Some((root, received)) = parts.and_then(|parts| parts.get_mut(&(node, body)))
+            else {
+                return Ok(Vec::new());
+            };
+            (self.manifest.body_bytes(), *root, received)
+        };
+        if from < received.len() {
+            // It was asked for again while it was under way. The relay drops what it has.
+            return Ok(Vec::new());
+        }
+        if from > received.len() {
+            return Err(BodyFault::Gap);
+        }
+        received.extend_from_slice(bytes);
+        if received.len() < length {
+            return Ok(Vec::new());
+        }
+        let found = match body.kind {
+            BodyKind::Model => model_hash(&from_le_bytes(received)),
+            _ => ChunkHashes::of(received).root(),
+        };
+        if found != root {
+            received.clear();
+            return Err(BodyFault::Root);
+        }
+        Ok(self.handle(now, Event::BodyAdded(node, body)))
+    }
+
+    /// Averaging is over. `sum` is what was averaged.
+    pub fn averaged(
+        &mut self,
+        now: Duration,
+        sum: Vec<u8>,
+        averaged: Result<Box<Averaged>, Refusal>,
+    ) -> Vec<RelayEffect> {
+        let event = match averaged {
+            Ok(averaged) => {
+                self.averaged = Some((averaged.chain, averaged.model.to_vec()));
+                self.result = sum;
+                Event::Averaged(*averaged)
+            }
+            Err(refusal) => Event::Impossible(refusal),
+        };
+        self.handle(now, event)
+    }
+
+    fn take_back(&mut self) -> bool {
+        if let Some(left) = self.take_backs_to_fail.checked_sub(1) {
+            self.take_backs_to_fail = left;
+            return false;
+        }
+        (self.disk.last, self.averaged) = (None, None);
+        self.result.clear();
+        true
+    }
+
+    fn perform(&mut self, action: Action) -> Option<RelayEffect> {
+        let disk = &mut self.disk;
+        match action {
+            Action::Log(entry) => self.log.append(entry, EPOCH + self.now.as_secs()),
+            Action::Receive { ctx, .. } => {
+                let parts = BTreeMap::new();
+                self.bodies = Some(Bodies { ctx, parts });
+            }
+            Action::Discard => (self.bodies, self.loan) = (None, None),
+            Action::Keep => {
+                let last = self.machine.as_ref().and_then(Relay::last_result).cloned();
+                disk.last = last.map(|last| (last, self.result.clone()));
+            }
+            Action::Certify(checkpoint) => disk.checkpoint = Some(checkpoint),
+            // After all others.
+            Action::TakeBack => {}
+            action => return Some(self.effect(action)),
+        }
+        None
+    }
+
+    /// What an action leads to that has an effect.
+    fn effect(&mut self, action: Action) -> RelayEffect {
+        let disk = &mut self.disk;
+        match action {
+            Action::Send(node, frame) => RelayEffect::Send(node, frame, None),
+            Action::TurnAway(node, refusal) => RelayEffect::TurnAway(node, refusal),
+            Action::Collect {
+                node,
+                ctx,
+                body,
+                root,
+            } => {
+                let bodies = self.bodies.as_mut().filter(|bodies| bodies.ctx == ctx);
+                let parts = &mut bodies.expect("room for these bodies").parts;
+                let (expected, received) = parts.entry((node, body)).or_insert((root, Vec::new()));
+                assert_eq!(*expected, root);
+                let first_chunk = u32::try_from(received.len() / PIECE_BYTES).unwrap();
+                RelayEffect::Send(node, RelayFrame::request(body, first_chunk), None)
+            }
+            Action::Average { chain, ctx, bodies } => self.average(chain, ctx, &bodies),
+            Action::Commit(chain) => {
+                let (averaged, model) = self.averaged.take().expect("a result that is not taken");
+                assert_eq!((averaged, model_hash(&model)), (chain, chain.model));
+                assert_eq!(
+                    chain.round,
+                    disk.chain.next_round(),
+                    "a result for each round"
+                );
+                (disk.chain, disk.model) = (chain, model);
+                RelayEffect::Committed(chain)
+            }
+            Action::Borrow { node, model } => {
+                self.loan = Some((node, Vec::new()));
+                RelayEffect::Send(node, RelayFrame::Lend { model }, None)
+            }
+            Action::Adopt(checkpoint) => {
+                let (_, model) = self.loan.take().expect("a model that was lent");
+                (disk.chain, disk.model) = (checkpoint.chain, from_le_bytes(&model));
+                (disk.last, self.averaged) = (None, None);
+                let chain = checkpoint.chain;
+                disk.checkpoint = Some(checkpoint);
+                RelayEffect::Committed(chain)
+            }
+            Action::Deliver(node, outcome) => {
+                assert_eq!(ChunkHashes::of(&self.result).root(), outcome.root);
+                let body = self.result.clone();
+                RelayEffect::Send(node, RelayFrame::Outcome(outcome), Some(body))
+            }
+            Action::Restore(node, checkpoint) => {
+                let body = to_le_bytes(&disk.model);
+                RelayEffect::Send(node, RelayFrame::Checkpoint(checkpoint), Some(body))
+            }
+            Action::Report(report) => RelayEffect::Report(report),
+            Action::Finish => RelayEffect::Finished,
+            Action::Log(_)
+            | Action::Receive { .. }
+            | Action::Discard
+            | Action::Keep
+            | Action::Certify(_)
+            | Action::TakeBack => unreachable!("no effect"),
+        }
+    }
+
+    fn average(&mut self, chain: Chain, ctx: Digest, parts: &[(NodeId, BodyId)]) -> RelayEffect {
+        let bodies = self.bodies.take().expect("bodies");
+        assert_eq!(bodies.ctx, ctx);
+        let plan = self.manifest.fixed_point();
+        let mut sum = vec![0; self.manifest.body_bytes()];
+        for part in parts {
+            let (_, bytes) = &bodies.parts[part];
+            assert_eq!(bytes.len(), sum.len(), "a body is missing");
+            ring_bytes::add(plan.ring(), &mut sum, bytes);
+        }
+        let inputs = parts.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
+        let nodes: Vec<_> = inputs.map(|(node, _)| *node).collect();
+        let averaged = average(&sum, &self.disk.model, plan, nodes.len(), chain, ctx);
+        RelayEffect::Average {
+            ctx,
+            nodes,
+            sum,
+            averaged: averaged.map(Box::new),
+        }
+    }
+}
