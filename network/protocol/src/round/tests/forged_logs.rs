@@ -40,18 +40,8 @@ impl Forger {
 
     fn bundle(&self, nodes: &[usize], attempt: u32) -> Vec<Signed<Keys>> {
         let keys = nodes.iter().map(|node| {
-            let identity = self.identity(*node);
-            let keys = Keys {
-                sid: self.consortium.manifest.sid(),
-                node: identity.node_id(),
-                round: self.chain.next_round(),
-                attempt,
-                previous: self.chain.previous,
-                model: self.chain.model,
-                round_key: [7; 32],
-                expires_unix_s: EPOCH + 60,
-            };
-            Signed::new(&keys, identity).unwrap()
+            let keys = self.consortium.keys(*node, &self.chain, attempt);
+            self.consortium.sign(*node, &keys)
         });
         keys.collect()
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::victim::Victim;
+use super::node_fixture::NodeFixture;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
@@ -14,13 +14,13 @@ use crate::sim::EPOCH;
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes to sign anything with.
-struct Target {
-    all: Victim,
+struct RelayFixture {
+    all: NodeFixture,
     relay: Relay,
     now: Duration,
 }
 
-impl Target {
+impl RelayFixture {
     /// With `n` nodes that have said hello; the first attempt is open.
     fn open(n: usize) -> Self {
         let mut target = Self::empty(n);
@@ -32,7 +32,7 @@ impl Target {
     }
 
     fn empty(n: usize) -> Self {
-        let all = Victim::idle(n);
+        let all = NodeFixture::idle(n);
         let manifest = all.consortium.manifest.clone();
         let settings = Settings {
             rounds: 2,
@@ -140,7 +140,7 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         (|k| k.sid = Digest([9; 32]), "Manifest"),
     ];
     for (change, wanted) in changes {
-        let mut target = Target::open(4);
+        let mut target = RelayFixture::open(4);
         let mut keys = target.all.keys(3, 1);
         change(&mut keys);
         let actions = target.frame(3, NodeFrame::Keys(target.all.sign(3, &keys)));
@@ -150,14 +150,14 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         target.completes_with(&[0, 1, 2], 1);
     }
     // In another's name, and signed by another.
-    let mut target = Target::open(4);
+    let mut target = RelayFixture::open(4);
     let foreign = target.all.sign(2, &target.all.keys(2, 1));
     let actions = target.frame(3, NodeFrame::Keys(foreign));
     assert_eq!(
         turned_away(&actions).unwrap().1,
         Refusal::Stranger(target.all.id(2))
     );
-    let mut target = Target::open(4);
+    let mut target = RelayFixture::open(4);
     let forged = target.all.sign(3, &target.all.keys(2, 1));
     let actions = target.frame(3, NodeFrame::Keys(forged));
     assert!(matches!(
@@ -168,7 +168,7 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         }
     ));
     // Another model, and keys twice.
-    let mut target = Target::open(4);
+    let mut target = RelayFixture::open(4);
     let keys = Keys {
         model: other,
         ..target.all.keys(3, 1)
@@ -178,7 +178,7 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         turned_away(&actions).unwrap().1,
         Refusal::Model { .. }
     ));
-    let mut target = Target::open(4);
+    let mut target = RelayFixture::open(4);
     assert!(turned_away(&target.offer(3, 1)).is_none());
     let actions = target.offer(3, 1);
     assert!(matches!(
@@ -193,7 +193,7 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
 
 #[test]
 fn keys_that_were_under_way_when_the_attempt_ended_cost_nothing() {
-    let mut target = Target::open(4);
+    let mut target = RelayFixture::open(4);
     target.all_offer(&[0, 1, 2, 3], 1);
     let refusal = Refusal::OwnKeys;
     target.frame(
@@ -215,7 +215,7 @@ fn keys_that_were_under_way_when_the_attempt_ended_cost_nothing() {
 fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
     let all = [0, 1, 2, 3, 4];
     /// Shares of node 3, which gives the third argument one each, and receives from the fourth.
-    type Bad = fn(&Target, Digest, &[usize], &[usize]) -> Vec<Signed<Share>>;
+    type Bad = fn(&RelayFixture, Digest, &[usize], &[usize]) -> Vec<Signed<Share>>;
     let cases: [(Bad, &str); 8] = [
         (|_, _, _, _| Vec::new(), "Invalid"),
         (|t, ctx, to, _| vec![t.all.share(3, to[0], ctx)], "Invalid"),
@@ -250,7 +250,7 @@ fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
         ),
     ];
     for (bad, wanted) in cases {
-        let mut target = Target::open(6);
+        let mut target = RelayFixture::open(6);
         target.event(Event::Lost(target.all.id(5)));
         let participants = target.all_offer(&all, 1);
         let receivers = target.all.receivers(3, &participants);
@@ -267,7 +267,7 @@ fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
 fn a_wrong_sum_costs_an_attempt_and_the_rest_goes_on() {
     let all = [0, 1, 2, 3];
     for wrong in 0..3 {
-        let mut target = Target::open(4);
+        let mut target = RelayFixture::open(4);
         let participants = target.all_offer(&all, 1);
         target.all_share(&all, &participants);
         let (id, ctx) = (target.all.id(2), participants.ctx());
@@ -310,7 +310,7 @@ fn a_wrong_sum_costs_an_attempt_and_the_rest_goes_on() {
 #[test]
 fn a_node_outside_the_attempt_cannot_end_it() {
     let four = [0, 1, 2, 3];
-    let mut target = Target::open(5);
+    let mut target = RelayFixture::open(5);
     target.event(Event::Lost(target.all.id(4)));
     let participants = target.all_offer(&four, 1);
     let ctx = participants.ctx();
@@ -371,14 +371,14 @@ fn hellos_that_do_not_belong_here_are_refused() {
         (|h| h.chain.previous = Digest([9; 32]), "Previous"),
     ];
     for (change, wanted) in cases {
-        let mut target = Target::empty(4);
+        let mut target = RelayFixture::empty(4);
         let mut hello = target.hello();
         change(&mut hello);
         let actions = target.frame(0, NodeFrame::Hello(hello));
         let (_, refusal) = turned_away(&actions).unwrap();
         assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
     }
-    let mut target = Target::empty(4);
+    let mut target = RelayFixture::empty(4);
     let hello = target.hello();
     let stranger = NodeId(other);
     let actions = target.event(Event::Frame(stranger, NodeFrame::Hello(hello)));
@@ -397,7 +397,7 @@ fn hellos_that_do_not_belong_here_are_refused() {
 
 #[test]
 fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
-    let mut target = Target::empty(5);
+    let mut target = RelayFixture::empty(5);
     let ahead = Chain {
         round: u64::MAX,
         ..Chain::start(&target.all.consortium.manifest)
@@ -436,7 +436,7 @@ fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
 
 #[test]
 fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_their_model() {
-    let mut target = Target::empty(5);
+    let mut target = RelayFixture::empty(5);
     let ahead = Chain {
         round: 5,
         previous: Digest([4; 32]),
@@ -471,7 +471,7 @@ fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_th
 
 #[test]
 fn a_wrong_acknowledgement_is_refused_and_ends_its_senders_part() {
-    let start = Chain::start(&Victim::idle(3).consortium.manifest);
+    let start = Chain::start(&NodeFixture::idle(3).consortium.manifest);
     for (chain, wanted) in [
         (Chain { round: 1, ..start }, "CannotCatchUp"),
         (
@@ -489,7 +489,7 @@ fn a_wrong_acknowledgement_is_refused_and_ends_its_senders_part() {
             "Previous",
         ),
     ] {
-        let mut target = Target::open(4);
+        let mut target = RelayFixture::open(4);
         target.all_offer(&[0, 1, 2, 3], 1);
         let ack = target.all.ack(3, chain);
         let actions = target.frame(3, NodeFrame::Ack(ack));
@@ -501,7 +501,7 @@ fn a_wrong_acknowledgement_is_refused_and_ends_its_senders_part() {
 
 #[test]
 fn what_one_node_claims_to_have_sent_does_not_stop_the_others() {
-    let mut target = Target::open(5);
+    let mut target = RelayFixture::open(5);
     target.all_offer(&[0, 1, 2, 3, 4], 1);
     let sent_with = vec![target.all.id(4), target.all.id(0), target.all.id(1)];
     let refusal = Refusal::Difference { sent_with };
@@ -518,7 +518,7 @@ fn what_one_node_claims_to_have_sent_does_not_stop_the_others() {
 
 #[test]
 fn a_node_that_says_hello_over_and_over_is_left_out() {
-    let mut target = Target::open(4);
+    let mut target = RelayFixture::open(4);
     let four = [0, 1, 2, 3];
     let participants = target.all_offer(&four, 1);
     target.share(0, &participants);
@@ -531,7 +531,7 @@ fn a_node_that_says_hello_over_and_over_is_left_out() {
 
 #[test]
 fn a_node_that_never_answers_delays_the_round_until_the_deadline_only() {
-    let mut target = Target::open(4);
+    let mut target = RelayFixture::open(4);
     (0..3).for_each(|k| drop(target.offer(k, 1)));
     let timeouts = target.all.consortium.manifest.timeouts();
     target.now += Duration::from_secs(timeouts.training_s + timeouts.keys_s);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fl_shaders::Tag;
 
-use super::victim::Victim;
+use super::node_fixture::NodeFixture;
 use crate::digest::Digest;
 use crate::identity::Identity;
 use crate::round::Opening;
@@ -16,22 +16,22 @@ use crate::sim::EPOCH;
 use crate::wire::RelayFrame;
 
 /// What the node says to keys that `change` has been at, from the honest bundle of four on.
-fn keys_refusal(change: impl FnOnce(&Victim, &mut Vec<Signed<Keys>>)) -> Refusal {
-    let mut victim = Victim::idle(5);
-    let own = victim.offers(2);
-    let mut bundle = victim.bundle(&own, 1..4, 2);
+fn keys_refusal(change: impl FnOnce(&NodeFixture, &mut Vec<Signed<Keys>>)) -> Refusal {
+    let mut target = NodeFixture::idle(5);
+    let own = target.offers(2);
+    let mut bundle = target.bundle(&own, 1..4, 2);
     assert_eq!(bundle.len(), 4);
-    change(&victim, &mut bundle);
-    let refusal = victim.send(RelayFrame::Keys(bundle)).unwrap_err();
-    let again = victim.open(1, 3);
-    assert!(victim.send(again).is_ok(), "it lives on");
+    change(&target, &mut bundle);
+    let refusal = target.send(RelayFrame::Keys(bundle)).unwrap_err();
+    let again = target.open(1, 3);
+    assert!(target.send(again).is_ok(), "it lives on");
     refusal
 }
 
-fn changed(victim: &Victim, k: usize, change: impl FnOnce(&mut Keys)) -> Signed<Keys> {
-    let mut keys = victim.keys(k, 2);
+fn changed(target: &NodeFixture, k: usize, change: impl FnOnce(&mut Keys)) -> Signed<Keys> {
+    let mut keys = target.keys(k, 2);
     change(&mut keys);
-    victim.sign(k, &keys)
+    target.sign(k, &keys)
 }
 
 #[test]
@@ -41,10 +41,10 @@ fn a_bundle_of_keys_is_refused_for_each_thing_wrong_with_it() {
     let other = Digest([9; 32]);
 
     let stranger = Identity::of_test("one");
-    let refusal = keys_refusal(|victim, bundle| {
+    let refusal = keys_refusal(|target, bundle| {
         let keys = Keys {
             node: stranger.node_id(),
-            ..victim.keys(1, 2)
+            ..target.keys(1, 2)
         };
         bundle.push(Signed::new(&keys, &stranger).unwrap());
     });
@@ -79,15 +79,15 @@ fn a_bundle_of_keys_is_refused_for_each_thing_wrong_with_it() {
     let refusal = keys_refusal(|_, bundle| drop(bundle.pop()));
     assert_eq!(refusal, R::OwnKeys, "its own keys are missing");
 
-    let refusal = keys_refusal(|victim, bundle| bundle[3] = changed(victim, 0, |_| ()));
+    let refusal = keys_refusal(|target, bundle| bundle[3] = changed(target, 0, |_| ()));
     assert_eq!(refusal, R::OwnKeys, "its own keys are others");
 
-    let refusal = keys_refusal(|victim, bundle| {
+    let refusal = keys_refusal(|target, bundle| {
         let keys = Keys {
-            node: victim.id(4),
-            ..victim.keys(4, 2)
+            node: target.id(4),
+            ..target.keys(4, 2)
         };
-        bundle[0] = Signed::new(&keys, &victim.consortium.identities[1]).unwrap();
+        bundle[0] = Signed::new(&keys, &target.consortium.identities[1]).unwrap();
     });
     assert!(
         matches!(
@@ -111,30 +111,30 @@ fn a_bundle_of_keys_is_refused_for_each_thing_wrong_with_it() {
         ),
         (Box::new(|k: &mut Keys| k.attempt = 1), "another attempt"),
     ] {
-        let refusal = keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, change));
+        let refusal = keys_refusal(|target, bundle| bundle[0] = changed(target, 1, change));
         let stale = matches!(refusal, R::Stale { what: found, .. } if found == what);
         assert!(stale, "{name}: {refusal}");
     }
 
     let refusal =
-        keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.model = other));
+        keys_refusal(|target, bundle| bundle[0] = changed(target, 1, |k| k.model = other));
     assert!(
         matches!(refusal, R::Model { theirs, .. } if theirs == other),
         "{refusal}"
     );
     let refusal =
-        keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.previous = other));
+        keys_refusal(|target, bundle| bundle[0] = changed(target, 1, |k| k.previous = other));
     assert!(
         matches!(refusal, R::Previous { theirs, .. } if theirs == other),
         "{refusal}"
     );
-    let refusal = keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.sid = other));
+    let refusal = keys_refusal(|target, bundle| bundle[0] = changed(target, 1, |k| k.sid = other));
     assert!(
         matches!(refusal, R::Manifest { theirs, .. } if theirs == other),
         "{refusal}"
     );
     let refusal =
-        keys_refusal(|victim, bundle| bundle[0] = changed(victim, 1, |k| k.expires_unix_s = EPOCH));
+        keys_refusal(|target, bundle| bundle[0] = changed(target, 1, |k| k.expires_unix_s = EPOCH));
     assert!(matches!(refusal, R::KeyExpired(_)), "{refusal}");
 }
 
@@ -147,61 +147,61 @@ fn an_expired_member_does_not_take_part() {
         consortium.identities[0].clone(),
     );
     let node = Node::new(manifest, identity, chain, SentSums::default(), None);
-    let mut victim = Victim { consortium, node };
-    let own = victim.offers(1);
-    let bundle = victim.bundle(&own, 1..4, 1);
-    let refusal = victim.send(RelayFrame::Keys(bundle)).unwrap_err();
-    assert_eq!(refusal, Refusal::Expired(victim.id(3)));
-    let own = victim.offers(2);
-    let bundle = victim.bundle(&own, 1..3, 2);
-    assert!(victim.send(RelayFrame::Keys(bundle)).is_ok());
+    let mut target = NodeFixture { consortium, node };
+    let own = target.offers(1);
+    let bundle = target.bundle(&own, 1..4, 1);
+    let refusal = target.send(RelayFrame::Keys(bundle)).unwrap_err();
+    assert_eq!(refusal, Refusal::Expired(target.id(3)));
+    let own = target.offers(2);
+    let bundle = target.bundle(&own, 1..3, 2);
+    assert!(target.send(RelayFrame::Keys(bundle)).is_ok());
 }
 
 #[test]
 fn keys_of_a_former_attempt_are_not_taken_for_this_one() {
-    let mut victim = Victim::idle(4);
-    let former = victim.offers(1);
-    let replay = victim.bundle(&former, 1..4, 1);
-    victim.offers(2);
+    let mut target = NodeFixture::idle(4);
+    let former = target.offers(1);
+    let replay = target.bundle(&former, 1..4, 1);
+    target.offers(2);
     assert_eq!(
-        victim.send(RelayFrame::Keys(replay)).unwrap_err(),
+        target.send(RelayFrame::Keys(replay)).unwrap_err(),
         Refusal::OwnKeys
     );
 }
 
 #[test]
 fn an_opening_that_does_not_follow_the_nodes_own_chain_is_refused() {
-    let mut victim = Victim::idle(3);
+    let mut target = NodeFixture::idle(3);
     let other = Digest([9; 32]);
     for (round, attempt) in [(0, 1), (2, 1), (u64::MAX, 1), (1, 0)] {
-        let open = victim.open(round, attempt);
+        let open = target.open(round, attempt);
         assert!(
-            matches!(victim.send(open), Err(Refusal::NotNext { .. })),
+            matches!(target.send(open), Err(Refusal::NotNext { .. })),
             "{round}, {attempt}"
         );
     }
     for (changes_model, wanted) in [(true, "Model"), (false, "Previous")] {
-        let mut open = victim.open(1, 1);
-        if let RelayFrame::Open { opening, .. } = &mut open {
-            let Opening {
-                previous, model, ..
-            } = opening;
+        let mut open = target.open(1, 1);
+        if let RelayFrame::Open {
+            previous, model, ..
+        } = &mut open
+        {
             *if changes_model { model } else { previous } = other;
         }
-        let refusal = victim.send(open).unwrap_err();
+        let refusal = target.send(open).unwrap_err();
         assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
     }
-    victim.offers(3);
-    let again = victim.open(1, 3);
+    target.offers(3);
+    let again = target.open(1, 3);
     assert!(matches!(
-        victim.send(again),
+        target.send(again),
         Err(Refusal::NotNext { joined: 3, .. })
     ));
-    victim.offers(u32::MAX);
-    let next = victim.open(1, 1);
-    assert!(victim.send(next).is_err());
-    victim.node.disconnected();
-    victim.offers(1);
+    target.offers(u32::MAX);
+    let next = target.open(1, 1);
+    assert!(target.send(next).is_err());
+    target.node.disconnected();
+    target.offers(1);
 }
 
 #[test]
@@ -209,58 +209,58 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
     let what = Kind::Share;
     let other = Digest([9; 32]);
     // Of six participants, two or three give node 0 a share, who are named.
-    let refusal = |shares: &dyn Fn(&Victim, Digest, &[usize]) -> Vec<_>| {
-        let mut victim = Victim::idle(7);
-        let participants = victim.shares_with(1..6, 1);
-        let givers = victim.givers(0, &participants);
-        let shares = shares(&victim, participants.ctx(), &givers);
-        let refusal = victim.send(RelayFrame::Shares(shares)).unwrap_err();
-        (refusal, victim, givers)
+    let refusal = |shares: &dyn Fn(&NodeFixture, Digest, &[usize]) -> Vec<_>| {
+        let mut target = NodeFixture::idle(7);
+        let participants = target.shares_with(1..6, 1);
+        let givers = target.givers(0, &participants);
+        let shares = shares(&target, participants.ctx(), &givers);
+        let refusal = target.send(RelayFrame::Shares(shares)).unwrap_err();
+        (refusal, target, givers)
     };
     // Another bundle, and so another context, at the node that shared.
-    let (r, victim, from) =
+    let (r, target, from) =
         refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[1], 0, other)]);
     assert_eq!(
         r,
         Refusal::Stale {
             what,
-            signer: victim.id(from[1])
+            signer: target.id(from[1])
         }
     );
     let receiver = |from: &[usize]| (1..6).find(|k| !from.contains(k)).unwrap();
-    let (r, victim, from) =
+    let (r, target, from) =
         refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(receiver(from), 0, ctx)]);
     assert_eq!(
         r,
         Refusal::Invalid {
             what,
-            signer: victim.id(receiver(&from))
+            signer: target.id(receiver(&from))
         },
         "of a node to which this one gives"
     );
-    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(1, 2, ctx)]);
+    let (r, target, _) = refusal(&|v, ctx, _| vec![v.share(1, 2, ctx)]);
     assert_eq!(
         r,
-        Refusal::Stranger(victim.id(2)),
+        Refusal::Stranger(target.id(2)),
         "a box that is for another"
     );
-    let (r, victim, from) =
+    let (r, target, from) =
         refusal(&|v, ctx, from| vec![v.share(from[0], 0, ctx), v.share(from[0], 0, ctx)]);
     assert_eq!(
         r,
         Refusal::Duplicate {
             what,
-            signer: victim.id(from[0])
+            signer: target.id(from[0])
         },
         "one box for two"
     );
-    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(6, 0, ctx)]);
-    assert_eq!(r, Refusal::Stranger(victim.id(6)), "not of this attempt");
-    let (r, victim, _) = refusal(&|v, ctx, _| vec![v.share(0, 0, ctx)]);
-    let signer = victim.id(0);
+    let (r, target, _) = refusal(&|v, ctx, _| vec![v.share(6, 0, ctx)]);
+    assert_eq!(r, Refusal::Stranger(target.id(6)), "not of this attempt");
+    let (r, target, _) = refusal(&|v, ctx, _| vec![v.share(0, 0, ctx)]);
+    let signer = target.id(0);
     assert_eq!(r, Refusal::Invalid { what, signer }, "its own");
-    let (r, victim, _) = refusal(&|v, ctx, _| {
-        let share = crate::round::peer::message::Share {
+    let (r, target, _) = refusal(&|v, ctx, _| {
+        let share = crate::round::message::Share {
             ctx,
             from: v.id(2),
             to: v.id(0),
@@ -272,34 +272,34 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
         r,
         Refusal::Invalid {
             what,
-            signer: victim.id(2)
+            signer: target.id(2)
         },
         "in another's name"
     );
 
-    let mut victim = Victim::idle(7);
-    let participants = victim.shares_with(1..6, 1);
-    let givers = victim.givers(0, &participants).into_iter();
+    let mut target = NodeFixture::idle(7);
+    let participants = target.shares_with(1..6, 1);
+    let givers = target.givers(0, &participants).into_iter();
     let mut shares: Vec<_> = givers
-        .map(|k| victim.share(k, 0, participants.ctx()))
+        .map(|k| target.share(k, 0, participants.ctx()))
         .collect();
     let last = vec![shares.pop().unwrap()];
-    let actions = victim.send(RelayFrame::Shares(shares)).unwrap();
+    let actions = target.send(RelayFrame::Shares(shares)).unwrap();
     assert!(matches!(actions[..], [Action::Log(_)]), "not all are here");
-    let actions = victim.send(RelayFrame::Shares(last)).unwrap();
+    let actions = target.send(RelayFrame::Shares(last)).unwrap();
     assert!(matches!(actions[..], [Action::Log(_), Action::Sum(_)]));
 }
 
 #[test]
 fn work_of_a_former_attempt_is_not_signed_for_this_one() {
-    let mut victim = Victim::idle(4);
-    let former = victim.shares_with(1..4, 1).ctx();
-    let own = victim.offers(2);
-    let bundle = victim.bundle(&own, 1..4, 2);
-    victim.send(RelayFrame::Keys(bundle)).unwrap();
-    assert!(victim.node.sealed(former, Vec::new()).unwrap().is_empty());
+    let mut target = NodeFixture::idle(4);
+    let former = target.shares_with(1..4, 1).ctx();
+    let own = target.offers(2);
+    let bundle = target.bundle(&own, 1..4, 2);
+    target.send(RelayFrame::Keys(bundle)).unwrap();
+    assert!(target.node.sealed(former, Vec::new()).unwrap().is_empty());
     assert!(
-        victim
+        target
             .node
             .summed(former, former, Tag::default())
             .unwrap()
@@ -309,7 +309,7 @@ fn work_of_a_former_attempt_is_not_signed_for_this_one() {
 
 #[test]
 fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
-    let mut victim = Victim::idle(4);
+    let mut target = NodeFixture::idle(4);
     let other = Digest([9; 32]);
     let collect = |ctx| RelayFrame::Collect {
         ctx,
@@ -317,16 +317,16 @@ fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
     };
     let what = Kind::Collect;
     assert_eq!(
-        victim.send(collect(other)).unwrap_err(),
+        target.send(collect(other)).unwrap_err(),
         Refusal::Unexpected { what }
     );
-    let ctx = victim.shares_with(1..4, 1).ctx();
+    let ctx = target.shares_with(1..4, 1).ctx();
     assert_eq!(
-        victim.send(collect(ctx)).unwrap_err(),
+        target.send(collect(ctx)).unwrap_err(),
         Refusal::Unexpected { what }
     );
-    let (held, _) = victim.holds(1..4, 2, b"body");
-    let refusal = victim.send(collect(ctx)).unwrap_err();
+    let (held, _) = target.holds(1..4, 2, b"body");
+    let refusal = target.send(collect(ctx)).unwrap_err();
     assert!(
         matches!(
             refusal,
@@ -337,7 +337,7 @@ fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
         ),
         "{refusal}"
     );
-    let actions = victim.send(collect(held.ctx())).unwrap();
+    let actions = target.send(collect(held.ctx())).unwrap();
     assert!(
         matches!(
             actions[..],
@@ -345,7 +345,7 @@ fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
         ),
         "{actions:?}"
     );
-    let actions = victim.send(collect(held.ctx())).unwrap();
+    let actions = target.send(collect(held.ctx())).unwrap();
     assert!(
         matches!(
             actions[..],
@@ -357,33 +357,33 @@ fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
 
 #[test]
 fn a_rerun_without_one_node_after_its_sum_is_refused_and_one_with_the_same_is_not() {
-    let mut victim = Victim::idle(6);
-    let (held, _) = victim.holds(1..6, 1, b"body");
-    victim
+    let mut target = NodeFixture::idle(6);
+    let (held, _) = target.holds(1..6, 1, b"body");
+    target
         .send(RelayFrame::Collect {
             ctx: held.ctx(),
             first_chunk: 0,
         })
         .unwrap();
 
-    let own = victim.offers(2);
-    let without_one = victim.bundle(&own, 1..5, 2);
-    let refusal = victim.send(RelayFrame::Keys(without_one)).unwrap_err();
+    let own = target.offers(2);
+    let without_one = target.bundle(&own, 1..5, 2);
+    let refusal = target.send(RelayFrame::Keys(without_one)).unwrap_err();
     let Refusal::Difference { sent_with } = refusal else {
         panic!("{refusal}")
     };
     assert_eq!(BTreeSet::from_iter(sent_with), held.set());
 
-    victim.holds(1..6, 3, b"other masks, same participants");
-    let own = victim.offers(4);
-    let far_apart = victim.bundle(&own, 1..3, 4);
-    let refusal = victim.send(RelayFrame::Keys(far_apart)).unwrap_err();
+    target.holds(1..6, 3, b"other masks, same participants");
+    let own = target.offers(4);
+    let far_apart = target.bundle(&own, 1..3, 4);
+    let refusal = target.send(RelayFrame::Keys(far_apart)).unwrap_err();
     assert!(matches!(refusal, Refusal::Difference { .. }), "{refusal}");
 }
 
 #[test]
 fn the_record_of_sent_sums_outlives_the_process() {
-    let mut victim = Victim::having_sent(5, |consortium| {
+    let mut target = NodeFixture::having_sent(5, |consortium| {
         let mut sent = SentSums::default();
         let all = consortium
             .identities
@@ -393,8 +393,8 @@ fn the_record_of_sent_sums_outlives_the_process() {
         sent.record(consortium.manifest.initial_model(), all);
         sent
     });
-    let own = victim.offers(1);
-    let bundle = victim.bundle(&own, 1..4, 1);
-    let refusal = victim.send(RelayFrame::Keys(bundle)).unwrap_err();
+    let own = target.offers(1);
+    let bundle = target.bundle(&own, 1..4, 1);
+    let refusal = target.send(RelayFrame::Keys(bundle)).unwrap_err();
     assert!(matches!(refusal, Refusal::Difference { .. }), "{refusal}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fl_shaders::{Ring, Tag};
 
-use super::victim::Victim;
+use super::node_fixture::NodeFixture;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::{Identity, NodeId};
 use crate::round::message::{ResultAck, Signed};
@@ -16,26 +16,26 @@ use crate::round::{
 use crate::wire::RelayFrame;
 
 /// A node that holds its sum over four, and the honest outcome with its bytes.
-fn published(body: impl FnOnce(&Victim) -> Vec<u8>) -> (Victim, Outcome, Vec<u8>) {
-    let mut victim = Victim::idle(5);
-    let (participants, own) = victim.holds(1..4, 1, b"masked");
+fn published(body: impl FnOnce(&NodeFixture) -> Vec<u8>) -> (NodeFixture, Outcome, Vec<u8>) {
+    let mut target = NodeFixture::idle(5);
+    let (participants, own) = target.holds(1..4, 1, b"masked");
     let sums = (1..4)
-        .map(|k| victim.sum(k, participants.ctx()))
+        .map(|k| target.sum(k, participants.ctx()))
         .chain([own])
         .collect();
-    let body = body(&victim);
-    let outcome = victim.outcome(&participants, sums, &body);
-    (victim, outcome, body)
+    let body = body(&target);
+    let outcome = target.outcome(&participants, sums, &body);
+    (target, outcome, body)
 }
 
-fn refusal(change: impl FnOnce(&Victim, &mut Outcome)) -> Refusal {
-    let (mut victim, mut outcome, _) = published(|victim| victim.result(4));
-    change(&victim, &mut outcome);
-    victim.send(RelayFrame::Outcome(outcome)).unwrap_err()
+fn refusal(change: impl FnOnce(&NodeFixture, &mut Outcome)) -> Refusal {
+    let (mut target, mut outcome, _) = published(|target| target.result(4));
+    change(&target, &mut outcome);
+    target.send(RelayFrame::Outcome(outcome)).unwrap_err()
 }
 
-fn checked(victim: &mut Victim, outcome: Outcome) -> CheckedOutcome {
-    let mut actions = victim.send(RelayFrame::Outcome(outcome)).unwrap();
+fn checked(target: &mut NodeFixture, outcome: Outcome) -> CheckedOutcome {
+    let mut actions = target.send(RelayFrame::Outcome(outcome)).unwrap();
     let Some(Action::Average(checked)) = actions.pop() else {
         panic!("{actions:?}")
     };
@@ -62,10 +62,10 @@ impl Check for Credulous {
 }
 
 /// What the node makes of the bytes, once the signatures hold.
-fn averaged(victim: &mut Victim, outcome: Outcome, body: &[u8]) -> Result<Chain, Refusal> {
-    let checked = checked(victim, outcome);
-    let base = vec![0.0; victim.consortium.manifest.parameters()];
-    let plan = victim.consortium.manifest.fixed_point();
+fn averaged(target: &mut NodeFixture, outcome: Outcome, body: &[u8]) -> Result<Chain, Refusal> {
+    let checked = checked(target, outcome);
+    let base = vec![0.0; target.consortium.manifest.parameters()];
+    let plan = target.consortium.manifest.fixed_point();
     checked
         .average(body, &base, plan, &Credulous)
         .map(|averaged| averaged.chain)
@@ -73,12 +73,12 @@ fn averaged(victim: &mut Victim, outcome: Outcome, body: &[u8]) -> Result<Chain,
 
 #[test]
 fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired() {
-    let (mut victim, outcome, body) = published(|victim| victim.result(4));
-    let chain = averaged(&mut victim, outcome.clone(), &body).unwrap();
+    let (mut target, outcome, body) = published(|target| target.result(4));
+    let chain = averaged(&mut target, outcome.clone(), &body).unwrap();
     assert_eq!((chain.round, chain.model), (1, outcome.model));
 
-    let mut late = Victim::idle(5);
-    late.consortium = victim.consortium;
+    let mut late = NodeFixture::idle(5);
+    late.consortium = target.consortium;
     let (manifest, identity) = (
         late.consortium.manifest.clone(),
         late.consortium.identities[4].clone(),
@@ -95,26 +95,26 @@ fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired()
 
 #[test]
 fn of_two_results_of_one_context_the_one_that_came_last_counts() {
-    let (mut victim, first, body) = published(|victim| victim.result(4));
-    let base = vec![0.0; victim.consortium.manifest.parameters()];
-    let plan = *victim.consortium.manifest.fixed_point();
+    let (mut target, first, body) = published(|target| target.result(4));
+    let base = vec![0.0; target.consortium.manifest.parameters()];
+    let plan = *target.consortium.manifest.fixed_point();
     let average = |checked: &CheckedOutcome, body: &[u8]| {
         let averaged = checked.average(body, &base, &plan, &Credulous);
         averaged.unwrap()
     };
-    let late = average(&checked(&mut victim, first.clone()), &body);
+    let late = average(&checked(&mut target, first.clone()), &body);
     // Something that makes the node step back, and then another sum of the same inputs: neither sum nor model is signed.
-    victim.node.abandon(Refusal::Voted);
-    let mut other = victim.result(4);
+    target.node.abandon(Refusal::Voted);
+    let mut other = target.result(4);
     *other.last_mut().unwrap() ^= 1;
     let (mut second, again) = (first.clone(), first);
     (second.root, second.model) = (ChunkHashes::of(&other).root(), Digest([7; 32]));
-    checked(&mut victim, second);
-    assert!(victim.node.averaged(&late).unwrap().is_empty());
+    checked(&mut target, second);
+    assert!(target.node.averaged(&late).unwrap().is_empty());
     // Negative control: announced again, the first is taken.
-    victim.node.abandon(Refusal::Voted);
-    checked(&mut victim, again);
-    let taken = victim.node.averaged(&late).unwrap();
+    target.node.abandon(Refusal::Voted);
+    checked(&mut target, again);
+    let taken = target.node.averaged(&late).unwrap();
     assert!(
         taken
             .iter()
@@ -134,8 +134,8 @@ fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
     let what = Kind::Sum;
     let r = refusal(|_, outcome| drop(sums(outcome).remove(0)));
     assert!(matches!(r, Refusal::MissingSum(_)), "{r}");
-    let r = refusal(|victim, outcome| {
-        let sum = victim.sum(4, outcome.ctx);
+    let r = refusal(|target, outcome| {
+        let sum = target.sum(4, outcome.ctx);
         sums(outcome).push(sum);
     });
     assert!(matches!(r, Refusal::Stranger(_)), "{r}");
@@ -153,12 +153,12 @@ fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|victim, outcome| sums(outcome)[0] = victim.sum(1, Digest([9; 32])));
+    let r = refusal(|target, outcome| sums(outcome)[0] = target.sum(1, Digest([9; 32])));
     assert!(
         matches!(r, Refusal::Stale { what: found, .. } if found == what),
         "{r}"
     );
-    let r = refusal(|victim, outcome| sums(outcome)[3] = victim.sum(0, outcome.ctx));
+    let r = refusal(|target, outcome| sums(outcome)[3] = target.sum(0, outcome.ctx));
     assert_eq!(r, Refusal::OwnSum);
     let r = refusal(|_, outcome| outcome.ctx = Digest([9; 32]));
     assert!(matches!(r, Refusal::Stale { .. }), "{r}");
@@ -168,29 +168,29 @@ fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
 
 #[test]
 fn a_changed_word_of_the_result_is_noticed_and_so_is_another_model() {
-    let (mut victim, outcome, mut body) = published(|victim| victim.result(4));
+    let (mut target, outcome, mut body) = published(|target| target.result(4));
     body[24] ^= 1;
     let found = ChunkHashes::of(&body).root();
     let announced = outcome.root;
-    let r = averaged(&mut victim, outcome.clone(), &body).unwrap_err();
+    let r = averaged(&mut target, outcome.clone(), &body).unwrap_err();
     assert_eq!(r, Refusal::ResultRoot { announced, found });
 
     // The relay's root fits the changed bytes, its model does not.
-    let (mut victim, mut outcome, mut body) = published(|victim| victim.result(4));
+    let (mut target, mut outcome, mut body) = published(|target| target.result(4));
     body[24] ^= 1;
     outcome.root = ChunkHashes::of(&body).root();
-    let r = averaged(&mut victim, outcome, &body).unwrap_err();
+    let r = averaged(&mut target, outcome, &body).unwrap_err();
     assert!(matches!(r, Refusal::Averaged { .. }), "{r}");
 }
 
 /// The honest result with one word replaced, and a root and model to go with it.
 fn with_word(index: usize, word: i32) -> Refusal {
-    let (mut victim, outcome, body) = published(|victim| {
-        let mut body = victim.result(4);
+    let (mut target, outcome, body) = published(|target| {
+        let mut body = target.result(4);
         body[4 * index..4 * index + 4].copy_from_slice(&word.to_le_bytes());
         body
     });
-    averaged(&mut victim, outcome, &body).unwrap_err()
+    averaged(&mut target, outcome, &body).unwrap_err()
 }
 
 #[test]
@@ -230,21 +230,21 @@ fn an_impossible_sum_is_refused_whatever_root_and_model_are_announced() {
 #[test]
 fn a_truncated_or_longer_result_is_refused() {
     for change in [-4isize, 4] {
-        let (mut victim, outcome, body) = published(|victim| {
-            let mut body = victim.result(4);
+        let (mut target, outcome, body) = published(|target| {
+            let mut body = target.result(4);
             body.resize(body.len().checked_add_signed(change).unwrap(), 0);
             body
         });
-        let r = averaged(&mut victim, outcome, &body).unwrap_err();
+        let r = averaged(&mut target, outcome, &body).unwrap_err();
         assert!(matches!(r, Refusal::Counters(_)), "{r}");
     }
 }
 
 #[test]
 fn a_second_result_is_not_begun_while_one_is_averaged() {
-    let (mut victim, outcome, _) = published(|victim| victim.result(4));
-    checked(&mut victim, outcome.clone());
-    let r = victim.send(RelayFrame::Outcome(outcome)).unwrap_err();
+    let (mut target, outcome, _) = published(|target| target.result(4));
+    checked(&mut target, outcome.clone());
+    let r = target.send(RelayFrame::Outcome(outcome)).unwrap_err();
     assert_eq!(
         r,
         Refusal::Unexpected {
@@ -255,21 +255,21 @@ fn a_second_result_is_not_begun_while_one_is_averaged() {
 
 #[test]
 fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
-    let mut victim = Victim::idle(5);
+    let mut target = NodeFixture::idle(5);
     let chain = Chain {
         round: 7,
         previous: Digest([1; 32]),
         model: Digest([2; 32]),
     };
-    let ack = |k: usize| victim.ack(k, chain);
+    let ack = |k: usize| target.ack(k, chain);
     let stranger = Identity::of_test("one");
     let foreign = ResultAck {
-        sid: victim.consortium.manifest.sid(),
+        sid: target.consortium.manifest.sid(),
         node: stranger.node_id(),
         chain,
     };
     let foreign = Signed::new(&foreign, &stranger).unwrap();
-    let elsewhere = victim.ack(3, Chain { round: 6, ..chain });
+    let elsewhere = target.ack(3, Chain { round: 6, ..chain });
     let forged = [
         vec![],
         vec![ack(1), ack(2)],
@@ -280,7 +280,7 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
     let honest = vec![ack(1), ack(2), ack(3)];
     for acks in forged {
         let valid = u32::try_from(acks.len().min(2)).unwrap();
-        let r = victim
+        let r = target
             .send(RelayFrame::Checkpoint(Checkpoint { chain, acks }))
             .unwrap_err();
         assert_eq!(
@@ -296,7 +296,7 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
         chain,
         acks: honest,
     };
-    let actions = victim
+    let actions = target
         .send(RelayFrame::Checkpoint(checkpoint.clone()))
         .unwrap();
     let [Action::Adopt(adopt)] = &actions[..] else {
@@ -306,9 +306,9 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
         adopt.check_model(&[0.5; 6]),
         Err(Refusal::Averaged { .. })
     ));
-    victim.node.adopted(chain).unwrap();
-    assert_eq!(victim.node.chain(), chain);
-    let r = victim.send(RelayFrame::Checkpoint(checkpoint)).unwrap_err();
+    target.node.adopted(chain).unwrap();
+    assert_eq!(target.node.chain(), chain);
+    let r = target.send(RelayFrame::Checkpoint(checkpoint)).unwrap_err();
     assert_eq!(
         r,
         Refusal::Unexpected {
@@ -320,19 +320,19 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
 
 #[test]
 fn a_checkpoint_of_the_last_round_there_can_be_overflows_nothing() {
-    let mut victim = Victim::idle(4);
+    let mut target = NodeFixture::idle(4);
     let chain = Chain {
         round: u64::MAX,
         previous: Digest([1; 32]),
         model: Digest([2; 32]),
     };
-    let acks = (1..4).map(|k| victim.ack(k, chain)).collect();
-    victim
+    let acks = (1..4).map(|k| target.ack(k, chain)).collect();
+    target
         .send(RelayFrame::Checkpoint(Checkpoint { chain, acks }))
         .unwrap();
-    victim.node.adopted(chain).unwrap();
-    victim.node.connected().unwrap();
-    let open = victim.open(1, 1);
-    assert!(victim.send(open).is_err());
-    victim.node.abandon(Refusal::OwnKeys);
+    target.node.adopted(chain).unwrap();
+    target.node.connected().unwrap();
+    let open = target.open(1, 1);
+    assert!(target.send(open).is_err());
+    target.node.abandon(Refusal::OwnKeys);
 }

@@ -1,13 +1,13 @@
 //! Whole rounds under virtual time, and attacks on each side.
 
 mod audit;
-mod chaos;
+pub(in crate::round) mod chaos;
 mod failures;
 mod forged_logs;
 mod hostile_nodes;
 mod hostile_relay;
 mod hostile_results;
+mod node_fixture;
 mod recovering;
 mod rounds;
 mod taken_back;
-mod victim;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::stage::{K, N, Stage, keys};
+use super::holder_fixture::{HolderFixture, K, N};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::Opening;
@@ -16,16 +16,16 @@ use crate::sim::EPOCH;
 use crate::wire::{BodyId, BodyKind, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes.
-struct Target {
-    all: Stage,
+struct RelayFixture {
+    all: HolderFixture,
     relay: Relay,
     now: Duration,
 }
 
-impl Target {
+impl RelayFixture {
     /// All seven are here, and the five holders are asked for keys.
     fn convening() -> Self {
-        let all = Stage::serving();
+        let all = HolderFixture::serving();
         let manifest = all.consortium.manifest.clone();
         let settings = Settings {
             rounds: 1,
@@ -56,7 +56,7 @@ impl Target {
     fn collecting() -> Self {
         let mut target = Self::convening();
         let all = &target.all;
-        let bundle = (0..K).map(|k| all.sign(k, &keys(&all.consortium, all.id(k), 1)));
+        let bundle = (0..K).map(|k| all.sign(k, &all.keys(k, 1)));
         let bundle: Vec<_> = bundle.collect();
         let manifest = &all.consortium.manifest;
         let (offered, chain) = (bundle.clone(), Chain::start(manifest));
@@ -183,11 +183,11 @@ fn is_late(actions: &[Action], kind: Kind) -> bool {
 
 #[test]
 fn a_holder_whose_key_expires_at_once_is_not_asked_again() {
-    let mut target = Target::convening();
+    let mut target = RelayFixture::convening();
     let mut actions = Vec::new();
     for k in 0..K {
         let all = &target.all;
-        let mut keys = keys(&all.consortium, all.id(k), 1);
+        let mut keys = all.keys(k, 1);
         if k == 2 {
             keys.expires_unix_s = EPOCH + 1;
         }
@@ -213,7 +213,7 @@ fn a_holder_whose_key_expires_at_once_is_not_asked_again() {
 
 #[test]
 fn a_contributor_that_sends_two_headers_is_turned_away_and_its_first_counts() {
-    let mut target = Target::collecting();
+    let mut target = RelayFixture::collecting();
     target.contributes(6);
     let again = target.contribution(6, 6, 0);
     assert_eq!(turned_away(&again), None, "the same again is no second");
@@ -227,7 +227,7 @@ fn a_contributor_that_sends_two_headers_is_turned_away_and_its_first_counts() {
 
 #[test]
 fn a_contribution_for_another_or_with_another_envelope_is_turned_away() {
-    let mut target = Target::collecting();
+    let mut target = RelayFixture::collecting();
     let foreign = turned_away(&target.contribution(5, 6, 0)).unwrap();
     assert_eq!(foreign, Refusal::Stranger(target.all.id(6)));
 
@@ -239,7 +239,7 @@ fn a_contribution_for_another_or_with_another_envelope_is_turned_away() {
         |envelope| envelope.boxes[0] = vec![0; 5000],
     ];
     for change in changes {
-        let mut target = Target::collecting();
+        let mut target = RelayFixture::collecting();
         let mut envelope = target.all.envelope(6, 0);
         change(&mut envelope);
         let signed = target.all.sign(6, &target.all.contribution(6, 0));
@@ -249,7 +249,7 @@ fn a_contribution_for_another_or_with_another_envelope_is_turned_away() {
     }
     // Signed as it is, but with too few boxes or commitments.
     for change in [changes[0], |envelope| envelope.commitments.clear()] {
-        let mut target = Target::collecting();
+        let mut target = RelayFixture::collecting();
         let mut envelope = target.all.envelope(6, 0);
         change(&mut envelope);
         let mut contribution = target.all.contribution(6, 0);
@@ -259,7 +259,7 @@ fn a_contribution_for_another_or_with_another_envelope_is_turned_away() {
         assert!(matches!(refusal, Some(Refusal::Invalid { .. })));
     }
     // Of another attempt: late, not hostile.
-    let mut target = Target::collecting();
+    let mut target = RelayFixture::collecting();
     let mut contribution = target.all.contribution(6, 0);
     contribution.ctx = Digest([9; 32]);
     let (signed, envelope) = (target.all.sign(6, &contribution), target.all.envelope(6, 0));
@@ -269,7 +269,7 @@ fn a_contribution_for_another_or_with_another_envelope_is_turned_away() {
 
 #[test]
 fn a_contributor_whose_seeds_fail_at_two_holders_is_left_out() {
-    let mut target = Target::collecting();
+    let mut target = RelayFixture::collecting();
     (0..N).for_each(|k| target.contributes(k));
     let bad = target.all.entry(6, 0);
     let mut asked = Vec::new();
@@ -290,12 +290,12 @@ fn a_contributor_whose_seeds_fail_at_two_holders_is_left_out() {
 
 #[test]
 fn receipts_for_others_or_for_what_is_not_there_are_turned_away() {
-    let mut target = Target::collecting();
+    let mut target = RelayFixture::collecting();
     target.contributes(5);
     let entry = target.all.entry(5, 0);
     let foreign = turned_away(&target.receipt(1, 0, entry, None)).unwrap();
     assert_eq!(foreign, Refusal::Stranger(target.all.id(0)));
-    let mut target = Target::collecting();
+    let mut target = RelayFixture::collecting();
     target.contributes(5);
     let unknown = target.all.entry(5, 1);
     let refusal = turned_away(&target.receipt(0, 0, unknown, None)).unwrap();
@@ -313,7 +313,7 @@ fn receipts_for_others_or_for_what_is_not_there_are_turned_away() {
 
 #[test]
 fn votes_for_others_by_others_and_twice_do_not_count() {
-    let mut target = Target::voting();
+    let mut target = RelayFixture::voting();
     let all = target.all.contributors(0..N);
     let vote = target.all.vote(6, &all);
     let stranger = turned_away(&target.frame(6, NodeFrame::Vote(vote))).unwrap();
@@ -350,7 +350,7 @@ fn votes_for_others_by_others_and_twice_do_not_count() {
 
 #[test]
 fn reveals_of_others_of_other_classes_and_of_two_kinds_are_not_added() {
-    let mut target = Target::revealing();
+    let mut target = RelayFixture::revealing();
     let all = target.all.contributors(0..N);
     let collected = |actions: &[Action]| {
         actions
@@ -371,7 +371,7 @@ fn reveals_of_others_of_other_classes_and_of_two_kinds_are_not_added() {
     };
     let actions = target.reveal(0, &others, 0);
     assert!(!collected(&actions), "{actions:?}");
-    let mut target = Target::revealing();
+    let mut target = RelayFixture::revealing();
     let committee_has = target.all.holders.committee().classes().all();
     let not_held = Reveal {
         classes: committee_has.without(target.all.classes_of(0)),
@@ -383,7 +383,7 @@ fn reveals_of_others_of_other_classes_and_of_two_kinds_are_not_added() {
         Some(Refusal::Classes { holder })
     );
 
-    let mut target = Target::revealing();
+    let mut target = RelayFixture::revealing();
     let few = target.all.contributors(0..6);
     let of_few = target.all.reveal(0, &few, target.part(0));
     let refusal = turned_away(&target.reveal(0, &of_few, 0)).unwrap();
@@ -395,7 +395,7 @@ fn reveals_of_others_of_other_classes_and_of_two_kinds_are_not_added() {
         }
     ));
 
-    let mut target = Target::revealing();
+    let mut target = RelayFixture::revealing();
     let good = target.all.reveal(0, &all_of(&target), target.part(0));
     assert!(collected(&target.reveal(0, &good, 0)));
     assert!(collected(&target.reveal(0, &good, 0)), "the same again");
@@ -415,7 +415,7 @@ fn reveals_of_others_of_other_classes_and_of_two_kinds_are_not_added() {
 
 #[test]
 fn honest_reveals_are_added_up_each_class_once() {
-    let mut target = Target::revealing();
+    let mut target = RelayFixture::revealing();
     let all = all_of(&target);
     for k in 0..K {
         let reveal = target.all.reveal(k, &all, target.part(k));
@@ -433,6 +433,6 @@ fn honest_reveals_are_added_up_each_class_once() {
     }
 }
 
-fn all_of(target: &Target) -> Contributors {
+fn all_of(target: &RelayFixture) -> Contributors {
     target.all.contributors(0..N)
 }

@@ -2,7 +2,7 @@
 
 use fl_shaders::Tag;
 
-use super::stage::{K, N, Stage, convene, keys};
+use super::holder_fixture::{HolderFixture, K, N, convene};
 use crate::digest::Digest;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::Receipt;
@@ -11,18 +11,18 @@ use crate::round::{Chain, Fault, Kind, Refusal, SentSums};
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
 
-fn receipt(stage: &Stage, actions: &[Action]) -> Receipt {
+fn receipt(fixture: &HolderFixture, actions: &[Action]) -> Receipt {
     let [Action::Log(_), Action::Send(NodeFrame::Receipt(receipt))] = actions else {
         panic!("{actions:?}")
     };
-    receipt.verify(&stage.consortium.manifest, EPOCH).unwrap()
+    receipt.verify(&fixture.consortium.manifest, EPOCH).unwrap()
 }
 
 #[test]
 fn a_holder_votes_for_one_list_of_contributors_and_says_the_same_when_asked_again() {
-    let mut stage = Stage::accepting();
-    let first = stage.ballot(0..N);
-    let once = stage.send(first.clone()).unwrap();
+    let mut fixture = HolderFixture::accepting();
+    let first = fixture.ballot(0..N);
+    let once = fixture.send(first.clone()).unwrap();
     let [
         Action::Record(sent),
         Action::Log(_),
@@ -31,28 +31,31 @@ fn a_holder_votes_for_one_list_of_contributors_and_says_the_same_when_asked_agai
     else {
         panic!("{once:?}")
     };
-    let all = stage.contributors(0..N);
-    let model = stage.consortium.manifest.initial_model();
+    let all = fixture.contributors(0..N);
+    let model = fixture.consortium.manifest.initial_model();
     assert!(
         sent.check(model, &all.nodes()).is_ok(),
         "recorded before the vote leaves"
     );
-    let vote = vote.verify(&stage.consortium.manifest, EPOCH).unwrap();
+    let vote = vote.verify(&fixture.consortium.manifest, EPOCH).unwrap();
     assert_eq!(vote.contributors, all.digest());
 
     assert_eq!(
-        stage.send(stage.ballot(0..N - 1)).unwrap_err(),
+        fixture.send(fixture.ballot(0..N - 1)).unwrap_err(),
         Refusal::Voted
     );
-    assert_eq!(stage.send(stage.ballot(1..N)).unwrap_err(), Refusal::Voted);
-    let again = stage.send(first).unwrap();
+    assert_eq!(
+        fixture.send(fixture.ballot(1..N)).unwrap_err(),
+        Refusal::Voted
+    );
+    let again = fixture.send(first).unwrap();
     assert_eq!(format!("{again:?}"), format!("{once:?}"));
 }
 
 #[test]
 fn a_ballot_that_hides_nobody_is_refused_and_the_vote_is_kept() {
-    let mut stage = Stage::accepting();
-    let two = stage.send(stage.ballot(0..2)).unwrap_err();
+    let mut fixture = HolderFixture::accepting();
+    let two = fixture.send(fixture.ballot(0..2)).unwrap_err();
     assert_eq!(
         two,
         Refusal::TooFew {
@@ -60,10 +63,12 @@ fn a_ballot_that_hides_nobody_is_refused_and_the_vote_is_kept() {
             min_nodes: 3
         }
     );
-    let mut entries = stage.entries(0..N);
+    let mut entries = fixture.entries(0..N);
     entries.swap(1, 2);
-    let ctx = stage.ctx();
-    let disorder = stage.send(RelayFrame::Ballot { ctx, entries }).unwrap_err();
+    let ctx = fixture.ctx();
+    let disorder = fixture
+        .send(RelayFrame::Ballot { ctx, entries })
+        .unwrap_err();
     assert!(matches!(
         disorder,
         Refusal::Duplicate {
@@ -71,9 +76,11 @@ fn a_ballot_that_hides_nobody_is_refused_and_the_vote_is_kept() {
             ..
         }
     ));
-    let mut entries = stage.entries(0..N);
+    let mut entries = fixture.entries(0..N);
     entries.insert(1, entries[0]);
-    let twice = stage.send(RelayFrame::Ballot { ctx, entries }).unwrap_err();
+    let twice = fixture
+        .send(RelayFrame::Ballot { ctx, entries })
+        .unwrap_err();
     assert!(matches!(
         twice,
         Refusal::Duplicate {
@@ -81,8 +88,8 @@ fn a_ballot_that_hides_nobody_is_refused_and_the_vote_is_kept() {
             ..
         }
     ));
-    let entries = stage.entries(0..N);
-    let other = stage
+    let entries = fixture.entries(0..N);
+    let other = fixture
         .send(RelayFrame::Ballot {
             ctx: Digest([9; 32]),
             entries,
@@ -95,34 +102,38 @@ fn a_ballot_that_hides_nobody_is_refused_and_the_vote_is_kept() {
             ..
         }
     ));
-    assert!(stage.send(stage.ballot(0..3)).is_ok());
+    assert!(fixture.send(fixture.ballot(0..3)).is_ok());
 }
 
 #[test]
 fn a_holder_votes_for_nothing_that_it_has_not_accepted_itself() {
-    let mut stage = Stage::serving();
-    (0..4).for_each(|k| stage.accept(k));
-    let unseen = stage.send(stage.ballot(0..5)).unwrap_err();
-    assert_eq!(unseen, Refusal::NotAccepted(stage.id(4)));
+    let mut fixture = HolderFixture::serving();
+    (0..4).for_each(|k| fixture.accept(k));
+    let unseen = fixture.send(fixture.ballot(0..5)).unwrap_err();
+    assert_eq!(unseen, Refusal::NotAccepted(fixture.id(4)));
     // Another contribution of a node than the one that it has accepted.
-    let mut entries = stage.entries(0..3);
-    entries.push(stage.entry(3, 1));
+    let mut entries = fixture.entries(0..3);
+    entries.push(fixture.entry(3, 1));
     entries.sort();
-    let ctx = stage.ctx();
-    let other = stage.send(RelayFrame::Ballot { ctx, entries }).unwrap_err();
-    assert_eq!(other, Refusal::NotAccepted(stage.id(3)));
+    let ctx = fixture.ctx();
+    let other = fixture
+        .send(RelayFrame::Ballot { ctx, entries })
+        .unwrap_err();
+    assert_eq!(other, Refusal::NotAccepted(fixture.id(3)));
     // One whose box does not open.
-    let actions = stage.send(RelayFrame::Slip(stage.slip(4, 0, 0))).unwrap();
+    let actions = fixture
+        .send(RelayFrame::Slip(fixture.slip(4, 0, 0)))
+        .unwrap();
     assert!(matches!(actions[..], [Action::Open(_)]));
-    let entry = stage.entry(4, 0);
-    let actions = stage
+    let entry = fixture.entry(4, 0);
+    let actions = fixture
         .node
         .opened(ctx, entry, Err(Fault::Commitment))
         .unwrap();
-    assert_eq!(receipt(&stage, &actions).fault, Some(Fault::Commitment));
-    let rejected = stage.send(stage.ballot(0..5)).unwrap_err();
-    assert_eq!(rejected, Refusal::NotAccepted(stage.id(4)));
-    assert!(stage.send(stage.ballot(0..4)).is_ok());
+    assert_eq!(receipt(&fixture, &actions).fault, Some(Fault::Commitment));
+    let rejected = fixture.send(fixture.ballot(0..5)).unwrap_err();
+    assert_eq!(rejected, Refusal::NotAccepted(fixture.id(4)));
+    assert!(fixture.send(fixture.ballot(0..4)).is_ok());
 }
 
 #[test]
@@ -135,29 +146,29 @@ fn a_holder_that_voted_on_this_model_before_joins_the_very_same_contributors_onl
         sent.record(consortium.manifest.initial_model(), nodes.collect());
         sent
     };
-    let mut stage = Stage::having_sent(record);
-    (0..N).for_each(|k| stage.accept(k));
-    let rerun = stage.send(stage.ballot(0..5)).unwrap_err();
+    let mut fixture = HolderFixture::having_sent(record);
+    (0..N).for_each(|k| fixture.accept(k));
+    let rerun = fixture.send(fixture.ballot(0..5)).unwrap_err();
     let Refusal::Difference { sent_with } = rerun else {
         panic!("{rerun}")
     };
     assert_eq!(sent_with.len(), 6);
-    assert!(stage.send(stage.ballot(0..6)).is_ok());
+    assert!(fixture.send(fixture.ballot(0..6)).is_ok());
     // Nor does a certificate of the others bring it to another sum.
-    let mut stage = Stage::having_sent(record);
-    (0..N).for_each(|k| stage.accept(k));
-    let votes = stage.votes(1..K, &stage.contributors(0..N));
-    let refusal = stage.send(stage.order(N, votes)).unwrap_err();
+    let mut fixture = HolderFixture::having_sent(record);
+    (0..N).for_each(|k| fixture.accept(k));
+    let votes = fixture.votes(1..K, &fixture.contributors(0..N));
+    let refusal = fixture.send(fixture.order(N, votes)).unwrap_err();
     assert!(matches!(refusal, Refusal::Difference { .. }));
 }
 
 #[test]
 fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing() {
-    let mut stage = Stage::accepting();
-    let all = stage.contributors(0..N);
-    let reveal = |stage: &mut Stage, votes| stage.send(stage.order(N, votes));
+    let mut fixture = HolderFixture::accepting();
+    let all = fixture.contributors(0..N);
+    let reveal = |fixture: &mut HolderFixture, votes| fixture.send(fixture.order(N, votes));
 
-    let none = reveal(&mut stage, Vec::new()).unwrap_err();
+    let none = reveal(&mut fixture, Vec::new()).unwrap_err();
     assert_eq!(
         none,
         Refusal::Votes {
@@ -165,8 +176,8 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
             needed: 4
         }
     );
-    let votes = stage.votes(1..4, &all);
-    let missing = reveal(&mut stage, votes).unwrap_err();
+    let votes = fixture.votes(1..4, &all);
+    let missing = reveal(&mut fixture, votes).unwrap_err();
     assert_eq!(
         missing,
         Refusal::Votes {
@@ -174,9 +185,9 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
             needed: 4
         }
     );
-    let mut votes = stage.votes(1..4, &all);
+    let mut votes = fixture.votes(1..4, &all);
     votes.push(votes[0].clone());
-    let doubled = reveal(&mut stage, votes).unwrap_err();
+    let doubled = reveal(&mut fixture, votes).unwrap_err();
     assert!(matches!(
         doubled,
         Refusal::Duplicate {
@@ -184,13 +195,13 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
             ..
         }
     ));
-    let mut votes = stage.votes(1..4, &all);
-    votes.push(stage.vote(6, &all));
-    let foreign = reveal(&mut stage, votes).unwrap_err();
-    assert_eq!(foreign, Refusal::Stranger(stage.id(6)));
-    let mut votes = stage.votes(1..4, &all);
-    votes.push(stage.vote(4, &stage.contributors(0..5)));
-    let other = reveal(&mut stage, votes).unwrap_err();
+    let mut votes = fixture.votes(1..4, &all);
+    votes.push(fixture.vote(6, &all));
+    let foreign = reveal(&mut fixture, votes).unwrap_err();
+    assert_eq!(foreign, Refusal::Stranger(fixture.id(6)));
+    let mut votes = fixture.votes(1..4, &all);
+    votes.push(fixture.vote(4, &fixture.contributors(0..5)));
+    let other = reveal(&mut fixture, votes).unwrap_err();
     assert!(matches!(
         other,
         Refusal::OtherContributors {
@@ -198,14 +209,14 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
             ..
         }
     ));
-    let mut votes = stage.votes(1..4, &all);
+    let mut votes = fixture.votes(1..4, &all);
     let stale = crate::round::committee::message::Vote {
         ctx: Digest([9; 32]),
-        holder: stage.id(4),
+        holder: fixture.id(4),
         contributors: all.digest(),
     };
-    votes.push(stage.sign(4, &stale));
-    let stale = reveal(&mut stage, votes).unwrap_err();
+    votes.push(fixture.sign(4, &stale));
+    let stale = reveal(&mut fixture, votes).unwrap_err();
     assert!(matches!(
         stale,
         Refusal::Stale {
@@ -213,14 +224,14 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
             ..
         }
     ));
-    let mut votes = stage.votes(1..4, &all);
+    let mut votes = fixture.votes(1..4, &all);
     let forged = crate::round::committee::message::Vote {
-        ctx: stage.ctx(),
-        holder: stage.id(4),
+        ctx: fixture.ctx(),
+        holder: fixture.id(4),
         contributors: all.digest(),
     };
-    votes.push(stage.sign(6, &forged));
-    let forged = reveal(&mut stage, votes).unwrap_err();
+    votes.push(fixture.sign(6, &forged));
+    let forged = reveal(&mut fixture, votes).unwrap_err();
     assert!(matches!(
         forged,
         Refusal::Invalid {
@@ -229,8 +240,8 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
         }
     ));
 
-    let votes = stage.votes(1..K, &all);
-    let actions = reveal(&mut stage, votes).unwrap();
+    let votes = fixture.votes(1..K, &all);
+    let actions = reveal(&mut fixture, votes).unwrap();
     assert!(
         matches!(actions[..], [Action::Record(_), Action::Reveal(_)]),
         "{actions:?}"
@@ -239,22 +250,22 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
 
 #[test]
 fn a_certificate_for_others_than_were_voted_for_reveals_nothing() {
-    let mut stage = Stage::accepting();
-    stage.send(stage.ballot(0..N)).unwrap();
-    let votes = stage.votes(1..K, &stage.contributors(0..6));
+    let mut fixture = HolderFixture::accepting();
+    fixture.send(fixture.ballot(0..N)).unwrap();
+    let votes = fixture.votes(1..K, &fixture.contributors(0..6));
     assert_eq!(
-        stage.send(stage.order(6, votes)).unwrap_err(),
+        fixture.send(fixture.order(6, votes)).unwrap_err(),
         Refusal::Voted
     );
-    let votes = stage.votes(1..K, &stage.contributors(0..N));
-    assert!(stage.send(stage.order(N, votes)).is_ok());
+    let votes = fixture.votes(1..K, &fixture.contributors(0..N));
+    assert!(fixture.send(fixture.order(N, votes)).is_ok());
 }
 
 #[test]
 fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
-    let mut stage = Stage::accepting();
-    let votes = stage.votes(1..K, &stage.contributors(0..N));
-    let (ctx, entries) = (stage.ctx(), stage.entries(0..N));
+    let mut fixture = HolderFixture::accepting();
+    let votes = fixture.votes(1..K, &fixture.contributors(0..N));
+    let (ctx, entries) = (fixture.ctx(), fixture.entries(0..N));
     let order = |classes| RelayFrame::Reveal {
         ctx,
         entries: entries.clone(),
@@ -262,10 +273,10 @@ fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
         classes,
     };
     let (own, all) = (
-        stage.classes_of(0),
-        stage.holders.committee().classes().all(),
+        fixture.classes_of(0),
+        fixture.holders.committee().classes().all(),
     );
-    let holder = stage.id(0);
+    let holder = fixture.id(0);
     for classes in [
         ClassSet::default(),
         all,
@@ -273,30 +284,36 @@ fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
         ClassSet::of([63]),
     ] {
         assert_eq!(
-            stage.send(order(classes)).unwrap_err(),
+            fixture.send(order(classes)).unwrap_err(),
             Refusal::Classes { holder }
         );
     }
-    let actions = stage.send(order(own)).unwrap();
+    let actions = fixture.send(order(own)).unwrap();
     let [Action::Record(_), Action::Reveal(asked)] = &actions[..] else {
         panic!("{actions:?}")
     };
     assert_eq!((asked.classes(), asked.contributors().len()), (own, N));
-    let again = stage.send(order(own)).unwrap();
+    let again = fixture.send(order(own)).unwrap();
     assert!(matches!(again[..], [Action::Record(_)]), "it is at it");
     let root = Digest([3; 32]);
     let collect = RelayFrame::CollectReveal {
         root,
         first_chunk: 0,
     };
-    assert!(stage.send(collect.clone()).is_err(), "nothing is there yet");
-    let actions = stage.node.revealed(ctx, own, root, Tag::default()).unwrap();
+    assert!(
+        fixture.send(collect.clone()).is_err(),
+        "nothing is there yet"
+    );
+    let actions = fixture
+        .node
+        .revealed(ctx, own, root, Tag::default())
+        .unwrap();
     assert!(matches!(
         actions[..],
         [Action::Log(_), Action::Send(NodeFrame::Reveal(_))]
     ));
-    assert!(stage.send(collect).is_ok());
-    let again = stage.send(order(own)).unwrap();
+    assert!(fixture.send(collect).is_ok());
+    let again = fixture.send(order(own)).unwrap();
     assert!(matches!(
         again[..],
         [
@@ -310,16 +327,16 @@ fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
 /// Each takes the memory of a body.
 #[test]
 fn a_holder_reveals_no_more_sums_than_losses_explain() {
-    let mut stage = Stage::accepting();
-    let votes = stage.votes(1..K, &stage.contributors(0..N));
-    let (ctx, entries) = (stage.ctx(), stage.entries(0..N));
-    let own: Vec<_> = stage.classes_of(0).iter().collect();
+    let mut fixture = HolderFixture::accepting();
+    let votes = fixture.votes(1..K, &fixture.contributors(0..N));
+    let (ctx, entries) = (fixture.ctx(), fixture.entries(0..N));
+    let own: Vec<_> = fixture.classes_of(0).iter().collect();
     let subset = |bits: usize| {
         let chosen = own.iter().enumerate().filter(|(k, _)| bits >> k & 1 == 1);
         ClassSet::of(chosen.map(|(_, class)| *class))
     };
     let mut asks = |bits| {
-        stage.send(RelayFrame::Reveal {
+        fixture.send(RelayFrame::Reveal {
             ctx,
             entries: entries.clone(),
             votes: votes.clone(),
@@ -334,56 +351,56 @@ fn a_holder_reveals_no_more_sums_than_losses_explain() {
 
 #[test]
 fn a_box_for_another_holder_and_altered_commitments_are_refused() {
-    let mut stage = Stage::serving();
-    let other = stage
-        .send(RelayFrame::Slip(stage.slip(5, 0, 1)))
+    let mut fixture = HolderFixture::serving();
+    let other = fixture
+        .send(RelayFrame::Slip(fixture.slip(5, 0, 1)))
         .unwrap_err();
     let what = Kind::Contribution;
-    let signer = stage.id(5);
+    let signer = fixture.id(5);
     assert_eq!(other, Refusal::Invalid { what, signer });
     // Swapped, as if it were this holder's.
-    let mut slip = stage.slip(5, 0, 0);
-    slip.sealed = stage.slip(5, 0, 1).sealed;
+    let mut slip = fixture.slip(5, 0, 0);
+    slip.sealed = fixture.slip(5, 0, 1).sealed;
     assert_eq!(
-        stage.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
         Refusal::Invalid { what, signer }
     );
-    let mut slip = stage.slip(5, 0, 0);
+    let mut slip = fixture.slip(5, 0, 0);
     slip.boxes.swap(0, 1);
     assert_eq!(
-        stage.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
         Refusal::Invalid { what, signer }
     );
-    let mut slip = stage.slip(5, 0, 0);
+    let mut slip = fixture.slip(5, 0, 0);
     slip.commitments[0] = Digest([9; 32]);
     assert_eq!(
-        stage.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
         Refusal::Invalid { what, signer }
     );
-    let mut slip = stage.slip(5, 0, 0);
+    let mut slip = fixture.slip(5, 0, 0);
     slip.commitments.clear();
     assert_eq!(
-        stage.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
         Refusal::Invalid { what, signer }
     );
     // Another node's box under this one's name.
-    let mut slip = stage.slip(5, 0, 0);
-    slip.sealed = stage.slip(6, 0, 0).sealed;
+    let mut slip = fixture.slip(5, 0, 0);
+    slip.sealed = fixture.slip(6, 0, 0).sealed;
     assert_eq!(
-        stage.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
         Refusal::Invalid { what, signer }
     );
-    stage.accept(5);
+    fixture.accept(5);
 }
 
 #[test]
 fn a_contribution_of_another_attempt_is_stale_and_a_second_one_is_rejected() {
-    let mut stage = Stage::serving();
-    let mut contribution = stage.contribution(5, 0);
+    let mut fixture = HolderFixture::serving();
+    let mut contribution = fixture.contribution(5, 0);
     contribution.ctx = Digest([9; 32]);
-    let signed = stage.sign(5, &contribution);
-    let replayed = stage.envelope(5, 0).slip(&signed, 0).unwrap();
-    let refusal = stage.send(RelayFrame::Slip(replayed)).unwrap_err();
+    let signed = fixture.sign(5, &contribution);
+    let replayed = fixture.envelope(5, 0).slip(&signed, 0).unwrap();
+    let refusal = fixture.send(RelayFrame::Slip(replayed)).unwrap_err();
     assert!(matches!(
         refusal,
         Refusal::Stale {
@@ -392,40 +409,44 @@ fn a_contribution_of_another_attempt_is_stale_and_a_second_one_is_rejected() {
         }
     ));
 
-    stage.accept(5);
-    let actions = stage.send(RelayFrame::Slip(stage.slip(5, 1, 0))).unwrap();
-    let second = receipt(&stage, &actions);
+    fixture.accept(5);
+    let actions = fixture
+        .send(RelayFrame::Slip(fixture.slip(5, 1, 0)))
+        .unwrap();
+    let second = receipt(&fixture, &actions);
     assert_eq!(
         (second.entry, second.fault),
-        (stage.entry(5, 1), Some(Fault::Second))
+        (fixture.entry(5, 1), Some(Fault::Second))
     );
-    let actions = stage.send(RelayFrame::Slip(stage.slip(5, 0, 0))).unwrap();
-    let first = receipt(&stage, &actions);
-    assert_eq!((first.entry, first.fault), (stage.entry(5, 0), None));
+    let actions = fixture
+        .send(RelayFrame::Slip(fixture.slip(5, 0, 0)))
+        .unwrap();
+    let first = receipt(&fixture, &actions);
+    assert_eq!((first.entry, first.fault), (fixture.entry(5, 0), None));
 }
 
 #[test]
 fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
-    let chain = |stage: &Stage| Chain::start(&stage.consortium.manifest);
+    let chain = |fixture: &HolderFixture| Chain::start(&fixture.consortium.manifest);
     let offered = |attempt: u32| {
-        let mut stage = Stage::serving();
-        let again = convene(&chain(&stage), attempt);
-        stage.send(again).unwrap();
-        let actions = stage.node.keyed(1, [1; 32], EPOCH).unwrap();
+        let mut fixture = HolderFixture::serving();
+        let again = convene(&chain(&fixture), attempt);
+        fixture.send(again).unwrap();
+        let actions = fixture.node.keyed(1, [1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {
             panic!("{actions:?}")
         };
         let own = own.clone();
-        (stage, own)
+        (fixture, own)
     };
-    let bundle = |stage: &Stage, nodes: std::ops::Range<usize>, attempt| {
-        let keys = |k: usize| keys(&stage.consortium, stage.id(k), attempt);
-        nodes.map(|k| stage.sign(k, &keys(k))).collect::<Vec<_>>()
+    let bundle = |fixture: &HolderFixture, nodes: std::ops::Range<usize>, attempt| {
+        let keys = |k| fixture.sign(k, &fixture.keys(k, attempt));
+        nodes.map(keys).collect::<Vec<_>>()
     };
-    let (mut stage, own) = offered(2);
-    let mut few = bundle(&stage, 1..3, 2);
+    let (mut fixture, own) = offered(2);
+    let mut few = bundle(&fixture, 1..3, 2);
     few.push(own);
-    let refusal = stage.send(RelayFrame::Keys(few)).unwrap_err();
+    let refusal = fixture.send(RelayFrame::Keys(few)).unwrap_err();
     assert_eq!(
         refusal,
         Refusal::Holders {
@@ -434,16 +455,16 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
         }
     );
 
-    let (mut stage, own) = offered(2);
-    let mut foreign = bundle(&stage, 2..6, 2);
+    let (mut fixture, own) = offered(2);
+    let mut foreign = bundle(&fixture, 2..6, 2);
     foreign.push(own);
-    let refusal = stage.send(RelayFrame::Keys(foreign)).unwrap_err();
-    assert_eq!(refusal, Refusal::Stranger(stage.id(5)));
+    let refusal = fixture.send(RelayFrame::Keys(foreign)).unwrap_err();
+    assert_eq!(refusal, Refusal::Stranger(fixture.id(5)));
 
-    let (mut stage, own) = offered(2);
-    let mut mixed = bundle(&stage, 1..4, 1);
+    let (mut fixture, own) = offered(2);
+    let mut mixed = bundle(&fixture, 1..4, 1);
     mixed.push(own);
-    let refusal = stage.send(RelayFrame::Keys(mixed)).unwrap_err();
+    let refusal = fixture.send(RelayFrame::Keys(mixed)).unwrap_err();
     assert!(matches!(
         refusal,
         Refusal::Stale {
@@ -452,36 +473,36 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
         }
     ));
 
-    let (mut stage, _) = offered(2);
-    let others = bundle(&stage, 0..K, 2);
+    let (mut fixture, _) = offered(2);
+    let others = bundle(&fixture, 0..K, 2);
     assert_eq!(
-        stage.send(RelayFrame::Keys(others)).unwrap_err(),
+        fixture.send(RelayFrame::Keys(others)).unwrap_err(),
         Refusal::OwnKeys
     );
 
-    let (mut stage, own) = offered(2);
-    let old = stage.send(convene(&chain(&stage), 2)).unwrap_err();
+    let (mut fixture, own) = offered(2);
+    let old = fixture.send(convene(&chain(&fixture), 2)).unwrap_err();
     assert!(matches!(old, Refusal::NotNext { joined: 2, .. }));
-    let mut good = bundle(&stage, 1..K, 2);
+    let mut good = bundle(&fixture, 1..K, 2);
     good.push(own);
-    assert!(stage.send(RelayFrame::Keys(good)).is_ok());
+    assert!(fixture.send(RelayFrame::Keys(good)).is_ok());
     // A holder that is not among them was too late. It holds nothing, and nothing is wrong.
-    let (mut stage, _) = offered(2);
+    let (mut fixture, _) = offered(2);
     assert!(
-        stage
-            .send(RelayFrame::Keys(bundle(&stage, 1..K, 2)))
+        fixture
+            .send(RelayFrame::Keys(bundle(&fixture, 1..K, 2)))
             .is_ok()
     );
-    let ballot = stage.send(stage.ballot(0..N)).unwrap_err();
+    let ballot = fixture.send(fixture.ballot(0..N)).unwrap_err();
     assert_eq!(ballot, Refusal::Unexpected { what: Kind::Ballot });
 }
 
 #[test]
 fn who_is_no_holder_is_not_convened() {
-    let stage = Stage::serving();
-    let manifest = stage.consortium.manifest.clone();
+    let fixture = HolderFixture::serving();
+    let manifest = fixture.consortium.manifest.clone();
     let chain = Chain::start(&manifest);
-    let identity = stage.consortium.identities[6].clone();
+    let identity = fixture.consortium.identities[6].clone();
     let mut node =
         crate::round::node::Node::new(manifest, identity, chain, SentSums::default(), None);
     let refusal = node.handle(convene(&chain, 1), EPOCH).unwrap_err();

@@ -1,6 +1,6 @@
 //! A relay that publishes a result which the committee did not decide on, or did not open.
 
-use super::stage::{K, N, Stage};
+use super::holder_fixture::{HolderFixture, K, N};
 use crate::digest::{ChunkHashes, Digest};
 use crate::round::committee::{ClassSet, Decision, Prepared};
 use crate::round::node::Pending;
@@ -8,27 +8,27 @@ use crate::round::{Chain, CheckedOutcome, Kind, Outcome, Parts, Refusal};
 use crate::sim::EPOCH;
 
 /// The honest outcome, in what it rests on.
-fn outcome(stage: &Stage) -> Outcome {
-    let all = stage.contributors(0..N);
-    let committee = stage.holders.committee();
+fn outcome(fixture: &HolderFixture) -> Outcome {
+    let all = fixture.contributors(0..N);
+    let committee = fixture.holders.committee();
     let everyone = committee.seats(committee.holders());
     let (parts, _) = committee
         .classes()
         .assign(committee.classes().all(), everyone);
     let mut contributions: Vec<_> = (0..N).collect();
-    contributions.sort_by_key(|k| stage.id(*k));
+    contributions.sort_by_key(|k| fixture.id(*k));
     let contributions = contributions
         .into_iter()
-        .map(|k| stage.sign(k, &stage.contribution(k, 0)));
+        .map(|k| fixture.sign(k, &fixture.contribution(k, 0)));
     let reveals = parts
         .into_iter()
-        .map(|(k, part)| stage.sign(k, &stage.reveal(k, &all, part)));
+        .map(|(k, part)| fixture.sign(k, &fixture.reveal(k, &all, part)));
     Outcome {
-        ctx: stage.ctx(),
-        bundle: stage.holders.bundle().to_vec(),
+        ctx: fixture.ctx(),
+        bundle: fixture.holders.bundle().to_vec(),
         parts: Parts::Decision(Decision {
             contributions: contributions.collect(),
-            votes: stage.votes(0..4, &all),
+            votes: fixture.votes(0..4, &all),
             reveals: reveals.collect(),
         }),
         root: ChunkHashes::of(&[]).root(),
@@ -36,39 +36,39 @@ fn outcome(stage: &Stage) -> Outcome {
     }
 }
 
-fn verify(stage: &Stage, outcome: Outcome) -> Result<CheckedOutcome, Refusal> {
+fn verify(fixture: &HolderFixture, outcome: Outcome) -> Result<CheckedOutcome, Refusal> {
     // Node 6 holds its own contribution.
     let prepared = Prepared {
-        holders: stage.holders.clone(),
-        contribution: stage.sign(6, &stage.contribution(6, 0)),
-        envelope: stage.envelope(6, 0),
+        holders: fixture.holders.clone(),
+        contribution: fixture.sign(6, &fixture.contribution(6, 0)),
+        envelope: fixture.envelope(6, 0),
     };
     let own = Pending::Contribution(prepared);
-    let manifest = &stage.consortium.manifest;
+    let manifest = &fixture.consortium.manifest;
     CheckedOutcome::verify(
         outcome,
-        Some((stage.id(6), &own)),
+        Some((fixture.id(6), &own)),
         manifest,
         &Chain::start(manifest),
         EPOCH,
     )
 }
 
-fn refusal(change: impl FnOnce(&Stage, &mut Decision)) -> Refusal {
-    let stage = Stage::serving();
-    let mut outcome = outcome(&stage);
+fn refusal(change: impl FnOnce(&HolderFixture, &mut Decision)) -> Refusal {
+    let fixture = HolderFixture::serving();
+    let mut outcome = outcome(&fixture);
     let Parts::Decision(decision) = &mut outcome.parts else {
         panic!("of the committee scheme")
     };
-    change(&stage, decision);
-    verify(&stage, outcome).unwrap_err()
+    change(&fixture, decision);
+    verify(&fixture, outcome).unwrap_err()
 }
 
 #[test]
 fn what_the_committee_decided_and_opened_is_believed() {
-    let stage = Stage::serving();
-    let checked = verify(&stage, outcome(&stage)).unwrap();
-    assert_eq!((checked.ctx(), checked.nodes().len()), (stage.ctx(), N));
+    let fixture = HolderFixture::serving();
+    let checked = verify(&fixture, outcome(&fixture)).unwrap();
+    assert_eq!((checked.ctx(), checked.nodes().len()), (fixture.ctx(), N));
 }
 
 #[test]
@@ -92,7 +92,9 @@ fn a_result_without_a_certificate_is_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|stage, decision| decision.votes[1] = stage.vote(6, &stage.contributors(0..N)));
+    let r = refusal(|fixture, decision| {
+        decision.votes[1] = fixture.vote(6, &fixture.contributors(0..N))
+    });
     assert!(matches!(r, Refusal::Stranger(_)), "{r}");
 }
 
@@ -139,10 +141,10 @@ fn other_contributors_than_were_voted_for_are_refused() {
             min_nodes: 3
         }
     );
-    let r = refusal(|stage, decision| {
-        let mut stale = stage.contribution(5, 0);
+    let r = refusal(|fixture, decision| {
+        let mut stale = fixture.contribution(5, 0);
         stale.ctx = Digest([9; 32]);
-        decision.contributions[0] = stage.sign(5, &stale);
+        decision.contributions[0] = fixture.sign(5, &stale);
     });
     assert!(
         matches!(
@@ -154,9 +156,9 @@ fn other_contributors_than_were_voted_for_are_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|stage, decision| {
-        let others = stage.sign(6, &stage.contribution(6, 1));
-        let mine = stage.sign(6, &stage.contribution(6, 0));
+    let r = refusal(|fixture, decision| {
+        let others = fixture.sign(6, &fixture.contribution(6, 1));
+        let mine = fixture.sign(6, &fixture.contribution(6, 0));
         let place = decision
             .contributions
             .iter()
@@ -181,9 +183,9 @@ fn masks_that_are_missing_doubled_or_not_the_holders_are_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|stage, decision| {
-        let few = stage.contributors(0..6);
-        decision.reveals[0] = stage.sign(0, &stage.reveal(0, &few, stage.classes_of(0)));
+    let r = refusal(|fixture, decision| {
+        let few = fixture.contributors(0..6);
+        decision.reveals[0] = fixture.sign(0, &fixture.reveal(0, &few, fixture.classes_of(0)));
     });
     assert!(
         matches!(
@@ -195,21 +197,21 @@ fn masks_that_are_missing_doubled_or_not_the_holders_are_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|stage, decision| {
-        let all = stage.contributors(0..N);
-        let classes = ClassSet::of(0..10).without(stage.classes_of(0));
-        decision.reveals[0] = stage.sign(0, &stage.reveal(0, &all, classes));
+    let r = refusal(|fixture, decision| {
+        let all = fixture.contributors(0..N);
+        let classes = ClassSet::of(0..10).without(fixture.classes_of(0));
+        decision.reveals[0] = fixture.sign(0, &fixture.reveal(0, &all, classes));
     });
     assert!(matches!(r, Refusal::Classes { .. }), "{r}");
-    let r = refusal(|stage, decision| {
-        let all = stage.contributors(0..N);
-        decision.reveals[0] = stage.sign(6, &stage.reveal(6, &all, stage.classes_of(0)));
+    let r = refusal(|fixture, decision| {
+        let all = fixture.contributors(0..N);
+        decision.reveals[0] = fixture.sign(6, &fixture.reveal(6, &all, fixture.classes_of(0)));
     });
     assert!(matches!(r, Refusal::Stranger(_)), "{r}");
-    let r = refusal(|stage, decision| {
-        let mut stale = stage.reveal(0, &stage.contributors(0..N), stage.classes_of(0));
+    let r = refusal(|fixture, decision| {
+        let mut stale = fixture.reveal(0, &fixture.contributors(0..N), fixture.classes_of(0));
         stale.ctx = Digest([9; 32]);
-        decision.reveals[0] = stage.sign(0, &stale);
+        decision.reveals[0] = fixture.sign(0, &stale);
     });
     assert!(
         matches!(
@@ -225,10 +227,10 @@ fn masks_that_are_missing_doubled_or_not_the_holders_are_refused() {
 
 #[test]
 fn tags_that_are_none_are_refused() {
-    let r = refusal(|stage, decision| {
-        let mut contribution = stage.contribution(5, 0);
+    let r = refusal(|fixture, decision| {
+        let mut contribution = fixture.contribution(5, 0);
         contribution.tag = [u64::MAX, 0];
-        decision.contributions[0] = stage.sign(5, &contribution);
+        decision.contributions[0] = fixture.sign(5, &contribution);
     });
     assert!(
         matches!(
@@ -240,10 +242,10 @@ fn tags_that_are_none_are_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|stage, decision| {
-        let mut reveal = stage.reveal(0, &stage.contributors(0..N), stage.classes_of(0));
+    let r = refusal(|fixture, decision| {
+        let mut reveal = fixture.reveal(0, &fixture.contributors(0..N), fixture.classes_of(0));
         reveal.tag = [0, (1 << 61) - 1];
-        decision.reveals[0] = stage.sign(0, &reveal);
+        decision.reveals[0] = fixture.sign(0, &reveal);
     });
     assert!(
         matches!(
@@ -259,35 +261,35 @@ fn tags_that_are_none_are_refused() {
 
 #[test]
 fn a_result_of_other_holders_or_of_the_other_scheme_is_refused() {
-    let stage = Stage::serving();
-    let mut few = outcome(&stage);
+    let fixture = HolderFixture::serving();
+    let mut few = outcome(&fixture);
     few.bundle.truncate(3);
     assert_eq!(
-        verify(&stage, few).unwrap_err(),
+        verify(&fixture, few).unwrap_err(),
         Refusal::Holders {
             found: 3,
             needed: 4
         }
     );
-    let mut peers = outcome(&stage);
+    let mut peers = outcome(&fixture);
     peers.parts = Parts::Sums(Vec::new());
     assert_eq!(
-        verify(&stage, peers).unwrap_err(),
+        verify(&fixture, peers).unwrap_err(),
         Refusal::Unexpected {
             what: Kind::Outcome
         }
     );
-    let mut other = outcome(&stage);
+    let mut other = outcome(&fixture);
     other.ctx = Digest([9; 32]);
     assert!(matches!(
-        verify(&stage, other).unwrap_err(),
+        verify(&fixture, other).unwrap_err(),
         Refusal::Stale { .. }
     ));
     // One of the holders less is another context, for which nobody has signed anything.
-    let mut less = outcome(&stage);
+    let mut less = outcome(&fixture);
     less.bundle.truncate(K - 1);
     assert!(matches!(
-        verify(&stage, less).unwrap_err(),
+        verify(&fixture, less).unwrap_err(),
         Refusal::Stale { .. }
     ));
 }

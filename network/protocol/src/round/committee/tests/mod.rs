@@ -1,5 +1,6 @@
 //! Whole rounds with a committee, what holders can lose, attacks on each side, and a model of the vote.
 
+mod holder_fixture;
 mod hostile_contributors;
 mod hostile_relay;
 mod hostile_results;
@@ -7,7 +8,6 @@ mod logs;
 mod losses;
 mod model;
 mod rounds;
-mod stage;
 
 use crate::manifest::{CommitteeTable, ManifestFile, Scheme};
 use crate::sim::Consortium;

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rand::RngExt;
 
 use super::consortium;
-use crate::round::Refusal;
+use crate::round::tests::chaos::survives;
 use crate::sim::{Moment, Network};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -183,36 +182,6 @@ fn a_sampled_round_leaves_the_others_alone() {
     );
 }
 
-/// A while of random trouble, then peace.
-fn survives(n: usize, k: usize, t: u32, troubles: usize, seed: u64) {
-    let mut federation = federation(n, k, t, 2, seed);
-    federation.timing.latency = Duration::from_millis(1 + seed % 3000);
-    for _ in 0..troubles {
-        let pause = federation.random(Duration::from_secs(20));
-        let until = federation.now + pause;
-        federation.run(pause + Duration::from_secs(1), |f| f.now >= until);
-        let node = federation.rng.random_range(0..n);
-        let back = federation.random(Duration::from_secs(60));
-        match federation.rng.random_range(0..10) {
-            0 => federation.restart_relay(back, true),
-            1..=4 => federation.cut(node),
-            _ => federation.crash(node, Some(back)),
-        }
-    }
-    federation.run_to_the_end();
-    assert!(
-        federation.seen.turned_away.is_empty(),
-        "{:?}",
-        federation.seen.turned_away
-    );
-    for (node, refusal) in &federation.seen.refusals {
-        assert!(
-            matches!(refusal, Refusal::Difference { .. }),
-            "{node}: {refusal}"
-        );
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -223,6 +192,6 @@ proptest! {
         troubles in 0usize..16,
         seed in any::<u64>(),
     ) {
-        survives((k + more).max(3), k, t, troubles, seed);
+        survives(federation((k + more).max(3), k, t, 2, seed), troubles, false, seed);
     }
 }

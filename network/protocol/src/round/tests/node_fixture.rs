@@ -15,12 +15,12 @@ use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
 
-pub(super) struct Victim {
+pub(super) struct NodeFixture {
     pub(super) consortium: Consortium,
     pub(super) node: Node,
 }
 
-impl Victim {
+impl NodeFixture {
     /// Node 0 of `n`, idle.
     pub(super) fn idle(n: usize) -> Self {
         Self::having_sent(n, |_| SentSums::default())
@@ -39,11 +39,11 @@ impl Victim {
     }
 
     pub(super) fn id(&self, k: usize) -> NodeId {
-        self.consortium.identities[k].node_id()
+        self.consortium.id(k)
     }
 
     pub(super) fn sign<T: Message>(&self, k: usize, message: &T) -> Signed<T> {
-        Signed::new(message, &self.consortium.identities[k]).unwrap()
+        self.consortium.sign(k, message)
     }
 
     pub(super) fn send(&mut self, frame: RelayFrame) -> Result<Vec<Action>, Refusal> {
@@ -80,16 +80,7 @@ impl Victim {
     /// Keys of node `k` as they should be.
     pub(super) fn keys(&self, k: usize, attempt: u32) -> Keys {
         let chain = Chain::start(&self.consortium.manifest);
-        Keys {
-            sid: self.consortium.manifest.sid(),
-            node: self.id(k),
-            round: 1,
-            attempt,
-            previous: chain.previous,
-            model: chain.model,
-            round_key: [u8::try_from(k).unwrap(); 32],
-            expires_unix_s: EPOCH + 1000,
-        }
+        self.consortium.keys(k, &chain, attempt)
     }
 
     /// Its own keys, and those of `others`.

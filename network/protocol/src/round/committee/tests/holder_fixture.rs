@@ -18,13 +18,13 @@ pub(super) const K: usize = 5;
 /// Nodes.
 pub(super) const N: usize = 7;
 
-pub(super) struct Stage {
+pub(super) struct HolderFixture {
     pub(super) consortium: Consortium,
     pub(super) holders: Holders,
     pub(super) node: Node,
 }
 
-impl Stage {
+impl HolderFixture {
     /// Node 0 serves as a holder.
     pub(super) fn serving() -> Self {
         Self::having_sent(|_| SentSums::default())
@@ -45,9 +45,8 @@ impl Stage {
             panic!("{actions:?}")
         };
         let mut bundle = vec![own.clone()];
-        for identity in &consortium.identities[1..K] {
-            let keys = keys(&consortium, identity.node_id(), 1);
-            bundle.push(Signed::new(&keys, identity).unwrap());
+        for k in 1..K {
+            bundle.push(consortium.sign(k, &consortium.keys(k, &chain, 1)));
         }
         let holders = Holders::verify(bundle.clone(), &manifest, &chain, EPOCH).unwrap();
         let actions = node.handle(RelayFrame::Keys(bundle), EPOCH).unwrap();
@@ -61,9 +60,9 @@ impl Stage {
 
     /// It has accepted the contributions of all seven.
     pub(super) fn accepting() -> Self {
-        let mut stage = Self::serving();
-        (0..N).for_each(|k| stage.accept(k));
-        stage
+        let mut fixture = Self::serving();
+        (0..N).for_each(|k| fixture.accept(k));
+        fixture
     }
 
     pub(super) fn accept(&mut self, k: usize) {
@@ -84,11 +83,17 @@ impl Stage {
     }
 
     pub(super) fn id(&self, k: usize) -> NodeId {
-        self.consortium.identities[k].node_id()
+        self.consortium.id(k)
     }
 
     pub(super) fn sign<T: Message>(&self, k: usize, message: &T) -> Signed<T> {
-        Signed::new(message, &self.consortium.identities[k]).unwrap()
+        self.consortium.sign(k, message)
+    }
+
+    /// Keys of node `k` as they should be.
+    pub(super) fn keys(&self, k: usize, attempt: u32) -> Keys {
+        let chain = Chain::start(&self.consortium.manifest);
+        self.consortium.keys(k, &chain, attempt)
     }
 
     pub(super) fn send(&mut self, frame: RelayFrame) -> Result<Vec<Action>, Refusal> {
@@ -191,21 +196,6 @@ impl Stage {
             root: Digest([u8::try_from(k).unwrap(); 32]),
             tag: [0; 2],
         }
-    }
-}
-
-/// Keys of `node` as they should be.
-pub(super) fn keys(consortium: &Consortium, node: NodeId, attempt: u32) -> Keys {
-    let chain = Chain::start(&consortium.manifest);
-    Keys {
-        sid: consortium.manifest.sid(),
-        node,
-        round: 1,
-        attempt,
-        previous: chain.previous,
-        model: chain.model,
-        round_key: [7; 32],
-        expires_unix_s: EPOCH + 1000,
     }
 }
 
