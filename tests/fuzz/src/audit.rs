@@ -16,7 +16,7 @@ use fl_protocol::round::{Chain, Outcome, Parts};
 use fl_protocol::wire::{MAX_MESSAGE_BYTES, encode};
 use tempfile::TempDir;
 
-use crate::committee::committee;
+use crate::committee::{self, committee};
 use crate::fixture::{EPOCH, consortium, round};
 use crate::folder::folder;
 use crate::{Seed, memory};
@@ -201,11 +201,12 @@ fn of_peers() -> Vec<Entry> {
 /// A round with a committee.
 fn of_committee() -> Vec<Entry> {
     let committee = committee();
-    let holders = committee.holders(1);
-    let (ctx, all) = (holders.ctx(), committee.contributors(&holders, 0b1_1111, 0));
+    let holders = committee::holders(1);
+    let all = committee::contributors(&holders, 0b1_1111, 0);
+    let ctx = holders.ctx();
     let contributions = all.entries().iter().map(|entry| {
-        let node = committee.index(entry.node);
-        committee.sign(node, &committee.contribution(&holders, node, 0))
+        let node = committee.index(entry.node).expect("a node");
+        committee.sign(node, &committee::contribution(&holders, node, 0))
     });
     let contributions: Vec<_> = contributions.collect();
     let receipts = all.entries().iter().map(|entry| {
@@ -217,20 +218,19 @@ fn of_committee() -> Vec<Entry> {
         };
         Entry::Receipt(committee.sign(0, &receipt))
     });
-    let vote = |node| committee.sign(node, &committee.vote(ctx, node, all.digest()));
+    let vote = |node| committee.sign(node, &committee::vote(ctx, node, all.digest()));
     let votes: Vec<_> = (0..3).map(vote).collect();
     let mut covered = BTreeSet::new();
     let reveals = (0..3).map(|node| {
-        let classes = committee
-            .held_by(node)
-            .iter()
-            .filter(|class| covered.insert(*class));
+        let held = holders.committee().held_by(committee.id(node));
+        let classes = held.iter().filter(|class| covered.insert(*class));
         let classes = fl_protocol::round::committee::ClassSet::of(classes.collect::<Vec<_>>());
         (node, classes)
     });
     let reveals = reveals.filter(|(_, classes)| !classes.is_empty());
-    let reveal =
-        |(node, classes)| committee.sign(node, &committee.reveal(ctx, node, all.digest(), classes));
+    let reveal = |(node, classes)| {
+        committee.sign(node, &committee::reveal(ctx, node, all.digest(), classes))
+    };
     let reveals: Vec<_> = reveals.map(reveal).collect();
     let mut entries = started(&committee.manifest).to_vec();
     entries.push(Entry::Keys(holders.bundle().to_vec()));

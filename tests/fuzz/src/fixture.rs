@@ -1,66 +1,46 @@
 //! One consortium, the same in every process, so that an input that fails does so again.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
-use fl_protocol::identity::{Identity, NodeId};
-use fl_protocol::manifest::{
-    Manifest, ManifestFile, ModelTable, NodeTable, TensorLayout, epoch_key_check,
-};
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::Identity;
+use fl_protocol::manifest::{ManifestFile, epoch_key_check};
 use fl_protocol::ring_bytes;
-use fl_protocol::round::message::{Keys, Signed};
-use fl_protocol::round::peer::Participants;
-use fl_protocol::round::peer::message::Sum;
-use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Chain, Outcome, Parts};
-use fl_shaders::{Counters, FixedPoint, Parameters, Ring};
+use fl_protocol::round::message::{Keys, Signed, Sum};
+use fl_protocol::round::{Averaged, Chain, Outcome, Participants, Parts, average};
+use fl_protocol::sim::{self, Consortium};
+use fl_shaders::{Counters, Ring};
+
+pub(crate) use fl_protocol::sim::{EPOCH, PARAMETERS};
 
 use crate::tags;
 
 /// Nodes of the consortium.
 pub(crate) const NODES: usize = 4;
-/// Parameters of its model.
-pub(crate) const PARAMETERS: usize = 6;
-/// Unix time at which targets begin.
-pub(crate) const EPOCH: u64 = 1_800_000_000;
-
-/// A consortium with a tiny model of zeros.
-pub(crate) struct Consortium {
-    pub(crate) authority: Identity,
-    pub(crate) identities: Vec<Identity>,
-    pub(crate) manifest: Arc<Manifest>,
-}
-
-impl Consortium {
-    pub(crate) fn id(&self, node: usize) -> NodeId {
-        self.identities[node].node_id()
-    }
-
-    pub(crate) fn index(&self, id: NodeId) -> Option<usize> {
-        let mut nodes = self.identities.iter();
-        nodes.position(|identity| identity.node_id() == id)
-    }
-}
 
 /// The consortium.
 pub(crate) fn consortium() -> &'static Consortium {
     static CONSORTIUM: OnceLock<Consortium> = OnceLock::new();
     CONSORTIUM.get_or_init(|| {
-        let identities: Vec<_> = (0..NODES)
-            .map(|node| identity(&format!("node {node}")))
-            .collect();
-        let authority = identity("authority");
-        let manifest = Manifest::sign(&manifest_file(&identities), &authority);
-        let manifest = Arc::new(manifest.expect("a sound manifest"));
-        Consortium {
-            authority,
-            identities,
-            manifest,
-        }
+        let identities = identities(NODES);
+        let file = manifest_file(&identities);
+        Consortium::signed(identities, &file, authority())
     })
+}
+
+/// The identities of so many nodes.
+pub(crate) fn identities(nodes: usize) -> Vec<Identity> {
+    let names = (0..nodes).map(|node| format!("node {node}"));
+    names.map(|name| identity(&name)).collect()
+}
+
+/// Who signs manifests.
+pub(crate) fn authority() -> &'static Identity {
+    static AUTHORITY: OnceLock<Identity> = OnceLock::new();
+    AUTHORITY.get_or_init(|| identity("authority"))
 }
 
 /// The private key that belongs to `name`, in PEM. No secret: anyone can compute it.
@@ -77,40 +57,10 @@ pub(crate) fn identity(name: &str) -> Identity {
 
 /// The consortium's manifest, before it is signed.
 pub(crate) fn manifest_file(identities: &[Identity]) -> ManifestFile {
-    let plan = FixedPoint::new(Parameters {
-        ring: Ring::U32,
-        clip: 1.0,
-        fraction_bits: 23,
-        nodes_max: 128,
-        examples_max: 1000,
-        loss_fraction_bits: 8,
-    });
-    let nodes = identities
-        .iter()
-        .enumerate()
-        .map(|(k, identity)| NodeTable {
-            name: format!("node-{k}"),
-            organisation: format!("organisation {k}"),
-            key: hex::encode(identity.public_key().as_bytes()),
-            expires_unix_s: u64::MAX >> 1,
-        });
-    let tensor = |name: &str, shape: &[usize]| TensorLayout {
-        name: name.to_owned(),
-        shape: shape.to_vec(),
-    };
-    let model = ModelTable {
-        initial: model_hash(&[0.0; PARAMETERS]).to_hex(),
-        layout: vec![tensor("weight", &[2, 2]), tensor("bias", &[2])],
-    };
-    ManifestFile::new(
-        "fuzz".to_owned(),
-        "localhost:4433".to_owned(),
-        epoch_key_check(&tags::EPOCH_KEY),
-        &plan.expect("a sound plan"),
-        toml::Table::new(),
-        model,
-        nodes.collect(),
-    )
+    let mut file = sim::manifest_file(identities);
+    file.name = "fuzz".to_owned();
+    file.epoch_key = epoch_key_check(&tags::EPOCH_KEY).to_hex();
+    file
 }
 
 /// Words as they travel.
@@ -147,23 +97,14 @@ pub(crate) fn round() -> &'static Round {
         let Consortium {
             identities,
             manifest,
-            ..
         } = consortium();
         let chain = Chain::start(manifest);
-        let keys = |identity: &Identity| {
-            let keys = Keys {
-                sid: manifest.sid(),
-                node: identity.node_id(),
-                round: chain.next_round(),
-                attempt: 1,
-                previous: chain.previous,
-                model: chain.model,
-                round_key: [7; 32],
-                expires_unix_s: EPOCH + 1000,
-            };
-            Signed::new(&keys, identity).expect("a short message")
-        };
-        let bundle: Vec<_> = identities.iter().map(keys).collect();
+        let keys = (0..NODES).map(|node| {
+            let round_key = [7; 32];
+            let keys = consortium().keys(node, &chain, 1);
+            consortium().sign(node, &Keys { round_key, ..keys })
+        });
+        let bundle: Vec<_> = keys.collect();
         let participants = Participants::verify(bundle, manifest, &chain, EPOCH);
         let participants = participants.expect("a sound bundle");
         let ctx = participants.ctx();
@@ -187,7 +128,7 @@ pub(crate) fn round() -> &'static Round {
                 ctx,
                 node,
                 root: ChunkHashes::of(body).root(),
-                tag: tags::share(ctx, node, input, &[], &[]).values(),
+                tag: tags::tag(ctx, node, input).values(),
             };
             Signed::new(&sum, identity).expect("a short message")
         };

@@ -9,12 +9,12 @@ use fl_protocol::manifest::{Manifest, ManifestFile, PlanTable};
 use fl_protocol::round::Chain;
 use fl_shaders::{FixedPoint, Parameters, Ring};
 
-use crate::fixture::{consortium, manifest_file};
+use crate::fixture::{authority, consortium, manifest_file};
 use crate::{Seed, memory};
 
 /// Manifests, signed by the authority whatever they say.
 pub(crate) fn manifest(data: &[u8]) {
-    let authority = &consortium().authority;
+    let authority = authority();
     let key = authority.public_key();
     let signature = authority.sign(Label::Manifest, data);
     let mut other = signature;

@@ -16,9 +16,10 @@ use fl_protocol::round::{Chain, Checkpoint, SentSums};
 use tempfile::TempDir;
 
 use crate::Seed;
-use crate::fixture::{Consortium, EPOCH, PARAMETERS, consortium, round};
+use crate::fixture::{EPOCH, PARAMETERS, consortium, round};
 use crate::folder::{folder, seeds, with_contents};
 use crate::kit;
+use fl_protocol::sim::Consortium;
 
 const FILES: [&str; 6] = [
     "state.json",
@@ -58,7 +59,6 @@ fn stands(store: &Store, kit: &Kit) {
     let Consortium {
         identities,
         manifest,
-        ..
     } = consortium();
     let (sent, pending) = (SentSums::default(), None);
     let mut node = Node::new(

@@ -7,8 +7,6 @@ use fl_protocol::identity::NodeId;
 use fl_shaders::{Ring, Tag};
 use fl_sharing::{EpochKey, Seed, TagKey, Verification};
 
-use crate::fixture::consortium;
-
 /// The nodes' secret. Anyone can read it here; a hostile relay of these targets does not.
 pub(crate) const EPOCH_KEY: [u8; 32] = [0x6b; 32];
 
@@ -16,24 +14,15 @@ fn key(ctx: Digest, elements: usize) -> TagKey {
     EpochKey::from_bytes(EPOCH_KEY).tag_key(ctx.as_bytes(), elements)
 }
 
-/// What `node` signs for `input`: its tag, minus what is expanded from the seeds that it gave, plus that from those it
-/// received.
-pub(crate) fn share(
-    ctx: Digest,
-    node: NodeId,
-    input: &[u32],
-    given: &[[u8; 32]],
-    received: &[[u8; 32]],
-) -> Tag {
-    let key = key(ctx, consortium().manifest.elements());
-    let mask = |seeds: &[[u8; 32]]| -> Tag {
-        let masks = seeds.iter();
-        masks
-            .map(|seed| Seed::from_bytes(*seed).tag_mask(ctx.as_bytes()))
-            .sum()
-    };
-    let tag = fl_shaders::cpu::tag(input, 0, key.coefficients()) + key.blind(node.as_bytes());
-    tag - mask(given) + mask(received)
+/// The tag of a node's input.
+pub(crate) fn tag(ctx: Digest, node: NodeId, input: &[u32]) -> Tag {
+    let key = key(ctx, input.len());
+    fl_shaders::cpu::tag(input, 0, key.coefficients()) + key.blind(node.as_bytes())
+}
+
+/// What a seed masks tags with.
+pub(crate) fn mask(ctx: Digest, seed: &[u8; 32]) -> Tag {
+    Seed::from_bytes(*seed).tag_mask(ctx.as_bytes())
 }
 
 /// The check whether an opened sum fits its tags.

@@ -71,6 +71,9 @@ pub enum Verdict {
 
 /// A fault policy.
 pub trait Faults {
+    /// Watches something that is sent, whether or not a connection carries it.
+    fn watch(&mut self, _: &Delivery) {}
+
     /// Judges something that is about to arrive, which it may also alter, or send elsewhere.
     fn judge(&mut self, delivery: &mut Delivery) -> Verdict;
 }

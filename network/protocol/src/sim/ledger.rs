@@ -9,7 +9,7 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::ring_bytes;
 use crate::round::committee::message::{Contribution, Entry};
-use crate::round::committee::{CheckedSlip, Contributors, RevealOrder};
+use crate::round::committee::{CheckedSlip, ClassSet, Contributors, RevealOrder};
 use crate::round::message::{Message, Share, Signed, Sum};
 use crate::round::{Chain, Kind};
 use crate::wire::{NodeFrame, RelayFrame};
@@ -117,8 +117,10 @@ impl Ledger {
         }
     }
 
-    pub(super) fn reveal(&mut self, model: Digest, order: &RevealOrder) {
+    pub(super) fn reveal(&mut self, held: ClassSet, model: Digest, order: &RevealOrder) {
         assert!(self.recorded, "masks before the record");
+        let is_held = order.classes().is_subset(held) && !order.classes().is_empty();
+        assert!(is_held, "masks of classes that it does not hold");
         self.help_to_open(model, order.contributors().iter().copied().collect());
     }
 

@@ -324,7 +324,8 @@ impl<S: Secrets> NodeHost<S> {
                 Effect::Work(Work::Open(slip.ctx(), slip.entry(), found))
             }
             Action::Reveal(order) => {
-                self.ledger.reveal(model, &order);
+                let committee = self.manifest.committee().expect("a committee");
+                self.ledger.reveal(committee.held_by(self.id()), model, &order);
                 let masked = self.secrets.reveal(&order);
                 Effect::Work(Work::Reveal(order.ctx(), order.classes(), masked))
             }

@@ -8,10 +8,10 @@ use fl_protocol::round::committee::message::{Contribution, Entry, Reveal, Vote};
 use fl_protocol::round::committee::{Contributors, Decision, Holders};
 use fl_protocol::round::message::Signed;
 use fl_protocol::round::{CheckedOutcome, Kind, Outcome, Parts};
+use fl_protocol::sim::EPOCH;
 
-use super::{Committee, HOLDERS, NODES, QUORUM, classes, committee};
+use super::{HOLDERS, NODES, QUORUM, chain, classes, committee, holders};
 use crate::Seed;
-use crate::fixture::EPOCH;
 use crate::rounds::{Step, seed, steps};
 
 const ALL: u8 = 0b1_1111;
@@ -45,11 +45,10 @@ pub(crate) fn decision(data: &[u8]) {
 }
 
 pub(crate) fn decision_of(check: Check, data: &[u8]) {
-    let committee = committee();
-    let holders = committee.holders(1);
+    let holders = holders(1);
     let mut parcel = Parcel::default();
     for step in steps(data).take(40) {
-        parcel.add(committee, &holders, *step);
+        parcel.add(&holders, *step);
     }
     let expected = parcel.is_decided(&holders);
     if check == Check::Lenient {
@@ -60,7 +59,6 @@ pub(crate) fn decision_of(check: Check, data: &[u8]) {
 }
 
 fn compare(parcel: &Parcel, holders: &Holders, expected: bool) {
-    let committee = committee();
     let outcome = Outcome {
         ctx: holders.ctx(),
         bundle: holders.bundle().to_vec(),
@@ -72,8 +70,8 @@ fn compare(parcel: &Parcel, holders: &Holders, expected: bool) {
         root: Digest([0; 32]),
         model: Digest([0; 32]),
     };
-    let chain = committee.chain();
-    let found = CheckedOutcome::verify(outcome, None, &committee.manifest, &chain, EPOCH);
+    let manifest = &committee().manifest;
+    let found = CheckedOutcome::verify(outcome, None, manifest, &chain(), EPOCH);
     assert_eq!(
         found.is_ok(),
         expected,
@@ -96,7 +94,7 @@ where
 
 impl Parcel {
     /// What, whose, and which of several.
-    fn add(&mut self, committee: &Committee, holders: &Holders, [what, who, which]: Step) {
+    fn add(&mut self, holders: &Holders, [what, who, which]: Step) {
         let node = usize::from(who) % NODES;
         let signer = match who / 0x20 {
             7 => (node + 1) % NODES,
@@ -109,7 +107,7 @@ impl Parcel {
         let genuine = signer == node;
         let list = match which / 0x10 % 2 {
             0 => self.digest(holders),
-            _ => committee.contributors(holders, FEW, 0).digest(),
+            _ => super::contributors(holders, FEW, 0).digest(),
         };
         match what % 4 {
             0 => {
@@ -119,26 +117,26 @@ impl Parcel {
                         0 => [3, 4],
                         _ => [3, (1 << 61) - 1],
                     },
-                    ..committee.contribution(holders, node, which % 2)
+                    ..super::contribution(holders, node, which % 2)
                 };
                 self.contributions.push(Listed {
-                    signed: committee.sign(signer, &contribution),
+                    signed: committee().sign(signer, &contribution),
                     message: contribution,
                     genuine: genuine && which & 4 == 0,
                 });
             }
             1 => {
-                let vote = committee.vote(ctx, node, list);
+                let vote = super::vote(ctx, node, list);
                 self.votes.push(Listed {
-                    signed: committee.sign(signer, &vote),
+                    signed: committee().sign(signer, &vote),
                     message: vote,
                     genuine,
                 });
             }
             2 => {
-                let reveal = committee.reveal(ctx, node, list, classes(which % 16));
+                let reveal = super::reveal(ctx, node, list, classes(which % 16));
                 self.reveals.push(Listed {
-                    signed: committee.sign(signer, &reveal),
+                    signed: committee().sign(signer, &reveal),
                     message: reveal,
                     genuine,
                 });
@@ -160,8 +158,8 @@ impl Parcel {
     /// The rule: at least three contributions in order, Q votes of different holders for just these, and reveals of
     /// them that cover each class once, by those who hold it.
     fn is_decided(&self, holders: &Holders) -> bool {
-        let (committee, ctx, list) = (committee(), holders.ctx(), self.digest(holders));
-        let is_holder = |node: NodeId| committee.index(node) < HOLDERS;
+        let (ctx, list) = (holders.ctx(), self.digest(holders));
+        let is_holder = |node: NodeId| committee().index(node).is_some_and(|k| k < HOLDERS);
         let ids = self.contributions.iter().map(|listed| listed.message.node);
         let ids: Vec<_> = ids.collect();
         let contributions = ids.len() >= 3
@@ -194,7 +192,7 @@ impl Parcel {
              }| {
                 covered.extend(message.classes.iter());
                 // The holder in seat h lacks class h: T is that seat alone.
-                let seat = committee.index(message.holder);
+                let seat = committee().index(message.holder).expect("a node");
                 *genuine
                     && message.ctx == ctx
                     && message.contributors == list

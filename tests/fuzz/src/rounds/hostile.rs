@@ -3,17 +3,17 @@
 
 mod frames;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use fl_protocol::digest::Digest;
-use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
-use fl_protocol::round::peer::message::{Share, Sum};
-use fl_protocol::wire::{self, NodeFrame, RelayFrame};
+use fl_protocol::parameters::to_le_bytes;
+use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::sim::{EPOCH, Effect, NodeHost, OpenSecrets, assert_taken};
+use fl_protocol::wire::{NodeFrame, RelayFrame};
 
-use super::site::{Conduct, Sent, Site, assert_taken};
-use super::{Step, seed, steps};
+use super::{Conduct, Step, altered, seed, steps};
 use crate::Seed;
-use crate::fixture::{EPOCH, NODES, consortium};
+use crate::fixture::{NODES, consortium};
 
 /// The relay's own node; those before it are honest.
 const OWN: usize = NODES - 1;
@@ -35,7 +35,7 @@ mod kind {
 }
 
 /// Whatever the relay does, a node signs no two sums or shares in one context and sends no sums over two sets of
-/// participants on one model (which [`Site`] asserts), takes nothing for the sum of a round but that of its participants'
+/// participants on one model (which its ledger asserts), takes nothing for the sum of a round but that of its participants'
 /// inputs, and takes over no model that no honest node has averaged.
 ///
 /// The relay's own node has the epoch key, too. It tags zeros with it, as an honest one does; with more, it would shift
@@ -65,21 +65,28 @@ struct Heard {
 }
 
 struct Relay {
-    sites: Vec<Site>,
+    conduct: Conduct,
+    hosts: Vec<NodeHost<OpenSecrets<Conduct>>>,
     heard: Heard,
     unix_s: u64,
 }
 
 impl Relay {
     fn new(conduct: Conduct) -> Self {
+        let manifest = &consortium().manifest;
+        let hosts = consortium().identities[..OWN].iter().map(|identity| {
+            let (identity, secrets) = (identity.clone(), conduct.secrets(identity));
+            NodeHost::new(manifest.clone(), identity, secrets, EPOCH)
+        });
         let mut relay = Self {
-            sites: (0..OWN).map(|node| Site::new(node, conduct)).collect(),
+            conduct,
+            hosts: hosts.collect(),
             heard: Heard::default(),
             unix_s: EPOCH,
         };
         for node in 0..OWN {
-            let sent = relay.sites[node].connected();
-            relay.hear(node, sent);
+            let effects = relay.hosts[node].connected();
+            relay.hear(node, effects);
         }
         relay
     }
@@ -106,34 +113,33 @@ impl Relay {
             kind::OUTCOME => {
                 let (frame, body) = self.outcome(node, which);
                 self.tell(node, frame);
-                let sent = self.sites[node].body(&body);
-                return self.hear(node, sent);
+                let effects = self.hosts[node].body(&body);
+                return self.hear(node, effects);
             }
             kind::CHECKPOINT => {
-                let body = fl_protocol::parameters::to_le_bytes(
-                    self.sites[usize::from(which) % OWN].model(),
-                );
+                let of = &self.hosts[usize::from(which) % OWN];
+                let body = to_le_bytes(&of.disk.model);
                 self.tell(node, self.checkpoint(which));
-                let sent = self.sites[node].body(&body);
-                return self.hear(node, sent);
+                let effects = self.hosts[node].body(&body);
+                return self.hear(node, effects);
             }
             kind::LOSE => {
-                self.sites[node].disconnected();
-                let sent = self.sites[node].connected();
-                return self.hear(node, sent);
+                self.hosts[node].disconnected();
+                let effects = self.hosts[node].connected();
+                return self.hear(node, effects);
             }
             kind::CRASH => {
-                self.sites[node].restart(which % 2 == 1);
-                let sent = self.sites[node].connected();
-                return self.hear(node, sent);
+                let host = &mut self.hosts[node];
+                if which % 2 == 1 {
+                    host.disk.outbox = None;
+                }
+                self.conduct.forget(host);
+                host.restart();
+                let effects = host.connected();
+                return self.hear(node, effects);
             }
             kind::AGAIN => again,
-            _ => again.and_then(|frame| {
-                let mut bytes = wire::encode(&frame).ok()?;
-                let at = usize::from(which) * 7919 % bytes.len();
-                bytes[at] ^= 1 << (which % 8);
-                wire::decode(&bytes).ok()
-            }),
+            _ => again.and_then(|frame| altered(&frame, which.into())),
         };
         if let Some(frame) = frame {
             self.tell(node, frame);
@@ -142,44 +148,41 @@ impl Relay {
 
     fn tell(&mut self, node: usize, frame: RelayFrame) {
         self.heard.told.push(frame.clone());
-        let sent = self.sites[node].frame(frame, self.unix_s);
-        self.hear(node, sent);
+        let effects = self.hosts[node].frame(frame, self.unix_s);
+        self.hear(node, effects);
     }
 
     /// Notes what a node has sent, and lets it work until it waits.
-    fn hear(&mut self, node: usize, mut sent: Vec<Sent>) {
+    fn hear(&mut self, node: usize, effects: Vec<Effect>) {
         fn open<T: Message>(signed: Signed<T>) -> (Signed<T>, T) {
             let message = signed.verify(&consortium().manifest, 0);
             (signed, message.expect("a node's own signature holds"))
         }
-        loop {
-            for sent in std::mem::take(&mut sent) {
-                match sent {
-                    Sent::Frame(NodeFrame::Keys(keys)) => {
-                        let (signed, keys) = open(keys);
-                        self.heard.keys.push((node, signed, keys));
-                    }
-                    Sent::Frame(NodeFrame::Shares(shares)) => {
-                        self.heard.shares.extend(shares.into_iter().map(open));
-                    }
-                    Sent::Frame(NodeFrame::Sum(sum)) => self.heard.sums.push(open(sum)),
-                    Sent::Frame(NodeFrame::Ack(ack)) => self.heard.acks.push(open(ack)),
-                    Sent::Body(id, _, body) => {
-                        self.heard.bodies.insert((id.subject, node), body);
-                    }
-                    Sent::Frame(NodeFrame::Hello(_) | NodeFrame::Refused { .. }) => {}
-                    Sent::Frame(frame) => panic!("{} without a committee", frame.kind()),
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Send(NodeFrame::Keys(keys)) => {
+                    let (signed, keys) = open(keys);
+                    self.heard.keys.push((node, signed, keys));
                 }
+                Effect::Send(NodeFrame::Shares(shares)) => {
+                    self.heard.shares.extend(shares.into_iter().map(open));
+                }
+                Effect::Send(NodeFrame::Sum(sum)) => self.heard.sums.push(open(sum)),
+                Effect::Send(NodeFrame::Ack(ack)) => self.heard.acks.push(open(ack)),
+                Effect::Upload { body, bytes, .. } => {
+                    self.heard.bodies.insert((body.subject, node), bytes);
+                }
+                Effect::Work(work) => effects.extend(self.hosts[node].done(work, self.unix_s)),
+                Effect::Send(NodeFrame::Hello(_) | NodeFrame::Refused { .. }) => {}
+                Effect::Send(frame) => panic!("{} without a committee", frame.kind()),
+                _ => {}
             }
-            if !self.sites[node].is_busy() {
-                break;
-            }
-            sent = self.sites[node].done(self.unix_s);
         }
-        assert_taken(&mut self.sites, node);
-        let commits = self.sites.iter().flat_map(|site| &site.ledger.commits);
+        assert_taken(&mut self.hosts.iter_mut().collect::<Vec<_>>(), node);
+        let commits = self.hosts.iter().flat_map(|host| &host.ledger.commits);
         let averaged: Vec<_> = commits.filter(|(_, adopted)| !adopted).collect();
-        for (chain, adopted) in &self.sites[node].ledger.commits {
+        for (chain, adopted) in &self.hosts[node].ledger.commits {
             let known = averaged.iter().any(|(averaged, _)| averaged == chain);
             assert!(
                 !adopted || known,
@@ -259,8 +262,8 @@ mod tests {
         let mut relay = Relay::new(Conduct::Sound);
         let (_, data) = seed.expect("a seed of this name");
         steps(data).for_each(|step| relay.step(*step));
-        let rounds = std::array::from_fn(|node| relay.sites[node].chain().round);
-        let mut commits = relay.sites.iter().flat_map(|site| &site.ledger.commits);
+        let rounds = std::array::from_fn(|node| relay.hosts[node].disk.chain.round);
+        let mut commits = relay.hosts.iter().flat_map(|host| &host.ledger.commits);
         (rounds, commits.any(|(_, adopted)| *adopted))
     }
 

@@ -38,12 +38,13 @@ pub(crate) fn networks() -> Vec<Seed> {
             "relay",
             &[[GO_ON, 0, 70], [RESTART_RELAY, 0, 0], [GO_ON, 0, 200]],
         ),
-        // A round of the first three begins without the fourth, and then node 0 has only its disk to know that from.
+        // A round of the first three begins without the fourth. Node 0 is the first whose sum is asked for, and then it
+        // has only its disk to know that from.
         seed(
             "bound",
             &[
                 [WAIT, 0, 77],
-                [GO_ON, 0, 31],
+                [GO_ON, 0, 36],
                 [CRASH, 0, 1],
                 [RESTART_RELAY, 0, 0],
             ],

@@ -527,13 +527,14 @@ impl<S: Secrets, F: Faults> Network<S, F> {
             Content::ToRelay(_) | Content::Piece { .. } => member.connection,
             Content::ToNode(_) | Content::Body(_) => member.relays,
         };
+        let delivery = Delivery {
+            node,
+            content,
+            connection,
+        };
+        self.faults.watch(&delivery);
         if connection.is_some() {
             let arrives = self.now + self.random(self.timing.latency);
-            let delivery = Delivery {
-                node,
-                content,
-                connection,
-            };
             self.agenda.carry(arrives, delivery);
         }
     }

@@ -23,8 +23,8 @@ const SEED: [u8; 32] = [0x5e; 32];
 
 impl Relay {
     pub(super) fn open(&self, node: usize, which: u8) -> RelayFrame {
-        let chain = self.sites[node].chain();
-        let opening = Opening {
+        let chain = self.hosts[node].disk.chain;
+        RelayFrame::Open {
             round: chain.next_round() + u64::from(which >> 6),
             attempt: u32::from(which & 0x1f),
             previous: chain.previous,
@@ -87,7 +87,7 @@ impl Relay {
             .map(|(_, share)| share.ctx)
             .filter(|ctx| seen.insert(*ctx));
         let ctx = contexts.nth(back);
-        ctx.unwrap_or(self.sites[node].chain().previous)
+        ctx.unwrap_or(self.hosts[node].disk.chain.previous)
     }
 
     /// The shares for `node` from the nodes in the low bits of `which`. Of the relay's own node there is one for who gives
@@ -135,7 +135,7 @@ impl Relay {
 
     /// A result of the last context in which `node` has shared; the bits of `which` say what is wrong with it.
     pub(super) fn outcome(&self, node: usize, which: u8) -> (RelayFrame, Vec<u8>) {
-        let (manifest, chain) = (&consortium().manifest, self.sites[node].chain());
+        let (manifest, chain) = (&consortium().manifest, self.hosts[node].disk.chain);
         let ctx = self.ctx(node, usize::from(which >> 7));
         let told = self
             .heard
@@ -178,7 +178,7 @@ impl Relay {
             body[20] ^= 1;
         }
         let root = ChunkHashes::of(&body).root();
-        let (base, plan) = (self.sites[node].model(), manifest.fixed_point());
+        let (base, plan) = (&self.hosts[node].disk.model, manifest.fixed_point());
         let averaged = average(&body, base, plan, bundle.len(), chain, ctx);
         let model = averaged.map_or(chain.model, |averaged| averaged.chain.model);
         if which >> 2 & 1 == 1 {
@@ -209,7 +209,9 @@ impl Relay {
         let received: Vec<_> = received.into_values().collect();
         let given = vec![SEED; others.len().saturating_sub(received.len())];
         let mut vector = vec![0; HEADER_WORDS + PARAMETERS];
-        let tag = tags::share(ctx, own, &vector, &given, &received);
+        let tag_mask = |seed| tags::mask(ctx, seed);
+        let masks = received.iter().map(tag_mask).sum::<Tag>() - given.iter().map(tag_mask).sum();
+        let tag = tags::tag(ctx, own, &vector) + masks;
         mask(&mut vector, 0, &given, &received);
         (to_le_bytes(&vector), tag)
     }
@@ -218,9 +220,10 @@ impl Relay {
     pub(super) fn checkpoint(&self, which: u8) -> RelayFrame {
         let of = consortium().id(usize::from(which) % OWN);
         let last = self.heard.acks.iter().rev().find(|(_, ack)| ack.node == of);
-        let chain = last.map_or(self.sites[0].chain(), |(_, ack)| Chain {
-            round: ack.chain.round + u64::from(which >> 7),
-            ..ack.chain
+        let chain = last.map_or(self.hosts[0].disk.chain, |(_, ack)| Chain {
+            round: ack.round + u64::from(which >> 7),
+            previous: ack.result,
+            model: ack.model,
         });
         let mut acks: Vec<_> = self
             .heard
@@ -238,5 +241,5 @@ impl Relay {
 }
 
 fn signed<T: Message>(message: &T) -> Signed<T> {
-    Signed::new(message, &consortium().identities[OWN]).expect("a short message")
+    consortium().sign(OWN, message)
 }
