@@ -9,8 +9,11 @@ use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::Identity;
 use fl_protocol::manifest::{ManifestFile, epoch_key_check};
 use fl_protocol::ring_bytes;
-use fl_protocol::round::message::{Keys, Signed, Sum};
-use fl_protocol::round::{Averaged, Chain, Outcome, Participants, Parts, average};
+use fl_protocol::round::message::{Keys, Signed};
+use fl_protocol::round::peer::Participants;
+use fl_protocol::round::peer::message::Sum;
+use fl_protocol::round::training::{Averaged, average};
+use fl_protocol::round::{Chain, Outcome, Parts};
 use fl_protocol::sim::{self, Consortium};
 use fl_shaders::{Counters, Ring};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fl_network::kit::Kit;
-use fl_network::store::Store;
+use fl_network::store::{NodeStore, RelayStore};
 use fl_protocol::digest::{ChunkHashes, model_hash};
 use fl_protocol::round::message::{ResultAck, Signed};
 use fl_protocol::round::node::{Node, Pending};
@@ -38,10 +38,14 @@ pub(crate) fn store(data: &[u8]) {
     STATE.with(|(folder, kit)| {
         let path = folder.path().join(FILES[usize::from(*which) % FILES.len()]);
         with_contents(&path, contents, || {
-            let store = Store::open(folder.path(), &kit.manifest).expect("a folder of our own");
+            // One after the other: a folder is one party's at a time.
+            let store = NodeStore::open(folder.path(), &kit.manifest).expect("a folder of our own");
             stands(&store, kit);
             sent(&store);
             outgoing(&store);
+            drop(store);
+            let store =
+                RelayStore::open(folder.path(), &kit.manifest).expect("a folder of our own");
             result(&store, &folder.path().join("result.bin"));
             certified(&store);
         });
@@ -49,7 +53,7 @@ pub(crate) fn store(data: &[u8]) {
 }
 
 /// There is one model on the disk, and with it a party stands where it stood.
-fn stands(store: &Store, kit: &Kit) {
+fn stands(store: &NodeStore, kit: &Kit) {
     let Ok((chain, model)) = store.load(kit) else {
         return;
     };
@@ -71,7 +75,7 @@ fn stands(store: &Store, kit: &Kit) {
     assert!(node.connected().is_ok());
 }
 
-fn sent(store: &Store) {
+fn sent(store: &NodeStore) {
     let Ok(sent) = store.sent() else { return };
     let participants = round().participants.set();
     let _ = sent.check(consortium().manifest.initial_model(), &participants);
@@ -80,7 +84,7 @@ fn sent(store: &Store) {
 }
 
 /// The outbox holds the sum that was signed, or none.
-fn outgoing(store: &Store) {
+fn outgoing(store: &NodeStore) {
     let manifest = &consortium().manifest;
     let outgoing = || store.outgoing(manifest, &Chain::start(manifest));
     let Ok(Some(found)) = outgoing() else { return };
@@ -102,7 +106,7 @@ fn outgoing(store: &Store) {
 }
 
 /// A result is written as it was read, and whatever it says, a relay starts with it.
-fn result(store: &Store, path: &Path) {
+fn result(store: &RelayStore, path: &Path) {
     let manifest = &consortium().manifest;
     let Ok(Some((last, body))) = store.result(manifest) else {
         return;
@@ -124,7 +128,7 @@ fn result(store: &Store, path: &Path) {
 }
 
 /// Whatever stands there, a relay takes it up, and keeps it as it was read.
-fn certified(store: &Store) {
+fn certified(store: &RelayStore) {
     let Ok(Some(checkpoint)) = store.checkpoint() else {
         return;
     };
@@ -176,11 +180,10 @@ thread_local! {
     };
 }
 
-/// Writes the state after the round, of a node that still has its outbox.
+/// Writes the state after the round: of a node that still has its outbox, and of the relay.
 fn write(folder: &Path) {
     let round = round();
     let manifest = &consortium().manifest;
-    let store = Store::open(folder, manifest).expect("a folder of our own");
     let mut sent = SentSums::default();
     sent.record(manifest.initial_model(), round.participants.set());
     let pending = Pending::Sum(PendingSum {
@@ -192,11 +195,16 @@ fn write(folder: &Path) {
         outcome: round.outcome(),
     };
     let Averaged { chain, model, .. } = &round.averaged;
+    let store = NodeStore::open(folder, manifest).expect("a folder of our own");
     store
         .commit(chain, model)
         .and_then(|()| store.record(&sent))
         .and_then(|()| store.keep(&pending, &round.bodies[0]))
-        .and_then(|()| store.keep_result(&last, &round.result))
+        .expect("a folder of our own");
+    drop(store);
+    let store = RelayStore::open(folder, manifest).expect("a folder of our own");
+    store
+        .keep_result(&last, &round.result)
         .and_then(|()| store.keep_checkpoint(&checkpoint(*chain)))
         .expect("a folder of our own");
 }

@@ -10,7 +10,8 @@ use crate::manifest::Manifest;
 use crate::ring_bytes;
 use crate::round::committee::message::{Contribution, Entry};
 use crate::round::committee::{CheckedSlip, ClassSet, Contributors, RevealOrder};
-use crate::round::message::{Message, Share, Signed, Sum};
+use crate::round::message::{Message, Signed};
+use crate::round::peer::message::{Share, Sum};
 use crate::round::{Chain, Kind};
 use crate::wire::{NodeFrame, RelayFrame};
 

@@ -15,7 +15,8 @@ use crate::parameters::{from_le_bytes, to_le_bytes};
 use crate::round::committee::message::Entry;
 use crate::round::committee::{ClassSet, Envelope};
 use crate::round::node::{Action, Announcement, Node, Pending};
-use crate::round::{Averaged, Chain, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums};
+use crate::round::training::Averaged;
+use crate::round::{Chain, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums};
 use crate::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 
 /// What survives a crash, beside the log.
@@ -325,7 +326,8 @@ impl<S: Secrets> NodeHost<S> {
             }
             Action::Reveal(order) => {
                 let committee = self.manifest.committee().expect("a committee");
-                self.ledger.reveal(committee.held_by(self.id()), model, &order);
+                self.ledger
+                    .reveal(committee.held_by(self.id()), model, &order);
                 let masked = self.secrets.reveal(&order);
                 Effect::Work(Work::Reveal(order.ctx(), order.classes(), masked))
             }

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::committee::{CheckedSlip, Envelope, Holders, RevealOrder, Seats};
-use crate::round::node::CompleteShares;
+use crate::round::peer::CompleteShares;
 use crate::round::{Check, Fault, Refusal, Verifier};
 
 /// How inputs are tagged.

@@ -13,7 +13,8 @@ use crate::manifest::Manifest;
 use crate::parameters::{from_le_bytes, to_le_bytes};
 use crate::ring_bytes;
 use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
-use crate::round::{Averaged, Chain, Checkpoint, Refusal, average};
+use crate::round::training::{Averaged, average};
+use crate::round::{Chain, Checkpoint, Refusal};
 use crate::wire::{BodyId, BodyKind, RelayFrame};
 
 /// Length of the pieces in which simulated bodies travel: a chunk that is asked for begins this many

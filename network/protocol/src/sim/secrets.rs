@@ -5,7 +5,7 @@ use fl_shaders::Tag;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::committee::{CheckedSlip, Envelope, Holders, RevealOrder};
-use crate::round::node::CompleteShares;
+use crate::round::peer::CompleteShares;
 use crate::round::{Fault, Refusal, Verifier};
 
 /// A masked vector, or a sum of masks, and the tag that is signed with it.

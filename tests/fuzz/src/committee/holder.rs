@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
+use fl_protocol::round::Opening;
 use fl_protocol::round::committee::{CheckedSlip, Envelope, Holders, RevealOrder};
 use fl_protocol::round::message::{Keys, Signed};
-use fl_protocol::round::node::CompleteShares;
+use fl_protocol::round::peer::CompleteShares;
 use fl_protocol::round::{Fault, Refusal};
 use fl_protocol::sim::{EPOCH, Effect, Masked, NodeHost, Secrets, Work};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
@@ -196,12 +197,7 @@ impl Relay {
 
     fn convene(&mut self, attempt: u32) {
         let chain = chain();
-        self.tell(RelayFrame::Convene {
-            round: chain.next_round(),
-            attempt,
-            previous: chain.previous,
-            model: chain.model,
-        });
+        self.tell(RelayFrame::Convene(Opening::after(&chain, attempt)));
     }
 
     /// Names the holders of an attempt: those whose bit is not set.
@@ -260,10 +256,7 @@ impl Relay {
     fn open(&mut self, attempt: u32) {
         let chain = chain();
         self.tell(RelayFrame::Open {
-            round: chain.next_round(),
-            attempt,
-            previous: chain.previous,
-            model: chain.model,
+            opening: Opening::after(&chain, attempt),
             deadline_ms: 1000,
         });
     }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fl_protocol::digest::Digest;
 use fl_protocol::parameters::to_le_bytes;
-use fl_protocol::round::message::{Keys, Message, ResultAck, Share, Signed, Sum};
+use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
+use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::sim::{EPOCH, Effect, NodeHost, OpenSecrets, assert_taken};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 

@@ -9,7 +9,7 @@ use crate::round::message::{Keys, Signed};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
-use crate::round::{Chain, Kind, Participants, Refusal};
+use crate::round::{Chain, Kind, Refusal};
 use crate::sim::EPOCH;
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 

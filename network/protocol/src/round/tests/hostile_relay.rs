@@ -182,10 +182,10 @@ fn an_opening_that_does_not_follow_the_nodes_own_chain_is_refused() {
     }
     for (changes_model, wanted) in [(true, "Model"), (false, "Previous")] {
         let mut open = target.open(1, 1);
-        if let RelayFrame::Open {
-            previous, model, ..
-        } = &mut open
-        {
+        if let RelayFrame::Open { opening, .. } = &mut open {
+            let Opening {
+                previous, model, ..
+            } = opening;
             *if changes_model { model } else { previous } = other;
         }
         let refusal = target.send(open).unwrap_err();
@@ -260,7 +260,7 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
     let signer = target.id(0);
     assert_eq!(r, Refusal::Invalid { what, signer }, "its own");
     let (r, target, _) = refusal(&|v, ctx, _| {
-        let share = crate::round::message::Share {
+        let share = crate::round::peer::message::Share {
             ctx,
             from: v.id(2),
             to: v.id(0),

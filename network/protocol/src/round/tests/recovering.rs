@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::round::Chain;
 use crate::round::Refusal;
 use crate::round::relay::{Event, Report};
 use crate::sim::{Member, Network};
@@ -167,9 +168,10 @@ fn who_claims_to_be_ahead_once_a_round_was_completed_is_turned_away() {
 fn claims_to_be_ahead(federation: &mut Network, node: usize) {
     let hello = Hello {
         sid: federation.consortium.manifest.sid(),
-        round: 9,
-        previous: federation.relay.disk.chain.previous,
-        model: federation.relay.disk.chain.model,
+        chain: Chain {
+            round: 9,
+            ..federation.relay.disk.chain
+        },
         pending: None,
         holding: None,
         voted_for: Vec::new(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::round::{Averaged, Refusal};
+use crate::round::Refusal;
+use crate::round::training::Averaged;
 use crate::sim::{Content, Delivery, Way, Work};
 
 pub(super) enum Happening {

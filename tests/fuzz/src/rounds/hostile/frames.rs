@@ -24,7 +24,7 @@ const SEED: [u8; 32] = [0x5e; 32];
 impl Relay {
     pub(super) fn open(&self, node: usize, which: u8) -> RelayFrame {
         let chain = self.hosts[node].disk.chain;
-        RelayFrame::Open {
+        let opening = Opening {
             round: chain.next_round() + u64::from(which >> 6),
             attempt: u32::from(which & 0x1f),
             previous: chain.previous,
@@ -221,9 +221,8 @@ impl Relay {
         let of = consortium().id(usize::from(which) % OWN);
         let last = self.heard.acks.iter().rev().find(|(_, ack)| ack.node == of);
         let chain = last.map_or(self.hosts[0].disk.chain, |(_, ack)| Chain {
-            round: ack.round + u64::from(which >> 7),
-            previous: ack.result,
-            model: ack.model,
+            round: ack.chain.round + u64::from(which >> 7),
+            ..ack.chain
         });
         let mut acks: Vec<_> = self
             .heard
