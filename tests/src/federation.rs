@@ -5,6 +5,7 @@
 
 mod engine;
 pub mod memory;
+mod sealing;
 mod trainers;
 mod weather;
 

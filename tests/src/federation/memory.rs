@@ -6,29 +6,27 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fl_network::time::unix_s;
-use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
-use fl_protocol::ring_bytes;
-use fl_protocol::round::message::Signed;
+use fl_protocol::round::message::{Signed, Sum};
 use fl_protocol::round::node::{self, Node};
-use fl_protocol::round::peer::CompleteShares;
-use fl_protocol::round::peer::message::Sum;
-use fl_protocol::round::relay::{self, Event, Relay, Settings};
-use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Chain, CheckedOutcome, Outcome, Parts, SentSums};
+use fl_protocol::round::relay::{Event, Relay, Settings};
+use fl_protocol::round::{Averaged, Chain, CheckedOutcome, Outcome, Parts, SentSums};
+use fl_protocol::sim::{Effect, NodeHost, RelayEffect, RelayHost, Work, assert_taken};
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
-use fl_shaders::{Counters, HEADER_WORDS, Tag};
-use fl_sharing::{
-    Blinding, CpuEngine, Engine, EpochKey, Input, Mask, RoundKey, RoundingKey, Seed, Sign,
-    masked_len, seal,
-};
+use fl_shaders::Counters;
+use fl_sharing::RoundKey;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::Kits;
+use super::sealing::Sealing;
+
+/// Time on the relay's clock throughout the round.
+const NOW: Duration = Duration::from_secs(1);
 
 /// Something that a node's machine was told.
 #[derive(Clone, Debug)]
@@ -37,16 +35,8 @@ pub enum NodeCall {
     Connected,
     /// A frame of the relay, encoded.
     Frame(Vec<u8>),
-    /// Its update is ready.
-    Trained(u64),
-    /// This is its public round key.
-    Keyed(u64, [u8; 32]),
-    /// Its seeds are sealed.
-    Sealed(Digest, Vec<(NodeId, Vec<u8>)>),
-    /// Its masked sum is computed.
-    Summed(Digest, Digest, Tag),
-    /// The result is averaged.
-    Averaged(Box<Averaged>),
+    /// Its work is done.
+    Done(Work),
 }
 
 /// Something that the relay's machine was told.
@@ -64,20 +54,12 @@ pub enum RelayCall {
 pub struct Party {
     /// Who.
     pub id: NodeId,
-    /// Its round key.
-    pub round_key: RoundKey,
     /// What its machine was told, in order.
     pub calls: Vec<NodeCall>,
-    /// The checked outcome, before its bytes were.
-    pub outcome: Option<CheckedOutcome>,
-    /// Its model at the end.
-    pub model: Vec<f32>,
-    /// Its masked sum.
+    /// Its masked sum, once it was asked for.
     pub masked: Vec<u8>,
-    update: Vec<f32>,
-    counters: Counters,
-    seeds: Vec<[u8; 32]>,
-    machine: Node,
+    /// Its process.
+    pub host: NodeHost<Sealing>,
 }
 
 /// A complete round.
@@ -134,7 +116,7 @@ pub fn drawn(examples: &[u64], parameters: usize) -> Vec<Contribution> {
 }
 
 enum Mail {
-    ToRelay(RelayCall),
+    ToRelay(NodeId, Outgoing),
     ToNode(usize, Vec<u8>),
 }
 
@@ -144,6 +126,7 @@ impl Round {
     /// # Errors
     /// Any refusal: among honest parties there is none.
     pub fn run(kits: &Kits, contributions: Vec<Contribution>) -> Result<Self> {
+        let unix_s = unix_s();
         let mut round = Self {
             parties: Vec::new(),
             calls: Vec::new(),
@@ -151,26 +134,30 @@ impl Round {
             bodies: BTreeMap::new(),
             result: Vec::new(),
             ctx: None,
-            unix_s: unix_s(),
+            unix_s,
         };
         for (index, contribution) in contributions.into_iter().enumerate() {
             round.parties.push(Party::new(kits, index, contribution)?);
         }
-        let mut relay = round.fresh_relay(kits);
+        let mut relay = RelayHost::new(kits.relay.manifest.clone(), settings(), unix_s);
+        relay.disk.model = kits.relay.initial()?;
+        relay.start(Duration::ZERO, [0; 32]);
         let mut mail = VecDeque::new();
         for index in 0..round.parties.len() {
-            round.tell_node(kits, index, NodeCall::Connected, &mut mail)?;
+            round.tell_node(index, NodeCall::Connected, &mut mail)?;
         }
         while let Some(next) = mail.pop_front() {
             match next {
-                Mail::ToNode(index, bytes) => {
-                    round.tell_node(kits, index, NodeCall::Frame(bytes), &mut mail)?;
+                Mail::ToNode(index, frame) => {
+                    round.tell_node(index, NodeCall::Frame(frame), &mut mail)?;
                 }
-                Mail::ToRelay(call) => round.tell_relay(kits, &mut relay, call, &mut mail)?,
+                Mail::ToRelay(node, outgoing) => {
+                    round.tell_relay(&mut relay, node, outgoing, &mut mail)?;
+                }
             }
         }
         ensure!(
-            relay.chain().round == 1,
+            relay.disk.chain.round == 1,
             "the round did not come to its end"
         );
         Ok(round)
@@ -181,11 +168,43 @@ impl Round {
     /// # Errors
     /// If it does not take them as it did then.
     pub fn node_after(&self, kits: &Kits, index: usize, calls: usize) -> Result<Node> {
-        let mut machine = fresh_node(kits, index)?;
-        for call in &self.parties[index].calls[..calls] {
-            call_node(&mut machine, call, self.unix_s)?;
+        let (kit, party) = (&kits.nodes[index], &self.parties[index]);
+        let chain = Chain::start(&kit.manifest);
+        let identity = kit.node_identity()?.clone();
+        let (manifest, sent) = (kit.manifest.clone(), SentSums::default());
+        let mut machine = Node::new(manifest, identity, chain, sent, None);
+        let key = party.host.secrets.round_key.public();
+        for call in &party.calls[..calls] {
+            match call {
+                NodeCall::Connected => drop(machine.connected()?),
+                NodeCall::Frame(bytes) => {
+                    machine.handle(wire::decode(bytes)?, self.unix_s)?;
+                }
+                NodeCall::Done(work) => done(&mut machine, work, key, self.unix_s)?,
+            }
         }
         Ok(machine)
+    }
+
+    /// The result as node 0 has checked it, before its bytes.
+    ///
+    /// # Errors
+    /// If there was none.
+    pub fn outcome(&self, kits: &Kits) -> Result<CheckedOutcome> {
+        let calls = &self.parties[0].calls;
+        for (position, call) in calls.iter().enumerate() {
+            if let NodeCall::Frame(bytes) = call
+                && let frame @ RelayFrame::Outcome(_) = wire::decode(bytes)?
+            {
+                let mut machine = self.node_after(kits, 0, position)?;
+                for action in machine.handle(frame, self.unix_s)? {
+                    if let node::Action::Average(outcome) = action {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
+        bail!("no result")
     }
 
     /// A machine of the relay that was told the first `calls` of what it was told then.
@@ -193,9 +212,16 @@ impl Round {
     /// # Errors
     /// If a frame no longer decodes.
     pub fn relay_after(&self, kits: &Kits, calls: usize) -> Result<Relay> {
-        let mut machine = self.fresh_relay(kits);
+        let manifest = kits.relay.manifest.clone();
+        let chain = Chain::start(&manifest);
+        let mut machine = Relay::new(manifest, settings(), chain, self.unix_s, [0; 32]);
         for call in &self.calls[..calls] {
-            machine.handle(Duration::from_secs(1), event(call)?);
+            let event = match call {
+                RelayCall::Frame(node, bytes) => Event::Frame(*node, wire::decode(bytes)?),
+                RelayCall::BodyAdded(node, body) => Event::BodyAdded(*node, *body),
+                RelayCall::Averaged(averaged) => Event::Averaged((**averaged).clone()),
+            };
+            machine.handle(NOW, event);
         }
         Ok(machine)
     }
@@ -222,89 +248,89 @@ impl Round {
         bytes
     }
 
-    fn fresh_relay(&self, kits: &Kits) -> Relay {
-        let settings = Settings {
-            rounds: 1,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        };
-        let manifest = kits.relay.manifest.clone();
-        let chain = Chain::start(&manifest);
-        Relay::new(manifest, settings, chain, self.unix_s, [0; 32])
-    }
-
     fn tell_relay(
         &mut self,
-        kits: &Kits,
-        machine: &mut Relay,
-        call: RelayCall,
+        relay: &mut RelayHost,
+        node: NodeId,
+        outgoing: Outgoing,
         mail: &mut VecDeque<Mail>,
     ) -> Result<()> {
-        let actions = machine.handle(Duration::from_secs(1), event(&call)?);
-        self.calls.push(call);
-        for action in actions {
-            match action {
-                relay::Action::Send(node, frame) => self.post(node, &frame, mail)?,
-                relay::Action::Collect {
-                    node, ctx, body, ..
-                } => {
-                    self.ctx = Some(ctx);
-                    self.post(node, &RelayFrame::request(body, 0), mail)?;
-                }
-                relay::Action::Average { chain, ctx, bodies } => {
-                    let manifest = &kits.relay.manifest;
-                    let plan = manifest.fixed_point();
-                    self.result = vec![0; manifest.body_bytes()];
-                    for body in self.bodies.values() {
-                        ring_bytes::add(plan.ring(), &mut self.result, body);
+        let effects = match outgoing {
+            Outgoing::Frame(frame) => {
+                self.calls
+                    .push(RelayCall::Frame(node, wire::encode(&frame)?));
+                relay.handle(NOW, Event::Frame(node, frame))
+            }
+            Outgoing::Body(body, _) => {
+                self.calls.push(RelayCall::BodyAdded(node, body));
+                let bytes = &self.bodies[&node];
+                let taken = relay.body(NOW, (node, body), 0, bytes);
+                taken.map_err(|fault| anyhow::anyhow!("the masked sum of {node}: {fault:?}"))?
+            }
+        };
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                RelayEffect::Send(node, frame, _) => {
+                    if let RelayFrame::Collect { ctx, .. } = frame {
+                        self.ctx = Some(ctx);
                     }
-                    let initial = &kits.relay.initial()?;
-                    let averaged = average(&self.result, initial, plan, bodies.len(), chain, ctx)?;
-                    let averaged = Box::new(averaged);
-                    mail.push_back(Mail::ToRelay(RelayCall::Averaged(averaged)));
+                    let bytes = wire::encode(&frame)?;
+                    self.sent.push((node, bytes.clone()));
+                    let index = self.parties.iter().position(|party| party.id == node);
+                    mail.push_back(Mail::ToNode(index.context("a stranger")?, bytes));
                 }
-                relay::Action::Deliver(node, outcome) => {
-                    self.post(node, &RelayFrame::Outcome(outcome), mail)?;
-                }
-                relay::Action::TurnAway(node, refusal) => {
+                RelayEffect::TurnAway(node, refusal) => {
                     return Err(refusal).with_context(|| format!("the relay on {node}"));
                 }
-                _ => {}
+                RelayEffect::Average { sum, averaged, .. } => {
+                    let averaged = averaged?;
+                    self.calls.push(RelayCall::Averaged(averaged.clone()));
+                    self.result.clone_from(&sum);
+                    effects.extend(relay.averaged(NOW, sum, Ok(averaged)));
+                }
+                RelayEffect::Committed(_) | RelayEffect::Report(_) | RelayEffect::Finished => {}
             }
         }
         Ok(())
     }
 
-    fn post(&mut self, node: NodeId, frame: &RelayFrame, mail: &mut VecDeque<Mail>) -> Result<()> {
-        let index = self.parties.iter().position(|party| party.id == node);
-        let bytes = wire::encode(frame)?;
-        self.sent.push((node, bytes.clone()));
-        mail.push_back(Mail::ToNode(index.context("a stranger")?, bytes));
-        Ok(())
-    }
-
-    fn tell_node(
-        &mut self,
-        kits: &Kits,
-        index: usize,
-        call: NodeCall,
-        mail: &mut VecDeque<Mail>,
-    ) -> Result<()> {
+    fn tell_node(&mut self, index: usize, call: NodeCall, mail: &mut VecDeque<Mail>) -> Result<()> {
         let party = &mut self.parties[index];
         let id = party.id;
-        for outgoing in party.tell(kits, call, &self.result, self.unix_s)? {
-            mail.push_back(match outgoing {
-                Outgoing::Frame(frame) => {
-                    Mail::ToRelay(RelayCall::Frame(id, wire::encode(&frame)?))
-                }
-                Outgoing::Body(body, _) => {
-                    self.bodies.insert(id, party.masked.clone());
-                    Mail::ToRelay(RelayCall::BodyAdded(id, body))
-                }
-            });
+        let said = party.tell(call, &self.result, self.unix_s)?;
+        for outgoing in said {
+            if let Outgoing::Body(..) = outgoing {
+                self.bodies.insert(id, party.masked.clone());
+            }
+            mail.push_back(Mail::ToRelay(id, outgoing));
         }
+        let parties = self.parties.iter_mut();
+        let mut hosts: Vec<_> = parties.map(|party| &mut party.host).collect();
+        assert_taken(&mut hosts, index);
         Ok(())
     }
+}
+
+fn settings() -> Settings {
+    Settings {
+        rounds: 1,
+        fraction_fit: 1.0,
+        min_nodes: 3,
+    }
+}
+
+/// Tells a node's machine what this work has led to.
+fn done(machine: &mut Node, work: &Work, round_key: &[u8; 32], unix_s: u64) -> Result<()> {
+    match work {
+        Work::Train(round) => drop(machine.trained(*round)),
+        Work::DrawRoundKey(round) => drop(machine.keyed(*round, *round_key, unix_s)?),
+        Work::Seal(ctx, sealed) => drop(machine.sealed(*ctx, sealed.clone())?),
+        Work::Mask(ctx, masked) => drop(machine.summed(*ctx, masked.root(), masked.tag)?),
+        Work::Average(averaged) => drop(machine.averaged(averaged)?),
+        other => bail!("no work of an honest round in the peer scheme: {other:?}"),
+    }
+    Ok(())
 }
 
 /// What a node has to say.
@@ -321,174 +347,60 @@ impl Party {
     ///
     /// # Errors
     /// If the system gives no random bytes.
-    pub fn new(kits: &Kits, index: usize, (update, counters): Contribution) -> Result<Self> {
+    pub fn new(kits: &Kits, index: usize, contribution: Contribution) -> Result<Self> {
+        let kit = &kits.nodes[index];
+        let secrets = Sealing::new(kits, index, contribution)?;
+        let (manifest, identity) = (kit.manifest.clone(), kit.node_identity()?.clone());
+        let mut host = NodeHost::new(manifest, identity, secrets, unix_s());
+        host.disk.model = kits.relay.initial()?;
         Ok(Self {
-            id: kits.nodes[index].id(),
-            round_key: RoundKey::generate()?,
+            id: kit.id(),
             calls: Vec::new(),
-            outcome: None,
-            model: Vec::new(),
             masked: Vec::new(),
-            update,
-            counters,
-            seeds: Vec::new(),
-            machine: fresh_node(kits, index)?,
+            host,
         })
     }
 
-    /// Forgets the connection.
-    pub fn disconnected(&mut self) {
-        self.machine.disconnected();
+    /// Its round key.
+    pub fn round_key(&self) -> &RoundKey {
+        &self.host.secrets.round_key
     }
 
     /// Tells the node something, and carries out what follows. `result` is what the relay would send as the sum.
     ///
     /// # Errors
     /// The node's refusal.
-    pub fn tell(
-        &mut self,
-        kits: &Kits,
-        call: NodeCall,
-        result: &[u8],
-        unix_s: u64,
-    ) -> Result<Vec<Outgoing>> {
+    pub fn tell(&mut self, call: NodeCall, result: &[u8], unix_s: u64) -> Result<Vec<Outgoing>> {
+        let mut effects = VecDeque::from(self.call(call, unix_s)?);
+        if self.host.node.is_catching_up() {
+            effects.extend(self.host.body(result));
+        }
         let mut outgoing = Vec::new();
-        let mut calls = VecDeque::from([call]);
-        while let Some(call) = calls.pop_front() {
-            let actions = call_node(&mut self.machine, &call, unix_s)?;
-            self.calls.push(call);
-            for action in actions {
-                match action {
-                    node::Action::Send(frame) => outgoing.push(Outgoing::Frame(frame)),
-                    node::Action::Train { round, .. } => {
-                        calls.push_back(NodeCall::Trained(round));
-                    }
-                    node::Action::DrawRoundKey { round, .. } => {
-                        calls.push_back(NodeCall::Keyed(round, *self.round_key.public()));
-                    }
-                    node::Action::Seal { ctx, receivers } => {
-                        calls.push_back(NodeCall::Sealed(ctx, self.seal(ctx, &receivers)?));
-                    }
-                    node::Action::Sum(shares) => {
-                        let tag = self.mask(kits, &shares)?;
-                        let root = ChunkHashes::of(&self.masked).root();
-                        calls.push_back(NodeCall::Summed(shares.ctx(), root, tag));
-                    }
-                    node::Action::Upload { body, first_chunk } => {
-                        outgoing.push(Outgoing::Body(body, first_chunk));
-                    }
-                    node::Action::Average(outcome) => {
-                        let plan = kits.relay.manifest.fixed_point();
-                        let averaged = outcome.average(
-                            result,
-                            &kits.relay.initial()?,
-                            plan,
-                            &kits.verifier()?,
-                        )?;
-                        self.outcome = Some(outcome);
-                        self.model.clone_from(&averaged.model);
-                        calls.push_back(NodeCall::Averaged(Box::new(averaged)));
-                    }
-                    _ => {}
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Send(frame) => outgoing.push(Outgoing::Frame(frame)),
+                Effect::Upload {
+                    body,
+                    first_chunk,
+                    bytes,
+                } => {
+                    self.masked = bytes;
+                    outgoing.push(Outgoing::Body(body, first_chunk));
                 }
+                Effect::Work(work) => effects.extend(self.call(NodeCall::Done(work), unix_s)?),
+                Effect::Refused(refusal) => return Err(refusal.into()),
+                _ => {}
             }
         }
         Ok(outgoing)
     }
 
-    fn seal(
-        &mut self,
-        ctx: Digest,
-        receivers: &[(NodeId, [u8; 32])],
-    ) -> Result<Vec<(NodeId, Vec<u8>)>> {
-        let mut sealed = Vec::with_capacity(receivers.len());
-        for (to, key) in receivers {
-            let seed: [u8; 32] = rand::random();
-            let to_seal = Seed::from_bytes(seed);
-            let share = seal(
-                key,
-                ctx.as_bytes(),
-                self.id.as_bytes(),
-                to.as_bytes(),
-                &to_seal,
-            )?;
-            self.seeds.push(seed);
-            sealed.push((*to, share.to_vec()));
-        }
-        Ok(sealed)
+    fn call(&mut self, call: NodeCall, unix_s: u64) -> Result<Vec<Effect>> {
+        self.calls.push(call.clone());
+        Ok(match call {
+            NodeCall::Connected => self.host.connected(),
+            NodeCall::Frame(bytes) => self.host.frame(wire::decode(&bytes)?, unix_s),
+            NodeCall::Done(work) => self.host.done(work, unix_s),
+        })
     }
-
-    /// Computes its masked sum, and gives its share of the tags' sum.
-    fn mask(&mut self, kits: &Kits, shares: &CompleteShares) -> Result<Tag> {
-        let ctx = shares.ctx();
-        let ctx = ctx.as_bytes();
-        let epoch_key = EpochKey::from_bytes(*kits.nodes[0].epoch_key()?);
-        let tag_key = epoch_key.tag_key(ctx, HEADER_WORDS + self.update.len());
-        let mut tag = tag_key.blind(self.id.as_bytes());
-        let mut masks = Vec::new();
-        for seed in &self.seeds {
-            let seed = Seed::from_bytes(*seed);
-            tag -= seed.tag_mask(ctx);
-            let key = seed.expand(ctx);
-            masks.push(Mask {
-                key,
-                sign: Sign::Minus,
-            });
-        }
-        for (from, sealed) in shares.sealed() {
-            let to = self.id.as_bytes();
-            let seed = self.round_key.open(ctx, from.as_bytes(), to, sealed)?;
-            tag += seed.tag_mask(ctx);
-            masks.push(Mask {
-                key: seed.expand(ctx),
-                sign: Sign::Plus,
-            });
-        }
-        let format = kits.relay.manifest.fixed_point();
-        let input = Input {
-            format,
-            counters: self.counters,
-            update: &self.update,
-        };
-        let blinding = Blinding {
-            rounding: &RoundingKey::generate()?,
-            masks: &masks,
-            coefficients: tag_key.coefficients(),
-        };
-        self.masked = vec![0; masked_len(format, self.update.len())];
-        let met = CpuEngine.mask(&input, &blinding, &mut self.masked)?;
-        Ok(tag + met.tag)
-    }
-}
-
-fn fresh_node(kits: &Kits, index: usize) -> Result<Node> {
-    let kit = &kits.nodes[index];
-    let chain = Chain::start(&kit.manifest);
-    let identity = kit.node_identity()?.clone();
-    let sent = SentSums::default();
-    Ok(Node::new(kit.manifest.clone(), identity, chain, sent, None))
-}
-
-fn call_node(machine: &mut Node, call: &NodeCall, unix_s: u64) -> Result<Vec<node::Action>> {
-    Ok(match call {
-        NodeCall::Connected => machine.connected()?,
-        NodeCall::Frame(bytes) => machine.handle(wire::decode(bytes)?, unix_s)?,
-        NodeCall::Trained(round) => machine.trained(*round),
-        NodeCall::Keyed(round, key) => machine.keyed(*round, *key, unix_s)?,
-        NodeCall::Sealed(ctx, sealed) => machine.sealed(*ctx, sealed.clone())?,
-        NodeCall::Summed(ctx, root, tag) => {
-            let announcement = machine.summed(*ctx, *root, *tag)?;
-            let frame = announcement.map(|announcement| announcement.frame);
-            frame.map(node::Action::Send).into_iter().collect()
-        }
-        NodeCall::Averaged(averaged) => machine.averaged(averaged)?,
-    })
-}
-
-fn event(call: &RelayCall) -> Result<Event> {
-    Ok(match call {
-        RelayCall::Frame(node, bytes) => Event::Frame(*node, wire::decode::<NodeFrame>(bytes)?),
-        RelayCall::BodyAdded(node, body) => Event::BodyAdded(*node, *body),
-        RelayCall::Averaged(averaged) => Event::Averaged((**averaged).clone()),
-    })
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::EPOCH;
 use super::log::MemoryLog;
 use crate::audit::{Entry, Party};
 use crate::digest::{ChunkHashes, Digest, model_hash};
@@ -101,6 +100,7 @@ pub struct RelayHost {
     /// Who lends the relay its model, and what of it is here.
     pub loan: Option<(NodeId, Vec<u8>)>,
     manifest: Arc<Manifest>,
+    epoch_unix_s: u64,
     machine: Option<Relay>,
     began: Duration,
     now: Duration,
@@ -111,8 +111,8 @@ pub struct RelayHost {
 }
 
 impl RelayHost {
-    /// A relay with an empty disk, and no process yet.
-    pub fn new(manifest: Arc<Manifest>, settings: Settings) -> Self {
+    /// A relay with an empty disk, and no process yet, whose time begins at this Unix time.
+    pub fn new(manifest: Arc<Manifest>, settings: Settings, epoch_unix_s: u64) -> Self {
         Self {
             settings,
             disk: RelayDisk::empty(&manifest),
@@ -121,6 +121,7 @@ impl RelayHost {
             bodies: None,
             loan: None,
             manifest,
+            epoch_unix_s,
             machine: None,
             began: Duration::ZERO,
             now: Duration::ZERO,
@@ -153,7 +154,7 @@ impl RelayHost {
         let records = self.log.records();
         let mut entries = records.iter().rev().map(|record| &record.entry);
         let is_untaken = entries.find_map(Entry::is_unacknowledged_result);
-        let unix_s = EPOCH + now.as_secs();
+        let unix_s = self.epoch_unix_s + now.as_secs();
         self.log.start(chain, unix_s);
         if is_untaken != Some(true)
             && let Some((chain, model)) = self.averaged.take()
@@ -280,7 +281,10 @@ impl RelayHost {
     fn perform(&mut self, action: Action) -> Option<RelayEffect> {
         let disk = &mut self.disk;
         match action {
-            Action::Log(entry) => self.log.append(entry, EPOCH + self.now.as_secs()),
+            Action::Log(entry) => {
+                let unix_s = self.epoch_unix_s + self.now.as_secs();
+                self.log.append(entry, unix_s);
+            }
             Action::Receive { ctx, .. } => {
                 let parts = BTreeMap::new();
                 self.bodies = Some(Bodies { ctx, parts });

@@ -177,7 +177,7 @@ fn only_the_sum_over_all_participants_means_anything() -> Result<()> {
             }
         }
         for party in &round.parties {
-            let mean = party.model[PARAMETERS / 2];
+            let mean = party.host.disk.model[PARAMETERS / 2];
             let total: u64 = 800;
             let expected = 0.5 * 800.0 / total as f32;
             assert!((mean - expected).abs() < 1e-5, "{mean}");
@@ -266,7 +266,7 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     }
     within_reach.extend(&share.sealed);
     for party in &round.parties {
-        within_reach.extend_from_slice(party.round_key.public());
+        within_reach.extend_from_slice(party.round_key().public());
     }
     within_reach.extend([0; 32]);
     let mut keys = Vec::new();
@@ -284,7 +284,7 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
         let fresh = RoundKey::generate()?;
         let others = round.parties.iter().filter(|party| party.id != share.to);
         let stale = earlier.parties.iter();
-        let keys = others.chain(stale).map(|party| &party.round_key);
+        let keys = others.chain(stale).map(|party| party.round_key());
         for key in keys.chain([&fresh]) {
             let opened = key.open(share.ctx.as_bytes(), from, to, &share.sealed);
             assert!(opened.is_err());
@@ -306,7 +306,7 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     // Controls: the recipient opens it, and so does this attacker with the recipient's private key.
     for share in &shares {
         let recipient = round.parties.iter().find(|party| party.id == share.to);
-        let key = &recipient.context("a participant")?.round_key;
+        let key = recipient.context("a participant")?.round_key();
         let ctx = share.ctx.as_bytes();
         key.open(
             ctx,
@@ -340,7 +340,7 @@ fn without_known_masks(shares: &[Share], round: &Round, honest: &[NodeId]) -> Re
             continue;
         }
         let receiver = round.parties.iter().find(|party| party.id == share.to);
-        let key = &receiver.context("a participant")?.round_key;
+        let key = receiver.context("a participant")?.round_key();
         let (ctx, from, to) = (&share.ctx.0, &share.from.0.0, &share.to.0.0);
         let seed = key.open(ctx, from, to, &share.sealed)?.expand(ctx);
         // The giver has taken the mask away, and the receiver has added it.

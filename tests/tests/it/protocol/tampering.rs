@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fl_network::client::{Link, LinkError};
 use fl_network::quic::TransportError;
 use fl_network::time::unix_s;
@@ -16,7 +16,8 @@ use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
 use fl_protocol::round::node::Action as NodeAction;
-use fl_protocol::round::relay::{Action as RelayAction, Event, Report};
+use fl_protocol::round::relay::{Action as RelayAction, Event, Report, Settings};
+use fl_protocol::sim::Work;
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::{FixedPoint, Ring};
 use fl_sharing::Plan;
@@ -101,7 +102,7 @@ fn a_node_takes_no_frame_but_the_one_that_was_sent() -> Result<()> {
 
 /// Position of the call with which the round was complete.
 fn end_of(party: &Party) -> usize {
-    let averaged = |call: &NodeCall| matches!(call, NodeCall::Averaged(..));
+    let averaged = |call: &NodeCall| matches!(call, NodeCall::Done(Work::Average(_)));
     party.calls.iter().position(averaged).unwrap_or_default()
 }
 
@@ -226,7 +227,7 @@ fn random_bytes_are_neither_frames_nor_a_reason_to_stop() -> Result<()> {
 fn a_result_with_any_other_bytes_is_refused() -> Result<()> {
     let kits = Kits::of_zeros(3, 600, 1_000)?;
     let round = Round::run(&kits, drawn(&[10, 20, 30], 600))?;
-    let outcome = round.parties[0].outcome.as_ref().context("an outcome")?;
+    let outcome = round.outcome(&kits)?;
     let plan = kits.relay.manifest.fixed_point();
     let base = vec![0.0; 600];
     let verifier = kits.verifier()?;
@@ -270,7 +271,7 @@ impl Rogue {
         let mut link = Link::connect(kit, Some(&self.relay.to_string())).await?;
         let mut call = NodeCall::Connected;
         loop {
-            for outgoing in self.party.tell(&self.kits, call, &[], unix_s())? {
+            for outgoing in self.party.tell(call, &[], unix_s())? {
                 match outgoing {
                     Outgoing::Frame(frame) => link.send(&frame).await?,
                     Outgoing::Body(body, first_chunk) => return Ok((link, body, first_chunk)),
@@ -295,7 +296,7 @@ impl Rogue {
             match link.recv().await {
                 Ok(_) => {}
                 Err(LinkError::Transport(error)) => {
-                    self.party.disconnected();
+                    self.party.host.disconnected();
                     let reason = match error {
                         TransportError::ClosedByPeer { reason, .. } => reason.to_string(),
                         other => other.to_string(),
@@ -310,7 +311,7 @@ impl Rogue {
     async fn misbehave(mut self) -> Result<Vec<(u32, String)>> {
         // What is to be uploaded is known once it was asked for.
         drop(self.asked_for_body().await?);
-        self.party.disconnected();
+        self.party.host.disconnected();
         let body = self.party.masked.clone();
         let hashes = ChunkHashes::of(&body);
         let mut fates = Vec::new();
@@ -340,7 +341,7 @@ impl Rogue {
         while let Some(chunk) = download.chunk().await? {
             result.extend_from_slice(chunk);
         }
-        for outgoing in self.party.tell(&self.kits, outcome, &result, unix_s())? {
+        for outgoing in self.party.tell(outcome, &result, unix_s())? {
             if let Outgoing::Frame(frame) = outgoing {
                 link.send(&frame).await?;
             }

@@ -104,7 +104,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
             Member::new(host, timing.training)
         });
         let members: Vec<_> = members.collect();
-        let relay = RelayHost::new(manifest.clone(), settings);
+        let relay = RelayHost::new(manifest.clone(), settings, EPOCH);
         let mut agenda = Agenda::default();
         agenda.add(Duration::ZERO, Happening::RelayReturns);
         agenda.add(timing.tick, Happening::Tick);
