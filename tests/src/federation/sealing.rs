@@ -12,7 +12,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Refusal;
-use fl_protocol::round::node::CompleteShares;
+use fl_protocol::round::peer::CompleteShares;
 use fl_protocol::sim::{Masked, Secrets};
 use fl_shaders::{Counters, Tag};
 use fl_sharing::{

@@ -16,7 +16,7 @@ use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
 use fl_protocol::round::node::Action as NodeAction;
-use fl_protocol::round::relay::{Action as RelayAction, Event, Report, Settings};
+use fl_protocol::round::relay::{Action as RelayAction, Event, Report};
 use fl_protocol::sim::Work;
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::{FixedPoint, Ring};
