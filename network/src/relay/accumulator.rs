@@ -1,7 +1,8 @@
 //! The running sum of one attempt: bodies are checked and added chunk by chunk as they arrive.
 //!
-//! However many nodes upload at the same time, there is one sum and one average. A chunk of which all bodies are there
-//! is averaged at once, behind the back of those that follow; nobody learns of it before all chunks are complete.
+//! However many nodes upload at the same time, there is one sum and one average. A chunk of which
+//! all bodies are there is averaged at once, behind the back of those that follow; nobody learns of
+//! it before all chunks are complete.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,8 +44,8 @@ struct Average {
 }
 
 impl Accumulator {
-    /// A sum of the bodies of `nodes` participants, to be averaged onto `model`. It takes the place of `zeros`, of which
-    /// there are as many as a body has, and the average that of `spare`.
+    /// A sum of the bodies of `nodes` participants, to be averaged onto `model`. It takes the place
+    /// of `zeros`, of which there are as many as a body has, and the average that of `spare`.
     pub(super) fn new(
         ctx: Digest,
         plan: &FixedPoint,
@@ -100,8 +101,8 @@ impl Accumulator {
         self.lock().added.chunks()
     }
 
-    /// Checks chunk `index` of `node`'s body against `hash`, and adds it. Averages what is complete with it, unless
-    /// another thread is at it.
+    /// Checks chunk `index` of `node`'s body against `hash`, and adds it. Averages what is complete
+    /// with it, unless another thread is at it.
     pub(super) fn add(
         &self,
         node: NodeId,
@@ -150,7 +151,8 @@ impl Accumulator {
         }
     }
 
-    /// Takes out the sum, and its average onto the model of `chain`. Gives nothing if that was done before.
+    /// Takes out the sum, and its average onto the model of `chain`. Gives nothing if that was done
+    /// before.
     pub(super) fn finish(&self, chain: Chain) -> Option<(Vec<u8>, Result<Averaged, Refusal>)> {
         let mut average = self.average.lock().unwrap_or_else(PoisonError::into_inner);
         let mut average = average.take()?;

@@ -1,7 +1,8 @@
 //! The memory in which chunks are put together: fewer buffers than uploads, where there are many.
 //!
-//! A chunk is only added when it is here whole and fits its hash. Who has to wait for a buffer loses nothing by it: what
-//! arrives meanwhile waits in QUIC's window, which holds a chunk or more, and is then read at once.
+//! A chunk is only added when it is here whole and fits its hash. Who has to wait for a buffer
+//! loses nothing by it: what arrives meanwhile waits in QUIC's window, which holds a chunk or more,
+//! and is then read at once.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +27,8 @@ impl Buffers {
         }
     }
 
-    /// Waits for a buffer; those who wait are served in turn. What is in it is left from whoever had it.
+    /// Waits for a buffer; those who wait are served in turn. What is in it is left from whoever
+    /// had it.
     pub(super) async fn lend(&self) -> Buffer<'_> {
         // The semaphore is never closed, and without a permit a buffer is one too many at worst.
         let permit = self.lendable.acquire().await.ok();

@@ -1,4 +1,5 @@
-//! One node's connection: proves who it is, then turns frames and bodies into inputs of the relay's loop.
+//! One node's connection: proves who it is, then turns frames and bodies into inputs of the relay's
+//! loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,8 @@ use crate::quic::{
 };
 use crate::time::unix_s;
 
-/// Frames that may wait to be sent to one node, beside one for each node: a holder that returns is told of all
-/// contributions at once. A node that does not read is cut off.
+/// Frames that may wait to be sent to one node, beside one for each node: a holder that returns is
+/// told of all contributions at once. A node that does not read is cut off.
 const QUEUE: usize = 64;
 /// How long a node has to open its control stream.
 const GREETING: Duration = Duration::from_secs(10);
@@ -100,8 +101,8 @@ impl Link {
         );
     }
 
-    /// Sends a body in the background, its last chunk once `ready` is done. A node that has not taken it within `limit` is
-    /// cut off.
+    /// Sends a body in the background, its last chunk once `ready` is done. A node that has not
+    /// taken it within `limit` is cut off.
     pub(super) fn send_body(
         &self,
         body: BodyId,
@@ -241,7 +242,8 @@ async fn write(
             return debug!(%error, "a frame was not sent");
         }
         if let Some(refusal) = last {
-            // The node closes when it has read the reason; the reason travels with the close as well.
+            // The node closes when it has read the reason; the reason travels with the close as
+            // well.
             let _ = sender.finish().await;
             let _ = timeout(Duration::from_secs(2), connection.closed()).await;
             let code = match refusal.is_final() {

@@ -6,7 +6,7 @@ use fl_protocol::wire::{BodyId, BodyKind};
 
 use super::accumulator::Accumulator;
 use super::arrivals::BodyError;
-use super::loan::Loan;
+use super::model_transfer::ModelTransfer;
 use super::spool::Spool;
 
 /// Whose body, and which.
@@ -20,7 +20,7 @@ pub(super) enum Intake {
     /// With a committee, contributors are chosen among those whose bodies are here.
     Spool(Spool),
     /// Before any attempt, a node's model, if the relay stands behind.
-    Loan(Loan),
+    Model(ModelTransfer),
 }
 
 impl Intake {
@@ -29,7 +29,7 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.ctx(),
             Self::Spool(spool) => spool.ctx(),
-            Self::Loan(loan) => loan.model_hash(),
+            Self::Model(transfer) => transfer.model_hash(),
         }
     }
 
@@ -39,7 +39,7 @@ impl Intake {
         match (self, body.kind) {
             (Self::Sum(_) | Self::Spool(_), BodyKind::Sum) => fits,
             (Self::Spool(_), BodyKind::Reveal) => true,
-            (Self::Loan(loan), BodyKind::Model) => fits && node == loan.node(),
+            (Self::Model(transfer), BodyKind::Model) => fits && node == transfer.node(),
             _ => false,
         }
     }
@@ -50,7 +50,7 @@ impl Intake {
             Self::Sum(sum) => sum.expect(source.0, root),
             Self::Spool(spool) => spool.expect(source, root),
             // Whatever its root is.
-            Self::Loan(_) => 0,
+            Self::Model(_) => 0,
         }
     }
 
@@ -64,7 +64,7 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.begin(source.0, first, hashes),
             Self::Spool(spool) => spool.begin(source, first, hashes),
-            Self::Loan(loan) => loan.begin(first, hashes),
+            Self::Model(transfer) => transfer.begin(first, hashes),
         }
     }
 
@@ -73,7 +73,7 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.chunk_len(index),
             Self::Spool(spool) => spool.chunk_len(index),
-            Self::Loan(loan) => loan.chunk_len(index),
+            Self::Model(transfer) => transfer.chunk_len(index),
         }
     }
 
@@ -82,7 +82,7 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.chunks(),
             Self::Spool(spool) => spool.chunks(),
-            Self::Loan(loan) => loan.chunks(),
+            Self::Model(transfer) => transfer.chunks(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Intake {
         match self {
             Self::Sum(sum) => sum.add(source.0, index, hash, chunk),
             Self::Spool(spool) => spool.add(source, index, hash, chunk),
-            Self::Loan(loan) => loan.add(index, hash, chunk),
+            Self::Model(transfer) => transfer.add(index, hash, chunk),
         }
     }
 }

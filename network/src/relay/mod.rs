@@ -1,48 +1,53 @@
 //! The relay: one loop that owns the state machine, and one task for each connection.
 //!
-//! The loop is the only place where decisions are carried out; connections only move bytes. Bodies are added to the
-//! accumulator by the connections themselves, so that the loop never waits for a transfer.
+//! The loop is the only place where decisions are carried out; connections only move bytes. Bodies
+//! are added to the accumulator by the connections themselves, so that the loop never waits for a
+//! transfer.
+//!
+//! What the relay has is cut by who uses it: [`Connections`] who is connected, [`Bodies`] what
+//! arrives of the attempt under way, [`Published`] the model and the result that led to it, and
+//! [`Ledger`] what is on the disk.
 
 mod accumulator;
 mod arrivals;
+mod bodies;
 mod buffers;
 mod connection;
-mod disk;
+mod connections;
 mod intake;
-mod loan;
+mod ledger;
+mod model_transfer;
+mod published;
 mod spool;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fl_protocol::audit::Record;
-use fl_protocol::digest::{CHUNK_BYTES, Digest};
+use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
-use fl_protocol::parameters::to_le_bytes;
+use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Action, Event, Relay, Report, Settings};
-use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Chain, Outcome, Refusal};
-use fl_protocol::wire::{BodyId, BodyKind, RelayFrame};
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
-use tracing::{debug, error};
+use fl_protocol::round::{Chain, Checkpoint, Outcome};
+use fl_protocol::wire::{BodyId, RelayFrame};
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::error;
 
-use crate::audit::{LogError, RelayJournal};
+use crate::audit::LogError;
 use crate::kit::Kit;
 use crate::quic::Server;
 use crate::store::{RelayStore, StoreError};
 use crate::time::unix_s;
 
-use accumulator::Accumulator;
-use buffers::Buffers;
-use connection::{Input, Link, Shared};
-use disk::Loaded;
-use intake::{Intake, Source};
-use loan::Loan;
-use spool::Spool;
+use bodies::{Average, Bodies};
+use connection::Input;
+use connections::Connections;
+use intake::Source;
+use ledger::{Ledger, Loaded};
+use published::Published;
 
 pub use arrivals::BodyError;
 
@@ -50,11 +55,6 @@ pub use arrivals::BodyError;
 const TICK: Duration = Duration::from_millis(200);
 /// Inputs that may wait for the loop.
 const INPUTS: usize = 256;
-/// Chunks that are put together at the same time: of all uploads where they are few, of half of them where they are many,
-/// so that it takes half of the nodes to keep the others waiting by being slow.
-const CHUNKS_MIN: usize = 16;
-/// How long nodes have to read the last frames.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why the relay stops before its time.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ pub enum RelayError {
 
 /// Serves rounds until all are done or `stop` completes. Returns where the relay stands then.
 ///
-/// `report` receives operator-facing events.
+/// `report` receives what an operator wants to know.
 ///
 /// # Errors
 ///
@@ -85,91 +85,23 @@ pub async fn serve(
     mut report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Chain, RelayError> {
-    let mut loaded = disk::load(kit, &store)?;
-    let (path, manifest) = (store.log_path(), &kit.manifest);
-    let journal = RelayJournal::open(&path, manifest, loaded.chain, unix_s())?;
-    if !journal.ended_untaken() {
-        // A result that somebody had acknowledged stays, even if its model did not come to the disk.
-        loaded.settle(&store)?;
-    }
-    let Loaded {
-        chain,
-        model,
-        former,
-        last,
-        checkpoint,
-    } = loaded;
-    let mut seed = [0; 32];
-    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
-        .map_err(|_| RelayError::Entropy)?;
-    let mut machine = Relay::new(kit.manifest.clone(), settings, chain, unix_s(), seed);
-    let mut result = Bytes::new();
-    if let Some((last, body)) = last {
-        machine.resume(last, former.is_none());
-        result = body;
-    }
-    if let Some(checkpoint) = checkpoint {
-        machine.resume_certified(&checkpoint);
-    }
     let (inputs, mut queue) = mpsc::channel(INPUTS);
-    let (intakes, intake) = watch::channel(None);
-    let manifest = kit.manifest.clone();
-    let chunks = (manifest.roster().len() / 2).max(CHUNKS_MIN);
-    let chunk_bytes = CHUNK_BYTES.min(manifest.body_bytes());
-    let shared = Arc::new(Shared {
-        manifest,
-        inputs,
-        intake,
-        chunks: Buffers::new(chunks, chunk_bytes),
-    });
-    let mut driver = Driver {
-        machine,
-        journal,
-        begun: Instant::now(),
-        links: BTreeMap::new(),
-        intakes,
-        kept: watch::channel(Some(!result.is_empty())).1,
-        result,
-        model,
-        former,
-        restored: None,
-        lent: None,
-        store: Arc::new(store),
-        averaging: JoinSet::new(),
-        writing: None,
-        stopping: watch::channel(false).0,
-        shared: shared.clone(),
-    };
-    report(&Report::Began { round: chain.round });
-    // Room for every node to reconnect, and for some strangers that do not get through the handshake.
-    let most_connections = 2 * kit.manifest.roster().len() + 64;
-    let mut connections = JoinSet::new();
-    let mut serial = 0;
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut driver = Driver::open(kit, store, settings, inputs)?;
+    let round = driver.machine.chain().round;
+    report(&Report::Began { round });
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(stop);
     loop {
         let event = tokio::select! {
             () = &mut stop => break,
             Some(incoming) = server.accept() => {
-                if connections.len() >= most_connections {
-                    incoming.refuse();
-                    continue;
-                }
-                // When it gets crowded, only addresses that answer get a place.
-                if connections.len() > most_connections / 2 && !incoming.is_validated() {
-                    incoming.retry();
-                    continue;
-                }
-                serial += 1;
-                connections.spawn(connection::serve(shared.clone(), incoming, serial));
+                driver.connections.accept(incoming);
                 continue;
             }
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = driver.connections.ended() => continue,
             Some(input) = queue.recv() => driver.event(input),
-            Some(done) = driver.averaging.join_next(), if !driver.averaging.is_empty() => {
-                driver.averaged(done)
-            }
+            averaged = driver.bodies.averaged() => driver.averaged(averaged),
             _ = tick.tick() => Some(Event::Tick),
         };
         let Some(event) = event else { continue };
@@ -177,39 +109,23 @@ pub async fn serve(
             break;
         }
     }
-    driver.finish().await;
-    // Nodes close when they have read the last frame; the rest is told by the close itself.
-    let leave = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(FAREWELL, leave).await;
+    driver.connections.finish();
+    driver.ledger.finish().await;
+    driver.connections.closed().await;
     server.shutdown(0, "the relay stops").await;
     Ok(driver.machine.chain())
 }
 
+/// What drives the machine.
 struct Driver {
     machine: Relay,
-    journal: RelayJournal,
+    /// When the machine's clock was at 0.
     begun: Instant,
-    links: BTreeMap<NodeId, Link>,
-    intakes: watch::Sender<Option<Arc<Intake>>>,
-    /// Bytes of the last result; none where they are not in memory.
-    result: Bytes,
-    /// Whether the last result, or the model that was lent, is on disk, once that is known.
-    kept: watch::Receiver<Option<bool>>,
-    /// The global model.
-    model: Arc<Vec<f32>>,
-    /// The one before it, in case it comes to be that again. Once it cannot, the next model may lie there.
-    former: Option<Arc<Vec<f32>>>,
-    /// Its bytes, once a node has asked for them.
-    restored: Option<Bytes>,
-    /// A model that a node has lent.
-    lent: Option<Arc<Vec<f32>>>,
-    store: Arc<RelayStore>,
-    averaging: JoinSet<Option<Average>>,
-    /// What is on its way to the disk, and whether it gets there.
-    writing: Option<JoinHandle<bool>>,
-    /// Raised when nothing is tried again any more.
-    stopping: watch::Sender<bool>,
-    shared: Arc<Shared>,
+    manifest: Arc<Manifest>,
+    connections: Connections,
+    bodies: Bodies,
+    published: Published,
+    ledger: Ledger,
 }
 
 /// What came of an action.
@@ -220,73 +136,96 @@ enum Performed {
     TookBack,
 }
 
-/// What an averaging thread brings back.
-type Average = (Bytes, Result<Averaged, Refusal>);
-
 impl Driver {
-    /// The event that an input is, if its connection is still the node's.
+    /// Takes up what the relay remembers. What connections hear becomes `inputs`.
+    fn open(
+        kit: &Kit,
+        store: RelayStore,
+        settings: Settings,
+        inputs: mpsc::Sender<Input>,
+    ) -> Result<Self, RelayError> {
+        let manifest = kit.manifest.clone();
+        let (ledger, loaded) = Ledger::open(kit, store)?;
+        let Loaded {
+            chain,
+            model,
+            former,
+            last,
+            checkpoint,
+        } = loaded;
+        let mut seed = [0; 32];
+        rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
+            .map_err(|_| RelayError::Entropy)?;
+        let mut machine = Relay::new(manifest.clone(), settings, chain, unix_s(), seed);
+        let mut result = Bytes::new();
+        if let Some((last, body)) = last {
+            machine.resume(last, former.is_none());
+            result = body;
+        }
+        if let Some(checkpoint) = checkpoint {
+            machine.resume_certified(&checkpoint);
+        }
+        let bodies = Bodies::new(manifest.clone());
+        Ok(Self {
+            machine,
+            begun: Instant::now(),
+            connections: Connections::new(manifest.clone(), inputs, bodies.watch()),
+            manifest,
+            bodies,
+            published: Published::new(model, former, result),
+            ledger,
+        })
+    }
+
+    /// Returns the event that an input is, if its connection is still the node's.
     fn event(&mut self, input: Input) -> Option<Event> {
         match input {
             Input::Connected { node, link } => {
-                if let Some(former) = self.links.insert(node, link) {
-                    former.replace();
-                    return Some(Event::Lost(node));
-                }
-                None
+                let replaced = self.connections.connected(node, link);
+                replaced.then_some(Event::Lost(node))
             }
             Input::Frame {
                 node,
                 serial,
                 frame,
             } => {
-                let link = self.links.get(&node).filter(|link| !link.leaving)?;
-                (link.serial == serial).then_some(Event::Frame(node, frame))
+                let heard = self.connections.is_heard(node, serial);
+                heard.then_some(Event::Frame(node, frame))
             }
             Input::BodyAdded {
                 serial,
                 subject,
                 source,
             } => {
-                let intake = self.intakes.borrow().clone();
-                let intake = intake.filter(|intake| intake.subject() == subject)?;
-                let (node, body) = source;
-                if !self.is_current(node, serial) {
-                    return None;
-                }
-                match &*intake {
-                    Intake::Loan(loan) => self.lent(loan),
-                    Intake::Sum(_) | Intake::Spool(_) => Some(Event::BodyAdded(node, body)),
-                }
+                let current = self.connections.is_current(source.0, serial);
+                current.then(|| self.added(subject, source)).flatten()
             }
             Input::Gone {
                 node,
                 serial,
                 error,
             } => {
-                debug!(node = %self.shared.manifest.name_of(node), %error, "connection ended");
-                if !self.is_current(node, serial) {
-                    return None;
-                }
-                self.links.remove(&node);
-                Some(Event::Lost(node))
+                let disconnected = self.connections.disconnected(node, serial, &error);
+                disconnected.then_some(Event::Lost(node))
             }
         }
     }
 
-    fn is_current(&self, node: NodeId, serial: u64) -> bool {
-        self.links
-            .get(&node)
-            .is_some_and(|link| link.serial == serial)
+    /// A body is here whole.
+    fn added(&mut self, subject: Digest, (node, body): Source) -> Option<Event> {
+        if self.bodies.added(subject)? {
+            return Some(Event::BodyAdded(node, body));
+        }
+        let reason = "this is not the model that the relay asked for";
+        self.connections.give_up(node, reason);
+        None
     }
 
     /// Takes the average off its thread. A panic there would be a bug, not an input.
-    fn averaged(&mut self, done: Result<Option<Average>, tokio::task::JoinError>) -> Option<Event> {
-        match done {
+    fn averaged(&mut self, averaged: Result<Option<Average>, JoinError>) -> Option<Event> {
+        match averaged {
             Ok(Some((body, Ok(averaged)))) => {
-                self.result = body;
-                let former = std::mem::replace(&mut self.model, averaged.model.clone());
-                self.former = Some(former);
-                self.restored = None;
+                self.published.publish(body, averaged.model.clone());
                 Some(Event::Averaged(averaged))
             }
             Ok(Some((_, Err(refusal)))) => Some(Event::Impossible(refusal)),
@@ -298,7 +237,7 @@ impl Driver {
         }
     }
 
-    /// Lets the machine decide, and does what it says. True when all rounds are done.
+    /// Lets the machine decide, and does what it says. Returns whether all rounds are done.
     async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
         let mut finished = false;
         let mut next = Some(event);
@@ -317,21 +256,10 @@ impl Driver {
     /// Carries out one action.
     async fn perform(&mut self, action: Action, report: &mut impl FnMut(&Report)) -> Performed {
         match action {
-            Action::Log(entry) => {
-                let unix_s = unix_s();
-                self.journal.append(Record { unix_s, entry });
-            }
-            Action::Send(node, frame) => self.send(node, frame),
-            Action::TurnAway(node, refusal) => {
-                if let Some(link) = self.links.get_mut(&node) {
-                    link.turn_away(refusal);
-                }
-            }
-            Action::Receive {
-                ctx,
-                all: Some(nodes),
-            } => self.accumulate(ctx, nodes).await,
-            Action::Receive { ctx, all: None } => self.spool(ctx),
+            Action::Log(entry) => self.ledger.log(entry),
+            Action::Send(node, frame) => self.connections.send(node, frame),
+            Action::TurnAway(node, refusal) => self.connections.turn_away(node, refusal),
+            Action::Receive { ctx, all } => self.receive(ctx, all).await,
             Action::Collect {
                 node,
                 ctx,
@@ -339,191 +267,130 @@ impl Driver {
                 root,
             } => self.collect((node, body), ctx, root),
             Action::Average { chain, ctx, bodies } => self.average(chain, ctx, bodies),
-            Action::Discard => drop(self.intakes.send_replace(None)),
+            Action::Discard => self.bodies.discard(),
             Action::Keep => self.keep(),
             Action::Commit(chain) => self.commit(chain),
-            Action::Certify(checkpoint) => self.certify(checkpoint),
-            Action::TakeBack => {
-                if self.take_back().await {
-                    return Performed::TookBack;
-                }
-            }
-            Action::Borrow { node, model } => {
-                let loan = Loan::new(node, model, self.shared.manifest.parameters());
-                self.intakes
-                    .send_replace(Some(Arc::new(Intake::Loan(loan))));
-                self.send(node, RelayFrame::Lend { model });
-            }
+            Action::Certify(checkpoint) => self.ledger.certify(checkpoint),
+            Action::TakeBack => return self.take_back().await,
+            Action::Borrow { node, model } => self.request_model(node, model),
             Action::Adopt(checkpoint) => self.adopt(checkpoint),
-            Action::Deliver(node, outcome) => {
-                self.deliver(node, outcome).await;
-            }
-            Action::Restore(node, checkpoint) => {
-                let model = checkpoint.chain.model;
-                let body = self
-                    .restored
-                    .get_or_insert_with(|| to_le_bytes(&self.model).into());
-                let body = body.clone();
-                self.send(node, RelayFrame::Checkpoint(checkpoint));
-                self.send_body(node, BodyId::model(model), body);
-            }
+            Action::Deliver(node, outcome) => self.deliver(node, outcome).await,
+            Action::Restore(node, checkpoint) => self.restore(node, checkpoint),
             Action::Report(told) => report(&told),
             Action::Finish => return Performed::Finished,
         }
         Performed::Done
     }
 
-    /// Takes a model that has arrived whole, if it is the one that was asked for. (Once in a relay's life, so nobody minds
-    /// that it is hashed here.)
-    fn lent(&mut self, loan: &Loan) -> Option<Event> {
-        let (node, body) = (loan.node(), BodyId::model(loan.model_hash()));
-        self.intakes.send_replace(None);
-        self.lent = loan.model().map(Arc::new);
-        if self.lent.is_none()
-            && let Some(link) = self.links.get(&node)
-        {
-            link.give_up("this is not the model that the relay asked for");
-        }
-        self.lent.is_some().then_some(Event::BodyAdded(node, body))
-    }
-
-    fn send(&self, node: NodeId, frame: RelayFrame) {
-        if let Some(link) = self.links.get(&node) {
-            link.send(frame);
-        }
-    }
-
-    /// Sends a body, the last of it once that from which it comes is on disk, or known not to get there.
-    fn send_body(&self, node: NodeId, body: BodyId, bytes: Bytes) {
-        if let Some(link) = self.links.get(&node) {
-            let mut kept = self.kept.clone();
-            let ready = async move {
-                let _ = kept.wait_for(Option::is_some).await;
-            };
-            let manifest = &self.shared.manifest;
-            let limit = Duration::from_secs(manifest.timeouts().result_s);
-            let limit = limit.saturating_add(manifest.transfer_timeout());
-            link.send_body(body, bytes, ready, limit);
-        }
-    }
-
-    async fn accumulate(&mut self, ctx: Digest, nodes: usize) {
-        let manifest = &self.shared.manifest;
-        // In place of the last result, if there is one, and it can be read back should a node still need it.
-        let in_place = !self.result.is_empty() && {
-            let kept = self.kept.wait_for(Option::is_some).await;
-            kept.is_ok_and(|kept| *kept == Some(true))
-        };
-        let mut zeros = match in_place {
-            // A download that has not ended keeps it.
-            true => std::mem::take(&mut self.result)
-                .try_into_mut()
-                .map(Vec::from)
-                .unwrap_or_default(),
-            false => Vec::new(),
-        };
-        zeros.fill(0);
-        zeros.resize(manifest.body_bytes(), 0);
-        let spare = self
-            .former
-            .take()
-            .and_then(|former| Arc::try_unwrap(former).ok());
-        let (model, spare) = (self.model.clone(), spare.unwrap_or_default());
-        let plan = manifest.fixed_point();
-        let sum = Accumulator::new(ctx, plan, zeros, nodes, model, spare);
-        self.intakes
-            .send_replace(Some(Arc::new(Intake::Sum(Box::new(sum)))));
-    }
-
-    /// Without a folder nothing can be taken, and the attempt runs out of time.
-    fn spool(&self, ctx: Digest) {
-        // The former one clears up behind itself; that must come before the folder is used again.
-        drop(self.intakes.send_replace(None));
-        match self.store.spool() {
-            Ok(folder) => {
-                let spool = Spool::new(ctx, folder, self.shared.manifest.body_bytes());
-                self.intakes
-                    .send_replace(Some(Arc::new(Intake::Spool(spool))));
+    /// Makes room for the bodies of an attempt.
+    async fn receive(&mut self, ctx: Digest, all: Option<usize>) {
+        match all {
+            Some(nodes) => {
+                // In place of the last result, if it can be read back should a node still need it.
+                let in_place = self.published.result().is_some() && self.ledger.is_kept().await;
+                let sum = match in_place {
+                    true => self.published.take_result_memory(),
+                    false => Vec::new(),
+                };
+                let spare = self.published.take_former_memory();
+                let model = self.published.model();
+                self.bodies.accumulate(ctx, nodes, model, (sum, spare));
             }
-            Err(error) => error!(%error, "contributions cannot be taken"),
+            None => {
+                // The former spool clears up behind itself; that must come before the folder is
+                // used again.
+                self.bodies.discard();
+                match self.ledger.spool() {
+                    Ok(folder) => self.bodies.spool(ctx, folder),
+                    // Nothing can be taken, and the attempt runs out of time.
+                    Err(error) => error!(%error, "contributions cannot be taken"),
+                }
+            }
         }
     }
 
     fn collect(&self, source: Source, ctx: Digest, root: Digest) {
-        let intake = self.intakes.borrow().clone();
-        let Some(intake) = intake.filter(|intake| intake.subject() == ctx) else {
-            return;
-        };
-        let first_chunk = u32::try_from(intake.expect(source, root)).unwrap_or(u32::MAX);
-        let (node, body) = source;
-        self.send(node, RelayFrame::request(body, first_chunk));
+        if let Some(request) = self.bodies.collect(source, ctx, root) {
+            self.connections.send(source.0, request);
+        }
     }
 
-    /// Averages the sum of these bodies, unless that was done on their arrival.
+    /// Averages the bodies of an attempt. The former result is not needed any more: whoever lacked
+    /// it cannot be waited for.
     fn average(&mut self, chain: Chain, ctx: Digest, bodies: Vec<Source>) {
-        let Some(intake) = self.close_intake() else {
-            return;
-        };
-        let (model, manifest) = (self.model.clone(), self.shared.manifest.clone());
-        self.averaging.spawn_blocking(move || match &*intake {
-            Intake::Sum(sum) => {
-                let (sum, averaged) = sum.finish(chain)?;
-                Some((sum.into(), averaged))
-            }
-            Intake::Spool(spool) => {
-                let plan = manifest.fixed_point();
-                let sum = spool.sum(plan.ring(), manifest.body_bytes(), &bodies);
-                let sum = sum.unwrap_or_else(|error| {
-                    // An empty sum is impossible, and the attempt is repeated.
-                    error!(%error, "contributions cannot be read back");
-                    Vec::new()
-                });
-                let inputs = bodies.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
-                let averaged = average(&sum, &model, plan, inputs.count(), chain, ctx);
-                Some((sum.into(), averaged))
-            }
-            Intake::Loan(_) => None,
-        });
+        self.published.forget_result();
+        let model = self.published.model();
+        self.bodies.average(chain, ctx, bodies, model);
     }
 
-    /// The bodies of the attempt, of which no more are to come.
-    fn close_intake(&mut self) -> Option<Arc<Intake>> {
-        // The former result is not needed any more: whoever lacked it cannot be waited for.
-        self.result = Bytes::new();
-        self.restored = None;
-        self.intakes.send_replace(None)
+    /// Keeps the last result before any node has all of it.
+    fn keep(&mut self) {
+        let last = self.machine.last_result().cloned();
+        self.ledger
+            .keep(last, self.published.result().unwrap_or_default());
+    }
+
+    /// Makes the model durable, now that there is no way back behind it.
+    fn commit(&mut self, chain: Chain) {
+        if self.manifest.committee().is_some() {
+            // The next one is made from a sum, and not in its place.
+            self.published.forget_former();
+        }
+        self.ledger.commit(chain, self.published.model());
+    }
+
+    /// Removes the last result, and goes back to the model before it, if the disk lets it.
+    async fn take_back(&mut self) -> Performed {
+        if self.published.has_former() && self.ledger.take_back().await {
+            self.published.take_back();
+            return Performed::TookBack;
+        }
+        Performed::Done
+    }
+
+    fn request_model(&mut self, node: NodeId, model: Digest) {
+        self.bodies.receive_model(node, model);
+        self.connections.send(node, RelayFrame::Lend { model });
+    }
+
+    /// Takes the model that a node has sent for the relay's own.
+    fn adopt(&mut self, checkpoint: Checkpoint) {
+        if let Some(model) = self.bodies.take_model() {
+            self.published.adopt(model.clone());
+            self.ledger.adopt(checkpoint, model);
+        }
     }
 
     /// Sends the last result, from the disk if that is where it is.
     async fn deliver(&mut self, node: NodeId, outcome: Outcome) {
-        if self.result.is_empty() {
-            let (store, manifest) = (self.store.clone(), self.shared.manifest.clone());
-            let read = spawn_blocking(move || store.result(&manifest)).await;
-            match read {
-                Ok(Ok(Some((_, body)))) => self.result = body,
-                Ok(Ok(None)) => error!("the last result is gone"),
-                Ok(Err(error)) => error!(%error, "the last result cannot be read"),
-                Err(error) => error!(%error, "the last result cannot be read"),
-            }
-            if self.result.is_empty() {
-                // It comes back, and is told anew.
-                if let Some(link) = self.links.get(&node) {
-                    link.give_up("the relay cannot read the last result");
-                }
-                return;
-            }
+        if self.published.result().is_none()
+            && let Some(result) = self.ledger.read_result(&self.manifest).await
+        {
+            self.published.restore_result(result);
         }
+        let Some(result) = self.published.result() else {
+            // It comes back, and is told anew.
+            let reason = "the relay cannot read the last result";
+            return self.connections.give_up(node, reason);
+        };
         let ctx = outcome.ctx;
-        self.send(node, RelayFrame::Outcome(outcome));
-        self.send_body(node, BodyId::result(ctx), self.result.clone());
+        self.connections.send(node, RelayFrame::Outcome(outcome));
+        self.send_body(node, BodyId::result(ctx), result);
     }
 
-    /// Lets nodes read what was sent, and waits for the disk.
-    async fn finish(&mut self) {
-        self.links.clear();
-        self.stopping.send_replace(true);
-        if let Some(writing) = self.writing.take() {
-            let _ = writing.await;
-        }
+    /// Sends the global model with what certifies it.
+    fn restore(&mut self, node: NodeId, checkpoint: Checkpoint) {
+        let (id, body) = (
+            BodyId::model(checkpoint.chain.model),
+            self.published.model_bytes(),
+        );
+        self.connections
+            .send(node, RelayFrame::Checkpoint(checkpoint));
+        self.send_body(node, id, body);
+    }
+
+    fn send_body(&self, node: NodeId, id: BodyId, body: Bytes) {
+        self.connections
+            .send_body(node, id, body, self.ledger.kept());
     }
 }

@@ -1,8 +1,9 @@
-//! Bodies on disk until it is known which of them are added up. They are masked, so this tells a reader nothing.
+//! Bodies on disk until it is known which of them are added up. They are masked, so this tells a
+//! reader nothing.
 //!
-//! Adding a body on arrival, and taking it out again if its contributor is not chosen, would need its bytes a second
-//! time, from a contributor that may be gone. So they are kept, a file each, and the relay needs memory for one sum and
-//! a chunk for each upload, however many contribute.
+//! Adding a body on arrival, and taking it out again if its contributor is not chosen, would need
+//! its bytes a second time, from a contributor that may be gone. So they are kept, a file each, and
+//! the relay needs memory for one sum and a chunk for each upload, however many contribute.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -88,7 +89,8 @@ impl Spool {
         if chunk_hash(chunk) != *hash {
             return Err(BodyError::Chunk(index));
         }
-        // The file is taken out for the time of the write, so that uploads do not wait for each other.
+        // The file is taken out for the time of the write, so that uploads do not wait for each
+        // other.
         let file = {
             let mut state = self.lock();
             state.written.next(source, index)?;
@@ -119,7 +121,8 @@ impl Spool {
                 Ok(())
             }
             Err(error) => {
-                // A part of the chunk may be in the file: the body begins again, when there is room.
+                // A part of the chunk may be in the file: the body begins again, when there is
+                // room.
                 *here = 0;
                 state.files.remove(&source);
                 error!(%error, "a contribution or a sum of masks cannot be kept");

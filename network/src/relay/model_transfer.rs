@@ -1,4 +1,4 @@
-//! The model that a node lends to a relay which stands behind it.
+//! The model that a node sends to a relay which stands behind it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use fl_protocol::parameters::from_le_bytes;
 
 /// A model on its way, and whose it is.
 #[derive(Debug)]
-pub(super) struct Loan {
+pub(super) struct ModelTransfer {
     node: NodeId,
     model: Digest,
     state: Mutex<State>,
@@ -22,7 +22,7 @@ struct State {
     here: Arrivals<NodeId>,
 }
 
-impl Loan {
+impl ModelTransfer {
     /// Expects `node`'s model of `parameters` parameters with this hash.
     pub(super) fn new(node: NodeId, model: Digest, parameters: usize) -> Self {
         let bytes = 4 * parameters;
@@ -99,32 +99,32 @@ mod tests {
         let model: Vec<f32> = (0..CHUNK_BYTES / 4 + 3).map(|k| k as f32).collect();
         let mut other = model.clone();
         other[CHUNK_BYTES / 4] += 1.0;
-        let lent = |lent: &[f32], chunks: usize| {
-            let loan = Loan::new(node, model_hash(&model), model.len());
-            let body = parameters::le_bytes(lent);
+        let transferred = |sent: &[f32], chunks: usize| {
+            let transfer = ModelTransfer::new(node, model_hash(&model), model.len());
+            let body = parameters::le_bytes(sent);
             let hashes = ChunkHashes::of(&body);
-            loan.begin(0, &hashes).unwrap();
-            assert_eq!((loan.chunks(), loan.chunk_len(1)), (2, 12));
+            transfer.begin(0, &hashes).unwrap();
+            assert_eq!((transfer.chunks(), transfer.chunk_len(1)), (2, 12));
             for (index, chunk) in body.chunks(CHUNK_BYTES).enumerate().take(chunks) {
                 let hash = &hashes.as_slice()[index];
-                let wrong = loan.add(index, hash, &chunk[1..]);
+                let wrong = transfer.add(index, hash, &chunk[1..]);
                 assert_eq!(wrong, Err(BodyError::Chunk(index)));
-                loan.add(index, hash, chunk).unwrap();
-                let again = loan.add(index, hash, chunk);
+                transfer.add(index, hash, chunk).unwrap();
+                let again = transfer.add(index, hash, chunk);
                 assert_eq!(again, Err(BodyError::Unasked), "never twice");
             }
-            loan.model()
+            transfer.model()
         };
-        assert_eq!(lent(&model, 2), Some(model.clone()));
-        assert_eq!(lent(&other, 2), None);
-        assert_eq!(lent(&model, 1), None);
+        assert_eq!(transferred(&model, 2), Some(model.clone()));
+        assert_eq!(transferred(&other, 2), None);
+        assert_eq!(transferred(&model, 1), None);
     }
 
     #[test]
     fn a_list_for_another_length_is_refused() {
         let node = crate::pki::generate_identity().unwrap().node_id();
-        let loan = Loan::new(node, Digest([0; 32]), 10);
+        let transfer = ModelTransfer::new(node, Digest([0; 32]), 10);
         let hashes = ChunkHashes::of(&vec![0; CHUNK_BYTES + 1]);
-        assert_eq!(loan.begin(0, &hashes), Err(BodyError::Root));
+        assert_eq!(transfer.begin(0, &hashes), Err(BodyError::Root));
     }
 }
