@@ -1,5 +1,6 @@
 //! What the programs have in common: settings, logging, signals.
 
+pub mod choices;
 pub mod config;
 pub mod logging;
 pub mod signals;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use fl_network::client::host_of;
+use fl_network::program::choices::RoundChoices;
 use fl_network::program::config;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Settings, SettingsError};
@@ -68,9 +69,7 @@ pub(crate) struct Serve {
 pub(crate) struct Config {
     pub(crate) kit: PathBuf,
     pub(crate) listen: Option<SocketAddr>,
-    rounds: Option<u64>,
-    fraction_fit: Option<f64>,
-    min_nodes: Option<usize>,
+    choices: RoundChoices,
     pub(crate) state: PathBuf,
     pub(crate) dashboard: Option<SocketAddr>,
     pub(crate) json: bool,
@@ -87,9 +86,11 @@ impl TryFrom<Serve> for Config {
             .context("--kit DIR is missing: the folder of the relay's kit")?;
         Ok(Self {
             listen: args.listen.or(file.listen),
-            rounds: args.rounds.or(file.rounds),
-            fraction_fit: args.fraction_fit.or(file.fraction_fit),
-            min_nodes: args.min_nodes.or(file.min_nodes),
+            choices: RoundChoices {
+                rounds: args.rounds.or(file.rounds),
+                fraction_fit: args.fraction_fit.or(file.fraction_fit),
+                min_nodes: args.min_nodes.or(file.min_nodes),
+            },
             state: args
                 .state
                 .or(file.state)
@@ -123,11 +124,6 @@ impl Config {
     /// The operator's choices, checked against the manifest.
     pub(crate) fn settings(&self, manifest: &Manifest) -> Result<Settings, SettingsError> {
         let (least, all) = (manifest.min_nodes(), manifest.roster().len());
-        let settings = Settings {
-            rounds: self.rounds.unwrap_or(10),
-            fraction_fit: self.fraction_fit.unwrap_or(1.0),
-            min_nodes: self.min_nodes.unwrap_or(least),
-        };
-        settings.check(least..=all)
+        self.choices.settings(least..=all)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use fl_datasets::{Partition, Source, Split};
+use fl_network::program::choices::RoundChoices;
 use fl_network::program::config;
 use fl_network::told::Teller;
 use fl_protocol::manifest::Manifest;
@@ -102,12 +103,12 @@ fn settings(args: &Simulate, nodes: usize) -> anyhow::Result<Settings> {
         nodes >= 3,
         "--nodes must be at least 3: a sum of fewer would not hide its parts"
     );
-    let settings = Settings {
-        rounds: args.rounds.unwrap_or(10),
-        fraction_fit: args.fraction_fit.unwrap_or(1.0),
-        min_nodes: args.min_nodes.unwrap_or(3),
+    let choices = RoundChoices {
+        rounds: args.rounds,
+        fraction_fit: args.fraction_fit,
+        min_nodes: args.min_nodes,
     };
-    Ok(settings.check(3..=nodes)?)
+    Ok(choices.settings(3..=nodes)?)
 }
 
 /// One trainer a node: its part of the training data, and an even part of the test data.
