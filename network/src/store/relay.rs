@@ -35,7 +35,8 @@ impl RelayStore {
     /// with the kit's initial model.
     ///
     /// # Errors
-    /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`], [`StoreError::Kit`].
+    /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`],
+    /// [`StoreError::Kit`].
     pub fn load(&self, kit: &Kit) -> Result<(Chain, Vec<f32>), StoreError> {
         self.0.load(kit)
     }

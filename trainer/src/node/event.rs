@@ -64,7 +64,8 @@ pub enum NodeEvent {
         /// For how long.
         since: Duration,
     },
-    /// Something failed here; others are told no more than a [`Hindrance`](fl_protocol::round::Hindrance).
+    /// Something failed here; others are told no more than a
+    /// [`Hindrance`](fl_protocol::round::Hindrance).
     Failed {
         /// What happened.
         reason: String,
@@ -100,7 +101,8 @@ pub struct RoundReport {
     pub local: Evaluation,
     /// Where the time went.
     pub times: RoundTimes,
-    /// What was done when, since the node had its update; in an attempt that was repeated, steps come again.
+    /// What was done when, since the node had its update; in an attempt that was repeated, steps
+    /// come again.
     pub steps: Vec<(Step, Duration)>,
     /// Bytes of UDP payload that this node sent in the round.
     pub bytes_up: u64,
@@ -137,6 +139,7 @@ pub struct RoundTimes {
     pub training: Duration,
     /// Sealing, opening, masking and averaging.
     pub sharing: Duration,
-    /// Everything else between the opening of the round and its result: transfers, and waiting for others.
+    /// Everything else between the opening of the round and its result: transfers, and waiting for
+    /// others.
     pub network: Duration,
 }

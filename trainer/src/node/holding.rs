@@ -1,5 +1,6 @@
-//! A holder's part in the committee scheme: the round key of an attempt, the seeds that it opens, and the sums of masks
-//! that are asked for. In memory only: a holder that is restarted is lost for the attempt.
+//! A holder's part in the committee scheme: the round key of an attempt, the seeds that it opens,
+//! and the sums of masks that are asked for. In memory only: a holder that is restarted is lost for
+//! the attempt.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,8 @@ impl Holding {
         self.round_key.public()
     }
 
-    /// Opens a contributor's box, and keeps the seeds if they are what the contributor has committed to.
+    /// Opens a contributor's box, and keeps the seeds if they are what the contributor has
+    /// committed to.
     pub(super) fn open(&mut self, own: NodeId, slip: &CheckedSlip) -> Result<(), Fault> {
         let (ctx, from, expected) = (slip.ctx(), slip.entry().node, slip.seeds());
         let (ctx, sealed) = (ctx.as_bytes(), slip.sealed());

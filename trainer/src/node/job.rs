@@ -1,5 +1,5 @@
-//! What runs beside a node's loop: training, evaluation, downloads. (Masking and a holder's sums run
-//! beside it as well; see `masking` and `holding`.)
+//! What runs beside a node's loop: training, evaluation, downloads. (Masking and a holder's sums
+//! run beside it as well; see `masking` and `holding`.)
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -137,8 +137,8 @@ impl Evaluator {
 /// The trainer, used by one job at a time, and by as many nodes of a process as there are permits.
 #[derive(Clone)]
 pub(super) struct SharedTrainer {
-    /// Jobs get it in the order in which they came, so that a model is evaluated before the next one
-    /// is.
+    /// Jobs get it in the order in which they came, so that a model is evaluated before the next
+    /// one is.
     evaluator: Arc<Mutex<Evaluator>>,
     permits: Arc<Semaphore>,
 }
@@ -155,14 +155,16 @@ impl SharedTrainer {
         }
     }
 
-    /// Runs `work` on a blocking thread once a permit is free. Returns how long the work itself took.
+    /// Runs `work` on a blocking thread once a permit is free. Returns how long the work itself
+    /// took.
     async fn with<T: Send + 'static>(
         self,
         work: impl FnOnce(&mut Evaluator) -> Result<T, TrainError> + Send + 'static,
     ) -> (Result<T, TrainError>, Duration) {
         let mut evaluator = self.evaluator.lock_owned().await;
         let permit = self.permits.acquire_owned().await;
-        // A panic in a trainer spoils nothing that the next call would rely on: it gets all parameters anew.
+        // A panic in a trainer spoils nothing that the next call would rely on: it gets all
+        // parameters anew.
         let done = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             let done = work(&mut evaluator);
@@ -229,7 +231,8 @@ pub(super) async fn average(
     let averaged = async {
         let mut download = bodies.download(BodyId::result(ctx)).await?;
         let mut opening = outcome.open(base, masker.manifest.fixed_point(), &masker.tags, spare);
-        // A chunk takes a fraction of a millisecond, while the connection's own task receives the next one.
+        // A chunk takes a fraction of a millisecond, while the connection's own task receives the
+        // next one.
         while let Some(chunk) = download.chunk().await? {
             let begun = Instant::now();
             opening.add(chunk);

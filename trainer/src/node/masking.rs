@@ -1,4 +1,5 @@
-//! A node's masked vector: the update, with what the seeds of an attempt expand to taken off or added.
+//! A node's masked vector: the update, with what the seeds of an attempt expand to taken off or
+//! added.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub(super) struct OwnSeeds {
 }
 
 impl OwnSeeds {
-    /// Draws a seed for each receiver and seals it to the receiver's round key. Returns the seeds and
-    /// the sealed shares.
+    /// Draws a seed for each receiver and seals it to the receiver's round key. Returns the seeds
+    /// and the sealed shares.
     pub(super) fn seal(
         ctx: Digest,
         own: NodeId,
@@ -93,8 +94,8 @@ pub(super) struct Masker {
 }
 
 impl Masker {
-    /// Opens the received shares and computes the masked sum of a participant, in `spare` if that is
-    /// large enough.
+    /// Opens the received shares and computes the masked sum of a participant, in `spare` if that
+    /// is large enough.
     ///
     /// The keys and seeds are erased when this returns, whatever the outcome.
     pub(super) fn sum(

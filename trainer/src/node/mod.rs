@@ -1,8 +1,9 @@
 //! A node: the one place where training, sharing and the network meet.
 //!
-//! The protocol's state machine ([`fl_protocol::round::node`]) decides, the driver acts. Whatever takes time (training,
-//! masking, transfers, averaging) runs as a job beside the driver's loop, which goes on listening to the relay; what a
-//! job brings back is told to the machine, and is dropped there if the round has moved on.
+//! The protocol's state machine ([`fl_protocol::round::node`]) decides, the driver acts. Whatever
+//! takes time (training, masking, transfers, averaging) runs as a job beside the driver's loop,
+//! which goes on listening to the relay; what a job brings back is told to the machine, and is
+//! dropped there if the round has moved on.
 
 mod contributing;
 mod driver;
@@ -50,7 +51,8 @@ pub enum NodeError {
     /// Local training or evaluation failed.
     #[error(transparent)]
     Train(Box<TrainError>),
-    /// Training from the same model has failed again and again, and nobody has gone on without this node.
+    /// Training from the same model has failed again and again, and nobody has gone on without this
+    /// node.
     #[error("training from the same model has failed {times} times: {source}")]
     Untrainable {
         /// How often.
@@ -127,8 +129,8 @@ impl Ended {
 }
 
 impl Participant {
-    /// Takes part in rounds until the relay says that all are done, or `stop` completes, or it cannot go on. A lost
-    /// connection is retried, a refused round is reported.
+    /// Takes part in rounds until the relay says that all are done, or `stop` completes, or it
+    /// cannot go on. A lost connection is retried, a refused round is reported.
     ///
     /// # Errors
     /// What the participant brings cannot be used, so that there is no model to give either.

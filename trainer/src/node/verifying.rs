@@ -1,4 +1,5 @@
-//! The check that an opened sum is what its participants agreed on: it takes the epoch key, which only nodes have.
+//! The check that an opened sum is what its participants agreed on: it takes the epoch key, which
+//! only nodes have.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,8 @@ use fl_sharing::{EpochKey, TagKey, Verification};
 
 /// Checks tags under a consortium's epoch key.
 ///
-/// What the tags of an attempt are made with takes a while to derive, and a participant needs it twice: to mask its
-/// input, and to check the sum. In between it is kept.
+/// What the tags of an attempt are made with takes a while to derive, and a participant needs it
+/// twice: to mask its input, and to check the sum. In between it is kept.
 #[derive(Clone)]
 pub struct TagVerifier {
     epoch_key: Arc<EpochKey>,

@@ -20,7 +20,8 @@ impl RoundClock {
         self.opened.get_or_insert_with(Instant::now);
     }
 
-    /// Records that training took so long and that the update is there, from which steps are counted.
+    /// Records that training took so long and that the update is there, from which steps are
+    /// counted.
     pub(super) fn trained(&mut self, took: Duration) {
         self.training += took;
         self.updated = Some(Instant::now());

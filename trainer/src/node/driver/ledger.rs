@@ -1,21 +1,21 @@
 //! What a node has on its disk: its log, its outbox, its state.
 //!
-//! Others rely on what a node announces, so whatever they may rely on is on the disk first, and this
-//! is the only file that writes there. The order is:
+//! Others rely on what a node announces, so whatever they may rely on is on the disk first, and
+//! this is the only file that writes there. The order is:
 //!
-//! 1. **log**: what the machine accepts is in the log before anything that rests on it is done;
+//! 1. **log**: what the machine accepts is in the log before what rests on it is done;
 //! 2. **sync**: the log survives a loss of power before the outbox has what it explains;
 //! 3. **keep**: a masked vector is in the outbox before it is announced;
-//! 4. **send**: its announcement is what [`Ledger::keep`] returns, so there is no way around 1 to 3.
+//! 4. **send**: its announcement is what [`Ledger::keep`] returns, so nothing gets around 1 to 3.
 //!
 //! Two rules tie a round to the next one. The sums that this node has sent are on record before a
 //! body goes out ([`Ledger::record`]). And a new state goes to the disk beside the loop
 //! ([`Ledger::commit`]: log, model and state, then the outbox is emptied), but the log says nothing
 //! of a result or a masked vector before the last state is there.
 //!
-//! A disk that does not take something is an inner error: the node steps back from what rests on it,
-//! and goes on. A state that cannot be written is an outer one: the node ends, for the relay has
-//! what it needs to begin again.
+//! A disk that does not take something is an inner error: the node steps back from what rests on
+//! it, and goes on. A state that cannot be written is an outer one: the node ends, for the relay
+//! has what it needs to begin again.
 
 use std::sync::Arc;
 
@@ -132,7 +132,8 @@ impl Ledger {
         }
     }
 
-    /// Logs a masked vector and puts it into the outbox. Returns the frame that may now announce it.
+    /// Logs a masked vector and puts it into the outbox. Returns the frame that may now announce
+    /// it.
     pub(super) async fn keep(
         &mut self,
         announcement: Announcement,

@@ -47,7 +47,8 @@ pub(super) struct Local<F> {
 }
 
 impl<F: FnMut(NodeEvent)> Local<F> {
-    /// Takes up what the participant remembers. The receiver carries progress from training's thread.
+    /// Takes up what the participant remembers. The receiver carries progress from training's
+    /// thread.
     pub(super) fn new(
         participant: Participant,
         mut observe: F,

@@ -443,8 +443,8 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
         self.perform(actions).await
     }
 
-    /// Training, masking or a sum of masks failed. The node steps back from the attempt, and ends if
-    /// no later one can go better.
+    /// Training, masking or a sum of masks failed. The node steps back from the attempt, and ends
+    /// if no later one can go better.
     async fn step_back(&mut self, hindrance: Hindrance, error: TrainError) -> Performed {
         let shown = self.local.show(error);
         // For a node that is on its way to a later state, that attempt is over.
