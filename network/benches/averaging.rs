@@ -8,7 +8,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use fl_protocol::digest::{CHUNK_BYTES, Digest, chunk_hash};
 use fl_protocol::ring_bytes;
-use fl_protocol::round::Chain;
+use fl_protocol::round::Head;
 use fl_protocol::round::training::Averaging;
 use fl_shaders::{Counters, FixedPoint, Parameters, Ring, Word};
 
@@ -71,7 +71,7 @@ fn averaging(bencher: Bencher<'_, '_>, ring: Ring) {
         Ring::U64 => sum::<u64>(&format),
     };
     let base = vec![0.5; PARAMETERS];
-    let chain = Chain {
+    let head = Head {
         round: 1,
         previous: Digest([1; 32]),
         model: Digest([2; 32]),
@@ -84,6 +84,6 @@ fn averaging(bencher: Bencher<'_, '_>, ring: Ring) {
             for chunk in sum.chunks(CHUNK_BYTES) {
                 assert!(averaging.add(chunk));
             }
-            averaging.finish(chain, Digest([3; 32])).unwrap()
+            averaging.finish(head, Digest([3; 32])).unwrap()
         });
 }

@@ -106,7 +106,7 @@ impl Pem {
         Credentials::from_pem(&self.certificate, &self.key).unwrap()
     }
 
-    fn chain(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    fn head(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         (
             vec![certificate_from_pem(&self.certificate).unwrap()],
@@ -199,18 +199,18 @@ impl Route {
         let roots = Arc::new(roots);
         let nodes =
             WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
-        let (chain, key) = parties.relay.chain();
+        let (head, key) = parties.relay.head();
         let server = rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_client_cert_verifier(nodes.unwrap())
-            .with_single_cert(chain, key);
-        let (chain, key) = parties.node.chain();
+            .with_single_cert(head, key);
+        let (head, key) = parties.node.head();
         let client = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key);
+            .with_client_auth_cert(head, key);
         let acceptor = TlsAcceptor::from(Arc::new(server.unwrap()));
         let connector = TlsConnector::from(Arc::new(client.unwrap()));
         let listener = TcpListener::bind(LOOPBACK).await.unwrap();

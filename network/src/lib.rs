@@ -14,7 +14,7 @@ pub mod pki;
 pub mod program;
 pub mod quic;
 pub mod relay;
+pub mod report_text;
 pub mod store;
 pub mod time;
 pub mod tls;
-pub mod told;

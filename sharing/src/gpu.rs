@@ -35,7 +35,7 @@ pub use adapter::{
     is_required, open,
 };
 use decoding::Averaging;
-use masking::{Masking, Met, Program};
+use masking::{KernelReport, Masking, Program};
 use pipelines::Pipelines;
 use stream::{Job, Piece, Stream};
 use summing::Summing;
@@ -238,11 +238,11 @@ impl GpuEngine {
             update,
             coefficients,
             masked,
-            met: Met::default(),
+            met: KernelReport::default(),
             word: PhantomData,
         };
         self.run(&pieces, &program.layout, &mut masking)?;
-        let Met {
+        let KernelReport {
             clipped,
             non_finite,
             tag,

@@ -22,7 +22,7 @@ use fl_protocol::manifest::TimeoutTable;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::{Engine, EpochKey};
-use fl_trainer::node::{Ended, Participant, TagVerifier};
+use fl_trainer::node::{NodeOutcome, Participant, TagVerifier};
 use fl_trainer::provision::{Agreement, NodeName};
 use fl_trainer::simulation::SimulationEvent;
 use fl_trainer::{Layout, LocalTrainer, Sharing};
@@ -103,7 +103,7 @@ impl Kits {
             valid_days: 2,
         };
         let folder = tempfile::tempdir()?;
-        agreement.found()?.write(folder.path())?;
+        agreement.provision()?.write(folder.path())?;
         let kit = |name: &str| Kit::load(&folder.path().join(name));
         let nodes = names.iter().map(|name| kit(name));
         Ok(Self {
@@ -155,7 +155,7 @@ impl Federation {
     ///
     /// # Errors
     /// Whatever stopped the relay or a node.
-    pub async fn run(mut self, observe: impl FnMut(SimulationEvent)) -> Result<Vec<Ended>> {
+    pub async fn run(mut self, observe: impl FnMut(SimulationEvent)) -> Result<Vec<NodeOutcome>> {
         let first = self.members.first_mut().context("no members")?;
         let initial = first.trainer.initial()?;
         let layout = first.trainer.layout().clone();
@@ -174,7 +174,7 @@ impl Federation {
         kits: &Kits,
         reached: impl FnOnce(SocketAddr),
         mut observe: impl FnMut(SimulationEvent),
-    ) -> Result<Vec<Ended>> {
+    ) -> Result<Vec<NodeOutcome>> {
         let nodes = self.members.len();
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::bind(
@@ -217,7 +217,7 @@ impl Federation {
             tasks.spawn(async move {
                 let observe = |event| drop(events.send(SimulationEvent::Node(index, event)));
                 let ended = participant.run(observe, stop).await;
-                let ended = ended.and_then(Ended::or_failure);
+                let ended = ended.and_then(NodeOutcome::or_failure);
                 let ended = ended.with_context(|| format!("node {index}"))?;
                 Ok(Some((index, ended)))
             });

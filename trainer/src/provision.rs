@@ -232,7 +232,7 @@ impl Agreement {
     ///
     /// # Errors
     /// A [`ProvisionError`] that says what to change.
-    pub fn found(&self) -> Result<Consortium, ProvisionError> {
+    pub fn provision(&self) -> Result<Consortium, ProvisionError> {
         let host = host_of(&self.relay)?.to_owned();
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let plan = Plan::new(self.ring, nodes, self.examples_max)?;

@@ -18,7 +18,7 @@ use fl_sharing::Engine;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::node::{Ended, NodeError, NodeEvent, Participant};
+use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant};
 use crate::provision::{Agreement, ProvisionError, Sharing};
 use crate::{LocalTrainer, TrainError};
 
@@ -106,7 +106,7 @@ impl Simulation {
         mut self,
         mut observe: impl FnMut(&Arc<Manifest>, SimulationEvent),
         stop: impl Future<Output = ()>,
-    ) -> Result<Ended, SimulationError> {
+    ) -> Result<NodeOutcome, SimulationError> {
         if self.trainers.len() < 3 {
             return Err(SimulationError::Nodes(self.trainers.len()));
         }
@@ -148,7 +148,7 @@ impl Simulation {
                     let _ = events.send(SimulationEvent::Node(index, event));
                 };
                 let ended = participant.run(observe, raised(stopped)).await;
-                let ended = ended.and_then(Ended::or_failure);
+                let ended = ended.and_then(NodeOutcome::or_failure);
                 let ended = ended.map_err(|source| SimulationError::Node { name, source });
                 ended.map(|ended| (index, ended))
             });
@@ -205,7 +205,7 @@ impl Simulation {
         };
         let model = (first.layout().clone(), first.initial()?);
         let agreement = Agreement::on_one_machine(nodes, self.sharing, self.examples_max, model);
-        agreement.found()?.write(folder)?;
+        agreement.provision()?.write(folder)?;
         Ok(agreement.nodes.into_iter().map(|node| node.name).collect())
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use fl_protocol::audit::{Entry, Party, Record, Transcript};
 use fl_protocol::manifest::Manifest;
-use fl_protocol::round::Chain;
+use fl_protocol::round::Head;
 use fl_protocol::wire;
 use tracing::{error, info, warn};
 
@@ -25,7 +25,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the log at `path` of a party that stands at `chain`, and logs that it has started.
+    /// Opens the log at `path` of a party that stands at `head`, and logs that it has started.
     ///
     /// # Errors
     /// [`LogError`]; the party then does not begin.
@@ -33,10 +33,10 @@ impl Journal {
         path: &Path,
         manifest: &Manifest,
         party: Party,
-        chain: Chain,
+        head: Head,
         unix_s: u64,
     ) -> Result<Self, LogError> {
-        Self::open_and_read(path, manifest, party, chain, unix_s, |_| ())
+        Self::open_and_read(path, manifest, party, head, unix_s, |_| ())
     }
 
     /// [`Journal::open`]; `each` receives the payloads of the records that are there.
@@ -44,16 +44,16 @@ impl Journal {
         path: &Path,
         manifest: &Manifest,
         party: Party,
-        chain: Chain,
+        head: Head,
         unix_s: u64,
         each: impl FnMut(&[u8]),
     ) -> Result<Self, LogError> {
-        let sid = manifest.sid();
-        if chain.round > 0 && !path.exists() {
-            let (path, round) = (path.display(), chain.round);
+        let consortium_id = manifest.consortium_id();
+        if head.round > 0 && !path.exists() {
+            let (path, round) = (path.display(), head.round);
             warn!("{path} is not there: the log begins anew, after round {round}");
         }
-        let (log, dropped) = Log::open_and_read(path, sid, each)?;
+        let (log, dropped) = Log::open_and_read(path, consortium_id, each)?;
         if dropped > 0 {
             let path = path.display();
             warn!("{path}: the last {dropped} bytes, which a crash had cut short, are taken off");
@@ -63,9 +63,9 @@ impl Journal {
             transcript: Transcript::default(),
         };
         let entry = Entry::Started {
-            sid,
+            consortium_id,
             party,
-            chain,
+            head,
             dropped,
         };
         journal.append(&Record { unix_s, entry })?;
@@ -100,14 +100,14 @@ pub struct RelayJournal {
 }
 
 impl RelayJournal {
-    /// Opens the log at `path` of a relay that stands at `chain`.
+    /// Opens the log at `path` of a relay that stands at `head`.
     ///
     /// # Errors
     /// [`LogError`]; the relay then does not begin.
     pub fn open(
         path: &Path,
         manifest: &Manifest,
-        chain: Chain,
+        head: Head,
         unix_s: u64,
     ) -> Result<Self, LogError> {
         let mut ended_untaken = false;
@@ -118,7 +118,7 @@ impl RelayJournal {
                 ended_untaken = unacknowledged;
             }
         };
-        let journal = Journal::open_and_read(path, manifest, Party::Relay, chain, unix_s, each)?;
+        let journal = Journal::open_and_read(path, manifest, Party::Relay, head, unix_s, each)?;
         Ok(Self {
             journal,
             unwritten: VecDeque::new(),
@@ -171,10 +171,10 @@ mod tests {
     fn what_the_relay_cannot_log_it_logs_later_and_of_refusals_no_more_than_enough() {
         let consortium = Consortium::new(3);
         let manifest = &consortium.manifest;
-        let chain = Chain::start(manifest);
+        let head = Head::start(manifest);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut journal = RelayJournal::open(&path, manifest, chain, 9).unwrap();
+        let mut journal = RelayJournal::open(&path, manifest, head, 9).unwrap();
         let node = Party::Node(consortium.identities[0].node_id());
         let refuse = |journal: &mut RelayJournal, round: u64| {
             let (attempt, done, joined) = (1, 0, 0);

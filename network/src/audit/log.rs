@@ -56,8 +56,8 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Altered`] if the chain of digests is broken, [`LogError::File`].
-    pub fn open(path: &Path, sid: Digest) -> Result<(Self, u64), LogError> {
-        Self::open_and_read(path, sid, |_| ())
+    pub fn open(path: &Path, consortium_id: Digest) -> Result<(Self, u64), LogError> {
+        Self::open_and_read(path, consortium_id, |_| ())
     }
 
     /// [`Log::open`]; `each` is told the payloads of the whole records.
@@ -66,12 +66,12 @@ impl Log {
     /// [`LogError::Altered`] if the chain of digests is broken, [`LogError::File`].
     pub(super) fn open_and_read(
         path: &Path,
-        sid: Digest,
+        consortium_id: Digest,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(Self, u64), LogError> {
         let file = files::open_private(path)?;
         let failed = |source| FileError::read(path, source);
-        let mut reader = Reader::new(BufReader::new(&file), sid);
+        let mut reader = Reader::new(BufReader::new(&file), consortium_id);
         let dropped = loop {
             match reader.next().map_err(failed)? {
                 Next::Record(record) => {
@@ -145,20 +145,20 @@ impl Log {
 mod tests {
     use super::*;
     use fl_protocol::audit::{Entry, Party};
-    use fl_protocol::round::Chain;
+    use fl_protocol::round::Head;
 
     fn record(dropped: u64) -> Record {
-        let sid = Digest([1; 32]);
-        let chain = Chain {
+        let consortium_id = Digest([1; 32]);
+        let head = Head {
             round: 0,
-            previous: sid,
-            model: sid,
+            previous: consortium_id,
+            model: consortium_id,
         };
         let party = Party::Relay;
         let entry = Entry::Started {
-            sid,
+            consortium_id,
             party,
-            chain,
+            head,
             dropped,
         };
         Record { unix_s: 9, entry }
@@ -168,8 +168,8 @@ mod tests {
     fn a_log_is_gone_on_with_after_a_crash_and_not_after_a_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let sid = Digest([1; 32]);
-        let (mut log, dropped) = Log::open(&path, sid).unwrap();
+        let consortium_id = Digest([1; 32]);
+        let (mut log, dropped) = Log::open(&path, consortium_id).unwrap();
         assert_eq!(dropped, 0);
         log.append(&record(1)).unwrap();
         log.sync()().unwrap();
@@ -181,7 +181,7 @@ mod tests {
 
         for kept in one.len()..two.len() {
             std::fs::write(&path, &two[..kept]).unwrap();
-            let (mut log, dropped) = Log::open(&path, sid).unwrap();
+            let (mut log, dropped) = Log::open(&path, consortium_id).unwrap();
             assert_eq!(dropped, (kept - one.len()) as u64);
             log.append(&record(2)).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), two);
@@ -189,7 +189,7 @@ mod tests {
         let mut changed = two.clone();
         changed[one.len() + 10] ^= 1;
         std::fs::write(&path, &changed).unwrap();
-        let error = Log::open(&path, sid).unwrap_err();
+        let error = Log::open(&path, consortium_id).unwrap_err();
         assert!(
             matches!(&error, LogError::Altered { flaw, .. } if flaw.record == 2),
             "{error}"

@@ -30,7 +30,7 @@ use tracing::debug;
 
 pub use progress::Progress;
 
-use crate::told::Told;
+use crate::report_text::LogLine;
 
 /// Connections at a time, so that whoever opens many takes no file descriptors away from the relay.
 const CONNECTIONS_MAX: usize = 64;
@@ -93,9 +93,9 @@ impl Dashboard {
     }
 
     /// Takes in a report, and how it was put into words.
-    pub fn update(&self, report: &Report, told: &Told) {
+    pub fn update(&self, report: &Report, line: &LogLine) {
         self.progress
-            .send_modify(|progress| progress.update(report, told, unix_s()));
+            .send_modify(|progress| progress.update(report, line, unix_s()));
     }
 
     /// Shows to those who look that the relay has stopped, and ends.

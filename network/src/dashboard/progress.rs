@@ -8,7 +8,7 @@ use fl_protocol::round::relay::Report;
 use serde::{Serialize, Serializer};
 use tracing::Level;
 
-use crate::told::{RoundLine, Told};
+use crate::report_text::{LogLine, RoundLine};
 
 /// Rounds that are kept to be shown.
 const ROUNDS_MAX: usize = 1000;
@@ -111,7 +111,7 @@ impl Progress {
     }
 
     /// Takes in a report, and how it was put into words.
-    pub(super) fn update(&mut self, report: &Report, told: &Told, unix_s: u64) {
+    pub(super) fn update(&mut self, report: &Report, line: &LogLine, unix_s: u64) {
         self.revision += 1;
         match report {
             Report::Began { round } | Report::Recovered { round } => self.rounds_done = *round,
@@ -138,7 +138,7 @@ impl Progress {
             }
             Report::Collected { .. } => self.enter(Phase::Averaging, unix_s),
             Report::Abandoned { .. } => self.enter(Phase::Gathering, unix_s),
-            Report::TakenBack { round, .. } => {
+            Report::RolledBack { round, .. } => {
                 self.rounds_done = round.saturating_sub(1);
                 self.rounds.pop_back_if(|line| line.round == *round);
                 self.enter(Phase::Gathering, unix_s);
@@ -166,11 +166,11 @@ impl Progress {
             }
             Report::Refused(..) | Report::Late(..) | Report::Behind { .. } => {}
         }
-        if let Some(round) = &told.round {
+        if let Some(round) = &line.round {
             push(&mut self.rounds, round.clone(), ROUNDS_MAX);
         }
-        if told.level == Level::WARN {
-            let text = told.text.clone();
+        if line.level == Level::WARN {
+            let text = line.text.clone();
             push(&mut self.notices, Notice { unix_s, text }, NOTICES_MAX);
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::told::Teller;
+use crate::report_text::ReportFormatter;
 
 fn completed(round: u64) -> Report {
     Report::Completed(Box::new(Completed {
@@ -29,7 +29,7 @@ fn completed(round: u64) -> Report {
 }
 
 /// A dashboard on a port of its own, and what is needed to tell it something.
-async fn open() -> (Dashboard, Teller, [NodeId; 3]) {
+async fn open() -> (Dashboard, ReportFormatter, [NodeId; 3]) {
     let Consortium {
         identities,
         manifest,
@@ -38,11 +38,11 @@ async fn open() -> (Dashboard, Teller, [NodeId; 3]) {
     let progress = Progress::new(&manifest, 10, 1_000);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let dashboard = Dashboard::open(address, progress).await.unwrap();
-    (dashboard, Teller::new(manifest), ids)
+    (dashboard, ReportFormatter::new(manifest), ids)
 }
 
-fn tell(dashboard: &Dashboard, teller: &mut Teller, report: &Report) {
-    dashboard.update(report, &teller.tell(report));
+fn tell(dashboard: &Dashboard, formatter: &mut ReportFormatter, report: &Report) {
+    dashboard.update(report, &formatter.tell(report));
 }
 
 async fn send(dashboard: &Dashboard, bytes: &[u8]) -> String {
@@ -98,7 +98,7 @@ async fn the_page_comes_with_all_it_needs_and_asks_nobody_else() {
 
 #[tokio::test]
 async fn the_status_follows_the_reports() {
-    let (dashboard, mut teller, [a, b, c]) = open().await;
+    let (dashboard, mut formatter, [a, b, c]) = open().await;
     let begun = status(&dashboard, "").await;
     assert_eq!(begun["consortium"], "test");
     assert_eq!(begun["rounds_wanted"], 10);
@@ -106,13 +106,13 @@ async fn the_status_follows_the_reports() {
     assert_eq!(begun["nodes"][0]["name"], "node-0");
     assert_eq!(begun["nodes"][0]["here"], false);
 
-    let mut told = |report| tell(&dashboard, &mut teller, &report);
-    told(Report::Began { round: 4 });
+    let mut line = |report| tell(&dashboard, &mut formatter, &report);
+    line(Report::Began { round: 4 });
     for node in [a, b, c] {
-        told(Report::Joined(node));
+        line(Report::Joined(node));
     }
     let (round, attempt, nodes) = (5, 2, 3);
-    told(Report::Opened {
+    line(Report::Opened {
         round,
         attempt,
         nodes,
@@ -123,11 +123,11 @@ async fn the_status_follows_the_reports() {
     let phase = json!({"name": "training", "attempt": 2, "asked": 3});
     assert_eq!(training["phase"], phase);
 
-    told(Report::Participants {
+    line(Report::Participants {
         round,
         nodes: vec![a, b],
     });
-    told(Report::Waiting {
+    line(Report::Waiting {
         missing: vec![b, a],
         since: Duration::from_secs(20),
         same_participants: true,
@@ -143,13 +143,13 @@ async fn the_status_follows_the_reports() {
     let since = waiting["waiting_for"]["since_unix_s"].as_u64().unwrap();
     assert!(waiting["now_unix_s"].as_u64().unwrap() - since >= 20);
 
-    told(Report::Lost(c));
-    told(Report::Joined(a));
+    line(Report::Lost(c));
+    line(Report::Joined(a));
     let waiting = status(&dashboard, "").await;
     assert_eq!(waiting["waiting_for"]["names"], json!(["node-1"]));
-    told(Report::Collected { round });
+    line(Report::Collected { round });
     assert_eq!(status(&dashboard, "").await["phase"]["name"], "averaging");
-    told(completed(5));
+    line(completed(5));
     let done = status(&dashboard, "").await;
     assert_eq!(done["rounds_done"], 5);
     assert_eq!(done["waiting_for"], Value::Null);
@@ -166,19 +166,23 @@ async fn the_status_follows_the_reports() {
     assert_eq!(done["notices"][0]["text"], "node-2 disconnected");
 
     let nodes = vec![a, b];
-    tell(&dashboard, &mut teller, &Report::TakenBack { round, nodes });
+    tell(
+        &dashboard,
+        &mut formatter,
+        &Report::RolledBack { round, nodes },
+    );
     let again = status(&dashboard, "").await;
     assert_eq!(
         (&again["rounds_done"], &again["rounds"]),
         (&json!(4), &json!([]))
     );
-    let told = again["notices"][1]["text"].as_str().unwrap();
-    assert!(told.ends_with("is refused by node-0, node-1"), "{told}");
+    let line = again["notices"][1]["text"].as_str().unwrap();
+    assert!(line.ends_with("is refused by node-0, node-1"), "{line}");
 }
 
 #[tokio::test]
 async fn who_has_seen_the_last_state_waits_for_another() {
-    let (dashboard, mut teller, [a, ..]) = open().await;
+    let (dashboard, mut formatter, [a, ..]) = open().await;
     let revision = status(&dashboard, "").await["revision"].as_u64().unwrap();
     // A state that is not the last is answered at once.
     let other = format!("?seen={}", revision + 1);
@@ -187,7 +191,7 @@ async fn who_has_seen_the_last_state_waits_for_another() {
     let seen = format!("?seen={revision}");
     let (later, ()) = tokio::join!(status(&dashboard, &seen), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        tell(&dashboard, &mut teller, &Report::Joined(a));
+        tell(&dashboard, &mut formatter, &Report::Joined(a));
     });
     assert_eq!(later["revision"], revision + 1);
 
@@ -312,11 +316,11 @@ async fn connections_are_no_more_than_there_may_be() {
 
 #[tokio::test]
 async fn what_is_kept_to_be_shown_is_bounded() {
-    let (dashboard, mut teller, [a, ..]) = open().await;
+    let (dashboard, mut formatter, [a, ..]) = open().await;
     for round in 1..=1_200 {
-        tell(&dashboard, &mut teller, &completed(round));
+        tell(&dashboard, &mut formatter, &completed(round));
         let refused = Report::Refused(a, Refusal::Expired(a));
-        tell(&dashboard, &mut teller, &refused);
+        tell(&dashboard, &mut formatter, &refused);
     }
     let shown = status(&dashboard, "").await;
     let rounds = shown["rounds"].as_array().unwrap();

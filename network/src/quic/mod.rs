@@ -35,11 +35,11 @@ pub fn peer_public_key(connection: &Connection) -> Result<PublicKey, TransportEr
     let identity = connection
         .peer_identity()
         .ok_or(TransportError::Anonymous)?;
-    let chain = identity
+    let head = identity
         .downcast::<Vec<CertificateDer<'_>>>()
         .map_err(|_| TransportError::Anonymous)?;
     Ok(pki::public_key(
-        chain.first().ok_or(TransportError::Anonymous)?,
+        head.first().ok_or(TransportError::Anonymous)?,
     )?)
 }
 

@@ -10,7 +10,7 @@ use fl_protocol::digest::{CHUNK_BYTES, ChunkHashes, Digest, chunk_hash};
 use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
 use fl_protocol::round::training::{Averaged, Averaging};
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::{Head, Refusal};
 use fl_shaders::{FixedPoint, Ring};
 
 use super::arrivals::{Arrivals, BodyError};
@@ -151,14 +151,14 @@ impl Accumulator {
         }
     }
 
-    /// Takes out the sum, and its average onto the model of `chain`. Gives nothing if that was done
+    /// Takes out the sum, and its average onto the model of `head`. Gives nothing if that was done
     /// before.
-    pub(super) fn finish(&self, chain: Chain) -> Option<(Vec<u8>, Result<Averaged, Refusal>)> {
+    pub(super) fn finish(&self, head: Head) -> Option<(Vec<u8>, Result<Averaged, Refusal>)> {
         let mut average = self.average.lock().unwrap_or_else(PoisonError::into_inner);
         let mut average = average.take()?;
         self.average_complete(&mut average);
         let sum = std::mem::take(&mut self.lock().sum);
-        Some((sum, average.averaging.finish(chain, self.ctx)))
+        Some((sum, average.averaging.finish(head, self.ctx)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -191,8 +191,8 @@ mod tests {
         plan.unwrap()
     }
 
-    fn chain() -> Chain {
-        Chain {
+    fn head() -> Head {
+        Head {
             round: 3,
             previous: Digest([1; 32]),
             model: Digest([2; 32]),
@@ -249,11 +249,11 @@ mod tests {
         }
         let [mut expected, second] = bodies;
         ring_bytes::add(Ring::U32, &mut expected, &second);
-        let (sum, averaged) = sum.finish(chain()).unwrap();
+        let (sum, averaged) = sum.finish(head()).unwrap();
         assert_eq!(sum, expected);
-        let whole = average(&expected, &model(), &plan(), 2, chain(), CTX).unwrap();
+        let whole = average(&expected, &model(), &plan(), 2, head(), CTX).unwrap();
         let averaged = averaged.unwrap();
-        assert_eq!(averaged.chain, whole.chain);
+        assert_eq!(averaged.head, whole.head);
         assert_eq!(averaged.model, whole.model);
         assert_ne!(averaged.model, model());
     }
@@ -273,13 +273,13 @@ mod tests {
                 let hash = &hashes[*body].as_slice()[*chunk];
                 sum.add(ids[*body], *chunk, hash, bytes).unwrap();
             }
-            sum.finish(chain()).unwrap().1
+            sum.finish(head()).unwrap().1
         };
         let [a, b] = [
             [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)],
             [(2, 0), (1, 0), (0, 0), (1, 1), (2, 1), (0, 1)],
         ]
-        .map(|order| averaged(&order, 3).unwrap().chain);
+        .map(|order| averaged(&order, 3).unwrap().head);
         assert_eq!(a, b);
         // The control: without its last chunk there is no average.
         assert!(averaged(&[(0, 0), (1, 0), (2, 0), (1, 1), (2, 1)], 3).is_err());
@@ -305,7 +305,7 @@ mod tests {
         let again = add(node, 0, 0, right[0]);
         assert_eq!(again, Err(BodyError::Unasked), "never twice");
         add(node, 1, 1, right[1]).unwrap();
-        assert_eq!(sum.finish(chain()).unwrap().0, body);
-        assert!(sum.finish(chain()).is_none(), "taken out once");
+        assert_eq!(sum.finish(head()).unwrap().0, body);
+        assert!(sum.finish(head()).is_none(), "taken out once");
     }
 }

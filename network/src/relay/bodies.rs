@@ -8,7 +8,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire::{BodyKind, RelayFrame};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -119,7 +119,7 @@ impl Bodies {
     /// their arrival. No more are to come.
     pub(super) fn average(
         &mut self,
-        chain: Chain,
+        head: Head,
         ctx: Digest,
         bodies: Vec<Source>,
         model: Arc<Vec<f32>>,
@@ -130,7 +130,7 @@ impl Bodies {
         let manifest = self.manifest.clone();
         self.averaging.spawn_blocking(move || match &*intake {
             Intake::Sum(sum) => {
-                let (sum, averaged) = sum.finish(chain)?;
+                let (sum, averaged) = sum.finish(head)?;
                 Some((sum.into(), averaged))
             }
             Intake::Spool(spool) => {
@@ -142,7 +142,7 @@ impl Bodies {
                     Vec::new()
                 });
                 let inputs = bodies.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
-                let averaged = average(&sum, &model, plan, inputs.count(), chain, ctx);
+                let averaged = average(&sum, &model, plan, inputs.count(), head, ctx);
                 Some((sum.into(), averaged))
             }
             Intake::Model(_) => None,

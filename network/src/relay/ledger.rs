@@ -21,7 +21,7 @@ use fl_protocol::audit::{Entry, Record};
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::LastResult;
 use fl_protocol::round::training::average;
-use fl_protocol::round::{Chain, Checkpoint};
+use fl_protocol::round::{Checkpoint, Head};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -53,7 +53,7 @@ impl Ledger {
     pub(super) fn open(kit: &Kit, store: RelayStore) -> Result<(Self, Loaded), RelayError> {
         let mut loaded = Loaded::read(kit, &store)?;
         let (path, manifest) = (store.log_path(), &kit.manifest);
-        let journal = RelayJournal::open(&path, manifest, loaded.chain, unix_s())?;
+        let journal = RelayJournal::open(&path, manifest, loaded.head, unix_s())?;
         if !journal.ended_untaken() {
             // A result that somebody had acknowledged stays, even if its model did not come to the
             // disk.
@@ -89,9 +89,9 @@ impl Ledger {
     }
 
     /// Makes a model durable, now that there is no way back behind it.
-    pub(super) fn commit(&mut self, chain: Chain, model: Arc<Vec<f32>>) {
+    pub(super) fn commit(&mut self, head: Head, model: Arc<Vec<f32>>) {
         let store = self.store.clone();
-        self.write("the new model", move || store.commit(&chain, &model));
+        self.write("the new model", move || store.commit(&head, &model));
     }
 
     /// Keeps what lets nodes that have lost their state take the relay's.
@@ -107,13 +107,13 @@ impl Ledger {
         self.kept = self.write("the nodes' model", move || {
             // The log first: it tells how the relay came to stand there.
             sync()?;
-            store.commit(&checkpoint.chain, &model)?;
+            store.commit(&checkpoint.head, &model)?;
             store.keep_checkpoint(&checkpoint)
         });
     }
 
     /// Forgets the last result, after all that was to be written before. Returns whether it did.
-    pub(super) async fn take_back(&mut self) -> bool {
+    pub(super) async fn roll_back(&mut self) -> bool {
         let store = self.store.clone();
         let forget = Arc::new(move || store.forget_result());
         follows(self.writing.take()).await && attempt("that a result is taken back", &forget).await
@@ -181,7 +181,7 @@ impl Ledger {
 
 /// Where the relay stands, its model, and the last result with its bytes.
 pub(super) struct Loaded {
-    pub(super) chain: Chain,
+    pub(super) head: Head,
     pub(super) model: Arc<Vec<f32>>,
     /// The model before the last result, if no node is known to have taken that.
     pub(super) former: Option<Arc<Vec<f32>>>,
@@ -193,12 +193,12 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Takes up what was kept. A result that was kept without its model is averaged again.
     fn read(kit: &Kit, store: &RelayStore) -> Result<Self, RelayError> {
-        let (chain, model) = store.load(kit)?;
+        let (head, model) = store.load(kit)?;
         // Without these only nodes are worse off that lack the last result.
         let last = if_sound(store.result(&kit.manifest))?;
         let checkpoint = if_sound(store.checkpoint())?;
         let mut loaded = Self {
-            chain,
+            head,
             model: Arc::new(model),
             former: None,
             last,
@@ -207,13 +207,13 @@ impl Loaded {
         let Some((LastResult { base, outcome }, body)) = &loaded.last else {
             return Ok(loaded);
         };
-        if *base != chain {
+        if *base != head {
             return Ok(loaded);
         }
         let (plan, nodes) = (kit.manifest.fixed_point(), outcome.parts.len());
-        match average(body, &loaded.model, plan, nodes, chain, outcome.ctx) {
-            Ok(averaged) if averaged.chain.model == outcome.model => {
-                loaded.chain = averaged.chain;
+        match average(body, &loaded.model, plan, nodes, head, outcome.ctx) {
+            Ok(averaged) if averaged.head.model == outcome.model => {
+                loaded.head = averaged.head;
                 loaded.former = Some(std::mem::replace(&mut loaded.model, averaged.model));
             }
             _ => {
@@ -227,7 +227,7 @@ impl Loaded {
     /// Gives the way back up, and makes the model durable.
     fn settle(&mut self, store: &RelayStore) -> Result<(), StoreError> {
         match self.former.take() {
-            Some(_) => store.commit(&self.chain, &self.model),
+            Some(_) => store.commit(&self.head, &self.model),
             None => Ok(()),
         }
     }

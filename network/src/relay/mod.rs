@@ -29,7 +29,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Action, Event, Relay, Report, Settings};
-use fl_protocol::round::{Chain, Checkpoint, Outcome};
+use fl_protocol::round::{Checkpoint, Head, Outcome};
 use fl_protocol::wire::{BodyId, RelayFrame};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
@@ -84,10 +84,10 @@ pub async fn serve(
     settings: Settings,
     mut report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
-) -> Result<Chain, RelayError> {
+) -> Result<Head, RelayError> {
     let (inputs, mut queue) = mpsc::channel(INPUTS);
     let mut driver = Driver::open(kit, store, settings, inputs)?;
-    let round = driver.machine.chain().round;
+    let round = driver.machine.head().round;
     report(&Report::Began { round });
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,7 +113,7 @@ pub async fn serve(
     driver.ledger.finish().await;
     driver.connections.closed().await;
     server.shutdown(0, "the relay stops").await;
-    Ok(driver.machine.chain())
+    Ok(driver.machine.head())
 }
 
 /// What drives the machine.
@@ -133,7 +133,7 @@ enum Performed {
     Done,
     Finished,
     /// The last result is taken back, which the machine has to know before anything else.
-    TookBack,
+    RolledBack,
 }
 
 impl Driver {
@@ -147,7 +147,7 @@ impl Driver {
         let manifest = kit.manifest.clone();
         let (ledger, loaded) = Ledger::open(kit, store)?;
         let Loaded {
-            chain,
+            head,
             model,
             former,
             last,
@@ -156,7 +156,7 @@ impl Driver {
         let mut seed = [0; 32];
         rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
             .map_err(|_| RelayError::Entropy)?;
-        let mut machine = Relay::new(manifest.clone(), settings, chain, unix_s(), seed);
+        let mut machine = Relay::new(manifest.clone(), settings, head, unix_s(), seed);
         let mut result = Bytes::new();
         if let Some((last, body)) = last {
             machine.resume(last, former.is_none());
@@ -246,7 +246,7 @@ impl Driver {
                 match self.perform(action, report).await {
                     Performed::Done => {}
                     Performed::Finished => finished = true,
-                    Performed::TookBack => next = Some(Event::TookBack),
+                    Performed::RolledBack => next = Some(Event::RolledBack),
                 }
             }
         }
@@ -266,13 +266,13 @@ impl Driver {
                 body,
                 root,
             } => self.collect((node, body), ctx, root),
-            Action::Average { chain, ctx, bodies } => self.average(chain, ctx, bodies),
+            Action::Average { head, ctx, bodies } => self.average(head, ctx, bodies),
             Action::Discard => self.bodies.discard(),
             Action::Keep => self.keep(),
-            Action::Commit(chain) => self.commit(chain),
+            Action::Commit(head) => self.commit(head),
             Action::Certify(checkpoint) => self.ledger.certify(checkpoint),
-            Action::TakeBack => return self.take_back().await,
-            Action::Borrow { node, model } => self.request_model(node, model),
+            Action::RollBack => return self.roll_back().await,
+            Action::RequestModel { node, model } => self.request_model(node, model),
             Action::Adopt(checkpoint) => self.adopt(checkpoint),
             Action::Deliver(node, outcome) => self.deliver(node, outcome).await,
             Action::Restore(node, checkpoint) => self.restore(node, checkpoint),
@@ -317,10 +317,10 @@ impl Driver {
 
     /// Averages the bodies of an attempt. The former result is not needed any more: whoever lacked
     /// it cannot be waited for.
-    fn average(&mut self, chain: Chain, ctx: Digest, bodies: Vec<Source>) {
+    fn average(&mut self, head: Head, ctx: Digest, bodies: Vec<Source>) {
         self.published.forget_result();
         let model = self.published.model();
-        self.bodies.average(chain, ctx, bodies, model);
+        self.bodies.average(head, ctx, bodies, model);
     }
 
     /// Keeps the last result before any node has all of it.
@@ -331,26 +331,26 @@ impl Driver {
     }
 
     /// Makes the model durable, now that there is no way back behind it.
-    fn commit(&mut self, chain: Chain) {
+    fn commit(&mut self, head: Head) {
         if self.manifest.committee().is_some() {
             // The next one is made from a sum, and not in its place.
             self.published.forget_former();
         }
-        self.ledger.commit(chain, self.published.model());
+        self.ledger.commit(head, self.published.model());
     }
 
     /// Removes the last result, and goes back to the model before it, if the disk lets it.
-    async fn take_back(&mut self) -> Performed {
-        if self.published.has_former() && self.ledger.take_back().await {
-            self.published.take_back();
-            return Performed::TookBack;
+    async fn roll_back(&mut self) -> Performed {
+        if self.published.has_former() && self.ledger.roll_back().await {
+            self.published.roll_back();
+            return Performed::RolledBack;
         }
         Performed::Done
     }
 
     fn request_model(&mut self, node: NodeId, model: Digest) {
         self.bodies.receive_model(node, model);
-        self.connections.send(node, RelayFrame::Lend { model });
+        self.connections.send(node, RelayFrame::SendModel { model });
     }
 
     /// Takes the model that a node has sent for the relay's own.
@@ -381,7 +381,7 @@ impl Driver {
     /// Sends the global model with what certifies it.
     fn restore(&mut self, node: NodeId, checkpoint: Checkpoint) {
         let (id, body) = (
-            BodyId::model(checkpoint.chain.model),
+            BodyId::model(checkpoint.head.model),
             self.published.model_bytes(),
         );
         self.connections

@@ -69,7 +69,7 @@ impl Published {
     }
 
     /// Goes back to the model before the last result.
-    pub(super) fn take_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         if let Some(former) = self.former.take() {
             self.adopt(former);
         }

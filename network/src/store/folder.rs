@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::manifest::Manifest;
-use fl_protocol::round::Chain;
+use fl_protocol::round::Head;
 use fl_protocol::wire;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,14 +26,15 @@ const MAX_STATE_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    sid: Digest,
+    consortium_id: Digest,
     _lock: File,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct State {
-    sid: String,
+struct StateFile {
+    #[serde(rename = "sid")]
+    consortium_id: String,
     round: u64,
     previous: String,
     model: String,
@@ -51,60 +52,57 @@ impl Folder {
         })?;
         Ok(Self {
             path: folder.to_owned(),
-            sid: manifest.sid(),
+            consortium_id: manifest.consortium_id(),
             _lock: lock,
         })
     }
 
     /// Returns where the party stands and its model: in a fresh folder the manifest's beginning,
     /// with the kit's initial model.
-    pub(super) fn load(&self, kit: &Kit) -> Result<(Chain, Vec<f32>), StoreError> {
+    pub(super) fn load(&self, kit: &Kit) -> Result<(Head, Vec<f32>), StoreError> {
         let path = self.path(STATE);
-        let Some(state) = read_json::<State>(&path, MAX_STATE_BYTES)? else {
-            return Ok((
-                Chain::start(&kit.manifest),
-                kit.initial().map_err(Box::new)?,
-            ));
+        let Some(state) = read_json::<StateFile>(&path, MAX_STATE_BYTES)? else {
+            return Ok((Head::start(&kit.manifest), kit.initial().map_err(Box::new)?));
         };
         let digest = |text: &str| {
             text.parse::<Digest>()
                 .map_err(|error| damaged(&path, error.to_string()))
         };
-        let sid = digest(&state.sid)?;
-        if sid != self.sid {
+        let consortium_id = digest(&state.consortium_id)?;
+        if consortium_id != self.consortium_id {
             return Err(StoreError::OtherManifest {
                 path: self.path.clone(),
-                found: sid,
+                found: consortium_id,
             });
         }
-        let chain = Chain {
+        let head = Head {
             round: state.round,
             previous: digest(&state.previous)?,
             model: digest(&state.model)?,
         };
-        let path = self.model_path(chain.round);
+        let path = self.model_path(head.round);
         let model = read_parameters(&path, kit.manifest.parameters())?;
-        if model_hash(&model) != chain.model {
+        if model_hash(&model) != head.model {
             return Err(damaged(
                 &path,
                 "it is not the model that state.json names".to_owned(),
             ));
         }
-        Ok((chain, model))
+        Ok((head, model))
     }
 
     /// Makes a new state durable. The model comes first, so that a state never names one that is
     /// not there.
-    pub(super) fn commit(&self, chain: &Chain, model: &[f32]) -> Result<(), StoreError> {
-        write_parameters(&self.model_path(chain.round), model)?;
-        let state = State {
-            sid: self.sid.to_hex(),
-            round: chain.round,
-            previous: chain.previous.to_hex(),
-            model: chain.model.to_hex(),
+    pub(super) fn commit(&self, head: &Head, model: &[f32]) -> Result<(), StoreError> {
+        write_parameters(&self.model_path(head.round), model)?;
+        let state = StateFile {
+            consortium_id: self.consortium_id.to_hex(),
+            round: head.round,
+            previous: head.previous.to_hex(),
+            model: head.model.to_hex(),
         };
         self.write_json(STATE, &state)?;
-        self.forget_models_but(chain.round)
+        self.forget_models_but(head.round)
     }
 
     /// The former model gives its place to the next one.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::node::Pending;
-use fl_protocol::round::{Chain, SentSums};
+use fl_protocol::round::{Head, SentSums};
 
 use super::StoreError;
 use super::folder::{Folder, damaged, read_json};
@@ -34,7 +34,7 @@ impl NodeStore {
     /// # Errors
     /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`],
     /// [`StoreError::Kit`].
-    pub fn load(&self, kit: &Kit) -> Result<(Chain, Vec<f32>), StoreError> {
+    pub fn load(&self, kit: &Kit) -> Result<(Head, Vec<f32>), StoreError> {
         self.0.load(kit)
     }
 
@@ -42,8 +42,8 @@ impl NodeStore {
     ///
     /// # Errors
     /// [`StoreError::File`]; the former state is then untouched.
-    pub fn commit(&self, chain: &Chain, model: &[f32]) -> Result<(), StoreError> {
-        self.0.commit(chain, model)
+    pub fn commit(&self, head: &Head, model: &[f32]) -> Result<(), StoreError> {
+        self.0.commit(head, model)
     }
 
     /// Returns the path of the log.
@@ -88,16 +88,16 @@ impl NodeStore {
         outbox::write(&self.outbox(), pending, body)
     }
 
-    /// Takes up the masked sum in the outbox, if there is one that belongs to `chain`.
+    /// Takes up the masked sum in the outbox, if there is one that belongs to `head`.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], [`StoreError::File`].
     pub fn outgoing(
         &self,
         manifest: &Manifest,
-        chain: &Chain,
+        head: &Head,
     ) -> Result<Option<Outgoing>, StoreError> {
-        outbox::read(&self.outbox(), manifest, chain)
+        outbox::read(&self.outbox(), manifest, head)
     }
 
     /// Empties the outbox.

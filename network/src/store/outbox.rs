@@ -5,8 +5,8 @@ use std::path::Path;
 use bytes::Bytes;
 use fl_protocol::digest::ChunkHashes;
 use fl_protocol::manifest::Manifest;
-use fl_protocol::round::node::{KeptPending, Pending};
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::node::{Pending, StoredPending};
+use fl_protocol::round::{Head, Refusal};
 
 use super::StoreError;
 use super::folder::{damaged, read_headed, write_headed};
@@ -25,21 +25,21 @@ pub struct Outgoing {
 
 /// Puts what is pending into the outbox at `path`, replacing what is there.
 pub(super) fn write(path: &Path, pending: &Pending, body: &[u8]) -> Result<(), StoreError> {
-    let header = KeptPending::from(pending);
+    let header = StoredPending::from(pending);
     write_headed(path, &header, body, Durability::Process)
 }
 
-/// Takes up what the outbox at `path` holds, if there is something that belongs to `chain`.
+/// Takes up what the outbox at `path` holds, if there is something that belongs to `head`.
 pub(super) fn read(
     path: &Path,
     manifest: &Manifest,
-    chain: &Chain,
+    head: &Head,
 ) -> Result<Option<Outgoing>, StoreError> {
-    let Some((header, body)) = read_headed::<KeptPending>(path, manifest)? else {
+    let Some((header, body)) = read_headed::<StoredPending>(path, manifest)? else {
         return Ok(None);
     };
     let refuse = |reason: &str| damaged(path, reason.to_owned());
-    let (pending, root) = match header.verify(manifest, chain) {
+    let (pending, root) = match header.verify(manifest, head) {
         Ok(verified) => verified,
         // The round went on without it.
         Err(Refusal::Stale { .. } | Refusal::Previous { .. } | Refusal::Model { .. }) => {

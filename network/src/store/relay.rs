@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fl_protocol::digest::ChunkHashes;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::LastResult;
-use fl_protocol::round::{Chain, Checkpoint};
+use fl_protocol::round::{Checkpoint, Head};
 use fl_protocol::wire;
 
 use super::StoreError;
@@ -37,7 +37,7 @@ impl RelayStore {
     /// # Errors
     /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`],
     /// [`StoreError::Kit`].
-    pub fn load(&self, kit: &Kit) -> Result<(Chain, Vec<f32>), StoreError> {
+    pub fn load(&self, kit: &Kit) -> Result<(Head, Vec<f32>), StoreError> {
         self.0.load(kit)
     }
 
@@ -45,8 +45,8 @@ impl RelayStore {
     ///
     /// # Errors
     /// [`StoreError::File`]; the former state is then untouched.
-    pub fn commit(&self, chain: &Chain, model: &[f32]) -> Result<(), StoreError> {
-        self.0.commit(chain, model)
+    pub fn commit(&self, head: &Head, model: &[f32]) -> Result<(), StoreError> {
+        self.0.commit(head, model)
     }
 
     /// Returns the path of the log.

@@ -5,7 +5,7 @@ use fl_shaders::{MeanScale, Ring};
 use wgpu::CommandEncoder;
 
 use super::pipelines::Pipelines;
-use super::stream::{Buffers, Job, Made, Piece, count};
+use super::stream::{Buffers, Job, Piece, PieceOutput, count};
 use super::transfer::copy_to;
 use super::uniforms::{Layout, Place, Uniforms};
 
@@ -78,7 +78,7 @@ impl Job for Averaging<'_> {
         dequantize.dispatch(&mut pass, &bindings, coordinates(piece));
     }
 
-    fn take(&mut self, piece: &Piece, made: &Made<'_>) {
+    fn take(&mut self, piece: &Piece, made: &PieceOutput<'_>) {
         copy_to(made.output, &mut self.mean[piece.output.clone()]);
     }
 }

@@ -9,7 +9,7 @@ use wgpu::CommandEncoder;
 
 use super::combining::Combination;
 use super::pipelines::Pipelines;
-use super::stream::{Buffers, Job, Made, Piece, count};
+use super::stream::{Buffers, Job, Piece, PieceOutput, count};
 use super::transfer::copy_to;
 use super::uniforms::{Layout, Place, Uniforms};
 use super::update::{Run, Update};
@@ -100,13 +100,13 @@ pub(super) struct Masking<'a, W> {
     pub(super) update: Update<'a>,
     pub(super) coefficients: Coefficients<'a>,
     pub(super) masked: &'a mut [u8],
-    pub(super) met: Met,
+    pub(super) met: KernelReport,
     pub(super) word: PhantomData<W>,
 }
 
 /// What was met while masking.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Met {
+pub(super) struct KernelReport {
     /// Number of coordinates above C in magnitude.
     pub(super) clipped: u64,
     /// The first coordinate that is NaN or infinite, if any.
@@ -158,7 +158,7 @@ impl<W: Word> Job for Masking<'_, W> {
         combination.record(&mut pass, self.pipelines, piece, uniforms, buffers);
     }
 
-    fn take(&mut self, piece: &Piece, made: &Made<'_>) {
+    fn take(&mut self, piece: &Piece, made: &PieceOutput<'_>) {
         copy_to(made.output, &mut self.masked[piece.output.clone()]);
         let [clipped, non_finite] = made.met;
         self.met.clipped += u64::from(clipped);

@@ -29,7 +29,7 @@ pub(super) struct Piece {
 }
 
 /// What the device made of a piece.
-pub(super) struct Made<'a> {
+pub(super) struct PieceOutput<'a> {
     /// The bytes of the output.
     pub(super) output: &'a [u8],
     /// The two words that the kernel that encodes reported.
@@ -53,7 +53,7 @@ pub(super) trait Job {
     );
 
     /// Takes a piece that is made, in order.
-    fn take(&mut self, piece: &Piece, made: &Made<'_>);
+    fn take(&mut self, piece: &Piece, made: &PieceOutput<'_>);
 }
 
 /// The device's buffers for one piece.
@@ -238,7 +238,7 @@ impl Slot {
             let (bytes, partials) = bytes.split_at(partials);
             let (output, met) = bytes.split_at(piece.output.len());
             let met = [0, 4].map(|i| u32::from_le_bytes(std::array::from_fn(|b| met[i + b])));
-            let made = Made {
+            let made = PieceOutput {
                 output,
                 met,
                 partials,

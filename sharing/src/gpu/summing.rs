@@ -4,7 +4,7 @@ use wgpu::CommandEncoder;
 
 use super::combining::Combination;
 use super::pipelines::Pipelines;
-use super::stream::{Buffers, Job, Made, Piece};
+use super::stream::{Buffers, Job, Piece, PieceOutput};
 use super::transfer::copy_to;
 use super::uniforms::{Layout, Uniforms};
 use crate::seed::MaskKey;
@@ -62,7 +62,7 @@ impl Job for Summing<'_> {
             .record(&mut pass, self.pipelines, piece, uniforms, buffers);
     }
 
-    fn take(&mut self, piece: &Piece, made: &Made<'_>) {
+    fn take(&mut self, piece: &Piece, made: &PieceOutput<'_>) {
         copy_to(made.output, &mut self.sum[piece.output.clone()]);
     }
 }

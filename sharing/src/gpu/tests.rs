@@ -9,7 +9,7 @@ use wgpu::CommandEncoder;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 use super::pipelines::{Pipeline, Pipelines};
-use super::stream::{Buffers, Job, Made, Piece};
+use super::stream::{Buffers, Job, Piece, PieceOutput};
 use super::uniforms::{Layout, Place, Uniforms};
 use super::{GpuEngine, REQUIRE_GPU, Selector, is_required};
 
@@ -54,7 +54,7 @@ impl Job for Combination<'_> {
         self.pipeline.dispatch(&mut pass, &bindings, threads);
     }
 
-    fn take(&mut self, _piece: &Piece, made: &Made<'_>) {
+    fn take(&mut self, _piece: &Piece, made: &PieceOutput<'_>) {
         self.combined = made.output.to_vec();
     }
 }

@@ -12,7 +12,7 @@ use fl_protocol::round::committee::Decision;
 use fl_protocol::round::committee::message::Receipt;
 use fl_protocol::round::message::{Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::Share;
-use fl_protocol::round::{Chain, Outcome, Parts};
+use fl_protocol::round::{Evidence, Head, Outcome};
 use fl_protocol::wire::{MAX_MESSAGE_BYTES, encode};
 use tempfile::TempDir;
 
@@ -85,7 +85,7 @@ fn gone_on_with(manifest: &Manifest, log: &[u8], verdict: &Verdict) {
     let opened = FOLDER.with(|folder| {
         let path = folder.path().join("audit.log");
         fs::write(&path, log).expect("a file of our own");
-        Log::open(&path, manifest.sid())
+        Log::open(&path, manifest.consortium_id())
     });
     match (&verdict.flaw, opened) {
         (None, Ok((_, dropped))) => assert_eq!(dropped, verdict.summary.incomplete),
@@ -131,7 +131,7 @@ fn payloads(mut data: &[u8]) -> Vec<Vec<u8>> {
 
 /// A log of these records, as the protocol has it (section 9).
 fn log(manifest: &Manifest, payloads: &[Vec<u8>]) -> Vec<u8> {
-    let mut digest = Digest::sha256(&[b"smpcfl/1 log of", manifest.sid().as_bytes()]);
+    let mut digest = Digest::sha256(&[b"smpcfl/1 log of", manifest.consortium_id().as_bytes()]);
     let mut log = Vec::new();
     for payload in payloads {
         digest = Digest::sha256(&[b"smpcfl/1 log", digest.as_bytes(), payload]);
@@ -142,14 +142,14 @@ fn log(manifest: &Manifest, payloads: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn started(manifest: &Manifest) -> [Entry; 2] {
-    let chain = Chain::start(manifest);
+    let head = Head::start(manifest);
     let started = Entry::Started {
-        sid: manifest.sid(),
+        consortium_id: manifest.consortium_id(),
         party: Party::Relay,
-        chain,
+        head,
         dropped: 0,
     };
-    let opened = Entry::Opened(Opening::after(&chain, 1));
+    let opened = Entry::Opened(Opening::after(&head, 1));
     [started, opened]
 }
 
@@ -179,12 +179,12 @@ fn of_peers() -> Vec<Entry> {
         ctx,
         node: peers.id(node),
     });
-    let next = round.averaged.chain;
+    let next = round.averaged.head;
     let acks = nodes.clone().map(|node| {
         let ack = ResultAck {
-            sid: peers.manifest.sid(),
+            consortium_id: peers.manifest.consortium_id(),
             node: peers.id(node),
-            chain: next,
+            head: next,
         };
         Entry::Ack(sign(node, &ack))
     });
@@ -241,7 +241,7 @@ fn of_committee() -> Vec<Entry> {
     entries.push(Entry::Outcome(Outcome {
         ctx,
         bundle: holders.bundle().to_vec(),
-        parts: Parts::Decision(Decision {
+        parts: Evidence::Decision(Decision {
             contributions,
             votes,
             reveals,

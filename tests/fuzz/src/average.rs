@@ -3,7 +3,7 @@
 use arbitrary::{Result, Unstructured};
 use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
 use fl_protocol::round::training::Averaged;
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::{Head, Refusal};
 use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Parameters, Ring, Word};
 
 use crate::Seed;
@@ -63,14 +63,14 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
         bytes.as_mut().copy_from_slice(&body[at..at + W::BYTES]);
         W::from_le_bytes(bytes).to_signed()
     };
-    let chain = Chain {
+    let head = Head {
         round: 7,
         previous: Digest([1; 32]),
         model: model_hash(&base),
     };
     let (ctx, root) = (Digest([2; 32]), ChunkHashes::of(&body).root());
     let averaged =
-        |body: &[u8]| fl_protocol::round::training::average(body, &base, plan, nodes, chain, ctx);
+        |body: &[u8]| fl_protocol::round::training::average(body, &base, plan, nodes, head, ctx);
     assert!(matches!(averaged(&body[1..]), Err(Refusal::Counters(_))));
     let averaged = match averaged(&body) {
         Ok(averaged) => averaged,
@@ -87,8 +87,8 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
         Err(refusal) => panic!("another refusal than is documented: {refusal}"),
     };
     assert_eq!(
-        averaged.chain,
-        chain.next(ctx, root, model_hash(&averaged.model))
+        averaged.head,
+        head.next(ctx, root, model_hash(&averaged.model))
     );
     assert_totals(&averaged, plan, nodes);
     assert_eq!(averaged.model.len(), base.len());

@@ -13,7 +13,7 @@ use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::peer::Participants;
 use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Chain, Outcome, Parts};
+use fl_protocol::round::{Evidence, Head, Outcome};
 use fl_protocol::sim::{self, Consortium};
 use fl_shaders::{Counters, Ring};
 
@@ -86,9 +86,9 @@ impl Round {
         Outcome {
             ctx: self.participants.ctx(),
             bundle: self.bundle.clone(),
-            parts: Parts::Sums(self.sums.clone()),
+            parts: Evidence::Sums(self.sums.clone()),
             root: ChunkHashes::of(&self.result).root(),
-            model: self.averaged.chain.model,
+            model: self.averaged.head.model,
         }
     }
 }
@@ -101,14 +101,14 @@ pub(crate) fn round() -> &'static Round {
             identities,
             manifest,
         } = consortium();
-        let chain = Chain::start(manifest);
+        let head = Head::start(manifest);
         let keys = (0..NODES).map(|node| {
             let round_key = [7; 32];
-            let keys = consortium().keys(node, &chain, 1);
+            let keys = consortium().keys(node, &head, 1);
             consortium().sign(node, &Keys { round_key, ..keys })
         });
         let bundle: Vec<_> = keys.collect();
-        let participants = Participants::verify(bundle, manifest, &chain, EPOCH);
+        let participants = Participants::verify(bundle, manifest, &head, EPOCH);
         let participants = participants.expect("a sound bundle");
         let ctx = participants.ctx();
         let counters = Counters {
@@ -142,7 +142,7 @@ pub(crate) fn round() -> &'static Round {
             ring_bytes::add(Ring::U32, &mut result, body);
         }
         let (base, plan) = ([0.0; PARAMETERS], manifest.fixed_point());
-        let averaged = average(&result, &base, plan, NODES, chain, ctx);
+        let averaged = average(&result, &base, plan, NODES, head, ctx);
         Round {
             bundle: participants.bundle().to_vec(),
             participants,

@@ -6,7 +6,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::error::ManifestError;
 use fl_protocol::identity::Label;
 use fl_protocol::manifest::{Manifest, ManifestFile, PlanTable};
-use fl_protocol::round::Chain;
+use fl_protocol::round::Head;
 use fl_shaders::{FixedPoint, Parameters, Ring};
 
 use crate::fixture::{authority, consortium, manifest_file};
@@ -32,7 +32,7 @@ pub(crate) fn manifest(data: &[u8]) {
         Ok(manifest) => manifest,
         Err(error) => return drop(error.to_string()),
     };
-    assert_eq!(manifest.sid(), Digest::sha256(&[data]));
+    assert_eq!(manifest.consortium_id(), Digest::sha256(&[data]));
     assert_is_sound(&manifest);
     let file: ManifestFile = toml::from_slice(data).expect("it was read before");
     let again = Manifest::sign(&file, authority).expect("what was read can be written");
@@ -60,7 +60,7 @@ fn assert_is_sound(manifest: &Manifest) {
     let pace = timeouts.pace(timeouts.sums_s);
     let _ = pace.allowance(manifest.body_bytes() as u64);
     let _ = manifest.transfer_timeout();
-    assert_eq!(Chain::start(manifest).model, manifest.initial_model());
+    assert_eq!(Head::start(manifest).model, manifest.initial_model());
 }
 
 pub(crate) fn manifests() -> Vec<Seed> {

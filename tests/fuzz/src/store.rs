@@ -12,7 +12,7 @@ use fl_protocol::round::node::{Node, Pending};
 use fl_protocol::round::peer::PendingSum;
 use fl_protocol::round::relay::{Event, LastResult, Relay, Settings};
 use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Chain, Checkpoint, SentSums};
+use fl_protocol::round::{Checkpoint, Head, SentSums};
 use tempfile::TempDir;
 
 use crate::Seed;
@@ -54,24 +54,18 @@ pub(crate) fn store(data: &[u8]) {
 
 /// There is one model on the disk, and with it a party stands where it stood.
 fn stands(store: &NodeStore, kit: &Kit) {
-    let Ok((chain, model)) = store.load(kit) else {
+    let Ok((head, model)) = store.load(kit) else {
         return;
     };
-    assert_eq!(chain.round, 1);
-    assert_eq!(chain.model, model_hash(&model));
-    assert_eq!(chain.model, round().averaged.chain.model);
+    assert_eq!(head.round, 1);
+    assert_eq!(head.model, model_hash(&model));
+    assert_eq!(head.model, round().averaged.head.model);
     let Consortium {
         identities,
         manifest,
     } = consortium();
     let (sent, pending) = (SentSums::default(), None);
-    let mut node = Node::new(
-        manifest.clone(),
-        identities[0].clone(),
-        chain,
-        sent,
-        pending,
-    );
+    let mut node = Node::new(manifest.clone(), identities[0].clone(), head, sent, pending);
     assert!(node.connected().is_ok());
 }
 
@@ -86,7 +80,7 @@ fn sent(store: &NodeStore) {
 /// The outbox holds the sum that was signed, or none.
 fn outgoing(store: &NodeStore) {
     let manifest = &consortium().manifest;
-    let outgoing = || store.outgoing(manifest, &Chain::start(manifest));
+    let outgoing = || store.outgoing(manifest, &Head::start(manifest));
     let Ok(Some(found)) = outgoing() else { return };
     let Pending::Sum(pending) = &found.pending else {
         panic!("a contribution without a committee");
@@ -140,25 +134,25 @@ fn certified(store: &RelayStore) {
         again.expect("what was just written"),
         Some(checkpoint.clone())
     );
-    relay(round().averaged.chain).resume_certified(&checkpoint);
+    relay(round().averaged.head).resume_certified(&checkpoint);
 }
 
 /// Where all nodes have acknowledged that they stand.
-fn checkpoint(chain: Chain) -> Checkpoint {
+fn checkpoint(head: Head) -> Checkpoint {
     let identities = consortium().identities.iter();
     let acks = identities.map(|identity| {
         let ack = ResultAck {
-            sid: consortium().manifest.sid(),
+            consortium_id: consortium().manifest.consortium_id(),
             node: identity.node_id(),
-            chain,
+            head,
         };
         Signed::new(&ack, identity).expect("a short message")
     });
     let acks = acks.collect();
-    Checkpoint { chain, acks }
+    Checkpoint { head, acks }
 }
 
-fn relay(chain: Chain) -> Relay {
+fn relay(head: Head) -> Relay {
     let settings = Settings {
         rounds: 2,
         fraction_fit: 1.0,
@@ -167,7 +161,7 @@ fn relay(chain: Chain) -> Relay {
     Relay::new(
         consortium().manifest.clone(),
         settings,
-        chain,
+        head,
         EPOCH,
         [0; 32],
     )
@@ -191,13 +185,13 @@ fn write(folder: &Path) {
         sum: round.sums[0].clone(),
     });
     let last = LastResult {
-        base: Chain::start(manifest),
+        base: Head::start(manifest),
         outcome: round.outcome(),
     };
-    let Averaged { chain, model, .. } = &round.averaged;
+    let Averaged { head, model, .. } = &round.averaged;
     let store = NodeStore::open(folder, manifest).expect("a folder of our own");
     store
-        .commit(chain, model)
+        .commit(head, model)
         .and_then(|()| store.record(&sent))
         .and_then(|()| store.keep(&pending, &round.bodies[0]))
         .expect("a folder of our own");
@@ -205,7 +199,7 @@ fn write(folder: &Path) {
     let store = RelayStore::open(folder, manifest).expect("a folder of our own");
     store
         .keep_result(&last, &round.result)
-        .and_then(|()| store.keep_checkpoint(&checkpoint(*chain)))
+        .and_then(|()| store.keep_checkpoint(&checkpoint(*head)))
         .expect("a folder of our own");
 }
 

@@ -7,7 +7,7 @@ use fl_protocol::round::committee::message::{Contribution, Entry, Receipt, Revea
 use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Share, Sum};
-use fl_protocol::round::{Chain, Checkpoint, Fault, Hindrance, Kind, Outcome, Parts, Refusal};
+use fl_protocol::round::{AbortReason, Checkpoint, Evidence, Fault, Head, Kind, Outcome, Refusal};
 use fl_protocol::wire::{
     BodyId, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
     decode, encode,
@@ -100,14 +100,14 @@ fn signed<T: Message>(message: &T) -> Signed<T> {
 }
 
 fn keys() -> Keys {
-    let chain = Chain::start(&consortium().manifest);
+    let head = Head::start(&consortium().manifest);
     Keys {
-        sid: consortium().manifest.sid(),
+        consortium_id: consortium().manifest.consortium_id(),
         node: signer().node_id(),
-        round: chain.next_round(),
+        round: head.next_round(),
         attempt: 1,
-        previous: chain.previous,
-        model: chain.model,
+        previous: head.previous,
+        model: head.model,
         round_key: [7; 32],
         expires_unix_s: EPOCH + 1000,
     }
@@ -133,9 +133,9 @@ fn sum() -> Sum {
 
 fn ack() -> ResultAck {
     ResultAck {
-        sid: consortium().manifest.sid(),
+        consortium_id: consortium().manifest.consortium_id(),
         node: signer().node_id(),
-        chain: Chain {
+        head: Head {
             round: 1,
             previous: digest(4),
             model: digest(5),
@@ -218,7 +218,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Difference {
             sent_with: vec![id; 3],
         },
-        Refusal::CannotContribute(Hindrance::NotFinite {
+        Refusal::CannotContribute(AbortReason::NotFinite {
             tensor: "conv1.weight".to_owned(),
         }),
         Refusal::OutOfRange {
@@ -237,8 +237,8 @@ fn encoded<T: Serialize>(name: impl Into<String>, message: &T) -> Seed {
 pub(crate) fn node_frames() -> Vec<Seed> {
     let hello = |pending| {
         NodeFrame::Hello(Hello {
-            sid: consortium().manifest.sid(),
-            chain: Chain {
+            consortium_id: consortium().manifest.consortium_id(),
+            head: Head {
                 round: 2,
                 previous: digest(3),
                 model: digest(4),
@@ -292,14 +292,14 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
     let outcome = RelayFrame::Outcome(Outcome {
         ctx: digest(1),
         bundle: vec![signed(&keys()); 3],
-        parts: Parts::Sums(vec![signed(&sum()); 3]),
+        parts: Evidence::Sums(vec![signed(&sum()); 3]),
         root: digest(2),
         model: digest(3),
     });
     let decided = RelayFrame::Outcome(Outcome {
         ctx: digest(1),
         bundle: vec![signed(&keys()); 3],
-        parts: Parts::Decision(Decision {
+        parts: Evidence::Decision(Decision {
             contributions: vec![signed(&contribution()); 3],
             votes: vec![signed(&vote()); 3],
             reveals: vec![signed(&reveal()); 2],
@@ -307,8 +307,8 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         root: digest(2),
         model: digest(3),
     });
-    let slip = envelope().slip(&signed(&contribution()), 1);
-    let slip = RelayFrame::Slip(slip.expect("a box at this place"));
+    let seeds_for = envelope().seeds_for(&signed(&contribution()), 1);
+    let seeds_for = RelayFrame::SealedSeeds(seeds_for.expect("a box at this place"));
     let (ctx, previous, model) = (digest(1), digest(1), digest(2));
     let convene = RelayFrame::Convene(Opening {
         round: 1,
@@ -331,7 +331,7 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         first_chunk: 3,
     };
     let checkpoint = RelayFrame::Checkpoint(Checkpoint {
-        chain: Chain::start(&consortium().manifest),
+        head: Head::start(&consortium().manifest),
         acks: vec![signed(&ack()); 3],
     });
     let waiting = RelayFrame::Waiting {
@@ -345,12 +345,12 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         encoded("collect", &collect),
         encoded("outcome", &outcome),
         encoded("decided", &decided),
-        encoded("slip", &slip),
+        encoded("slip", &seeds_for),
         encoded("convene", &convene),
         encoded("ballot", &ballot),
         encoded("order", &order),
         encoded("collect-reveal", &collect_reveal),
-        encoded("lend", &RelayFrame::Lend { model: digest(6) }),
+        encoded("lend", &RelayFrame::SendModel { model: digest(6) }),
         encoded("received", &RelayFrame::Received { ctx }),
         encoded("checkpoint", &checkpoint),
         encoded("waiting", &waiting),

@@ -15,7 +15,7 @@ use fl_protocol::round::node::{self, Node};
 use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::relay::{Event, Relay, Settings};
 use fl_protocol::round::training::Averaged;
-use fl_protocol::round::{Chain, CheckedOutcome, Outcome, Parts, SentSums};
+use fl_protocol::round::{CheckedOutcome, Evidence, Head, Outcome, SentSums};
 use fl_protocol::sim::{Effect, NodeHost, RelayEffect, RelayHost, Work, assert_taken};
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::Counters;
@@ -90,8 +90,8 @@ pub type Contribution = (Vec<f32>, Counters);
 /// If it is a committee's.
 pub fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
     match &mut outcome.parts {
-        Parts::Sums(sums) => sums,
-        Parts::Decision(_) => panic!("the result of a committee"),
+        Evidence::Sums(sums) => sums,
+        Evidence::Decision(_) => panic!("the result of a committee"),
     }
 }
 
@@ -159,7 +159,7 @@ impl Round {
             }
         }
         ensure!(
-            relay.disk.chain.round == 1,
+            relay.disk.head.round == 1,
             "the round did not come to its end"
         );
         Ok(round)
@@ -171,10 +171,10 @@ impl Round {
     /// If it does not take them as it did then.
     pub fn node_after(&self, kits: &Kits, index: usize, calls: usize) -> Result<Node> {
         let (kit, party) = (&kits.nodes[index], &self.parties[index]);
-        let chain = Chain::start(&kit.manifest);
+        let head = Head::start(&kit.manifest);
         let identity = kit.node_identity()?.clone();
         let (manifest, sent) = (kit.manifest.clone(), SentSums::default());
-        let mut machine = Node::new(manifest, identity, chain, sent, None);
+        let mut machine = Node::new(manifest, identity, head, sent, None);
         let key = party.host.secrets.round_key.public();
         for call in &party.calls[..calls] {
             match call {
@@ -215,8 +215,8 @@ impl Round {
     /// If a frame no longer decodes.
     pub fn relay_after(&self, kits: &Kits, calls: usize) -> Result<Relay> {
         let manifest = kits.relay.manifest.clone();
-        let chain = Chain::start(&manifest);
-        let mut machine = Relay::new(manifest, settings(), chain, self.unix_s, [0; 32]);
+        let head = Head::start(&manifest);
+        let mut machine = Relay::new(manifest, settings(), head, self.unix_s, [0; 32]);
         for call in &self.calls[..calls] {
             let event = match call {
                 RelayCall::Frame(node, bytes) => Event::Frame(*node, wire::decode(bytes)?),

@@ -16,7 +16,7 @@ use fl_protocol::parameters::to_le_bytes;
 use fl_protocol::ring_bytes;
 use fl_protocol::round::relay::{Action, Event, Relay, Settings};
 use fl_protocol::round::training::average;
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -73,7 +73,7 @@ impl Driver {
             heard: Vec::new(),
             bundles: Vec::new(),
             results: Vec::new(),
-            base: Chain::start(&kit.manifest),
+            base: Head::start(&kit.manifest),
             base_model: model.clone(),
         };
         Self {
@@ -101,7 +101,7 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
-    ) -> Option<Chain> {
+    ) -> Option<Head> {
         let (inputs, mut queue) = mpsc::unbounded_channel();
         let mut connections = JoinSet::new();
         let mut serial = 0;
@@ -130,7 +130,7 @@ impl Driver {
         let leave = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FAREWELL, leave).await;
         self.server.shutdown(0, "all rounds are done").await;
-        Some(self.machine.chain())
+        Some(self.machine.head())
     }
 
     /// Forgets all rounds: what a relay can always claim to have done.
@@ -219,8 +219,8 @@ impl Driver {
                         let request = RelayFrame::request(body, 0);
                         self.send(node, vec![Parcel::Frame(request)]);
                     }
-                    Action::Average { chain, ctx, bodies } => {
-                        events.push(self.average(chain, ctx, &bodies));
+                    Action::Average { head, ctx, bodies } => {
+                        events.push(self.average(head, ctx, &bodies));
                     }
                     Action::Keep => {
                         let last = self.machine.last_result().unwrap();
@@ -232,14 +232,14 @@ impl Driver {
                         self.send(node, result(outcome, body.clone()));
                     }
                     Action::Restore(node, checkpoint) => {
-                        let header = header(BodyId::model(checkpoint.chain.model));
+                        let header = header(BodyId::model(checkpoint.head.model));
                         let body = to_le_bytes(&self.model).into();
                         let frame = RelayFrame::Checkpoint(checkpoint);
                         let body = Parcel::Body(header, body, Flow::Whole);
                         self.send(node, vec![Parcel::Frame(frame), body]);
                     }
-                    Action::TakeBack => panic!("the machine hears of no refusal"),
-                    Action::Borrow { .. } | Action::Adopt(_) => panic!("no node is ahead"),
+                    Action::RollBack => panic!("the machine hears of no refusal"),
+                    Action::RequestModel { .. } | Action::Adopt(_) => panic!("no node is ahead"),
                     Action::Log(_) | Action::Commit(_) | Action::Certify(_) | Action::Report(_) => {
                     }
                     Action::Finish => finished = true,
@@ -260,7 +260,7 @@ impl Driver {
         self.handle(Event::BodyAdded(node, id))
     }
 
-    fn average(&mut self, chain: Chain, ctx: Digest, bodies: &[(NodeId, BodyId)]) -> Event {
+    fn average(&mut self, head: Head, ctx: Digest, bodies: &[(NodeId, BodyId)]) -> Event {
         let plan = self.kit.manifest.fixed_point();
         let mut sum = vec![0; self.kit.manifest.body_bytes()];
         for body in bodies {
@@ -268,9 +268,9 @@ impl Driver {
         }
         let inputs = bodies.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
         let nodes = inputs.count();
-        let averaged = average(&sum, &self.model, plan, nodes, chain, ctx).unwrap();
+        let averaged = average(&sum, &self.model, plan, nodes, head, ctx).unwrap();
         self.result = sum.into();
-        self.record.base = chain;
+        self.record.base = head;
         self.record.base_model = std::mem::replace(&mut self.model, averaged.model.clone());
         Event::Averaged(averaged)
     }
@@ -307,6 +307,6 @@ fn machine(kit: &Kit, rounds: u64, absent: usize) -> Relay {
         min_nodes: kit.manifest.roster().len() - absent,
     };
     let manifest = kit.manifest.clone();
-    let chain = Chain::start(&manifest);
-    Relay::new(manifest, settings, chain, unix_s(), [7; 32])
+    let head = Head::start(&manifest);
+    Relay::new(manifest, settings, head, unix_s(), [7; 32])
 }

@@ -24,7 +24,7 @@ use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Message, Signed};
 use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::training::average;
-use fl_protocol::round::{Chain, Outcome, Refusal};
+use fl_protocol::round::{Head, Outcome, Refusal};
 use fl_protocol::wire::{BodyId, BulkHeader, NodeFrame, RelayFrame};
 use tokio::sync::mpsc;
 
@@ -91,7 +91,7 @@ pub struct Record {
     /// Outcomes and their sums, one a round.
     pub results: Vec<(Outcome, Bytes)>,
     /// Where the relay stood before the last of them.
-    pub base: Chain,
+    pub base: Head,
     /// Its model then.
     pub base_model: Arc<Vec<f32>>,
 }
@@ -147,7 +147,7 @@ impl Record {
         let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
         let ctx = outcome.ctx;
         if let Ok(averaged) = average(&body, &self.base_model, plan, nodes, self.base, ctx) {
-            outcome.model = averaged.chain.model;
+            outcome.model = averaged.head.model;
         }
         result(outcome, body.into())
     }
@@ -181,7 +181,7 @@ pub struct HostileRelay {
     names: BTreeMap<NodeId, String>,
     commands: mpsc::UnboundedSender<Command>,
     refusals: Receiver<(NodeId, Refusal)>,
-    done: Receiver<Chain>,
+    done: Receiver<Head>,
 }
 
 impl HostileRelay {
@@ -203,9 +203,9 @@ impl HostileRelay {
             runtime.block_on(async {
                 let driver = Driver::new(kit, rounds, Box::new(attack), refused);
                 bound.send(driver.address()).unwrap();
-                if let Some(chain) = driver.run(orders).await {
+                if let Some(head) = driver.run(orders).await {
                     // Whoever started it may not care.
-                    let _ = ended.send(chain);
+                    let _ = ended.send(head);
                 }
             });
         });
@@ -243,9 +243,9 @@ impl HostileRelay {
     ///
     /// # Panics
     /// If that takes longer than [`PATIENCE`].
-    pub fn finished(self) -> (Chain, Vec<Refusal>) {
-        let chain = self.done.recv_timeout(PATIENCE).unwrap();
+    pub fn finished(self) -> (Head, Vec<Refusal>) {
+        let head = self.done.recv_timeout(PATIENCE).unwrap();
         let refusals = self.refusals.try_iter().map(|(_, refusal)| refusal);
-        (chain, refusals.collect())
+        (head, refusals.collect())
     }
 }

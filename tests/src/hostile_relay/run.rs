@@ -93,14 +93,14 @@ impl<'a> Run<'a> {
     /// # Panics
     /// If they do not.
     pub fn completes(self) -> Vec<Refusal> {
-        let (chain, refusals) = self.relay.finished();
-        assert_eq!(chain.round, self.rounds);
+        let (head, refusals) = self.relay.finished();
+        assert_eq!(head.round, self.rounds);
         for (name, node) in self.nodes {
             node.ended().succeeded();
             let stands = self.consortium.stands(&name).unwrap();
             assert_eq!(stands["round"], self.rounds, "{name}");
-            assert_eq!(stands["model"], chain.model.to_hex(), "{name}");
-            assert_eq!(stands["previous"], chain.previous.to_hex(), "{name}");
+            assert_eq!(stands["model"], head.model.to_hex(), "{name}");
+            assert_eq!(stands["previous"], head.previous.to_hex(), "{name}");
         }
         refusals
     }

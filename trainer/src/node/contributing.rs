@@ -3,7 +3,7 @@
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::committee::{Envelope, Holders};
-use fl_protocol::round::{Hindrance, Refusal};
+use fl_protocol::round::{AbortReason, Refusal};
 use fl_sharing::{SealError, Seed, seal_all};
 
 /// A contributor's seeds, by class. Erased on drop.
@@ -17,7 +17,7 @@ impl ClassSeeds {
         let mut seeds = Vec::with_capacity(classes);
         for _ in 0..classes {
             let seed = Seed::generate();
-            seeds.push(seed.map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?);
+            seeds.push(seed.map_err(|_| Refusal::CannotContribute(AbortReason::Randomness))?);
         }
         Ok(Self(seeds))
     }
@@ -32,7 +32,7 @@ impl ClassSeeds {
             let seeds = held.iter().filter_map(|class| self.0.get(class));
             let sealed = seal_all(&round_key, ctx.as_bytes(), own, holder.as_bytes(), seeds);
             boxes.push(sealed.map_err(|error| match error {
-                SealError::Randomness(_) => Refusal::CannotContribute(Hindrance::Randomness),
+                SealError::Randomness(_) => Refusal::CannotContribute(AbortReason::Randomness),
                 _ => Refusal::RoundKey { of: holder },
             })?);
         }

@@ -65,7 +65,7 @@ pub enum NodeEvent {
         since: Duration,
     },
     /// Something failed here; others are told no more than a
-    /// [`Hindrance`](fl_protocol::round::Hindrance).
+    /// [`AbortReason`](fl_protocol::round::Hindrance).
     Failed {
         /// What happened.
         reason: String,
@@ -73,7 +73,7 @@ pub enum NodeEvent {
     /// This node, or the relay, does not go on for this reason.
     Refused(Refusal),
     /// The relay, which has lost its state, is sent the global model.
-    Lent {
+    ModelSent {
         /// Rounds completed.
         round: u64,
     },

@@ -8,7 +8,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Fault;
-use fl_protocol::round::committee::{CheckedSlip, RevealOrder, Seats};
+use fl_protocol::round::committee::{CheckedSeeds, RevealOrder, Seats};
 use fl_shaders::Tag;
 use fl_sharing::{DeviceError, Engine, MaskKey, RandomnessError, RoundKey, Seed};
 
@@ -52,9 +52,9 @@ impl Holding {
 
     /// Opens a contributor's box, and keeps the seeds if they are what the contributor has
     /// committed to.
-    pub(super) fn open(&mut self, own: NodeId, slip: &CheckedSlip) -> Result<(), Fault> {
-        let (ctx, from, expected) = (slip.ctx(), slip.entry().node, slip.seeds());
-        let (ctx, sealed) = (ctx.as_bytes(), slip.sealed());
+    pub(super) fn open(&mut self, own: NodeId, seeds_for: &CheckedSeeds) -> Result<(), Fault> {
+        let (ctx, from, expected) = (seeds_for.ctx(), seeds_for.entry().node, seeds_for.seeds());
+        let (ctx, sealed) = (ctx.as_bytes(), seeds_for.sealed());
         let (sender, count) = (from.as_bytes(), expected.len());
         let opened = self
             .round_key

@@ -12,7 +12,7 @@ use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::parameters::from_le_bytes;
 use fl_protocol::round::committee::ClassSet;
 use fl_protocol::round::training::Averaged;
-use fl_protocol::round::{Chain, CheckedCheckpoint, CheckedOutcome, Refusal};
+use fl_protocol::round::{CheckedCheckpoint, CheckedOutcome, Head, Refusal};
 use fl_protocol::wire::BodyId;
 use fl_shaders::Tag;
 use fl_sharing::DeviceError;
@@ -55,7 +55,7 @@ pub(super) enum JobResult {
     },
     /// A certified model.
     Adopted {
-        chain: Chain,
+        head: Head,
         adopted: Result<Vec<f32>, BodyError>,
     },
     /// The new global model on this node's own test data.
@@ -250,9 +250,9 @@ pub(super) async fn average(
 
 /// Downloads a certified model and checks it.
 pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> JobResult {
-    let chain = checkpoint.chain();
+    let head = checkpoint.head();
     let adopted = async {
-        let mut download = bodies.download(BodyId::model(chain.model)).await?;
+        let mut download = bodies.download(BodyId::model(head.model)).await?;
         let mut model = Vec::new();
         while let Some(chunk) = download.chunk().await? {
             model.extend(from_le_bytes(chunk));
@@ -261,5 +261,5 @@ pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> JobR
         Ok(model)
     };
     let adopted = adopted.await;
-    JobResult::Adopted { chain, adopted }
+    JobResult::Adopted { head, adopted }
 }

@@ -8,7 +8,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::committee::{Envelope, Holders};
-use fl_protocol::round::{Hindrance, Refusal};
+use fl_protocol::round::{AbortReason, Refusal};
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
     Blinding, DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,
@@ -41,7 +41,7 @@ impl OwnSeeds {
         let mut sealed = Vec::with_capacity(receivers.len());
         for (to, round_key) in receivers {
             let seed =
-                Seed::generate().map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
+                Seed::generate().map_err(|_| Refusal::CannotContribute(AbortReason::Randomness))?;
             let share = seal(
                 round_key,
                 ctx.as_bytes(),
@@ -50,7 +50,7 @@ impl OwnSeeds {
                 &seed,
             )
             .map_err(|error| match error {
-                SealError::Randomness(_) => Refusal::CannotContribute(Hindrance::Randomness),
+                SealError::Randomness(_) => Refusal::CannotContribute(AbortReason::Randomness),
                 _ => Refusal::RoundKey { of: *to },
             })?;
             seeds.push(seed);
@@ -164,7 +164,7 @@ impl Masker {
             });
         }
         let rounding = RoundingKey::generate()
-            .map_err(|_| Refusal::CannotContribute(Hindrance::Randomness))?;
+            .map_err(|_| Refusal::CannotContribute(AbortReason::Randomness))?;
         let counters = Counters {
             examples: local.examples.into(),
             test_examples: before.examples,
@@ -197,17 +197,17 @@ impl Masker {
 }
 
 /// The engine's error as others may know it: tensors have names, coordinates do not.
-fn hindrance(error: &EngineError, layout: &Layout) -> Hindrance {
+fn hindrance(error: &EngineError, layout: &Layout) -> AbortReason {
     match error {
         EngineError::NonFinite { coordinate } => {
             let index = usize::try_from(*coordinate).ok();
             let tensor = index.and_then(|index| layout.tensor_at(index));
             let tensor = tensor.map(|tensor| tensor.name.clone());
-            Hindrance::NotFinite {
+            AbortReason::NotFinite {
                 tensor: tensor.unwrap_or_default(),
             }
         }
-        EngineError::Examples(_) => Hindrance::Examples,
-        _ => Hindrance::Computation,
+        EngineError::Examples(_) => AbortReason::Examples,
+        _ => AbortReason::Computation,
     }
 }

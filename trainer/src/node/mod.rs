@@ -104,7 +104,7 @@ pub struct Participant {
 
 /// How a node's part has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct NodeOutcome {
     /// Rounds completed.
     pub round: u64,
     /// The global model, in the order of the layout.
@@ -113,7 +113,7 @@ pub struct Ended {
     pub finished: Result<bool, NodeError>,
 }
 
-impl Ended {
+impl NodeOutcome {
     /// Whether the relay said that all rounds are done.
     pub fn is_finished(&self) -> bool {
         matches!(self.finished, Ok(true))
@@ -138,7 +138,7 @@ impl Participant {
         self,
         observe: impl FnMut(NodeEvent),
         stop: impl Future<Output = ()>,
-    ) -> Result<Ended, NodeError> {
+    ) -> Result<NodeOutcome, NodeError> {
         driver::run(self, observe, stop).await
     }
 }

@@ -23,8 +23,8 @@ const DIGEST_BYTES: usize = 32;
 const LINK: &[u8] = b"smpcfl/1 log";
 
 /// The digest that the first record of a consortium's log is chained to.
-pub fn start(sid: Digest) -> Digest {
-    Digest::sha256(&[b"smpcfl/1 log of", sid.as_bytes()])
+pub fn start(consortium_id: Digest) -> Digest {
+    Digest::sha256(&[b"smpcfl/1 log of", consortium_id.as_bytes()])
 }
 
 /// Returns the bytes of a record behind one with the digest `previous`, and its own digest.
@@ -77,10 +77,10 @@ pub struct Link {
 
 impl<R: Read> Reader<R> {
     /// A reader at the beginning of a log.
-    pub fn new(input: R, sid: Digest) -> Self {
+    pub fn new(input: R, consortium_id: Digest) -> Self {
         Self {
             input,
-            previous: start(sid),
+            previous: start(consortium_id),
             records: 0,
             offset: 0,
         }
@@ -111,14 +111,14 @@ impl<R: Read> Reader<R> {
         reason = "fallible, and does not pass over what it returns"
     )]
     pub fn next(&mut self) -> io::Result<Next> {
-        let head = self.take(4)?;
-        let Ok(head) = <[u8; 4]>::try_from(head.as_slice()) else {
-            return Ok(match head.len() {
+        let prefix = self.take(4)?;
+        let Ok(prefix) = <[u8; 4]>::try_from(prefix.as_slice()) else {
+            return Ok(match prefix.len() {
                 0 => Next::End,
                 some => Next::Incomplete(some as u64),
             });
         };
-        let length = u32::from_le_bytes(head) as usize;
+        let length = u32::from_le_bytes(prefix) as usize;
         if length == 0 || length > MAX_MESSAGE_BYTES {
             return self.rest_without_length(length);
         }
@@ -126,7 +126,7 @@ impl<R: Read> Reader<R> {
         if payload.len() < length + DIGEST_BYTES {
             return Ok(match self.holds_a_shorter_record(&payload) {
                 true => Next::Altered(Unsound::Length),
-                false => Next::Incomplete((head.len() + payload.len()) as u64),
+                false => Next::Incomplete((prefix.len() + payload.len()) as u64),
             });
         }
         let found = payload.split_off(length);
@@ -179,10 +179,10 @@ impl<R: Read> Reader<R> {
     fn altered(&self, payload: &[u8], digest: &[u8]) -> Unsound {
         if self.records == 0
             && let Ok(Record { entry, .. }) = wire::decode(payload)
-            && let Entry::Started { sid, .. } = entry
-            && link(start(sid), payload).as_bytes() == digest
+            && let Entry::Started { consortium_id, .. } = entry
+            && link(start(consortium_id), payload).as_bytes() == digest
         {
-            return Unsound::OtherManifest(sid);
+            return Unsound::OtherManifest(consortium_id);
         }
         Unsound::Digest
     }

@@ -7,7 +7,7 @@ use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::message::{Share, Sum};
-use crate::round::{Chain, Checkpoint, Opening, Outcome, Refusal};
+use crate::round::{Checkpoint, Head, Opening, Outcome, Refusal};
 
 /// One record: what happened, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,11 +33,11 @@ pub enum Entry {
     /// The party's process has started. The first record of every log.
     Started {
         /// SHA-256 of the manifest.
-        sid: Digest,
+        consortium_id: Digest,
         /// Whose log this is.
         party: Party,
         /// Where the party stands.
-        chain: Chain,
+        head: Head,
         /// Bytes of a record that a crash had cut short, and that were removed from the log's end.
         dropped: u64,
     },
@@ -80,7 +80,7 @@ pub enum Entry {
     /// A holder's word for its sum of masks.
     Reveal(Signed<Reveal>),
     /// The relay goes back behind the last result, which nobody has taken.
-    TakenBack,
+    RolledBack,
 }
 
 impl Entry {
@@ -89,7 +89,7 @@ impl Entry {
     pub fn is_unacknowledged_result(&self) -> Option<bool> {
         match self {
             Self::Outcome(_) => Some(true),
-            Self::Ack(_) | Self::TakenBack | Self::Adopted(_) => Some(false),
+            Self::Ack(_) | Self::RolledBack | Self::Adopted(_) => Some(false),
             _ => None,
         }
     }

@@ -87,18 +87,18 @@ mod tests {
     use super::*;
     use crate::audit::Record;
     use crate::round::message::ResultAck;
-    use crate::round::{Chain, Checkpoint};
+    use crate::round::{Checkpoint, Head};
     use crate::sim::Consortium;
     use crate::wire::RelayFrame;
 
     fn ack(consortium: &Consortium, round: u64) -> Signed<ResultAck> {
         let (manifest, identity) = (&consortium.manifest, &consortium.identities[0]);
         let ack = ResultAck {
-            sid: manifest.sid(),
+            consortium_id: manifest.consortium_id(),
             node: identity.node_id(),
-            chain: Chain {
+            head: Head {
                 round,
-                ..Chain::start(manifest)
+                ..Head::start(manifest)
             },
         };
         Signed::new(&ack, identity).unwrap()
@@ -123,10 +123,10 @@ mod tests {
     #[test]
     fn what_fits_into_a_frame_fits_into_the_log() {
         let consortium = Consortium::new(3);
-        let chain = Chain::start(&consortium.manifest);
+        let head = Head::start(&consortium.manifest);
         let checkpoint = |acks: usize| {
             let acks = vec![ack(&consortium, 1); acks];
-            Checkpoint { chain, acks }
+            Checkpoint { head, acks }
         };
         let bytes = |acks| {
             let frame = RelayFrame::Checkpoint(checkpoint(acks));

@@ -1,7 +1,7 @@
 //! The manifest: everything that a consortium agreed on, signed by its authority.
 //!
 //! A manifest is TOML plus a detached signature. Every node and the relay hold the same bytes; their SHA-256,
-//! `sid`, names the session and enters every transcript, so nothing in it can be overridden by the relay. A
+//! `consortium_id`, names the session and enters every transcript, so nothing in it can be overridden by the relay. A
 //! new site or a revoked one is a new epoch, that is a new manifest.
 
 mod file;
@@ -32,7 +32,7 @@ pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 /// A manifest whose signature and contents were checked.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    sid: Digest,
+    consortium_id: Digest,
     bytes: Vec<u8>,
     signature: [u8; 64],
     file: ManifestFile,
@@ -113,9 +113,9 @@ impl Manifest {
         )?;
         let epoch_key = file::digest("epoch_key", &file.epoch_key)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
-        let sid = Digest::sha256(&[&bytes]);
+        let consortium_id = Digest::sha256(&[&bytes]);
         Ok(Self {
-            sid,
+            consortium_id,
             bytes,
             signature,
             file,
@@ -128,8 +128,8 @@ impl Manifest {
     }
 
     /// SHA-256 of the manifest's bytes: the name of the session.
-    pub fn sid(&self) -> Digest {
-        self.sid
+    pub fn consortium_id(&self) -> Digest {
+        self.consortium_id
     }
 
     /// The bytes that were signed.

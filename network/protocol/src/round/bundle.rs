@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::chain::Chain;
+use super::head::Head;
 use super::message::{Keys, Signed};
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
@@ -35,7 +35,7 @@ impl KeyBundle {
         bundle: Vec<Signed<Keys>>,
         label: &[u8],
         manifest: &Manifest,
-        chain: &Chain,
+        head: &Head,
         unix_s: u64,
         eligible: impl FnOnce(&BTreeSet<NodeId>) -> Result<(), Refusal>,
     ) -> Result<Self, Refusal> {
@@ -55,7 +55,7 @@ impl KeyBundle {
         let (keys, signed): (Vec<_>, Vec<_>) = checked.into_iter().unzip();
         let attempt = keys.first().map_or(0, |keys| keys.attempt);
         for keys in &keys {
-            keys.check(manifest, chain)?;
+            keys.check(manifest, head)?;
             if keys.attempt != attempt {
                 let signer = keys.node;
                 return Err(Refusal::Stale { what, signer });
@@ -66,7 +66,7 @@ impl KeyBundle {
         parts.extend(signed.iter().map(Signed::bytes));
         Ok(Self {
             ctx: Digest::sha256(&parts),
-            round: chain.next_round(),
+            round: head.next_round(),
             attempt,
             keys,
             signed,

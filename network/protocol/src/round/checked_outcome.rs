@@ -5,10 +5,10 @@ use std::ops::Deref;
 
 use fl_shaders::{FixedPoint, HEADER_WORDS, Ring, Tag};
 
-use super::chain::Chain;
 use super::committee::Holders;
+use super::head::Head;
 use super::node::pending::Pending;
-use super::outcome::{Outcome, Parts};
+use super::outcome::{Evidence, Outcome};
 use super::peer::{Participants, check_sums};
 use super::refusal::{Kind, Refusal};
 use super::training::{Averaged, Averaging};
@@ -48,7 +48,7 @@ pub struct ResultCheck<'a, B, C> {
 pub struct CheckedOutcome {
     ctx: Digest,
     nodes: BTreeSet<NodeId>,
-    chain: Chain,
+    head: Head,
     root: Digest,
     /// Sum of the tag shares that were signed.
     tag: Tag,
@@ -67,8 +67,8 @@ impl CheckedOutcome {
     }
 
     /// The state after the round, if the sum and the model are those that were announced.
-    pub(super) fn leads_to(&self) -> Chain {
-        self.chain.next(self.ctx, self.root, self.announced)
+    pub(super) fn leads_to(&self) -> Head {
+        self.head.next(self.ctx, self.root, self.announced)
     }
 
     /// Checks the signatures of `outcome`.
@@ -84,19 +84,19 @@ impl CheckedOutcome {
         outcome: Outcome,
         own: Option<(NodeId, &Pending)>,
         manifest: &Manifest,
-        chain: &Chain,
+        head: &Head,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
         let (bundle, what) = (outcome.bundle, Kind::Outcome);
         let (ctx, nodes, tag) = match (manifest.committee(), &outcome.parts) {
-            (None, Parts::Sums(sums)) => {
-                let participants = Participants::of_result(bundle, manifest, chain, unix_s)?;
+            (None, Evidence::Sums(sums)) => {
+                let participants = Participants::of_result(bundle, manifest, head, unix_s)?;
                 let own = own.and_then(|(_, own)| own.sum());
                 let tag = check_sums(sums, outcome.ctx, &participants, own, manifest, unix_s)?;
                 (participants.ctx(), participants.set(), tag)
             }
-            (Some(_), Parts::Decision(decision)) => {
-                let holders = Holders::of_result(bundle, manifest, chain, unix_s)?;
+            (Some(_), Evidence::Decision(decision)) => {
+                let holders = Holders::of_result(bundle, manifest, head, unix_s)?;
                 let own = own.and_then(|(node, own)| Some((node, own.contribution()?)));
                 let (nodes, tag) = decision.verify(outcome.ctx, &holders, own, manifest, unix_s)?;
                 (holders.ctx(), nodes, tag)
@@ -107,7 +107,7 @@ impl CheckedOutcome {
         Ok(Self {
             ctx,
             nodes,
-            chain: *chain,
+            head: *head,
             root,
             tag,
             announced,
@@ -182,11 +182,11 @@ where
                 found,
             });
         }
-        let averaged = self.averaging.finish(outcome.chain, outcome.ctx)?;
+        let averaged = self.averaging.finish(outcome.head, outcome.ctx)?;
         if !self.check.holds(&outcome.nodes, outcome.tag) {
             return Err(Refusal::Tag);
         }
-        let computed = averaged.chain.model;
+        let computed = averaged.head.model;
         if computed != outcome.announced {
             return Err(Refusal::Averaged {
                 announced: outcome.announced,

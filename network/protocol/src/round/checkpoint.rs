@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::Chain;
 use super::cohort::check_cohort;
+use super::head::Head;
 use super::message::{ResultAck, Signed};
 use super::refusal::Refusal;
 use crate::digest::model_hash;
@@ -16,14 +16,14 @@ use crate::manifest::Manifest;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Where the relay stands.
-    pub chain: Chain,
+    pub head: Head,
     /// Acknowledgements of that very state.
     pub acks: Vec<Signed<ResultAck>>,
 }
 
 /// A checkpoint that `min_nodes` participants have signed.
 #[derive(Clone, Debug)]
-pub struct CheckedCheckpoint(Chain);
+pub struct CheckedCheckpoint(Head);
 
 impl Checkpoint {
     /// The acknowledgements that hold, by signer.
@@ -34,7 +34,7 @@ impl Checkpoint {
     ) -> BTreeMap<NodeId, Signed<ResultAck>> {
         let acks = self.acks.iter().filter_map(|signed| {
             let ack = signed.verify(manifest, unix_s).ok()?;
-            let here = ack.sid == manifest.sid() && ack.chain == self.chain;
+            let here = ack.consortium_id == manifest.consortium_id() && ack.head == self.head;
             here.then(|| (ack.node, signed.clone()))
         });
         acks.collect()
@@ -49,19 +49,19 @@ impl Checkpoint {
         let acks = self.valid_acks(manifest, unix_s);
         check_cohort(manifest, acks.keys()).map_err(|refusal| match refusal {
             Refusal::TooFew { found, min_nodes } => Refusal::Checkpoint {
-                round: self.chain.round,
+                round: self.head.round,
                 valid: found,
                 needed: min_nodes,
             },
             refusal => refusal,
         })?;
-        Ok(CheckedCheckpoint(self.chain))
+        Ok(CheckedCheckpoint(self.head))
     }
 }
 
 impl CheckedCheckpoint {
     /// The state that was certified.
-    pub fn chain(&self) -> Chain {
+    pub fn head(&self) -> Head {
         self.0
     }
 

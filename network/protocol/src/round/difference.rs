@@ -79,7 +79,7 @@ mod tests {
             assert_eq!(sent_with, ids);
         }
         assert!(
-            sent.check(manifest.sid(), &set(0..6)).is_ok(),
+            sent.check(manifest.consortium_id(), &set(0..6)).is_ok(),
             "another model"
         );
     }

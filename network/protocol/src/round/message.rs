@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use fl_shaders::Tag;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::chain::Chain;
+use super::head::Head;
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::error::WireError;
@@ -37,14 +37,14 @@ pub trait Tagged: Message {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     /// Session.
-    pub sid: Digest,
+    pub consortium_id: Digest,
     /// Who offers.
     pub node: NodeId,
     /// Round, from 1.
     pub round: u64,
     /// Attempt, from 1.
     pub attempt: u32,
-    /// Hash of the previous result; `sid` in round 1.
+    /// Hash of the previous result; `consortium_id` in round 1.
     pub previous: Digest,
     /// Hash of the model that was trained from.
     pub model: Digest,
@@ -58,32 +58,32 @@ pub struct Keys {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultAck {
     /// Session.
-    pub sid: Digest,
+    pub consortium_id: Digest,
     /// Who checked.
     pub node: NodeId,
     /// Where it stands then.
-    pub chain: Chain,
+    pub head: Head,
 }
 
 impl Keys {
-    /// Checks that they build on the state at `chain`.
+    /// Checks that they build on the state at `head`.
     ///
     /// # Errors
     /// [`Refusal`] naming what differs.
-    pub(super) fn check(&self, manifest: &Manifest, chain: &Chain) -> Result<(), Refusal> {
-        if self.sid != manifest.sid() {
+    pub(super) fn check(&self, manifest: &Manifest, head: &Head) -> Result<(), Refusal> {
+        if self.consortium_id != manifest.consortium_id() {
             return Err(Refusal::Manifest {
-                ours: manifest.sid(),
-                theirs: self.sid,
+                ours: manifest.consortium_id(),
+                theirs: self.consortium_id,
             });
         }
-        if self.round != chain.next_round() {
+        if self.round != head.next_round() {
             return Err(Refusal::Stale {
                 what: Kind::Keys,
                 signer: self.node,
             });
         }
-        chain.check_base(self.round, self.previous, self.model)
+        head.check_base(self.round, self.previous, self.model)
     }
 }
 

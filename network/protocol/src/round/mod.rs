@@ -6,12 +6,12 @@
 //! nothing.
 
 mod bundle;
-mod chain;
 mod checked_outcome;
 mod checkpoint;
 mod cohort;
 pub mod committee;
 mod difference;
+mod head;
 pub mod message;
 pub mod node;
 mod opening;
@@ -25,13 +25,13 @@ mod tests;
 pub mod training;
 
 pub use bundle::KeyBundle;
-pub use chain::Chain;
 pub use checked_outcome::{Check, CheckedOutcome, ResultCheck, Verifier};
 pub use checkpoint::{CheckedCheckpoint, Checkpoint};
 pub use difference::SentSums;
+pub use head::Head;
 pub use opening::Opening;
-pub use outcome::{Outcome, Parts};
+pub use outcome::{Evidence, Outcome};
 pub use reason::Reason;
-pub use refusal::{Fault, Hindrance, Kind, Refusal};
+pub use refusal::{AbortReason, Fault, Kind, Refusal};
 
 pub(crate) use cohort::count;

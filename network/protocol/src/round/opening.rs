@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::Chain;
+use super::head::Head;
 use super::refusal::Refusal;
 use crate::digest::Digest;
 
@@ -20,29 +20,29 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Returns the opening of an attempt of the round after `chain`.
-    pub fn after(chain: &Chain, attempt: u32) -> Self {
+    /// Returns the opening of an attempt of the round after `head`.
+    pub fn after(head: &Head, attempt: u32) -> Self {
         Self {
-            round: chain.next_round(),
+            round: head.next_round(),
             attempt,
-            previous: chain.previous,
-            model: chain.model,
+            previous: head.previous,
+            model: head.model,
         }
     }
 
     /// Checks that the relay may open this attempt, after `joined`, the last one of the round that this node has answered.
     ///
     /// # Errors
-    /// [`Refusal::NotNext`], or what [`Chain::check_base`] refuses.
-    pub(super) fn check(&self, chain: &Chain, joined: u32) -> Result<(), Refusal> {
+    /// [`Refusal::NotNext`], or what [`Head::check_base`] refuses.
+    pub(super) fn check(&self, head: &Head, joined: u32) -> Result<(), Refusal> {
         let Self {
             round,
             attempt,
             previous,
             model,
         } = *self;
-        if round != chain.next_round() || attempt <= joined {
-            let done = chain.round;
+        if round != head.next_round() || attempt <= joined {
+            let done = head.round;
             return Err(Refusal::NotNext {
                 round,
                 attempt,
@@ -50,6 +50,6 @@ impl Opening {
                 joined,
             });
         }
-        chain.check_base(round, previous, model)
+        head.check_base(round, previous, model)
     }
 }

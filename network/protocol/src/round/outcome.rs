@@ -19,7 +19,7 @@ pub struct Outcome {
     /// The keys of the participants, or of the holders.
     pub bundle: Vec<Signed<Keys>>,
     /// What was added up.
-    pub parts: Parts,
+    pub parts: Evidence,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of X.
     pub root: Digest,
     /// Hash of the averaged model, as the relay has it.
@@ -28,14 +28,14 @@ pub struct Outcome {
 
 /// What a result is the sum of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Parts {
+pub enum Evidence {
     /// In the peer scheme, the signed sums of all participants.
     Sums(Vec<Signed<Sum>>),
     /// In the committee scheme, contributions and reveals.
     Decision(Decision),
 }
 
-impl Parts {
+impl Evidence {
     /// How many inputs are in it.
     pub fn len(&self) -> usize {
         match self {

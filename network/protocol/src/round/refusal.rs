@@ -139,7 +139,7 @@ pub enum Refusal {
     },
     /// The node has no masked sum to give.
     #[error("the node cannot contribute: {0}")]
-    CannotContribute(Hindrance),
+    CannotContribute(AbortReason),
 
     // The result is wrong.
     /// The root over the result's bytes differs from the announced one.
@@ -275,7 +275,7 @@ impl Refusal {
 
 /// What keeps a node from contributing. It travels, so it says no more than others may know: no counts, no paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Hindrance {
+pub enum AbortReason {
     /// A NaN or an infinity in the update.
     #[error("the update of {} is not finite", Reason::new(.tensor.as_bytes()))]
     NotFinite {
@@ -349,7 +349,7 @@ pub enum Kind {
     /// A sum of masks, or the request for it.
     Reveal,
     /// Request for a node's model.
-    Lend,
+    SendModel,
 }
 
 impl std::fmt::Display for Kind {
@@ -371,7 +371,7 @@ impl std::fmt::Display for Kind {
             Self::Ballot => "ballot",
             Self::Vote => "vote",
             Self::Reveal => "reveal",
-            Self::Lend => "lending",
+            Self::SendModel => "lending",
         })
     }
 }

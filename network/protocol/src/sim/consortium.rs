@@ -9,7 +9,7 @@ use crate::identity::{Identity, NodeId};
 use crate::manifest::{
     Manifest, ManifestFile, ModelTable, NodeTable, TensorLayout, epoch_key_check,
 };
-use crate::round::Chain;
+use crate::round::Head;
 use crate::round::message::{Keys, Message, Signed};
 
 /// Unix time at which simulations begin.
@@ -67,15 +67,15 @@ impl Consortium {
         Signed::new(message, &self.identities[k]).unwrap()
     }
 
-    /// Keys of node `k`, as they should be, for an attempt of the round after `chain`.
-    pub fn keys(&self, k: usize, chain: &Chain, attempt: u32) -> Keys {
+    /// Keys of node `k`, as they should be, for an attempt of the round after `head`.
+    pub fn keys(&self, k: usize, head: &Head, attempt: u32) -> Keys {
         Keys {
-            sid: self.manifest.sid(),
+            consortium_id: self.manifest.consortium_id(),
             node: self.id(k),
-            round: chain.next_round(),
+            round: head.next_round(),
             attempt,
-            previous: chain.previous,
-            model: chain.model,
+            previous: head.previous,
+            model: head.model,
             round_key: [u8::try_from(k).unwrap(); 32],
             expires_unix_s: EPOCH + 1000,
         }

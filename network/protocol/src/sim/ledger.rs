@@ -9,10 +9,10 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::ring_bytes;
 use crate::round::committee::message::{Contribution, Entry};
-use crate::round::committee::{CheckedSlip, ClassSet, Contributors, RevealOrder};
+use crate::round::committee::{CheckedSeeds, ClassSet, Contributors, RevealOrder};
 use crate::round::message::{Message, Signed};
 use crate::round::peer::message::{Share, Sum};
-use crate::round::{Chain, Kind};
+use crate::round::{Head, Kind};
 use crate::wire::{NodeFrame, RelayFrame};
 
 /// Everything that a node has committed itself to since it had an empty disk.
@@ -36,7 +36,7 @@ pub struct Ledger {
     /// Whether the record of sent sums is durable since the machine was last called.
     recorded: bool,
     /// Where it has stood, and whether it took others' word for that.
-    pub commits: Vec<(Chain, bool)>,
+    pub commits: Vec<(Head, bool)>,
     /// What it has taken for sums, until [`assert_taken`] looks at them.
     pub(super) taken: Vec<Taken>,
 }
@@ -106,8 +106,8 @@ impl Ledger {
         self.help_to_open(model, participants);
     }
 
-    pub(super) fn open(&mut self, slip: &CheckedSlip, is_right: bool) {
-        let (ctx, entry) = (slip.ctx(), slip.entry());
+    pub(super) fn open(&mut self, seeds_for: &CheckedSeeds, is_right: bool) {
+        let (ctx, entry) = (seeds_for.ctx(), seeds_for.entry());
         let former = *self
             .opened
             .entry((ctx, entry.node))

@@ -3,13 +3,13 @@
 use crate::audit::format::{self, Next, Reader};
 use crate::audit::{Entry, Party, Record, Transcript};
 use crate::digest::Digest;
-use crate::round::Chain;
+use crate::round::Head;
 use crate::wire;
 
 /// The bytes that a party's driver would have on its disk.
 #[derive(Clone, Debug)]
 pub struct MemoryLog {
-    sid: Digest,
+    consortium_id: Digest,
     party: Party,
     bytes: Vec<u8>,
     previous: Digest,
@@ -17,21 +17,21 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// An empty log of a party of the consortium `sid`.
-    pub fn new(sid: Digest, party: Party) -> Self {
+    /// An empty log of a party of the consortium `consortium_id`.
+    pub fn new(consortium_id: Digest, party: Party) -> Self {
         Self {
-            sid,
+            consortium_id,
             party,
             bytes: Vec::new(),
-            previous: format::start(sid),
+            previous: format::start(consortium_id),
             transcript: Transcript::default(),
         }
     }
 
-    /// Logs that the party's process starts at `chain`, after it has taken off what a crash had cut short.
-    pub fn start(&mut self, chain: Chain, unix_s: u64) {
+    /// Logs that the party's process starts at `head`, after it has taken off what a crash had cut short.
+    pub fn start(&mut self, head: Head, unix_s: u64) {
         self.transcript = Transcript::default();
-        let mut reader = Reader::new(&self.bytes[..], self.sid);
+        let mut reader = Reader::new(&self.bytes[..], self.consortium_id);
         let dropped = loop {
             match reader.next().unwrap() {
                 Next::Record(record) => reader.pass(&record),
@@ -43,9 +43,9 @@ impl MemoryLog {
         let length = self.bytes.len() - usize::try_from(dropped).unwrap();
         self.bytes.truncate(length);
         let entry = Entry::Started {
-            sid: self.sid,
+            consortium_id: self.consortium_id,
             party: self.party,
-            chain,
+            head,
             dropped,
         };
         self.append(entry, unix_s);
@@ -79,7 +79,7 @@ impl MemoryLog {
 
     /// The records, first to last.
     pub fn records(&self) -> Vec<Record> {
-        let mut reader = Reader::new(&self.bytes[..], self.sid);
+        let mut reader = Reader::new(&self.bytes[..], self.consortium_id);
         let mut records = Vec::new();
         while let Next::Record(link) = reader.next().unwrap() {
             records.push(wire::decode(&link.payload).unwrap());

@@ -16,14 +16,14 @@ use crate::round::committee::message::Entry;
 use crate::round::committee::{ClassSet, Envelope};
 use crate::round::node::{Action, Announcement, Node, Pending};
 use crate::round::training::Averaged;
-use crate::round::{Chain, CheckedCheckpoint, CheckedOutcome, Fault, Refusal, SentSums};
+use crate::round::{CheckedCheckpoint, CheckedOutcome, Fault, Head, Refusal, SentSums};
 use crate::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
 
 /// What survives a crash, beside the log.
 #[derive(Clone)]
 pub struct Disk {
     /// Where the node stands.
-    pub chain: Chain,
+    pub head: Head,
     /// The global model.
     pub model: Vec<f32>,
     /// With whom it has helped to open sums.
@@ -35,7 +35,7 @@ pub struct Disk {
 impl Disk {
     fn empty(manifest: &Manifest) -> Self {
         Self {
-            chain: Chain::start(manifest),
+            head: Head::start(manifest),
             model: vec![0.0; manifest.parameters()],
             sent: SentSums::default(),
             outbox: None,
@@ -64,7 +64,7 @@ pub enum Work {
     /// Checking and averaging a result.
     Average(Box<Averaged>),
     /// Checking a certified model.
-    Adopt(Chain, Vec<f32>),
+    Adopt(Head, Vec<f32>),
 }
 
 /// What leaves a node's process.
@@ -86,7 +86,7 @@ pub enum Effect {
     /// The node's contribution is in.
     Received,
     /// The node stands here now.
-    Committed(Chain),
+    Committed(Head),
     /// The relay waits for these nodes.
     Waiting(Vec<NodeId>),
     /// The node refuses something.
@@ -117,7 +117,7 @@ pub struct NodeHost<S = OpenSecrets> {
     outcome: Option<CheckedOutcome>,
     checkpoint: Option<CheckedCheckpoint>,
     /// What is committed next, and whether it is taken over from others.
-    next: Option<(Chain, Vec<f32>, bool)>,
+    next: Option<(Head, Vec<f32>, bool)>,
 }
 
 impl<S: Secrets> NodeHost<S> {
@@ -126,7 +126,7 @@ impl<S: Secrets> NodeHost<S> {
         let disk = Disk::empty(&manifest);
         let mut host = Self {
             node: boot(&manifest, &identity, &disk),
-            log: MemoryLog::new(manifest.sid(), Party::Node(identity.node_id())),
+            log: MemoryLog::new(manifest.consortium_id(), Party::Node(identity.node_id())),
             disk,
             secrets,
             ledger: Ledger::default(),
@@ -138,7 +138,7 @@ impl<S: Secrets> NodeHost<S> {
             checkpoint: None,
             next: None,
         };
-        host.log.start(host.disk.chain, unix_s);
+        host.log.start(host.disk.head, unix_s);
         host
     }
 
@@ -158,13 +158,13 @@ impl<S: Secrets> NodeHost<S> {
         self.secrets.restarted();
         self.reveals.clear();
         self.disconnected();
-        self.log.start(self.disk.chain, self.unix_s);
+        self.log.start(self.disk.head, self.unix_s);
     }
 
     /// The process starts again, and nothing is left of the disk and the log.
     pub fn lose_disk(&mut self) {
         self.disk = Disk::empty(&self.manifest);
-        self.log = MemoryLog::new(self.manifest.sid(), Party::Node(self.id()));
+        self.log = MemoryLog::new(self.manifest.consortium_id(), Party::Node(self.id()));
         self.ledger = Ledger::default();
         self.restart();
     }
@@ -209,7 +209,7 @@ impl<S: Secrets> NodeHost<S> {
         } else if let Some(checkpoint) = self.checkpoint.take() {
             let model = from_le_bytes(body);
             let checked = checkpoint.check_model(&model);
-            checked.map(|()| Work::Adopt(checkpoint.chain(), model))
+            checked.map(|()| Work::Adopt(checkpoint.head(), model))
         } else {
             return Vec::new();
         };
@@ -224,7 +224,7 @@ impl<S: Secrets> NodeHost<S> {
         self.unix_s = unix_s;
         let actions = match work {
             Work::Train(round) => {
-                self.secrets.train(self.disk.chain.model);
+                self.secrets.train(self.disk.head.model);
                 Ok(self.node.trained(round))
             }
             Work::DrawRoundKey(round) => {
@@ -249,12 +249,12 @@ impl<S: Secrets> NodeHost<S> {
                 self.node.revealed(ctx, classes, root, masked.tag)
             }
             Work::Average(averaged) => {
-                self.next = Some((averaged.chain, averaged.model.to_vec(), false));
+                self.next = Some((averaged.head, averaged.model.to_vec(), false));
                 self.node.averaged(&averaged)
             }
-            Work::Adopt(chain, model) => {
-                self.next = Some((chain, model, true));
-                self.node.adopted(chain)
+            Work::Adopt(head, model) => {
+                self.next = Some((head, model, true));
+                self.node.adopted(head)
             }
         };
         self.act(actions.unwrap())
@@ -303,7 +303,7 @@ impl<S: Secrets> NodeHost<S> {
 
     /// What an action leads to that has one effect.
     fn effect(&mut self, action: Action) -> Effect {
-        let model = self.disk.chain.model;
+        let model = self.disk.head.model;
         match action {
             Action::Send(frame) => {
                 self.ledger.send(&self.manifest, model, &frame);
@@ -319,10 +319,10 @@ impl<S: Secrets> NodeHost<S> {
                 let (masked, envelope) = self.secrets.contribute(&holders);
                 Effect::Work(Work::Contribute(holders.ctx(), masked, envelope))
             }
-            Action::Open(slip) => {
-                let found = self.secrets.open(&slip);
-                self.ledger.open(&slip, found.is_ok());
-                Effect::Work(Work::Open(slip.ctx(), slip.entry(), found))
+            Action::Open(seeds_for) => {
+                let found = self.secrets.open(&seeds_for);
+                self.ledger.open(&seeds_for, found.is_ok());
+                Effect::Work(Work::Open(seeds_for.ctx(), seeds_for.entry(), found))
             }
             Action::Reveal(order) => {
                 let committee = self.manifest.committee().expect("a committee");
@@ -339,14 +339,14 @@ impl<S: Secrets> NodeHost<S> {
                     bytes,
                 }
             }
-            Action::Commit(chain) => {
+            Action::Commit(head) => {
                 let (next, model, adopted) = self.next.take().expect("a model that was checked");
-                assert_eq!((next, model_hash(&model)), (chain, chain.model));
-                assert!(chain.round > self.disk.chain.round, "back in time");
-                (self.disk.chain, self.disk.model) = (chain, model);
+                assert_eq!((next, model_hash(&model)), (head, head.model));
+                assert!(head.round > self.disk.head.round, "back in time");
+                (self.disk.head, self.disk.model) = (head, model);
                 self.disk.outbox = None;
-                self.ledger.commits.push((chain, adopted));
-                Effect::Committed(chain)
+                self.ledger.commits.push((head, adopted));
+                Effect::Committed(head)
             }
             Action::Received { .. } => Effect::Received,
             Action::Waiting { missing, .. } => Effect::Waiting(missing),
@@ -370,7 +370,7 @@ impl<S: Secrets> NodeHost<S> {
                 assert_eq!(BodyId::sum(pending.ctx()), body);
                 if let Pending::Sum(pending) = pending {
                     let participants = pending.participants.set();
-                    self.ledger.upload(self.disk.chain.model, participants);
+                    self.ledger.upload(self.disk.head.model, participants);
                 }
                 bytes.clone()
             }
@@ -381,5 +381,5 @@ impl<S: Secrets> NodeHost<S> {
 fn boot(manifest: &Arc<Manifest>, identity: &Identity, disk: &Disk) -> Node {
     let pending = disk.outbox.as_ref().map(|(pending, _)| pending.clone());
     let (manifest, identity) = (manifest.clone(), identity.clone());
-    Node::new(manifest, identity, disk.chain, disk.sent.clone(), pending)
+    Node::new(manifest, identity, disk.head, disk.sent.clone(), pending)
 }

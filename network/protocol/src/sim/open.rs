@@ -10,7 +10,7 @@ use super::secrets::{Masked, Secrets};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::committee::{CheckedSlip, Envelope, Holders, RevealOrder, Seats};
+use crate::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder, Seats};
 use crate::round::peer::CompleteShares;
 use crate::round::{Check, Fault, Refusal, Verifier};
 
@@ -162,15 +162,15 @@ impl<T: Tagging> Secrets for OpenSecrets<T> {
         (masked, envelope)
     }
 
-    fn open(&mut self, slip: &CheckedSlip) -> Result<(), Fault> {
-        let from = slip.entry().node;
-        let (names, seeds) = slip.sealed().split_at_checked(64).ok_or(Fault::Box)?;
+    fn open(&mut self, seeds_for: &CheckedSeeds) -> Result<(), Fault> {
+        let from = seeds_for.entry().node;
+        let (names, seeds) = seeds_for.sealed().split_at_checked(64).ok_or(Fault::Box)?;
         let (seeds, rest) = seeds.as_chunks::<32>();
         let mine = *names == [*from.as_bytes(), *self.id.as_bytes()].concat();
-        if !mine || seeds.len() != slip.seeds().len() || !rest.is_empty() {
+        if !mine || seeds.len() != seeds_for.seeds().len() || !rest.is_empty() {
             return Err(Fault::Box);
         }
-        let both = seeds.iter().zip(slip.seeds());
+        let both = seeds.iter().zip(seeds_for.seeds());
         for (seed, (excluded, committed)) in both.clone() {
             if committed.is_some_and(|committed| committed != commitment(*excluded, seed)) {
                 return Err(Fault::Commitment);

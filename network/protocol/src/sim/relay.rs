@@ -13,7 +13,7 @@ use crate::parameters::{from_le_bytes, to_le_bytes};
 use crate::ring_bytes;
 use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
 use crate::round::training::{Averaged, average};
-use crate::round::{Chain, Checkpoint, Refusal};
+use crate::round::{Checkpoint, Head, Refusal};
 use crate::wire::{BodyId, BodyKind, RelayFrame};
 
 /// Length of the pieces in which simulated bodies travel: a chunk that is asked for begins this many
@@ -23,7 +23,7 @@ pub(super) const PIECE_BYTES: usize = 16;
 /// What survives a crash, beside the log.
 pub struct RelayDisk {
     /// Where the relay stands.
-    pub chain: Chain,
+    pub head: Head,
     /// The global model.
     pub model: Vec<f32>,
     /// The last result, with its bytes.
@@ -35,7 +35,7 @@ pub struct RelayDisk {
 impl RelayDisk {
     fn empty(manifest: &Manifest) -> Self {
         Self {
-            chain: Chain::start(manifest),
+            head: Head::start(manifest),
             model: vec![0.0; manifest.parameters()],
             last: None,
             checkpoint: None,
@@ -69,7 +69,7 @@ pub enum RelayEffect {
         averaged: Result<Box<Averaged>, Refusal>,
     },
     /// The relay stands here now.
-    Committed(Chain),
+    Committed(Head),
     /// Something that the operator wants to know.
     Report(Report),
     /// All rounds are done.
@@ -107,7 +107,7 @@ pub struct RelayHost {
     /// The bytes of the last result.
     result: Vec<u8>,
     /// Where the last result leads, as long as nobody has taken it.
-    averaged: Option<(Chain, Vec<f32>)>,
+    averaged: Option<(Head, Vec<f32>)>,
 }
 
 impl RelayHost {
@@ -116,7 +116,7 @@ impl RelayHost {
         Self {
             settings,
             disk: RelayDisk::empty(&manifest),
-            log: MemoryLog::new(manifest.sid(), Party::Relay),
+            log: MemoryLog::new(manifest.consortium_id(), Party::Relay),
             take_backs_to_fail: 0,
             bodies: None,
             loan: None,
@@ -141,28 +141,25 @@ impl RelayHost {
         // A result that nobody had taken is averaged again.
         let disk = &mut self.disk;
         let untaken = disk.last.as_ref();
-        let untaken = untaken.filter(|(last, _)| last.base == disk.chain);
+        let untaken = untaken.filter(|(last, _)| last.base == disk.head);
         self.averaged = untaken.map(|(LastResult { base, outcome }, body)| {
             let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
             let averaged = average(body, &disk.model, plan, nodes, *base, outcome.ctx).unwrap();
-            (averaged.chain, averaged.model.to_vec())
+            (averaged.head, averaged.model.to_vec())
         });
-        let chain = self
-            .averaged
-            .as_ref()
-            .map_or(disk.chain, |(chain, _)| *chain);
+        let head = self.averaged.as_ref().map_or(disk.head, |(head, _)| *head);
         let records = self.log.records();
         let mut entries = records.iter().rev().map(|record| &record.entry);
         let is_untaken = entries.find_map(Entry::is_unacknowledged_result);
         let unix_s = self.epoch_unix_s + now.as_secs();
-        self.log.start(chain, unix_s);
+        self.log.start(head, unix_s);
         if is_untaken != Some(true)
-            && let Some((chain, model)) = self.averaged.take()
+            && let Some((head, model)) = self.averaged.take()
         {
-            (disk.chain, disk.model) = (chain, model);
+            (disk.head, disk.model) = (head, model);
         }
         let (manifest, settings) = (self.manifest.clone(), self.settings.clone());
-        let mut machine = Relay::new(manifest, settings, chain, unix_s, seed);
+        let mut machine = Relay::new(manifest, settings, head, unix_s, seed);
         if let Some((last, body)) = &disk.last {
             machine.resume(last.clone(), self.averaged.is_none());
             self.result.clone_from(body);
@@ -183,7 +180,7 @@ impl RelayHost {
     /// Nothing is left of the disk and the log of a relay that was stopped.
     pub fn lose_disk(&mut self) {
         self.disk = RelayDisk::empty(&self.manifest);
-        self.log = MemoryLog::new(self.manifest.sid(), Party::Relay);
+        self.log = MemoryLog::new(self.manifest.consortium_id(), Party::Relay);
     }
 
     /// Something has happened.
@@ -193,12 +190,12 @@ impl RelayHost {
         };
         self.now = now;
         let actions = machine.handle(now - self.began, event);
-        let take_back = |action: &Action| matches!(action, Action::TakeBack);
-        let takes_back = actions.iter().any(take_back);
+        let roll_back = |action: &Action| matches!(action, Action::RollBack);
+        let rolls_back = actions.iter().any(roll_back);
         let actions = actions.into_iter();
         let mut effects: Vec<_> = actions.filter_map(|action| self.perform(action)).collect();
-        if takes_back && self.take_back() {
-            effects.extend(self.handle(now, Event::TookBack));
+        if rolls_back && self.roll_back() {
+            effects.extend(self.handle(now, Event::RolledBack));
         }
         effects
     }
@@ -259,7 +256,7 @@ impl RelayHost {
     ) -> Vec<RelayEffect> {
         let event = match averaged {
             Ok(averaged) => {
-                self.averaged = Some((averaged.chain, averaged.model.to_vec()));
+                self.averaged = Some((averaged.head, averaged.model.to_vec()));
                 self.result = sum;
                 Event::Averaged(*averaged)
             }
@@ -268,7 +265,7 @@ impl RelayHost {
         self.handle(now, event)
     }
 
-    fn take_back(&mut self) -> bool {
+    fn roll_back(&mut self) -> bool {
         if let Some(left) = self.take_backs_to_fail.checked_sub(1) {
             self.take_backs_to_fail = left;
             return false;
@@ -296,7 +293,7 @@ impl RelayHost {
             }
             Action::Certify(checkpoint) => disk.checkpoint = Some(checkpoint),
             // After all others.
-            Action::TakeBack => {}
+            Action::RollBack => {}
             action => return Some(self.effect(action)),
         }
         None
@@ -321,29 +318,29 @@ impl RelayHost {
                 let first_chunk = u32::try_from(received.len() / PIECE_BYTES).unwrap();
                 RelayEffect::Send(node, RelayFrame::request(body, first_chunk), None)
             }
-            Action::Average { chain, ctx, bodies } => self.average(chain, ctx, &bodies),
-            Action::Commit(chain) => {
+            Action::Average { head, ctx, bodies } => self.average(head, ctx, &bodies),
+            Action::Commit(head) => {
                 let (averaged, model) = self.averaged.take().expect("a result that is not taken");
-                assert_eq!((averaged, model_hash(&model)), (chain, chain.model));
+                assert_eq!((averaged, model_hash(&model)), (head, head.model));
                 assert_eq!(
-                    chain.round,
-                    disk.chain.next_round(),
+                    head.round,
+                    disk.head.next_round(),
                     "a result for each round"
                 );
-                (disk.chain, disk.model) = (chain, model);
-                RelayEffect::Committed(chain)
+                (disk.head, disk.model) = (head, model);
+                RelayEffect::Committed(head)
             }
-            Action::Borrow { node, model } => {
+            Action::RequestModel { node, model } => {
                 self.loan = Some((node, Vec::new()));
-                RelayEffect::Send(node, RelayFrame::Lend { model }, None)
+                RelayEffect::Send(node, RelayFrame::SendModel { model }, None)
             }
             Action::Adopt(checkpoint) => {
                 let (_, model) = self.loan.take().expect("a model that was lent");
-                (disk.chain, disk.model) = (checkpoint.chain, from_le_bytes(&model));
+                (disk.head, disk.model) = (checkpoint.head, from_le_bytes(&model));
                 (disk.last, self.averaged) = (None, None);
-                let chain = checkpoint.chain;
+                let head = checkpoint.head;
                 disk.checkpoint = Some(checkpoint);
-                RelayEffect::Committed(chain)
+                RelayEffect::Committed(head)
             }
             Action::Deliver(node, outcome) => {
                 assert_eq!(ChunkHashes::of(&self.result).root(), outcome.root);
@@ -361,11 +358,11 @@ impl RelayHost {
             | Action::Discard
             | Action::Keep
             | Action::Certify(_)
-            | Action::TakeBack => unreachable!("no effect"),
+            | Action::RollBack => unreachable!("no effect"),
         }
     }
 
-    fn average(&mut self, chain: Chain, ctx: Digest, parts: &[(NodeId, BodyId)]) -> RelayEffect {
+    fn average(&mut self, head: Head, ctx: Digest, parts: &[(NodeId, BodyId)]) -> RelayEffect {
         let bodies = self.bodies.take().expect("bodies");
         assert_eq!(bodies.ctx, ctx);
         let plan = self.manifest.fixed_point();
@@ -377,7 +374,7 @@ impl RelayHost {
         }
         let inputs = parts.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
         let nodes: Vec<_> = inputs.map(|(node, _)| *node).collect();
-        let averaged = average(&sum, &self.disk.model, plan, nodes.len(), chain, ctx);
+        let averaged = average(&sum, &self.disk.model, plan, nodes.len(), head, ctx);
         RelayEffect::Average {
             ctx,
             nodes,

@@ -4,7 +4,7 @@ use fl_shaders::Tag;
 
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
-use crate::round::committee::{CheckedSlip, Envelope, Holders, RevealOrder};
+use crate::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder};
 use crate::round::peer::CompleteShares;
 use crate::round::{Fault, Refusal, Verifier};
 
@@ -62,7 +62,7 @@ pub trait Secrets {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn open(&mut self, _: &CheckedSlip) -> Result<(), Fault> {
+    fn open(&mut self, _: &CheckedSeeds) -> Result<(), Fault> {
         panic!("these secrets are of the peer scheme")
     }
 

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
-use crate::round::committee::{ClassSet, Envelope, Slip};
+use crate::round::committee::{ClassSet, Envelope, SealedSeeds};
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::message::{Share, Sum};
-use crate::round::{Chain, Checkpoint, Kind, Opening, Outcome, Refusal};
+use crate::round::{Checkpoint, Head, Kind, Opening, Outcome, Refusal};
 
 /// What a node tells the relay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,9 +64,9 @@ impl NodeFrame {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// SHA-256 of the node's manifest.
-    pub sid: Digest,
+    pub consortium_id: Digest,
     /// Where the node stands.
-    pub chain: Chain,
+    pub head: Head,
     /// The context of a masked sum that the node holds in its outbox.
     pub pending: Option<Digest>,
     /// The context of an attempt of which the node has the round key as a holder.
@@ -117,7 +117,7 @@ pub enum RelayFrame {
     /// The relay asks a holder for a round key. Only a hint, like the opening.
     Convene(Opening),
     /// A contributor's seeds for this holder.
-    Slip(Slip),
+    SealedSeeds(SealedSeeds),
     /// The whole contribution has arrived.
     Received {
         /// Context of the attempt.
@@ -149,7 +149,7 @@ pub enum RelayFrame {
         first_chunk: u32,
     },
     /// The relay stands behind its nodes: send the model on which this one stands.
-    Lend {
+    SendModel {
         /// Hash of the model.
         model: Digest,
     },
@@ -171,7 +171,7 @@ impl RelayFrame {
                 root: subject,
                 first_chunk,
             },
-            BodyKind::Model => Self::Lend { model: subject },
+            BodyKind::Model => Self::SendModel { model: subject },
         }
     }
 }

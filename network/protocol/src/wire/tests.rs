@@ -6,7 +6,7 @@ use super::{BodyId, BulkHeader, Hello, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
-use crate::round::Chain;
+use crate::round::Head;
 use crate::round::Opening;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
@@ -24,7 +24,7 @@ fn node(byte: u8) -> NodeId {
 
 fn keys() -> Keys {
     Keys {
-        sid: digest(1),
+        consortium_id: digest(1),
         node: node(2),
         round: 3,
         attempt: 4,
@@ -55,9 +55,9 @@ fn sum() -> Sum {
 
 fn ack() -> ResultAck {
     ResultAck {
-        sid: digest(1),
+        consortium_id: digest(1),
         node: node(2),
-        chain: Chain {
+        head: Head {
             round: 3,
             previous: digest(4),
             model: digest(5),
@@ -67,8 +67,8 @@ fn ack() -> ResultAck {
 
 fn hello() -> Hello {
     Hello {
-        sid: digest(1),
-        chain: Chain {
+        consortium_id: digest(1),
+        head: Head {
             round: 2,
             previous: digest(3),
             model: digest(4),
@@ -174,7 +174,7 @@ fn each_message_of_a_committee_has_its_fixed_bytes() {
     };
     let expected = [(12, 1), (0, 3), (9, 32), (1, 1), (0, 7), (3, 32), (4, 32)];
     assert_eq!(encode(&ballot).unwrap(), bytes(&expected));
-    let lend = RelayFrame::Lend { model: digest(9) };
+    let lend = RelayFrame::SendModel { model: digest(9) };
     assert_eq!(encode(&lend).unwrap(), bytes(&[(15, 1), (0, 3), (9, 32)]));
 }
 

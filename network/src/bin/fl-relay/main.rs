@@ -10,9 +10,9 @@ use clap::Parser as _;
 use fl_network::dashboard::{self, Dashboard, Progress};
 use fl_network::kit::Kit;
 use fl_network::quic::Server;
+use fl_network::report_text::ReportFormatter;
 use fl_network::store::RelayStore;
 use fl_network::time::unix_s;
-use fl_network::told::Teller;
 use tracing::{info, warn};
 
 use args::{Args, Command, Config};
@@ -73,25 +73,25 @@ async fn run(config: Config) -> anyhow::Result<()> {
         }
     }
     let rounds = settings.rounds;
-    let mut teller = Teller::new(kit.manifest.clone());
+    let mut formatter = ReportFormatter::new(kit.manifest.clone());
     let report = |report: &_| {
-        let told = teller.tell(report);
-        console::show(&told, config.json);
+        let line = formatter.tell(report);
+        console::show(&line, config.json);
         if let Some(dashboard) = &dashboard {
-            dashboard.update(report, &told);
+            dashboard.update(report, &line);
         }
     };
     let served = fl_network::relay::serve(&kit, server, store, settings, report, stop).await;
     if let Some(dashboard) = dashboard {
         dashboard.close().await;
     }
-    let chain = served?;
-    if chain.round >= rounds {
-        info!("all {rounds} rounds are done; the model is {}", chain.model);
+    let head = served?;
+    if head.round >= rounds {
+        info!("all {rounds} rounds are done; the model is {}", head.model);
     } else {
         info!(
             "stopped after round {} of {rounds}; start again to go on",
-            chain.round
+            head.round
         );
     }
     Ok(())

@@ -6,7 +6,7 @@ use wgpu::{BufferUsages, CommandEncoder};
 
 use super::{GpuEngine, engine, le_bytes};
 use crate::gpu::masking::{TAG_BYTES, tagging, total, write_beta};
-use crate::gpu::stream::{Buffers, Job, Made, Piece};
+use crate::gpu::stream::{Buffers, Job, Piece, PieceOutput};
 use crate::gpu::uniforms::{Layout, Place, Uniforms};
 use crate::{
     Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed, Sign, masked_len,
@@ -74,7 +74,7 @@ impl<W: Word> Job for Tagging<'_, W> {
         pipelines.tag.dispatch(&mut pass, &bindings, threads);
     }
 
-    fn take(&mut self, _piece: &Piece, made: &Made<'_>) {
+    fn take(&mut self, _piece: &Piece, made: &PieceOutput<'_>) {
         self.tag = total(&self.uniform(), made.partials, self.alpha);
     }
 }

@@ -7,10 +7,10 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::round::committee::message::{Contribution, Entry, Reveal, Vote};
 use fl_protocol::round::committee::{Contributors, Decision, Holders};
 use fl_protocol::round::message::Signed;
-use fl_protocol::round::{CheckedOutcome, Kind, Outcome, Parts};
+use fl_protocol::round::{CheckedOutcome, Evidence, Kind, Outcome};
 use fl_protocol::sim::EPOCH;
 
-use super::{HOLDERS, NODES, QUORUM, chain, classes, committee, holders};
+use super::{HOLDERS, NODES, QUORUM, classes, committee, head, holders};
 use crate::Seed;
 use crate::rounds::{Step, seed, steps};
 
@@ -62,7 +62,7 @@ fn compare(parcel: &Parcel, holders: &Holders, expected: bool) {
     let outcome = Outcome {
         ctx: holders.ctx(),
         bundle: holders.bundle().to_vec(),
-        parts: Parts::Decision(Decision {
+        parts: Evidence::Decision(Decision {
             contributions: signed(&parcel.contributions),
             votes: signed(&parcel.votes),
             reveals: signed(&parcel.reveals),
@@ -71,7 +71,7 @@ fn compare(parcel: &Parcel, holders: &Holders, expected: bool) {
         model: Digest([0; 32]),
     };
     let manifest = &committee().manifest;
-    let found = CheckedOutcome::verify(outcome, None, manifest, &chain(), EPOCH);
+    let found = CheckedOutcome::verify(outcome, None, manifest, &head(), EPOCH);
     assert_eq!(
         found.is_ok(),
         expected,

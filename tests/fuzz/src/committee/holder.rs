@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Opening;
-use fl_protocol::round::committee::{CheckedSlip, Envelope, Holders, RevealOrder};
+use fl_protocol::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder};
 use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::peer::CompleteShares;
 use fl_protocol::round::{Fault, Refusal};
@@ -14,7 +14,7 @@ use fl_protocol::sim::{EPOCH, Effect, Masked, NodeHost, Secrets, Work};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::Tag;
 
-use super::{HOLDERS, QUORUM, chain, classes, committee, contribution, contributors, envelope};
+use super::{HOLDERS, QUORUM, classes, committee, contribution, contributors, envelope, head};
 use crate::Seed;
 use crate::rounds::{Conduct, Step, seed, steps};
 
@@ -79,7 +79,7 @@ impl Secrets for Hollow {
         (Masked { body, tag }, envelope(holders, OWN, 0))
     }
 
-    fn open(&mut self, _: &CheckedSlip) -> Result<(), Fault> {
+    fn open(&mut self, _: &CheckedSeeds) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -127,7 +127,7 @@ impl Relay {
             0 => self.reconnect(who % 4 == 0),
             1 => self.convene(u32::from(who % 4)),
             2 => self.fix(u32::from(who % 4), which),
-            3 => self.slip(usize::from(who) % super::NODES, which % 2, which / 2 % 8),
+            3 => self.seeds_for(usize::from(who) % super::NODES, which % 2, which / 2 % 8),
             4 => {
                 let list = contributors(&self.holders, !who, which % 2);
                 self.tell(RelayFrame::Ballot {
@@ -146,7 +146,7 @@ impl Relay {
                 first_chunk: 0,
             }),
             9 => self.open(u32::from(who % 4)),
-            10 => self.done(Work::Train(chain().next_round())),
+            10 => self.done(Work::Train(head().next_round())),
             _ => {
                 self.convene(u32::from(who % 4));
                 self.fix(u32::from(who % 4), 0);
@@ -196,24 +196,24 @@ impl Relay {
     }
 
     fn convene(&mut self, attempt: u32) {
-        let chain = chain();
-        self.tell(RelayFrame::Convene(Opening::after(&chain, attempt)));
+        let head = head();
+        self.tell(RelayFrame::Convene(Opening::after(&head, attempt)));
     }
 
     /// Names the holders of an attempt: those whose bit is not set.
     fn fix(&mut self, attempt: u32, set: u8) {
         let others = (1..HOLDERS).filter(|node| set & 1 << node == 0);
-        let keys = |node| committee().sign(node, &committee().keys(node, &chain(), attempt));
+        let keys = |node| committee().sign(node, &committee().keys(node, &head(), attempt));
         let mut bundle: Vec<_> = others.map(keys).collect();
         bundle.extend(self.offered.get(&attempt).cloned());
         let manifest = &committee().manifest;
-        if let Ok(holders) = Holders::verify(bundle.clone(), manifest, &chain(), EPOCH) {
+        if let Ok(holders) = Holders::verify(bundle.clone(), manifest, &head(), EPOCH) {
             self.holders = holders;
         }
         self.tell(RelayFrame::Keys(bundle));
     }
 
-    fn slip(&mut self, node: usize, salt: u8, place: u8) {
+    fn seeds_for(&mut self, node: usize, salt: u8, place: u8) {
         let contribution = contribution(&self.holders, node, salt);
         let contribution = committee().sign(node, &contribution);
         let own = self.holders.place(committee().id(OWN)).unwrap_or(0);
@@ -223,8 +223,8 @@ impl Relay {
             other => usize::from(other) - 4,
         };
         let envelope = envelope(&self.holders, node, salt);
-        if let Some(slip) = envelope.slip(&contribution, place) {
-            self.tell(RelayFrame::Slip(slip));
+        if let Some(seeds_for) = envelope.seeds_for(&contribution, place) {
+            self.tell(RelayFrame::SealedSeeds(seeds_for));
         }
     }
 
@@ -254,9 +254,9 @@ impl Relay {
     }
 
     fn open(&mut self, attempt: u32) {
-        let chain = chain();
+        let head = head();
         self.tell(RelayFrame::Open {
-            opening: Opening::after(&chain, attempt),
+            opening: Opening::after(&head, attempt),
             deadline_ms: 1000,
         });
     }

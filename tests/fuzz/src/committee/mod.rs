@@ -13,7 +13,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::manifest::{CommitteeTable, Scheme};
 use fl_protocol::round::committee::message::{Contribution, Entry, Reveal, Vote};
 use fl_protocol::round::committee::{ClassSet, Contributors, Envelope, Holders};
-use fl_protocol::round::{Chain, Kind};
+use fl_protocol::round::{Head, Kind};
 use fl_protocol::sim::{Consortium, EPOCH};
 
 use crate::fixture::{authority, identities, manifest_file};
@@ -41,15 +41,15 @@ pub(crate) fn committee() -> &'static Consortium {
 }
 
 /// Where everyone stands.
-fn chain() -> Chain {
-    Chain::start(&committee().manifest)
+fn head() -> Head {
+    Head::start(&committee().manifest)
 }
 
 /// All holders of an attempt.
 pub(crate) fn holders(attempt: u32) -> Holders {
-    let keys = |node| committee().sign(node, &committee().keys(node, &chain(), attempt));
+    let keys = |node| committee().sign(node, &committee().keys(node, &head(), attempt));
     let keys = (0..HOLDERS).map(keys).collect();
-    let holders = Holders::verify(keys, &committee().manifest, &chain(), EPOCH);
+    let holders = Holders::verify(keys, &committee().manifest, &head(), EPOCH);
     holders.expect("a sound bundle")
 }
 

@@ -183,8 +183,8 @@ impl Relay {
         assert_taken(&mut self.hosts.iter_mut().collect::<Vec<_>>(), node);
         let commits = self.hosts.iter().flat_map(|host| &host.ledger.commits);
         let averaged: Vec<_> = commits.filter(|(_, adopted)| !adopted).collect();
-        for (chain, adopted) in &self.hosts[node].ledger.commits {
-            let known = averaged.iter().any(|(averaged, _)| averaged == chain);
+        for (head, adopted) in &self.hosts[node].ledger.commits {
+            let known = averaged.iter().any(|(averaged, _)| averaged == head);
             assert!(
                 !adopted || known,
                 "a model that no honest node has averaged"
@@ -263,7 +263,7 @@ mod tests {
         let mut relay = Relay::new(Conduct::Sound);
         let (_, data) = seed.expect("a seed of this name");
         steps(data).for_each(|step| relay.step(*step));
-        let rounds = std::array::from_fn(|node| relay.hosts[node].disk.chain.round);
+        let rounds = std::array::from_fn(|node| relay.hosts[node].disk.head.round);
         let mut commits = relay.hosts.iter().flat_map(|host| &host.ledger.commits);
         (rounds, commits.any(|(_, adopted)| *adopted))
     }

@@ -3,7 +3,7 @@
 use fl_protocol::digest::Digest;
 use fl_protocol::round::message::{Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Share, Sum};
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire::NodeFrame;
 
 use crate::fixture::{NODES, consortium};
@@ -11,10 +11,10 @@ use crate::fixture::{NODES, consortium};
 /// The node in whose name lies are told.
 pub(super) const LIAR: usize = NODES - 1;
 
-/// A lie about the attempt of context `ctx`, of a relay that stands at `chain`.
-pub(super) fn lie(chain: &Chain, ctx: Digest, about: usize, which: usize) -> NodeFrame {
+/// A lie about the attempt of context `ctx`, of a relay that stands at `head`.
+pub(super) fn lie(head: &Head, ctx: Digest, about: usize, which: usize) -> NodeFrame {
     let (from, to) = (consortium().id(LIAR), consortium().id(about % NODES));
-    let (round, attempt) = (chain.next_round(), (which / 8) as u32);
+    let (round, attempt) = (head.next_round(), (which / 8) as u32);
     let refused = |refusal| NodeFrame::Refused {
         round,
         attempt,
@@ -44,9 +44,9 @@ pub(super) fn lie(chain: &Chain, ctx: Digest, about: usize, which: usize) -> Nod
             NodeFrame::Shares(shares.collect())
         }
         2 => NodeFrame::Ack(signed(&ResultAck {
-            sid: consortium().manifest.sid(),
+            consortium_id: consortium().manifest.consortium_id(),
             node: from,
-            chain: *chain,
+            head: *head,
         })),
         3 => refused(Refusal::Share { from: to }),
         4 => refused(Refusal::RoundKey { of: to }),

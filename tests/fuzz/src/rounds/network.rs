@@ -173,9 +173,9 @@ impl Troubled {
         self.network.is_dishonest = true;
         let downs = self.network.faults.downs.iter().rev();
         let mut heard = downs.filter_map(context);
-        let chain = self.network.relay.disk.chain;
-        let ctx = heard.next().unwrap_or(chain.previous);
-        let frame = lies::lie(&chain, ctx, about, which);
+        let head = self.network.relay.disk.head;
+        let ctx = heard.next().unwrap_or(head.previous);
+        let frame = lies::lie(&head, ctx, about, which);
         self.network.inject(lies::LIAR, Content::ToRelay(frame));
     }
 }
@@ -207,7 +207,7 @@ mod tests {
         let mut troubled = Troubled::new(Conduct::Sound);
         let (_, data) = seed.expect("a seed of this name");
         steps(data).for_each(|step| troubled.step(*step));
-        troubled.network.relay.disk.chain.round
+        troubled.network.relay.disk.head.round
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize
     let parameters = layout.len();
     let model = (layout, initial);
     let agreement = Agreement::on_one_machine(args.nodes, args.scheme, examples_max, model);
-    agreement.found()?.write(folder)?;
+    agreement.provision()?.write(folder)?;
     let names = agreement.nodes.into_iter().map(|node| node.name);
     Ok((names.collect(), parameters))
 }

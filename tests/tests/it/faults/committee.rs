@@ -13,7 +13,7 @@ use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{Kits, layout, plain_mean, raised};
 use fl_trainer::Sharing;
-use fl_trainer::node::{Ended, NodeEvent, Participant};
+use fl_trainer::node::{NodeEvent, NodeOutcome, Participant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -31,7 +31,7 @@ const KILLED: usize = 2;
 #[derive(Debug)]
 enum Seen {
     Relay(Report),
-    Left(usize, Result<Ended, String>),
+    Left(usize, Result<NodeOutcome, String>),
 }
 
 /// Runs node `index` until it has vanished, was killed, or all rounds are done.
@@ -39,7 +39,7 @@ async fn run_node(
     index: usize,
     participant: Participant,
     killed: watch::Receiver<bool>,
-) -> Result<Ended, String> {
+) -> Result<NodeOutcome, String> {
     let (leave, left) = watch::channel(false);
     let observe = move |event| {
         if VANISHING.contains(&index) && matches!(event, NodeEvent::Received { .. }) {
@@ -53,7 +53,7 @@ async fn run_node(
         }
     };
     let ended = participant.run(observe, stop).await;
-    let ended = ended.and_then(Ended::or_failure);
+    let ended = ended.and_then(NodeOutcome::or_failure);
     ended.map_err(|error| format!("node {index}: {error}"))
 }
 

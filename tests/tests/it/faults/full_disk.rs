@@ -11,7 +11,7 @@ use fl_network::audit::Log;
 use fl_network::kit::Kit;
 use fl_network::store::NodeStore;
 use fl_protocol::audit::{Entry, Party, Record};
-use fl_protocol::round::Chain;
+use fl_protocol::round::Head;
 use fl_tests::deployed::{Consortium, Signal, SmallDisk, fl_node, wait_until};
 
 use crate::support::consortium::{DATA, NODES, ended, succeed, verify_log};
@@ -106,11 +106,11 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
     // round.
     let kit = Kit::load(&consortium.kit("a")).unwrap();
     let (manifest, path) = (&kit.manifest, consortium.state("a").join("audit.log"));
-    let (mut log, _) = Log::open(&path, manifest.sid()).unwrap();
+    let (mut log, _) = Log::open(&path, manifest.consortium_id()).unwrap();
     let entry = Entry::Started {
-        sid: manifest.sid(),
+        consortium_id: manifest.consortium_id(),
         party: Party::Node(kit.node_identity().unwrap().node_id()),
-        chain: Chain::start(manifest),
+        head: Head::start(manifest),
         dropped: 0,
     };
     let length = || fs::metadata(&path).unwrap().len();

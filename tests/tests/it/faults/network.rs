@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use fl_network::quic::IDLE_TIMEOUT;
 use fl_protocol::round::relay::Report;
 use fl_tests::federation::{Disturbed, Federation, Log, Member, Switch, Weather, plain_mean};
-use fl_trainer::node::{Ended, NodeEvent};
+use fl_trainer::node::{NodeEvent, NodeOutcome};
 use fl_trainer::simulation::SimulationEvent;
 use tokio::time::{Instant, timeout};
 
@@ -61,7 +61,7 @@ fn in_round_2(federation: &mut Federation, node: usize, disturb: impl Fn() + Sen
 
 /// All nodes have completed `rounds` rounds and hold the same model, which is that of plain
 /// averaging.
-fn assert_complete(ended: &[Ended], logs: &[Log], rounds: u64) {
+fn assert_complete(ended: &[NodeOutcome], logs: &[Log], rounds: u64) {
     assert_eq!(ended.len(), EXAMPLES.len());
     assert_one_model(ended, rounds);
     let mut model = vec![0.0; ended[0].model.len()];

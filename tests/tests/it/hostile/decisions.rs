@@ -12,7 +12,7 @@ use fl_protocol::identity::{Identity, NodeId};
 use fl_protocol::round::committee::message::{Reveal, Vote};
 use fl_protocol::round::committee::{Contributors, Decision};
 use fl_protocol::round::message::Signed;
-use fl_protocol::round::{Kind, Outcome, Parts, Refusal};
+use fl_protocol::round::{Evidence, Kind, Outcome, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::deployed::PATIENCE;
 use fl_tests::hostile_relay::met::{doubled, invalid, of_others, stale};
@@ -22,8 +22,8 @@ use crate::support::lies::{OTHER, Withholding, by_its_tags, outcome, refuse_a_re
 
 fn decision(outcome: &mut Outcome) -> &mut Decision {
     match &mut outcome.parts {
-        Parts::Decision(decision) => decision,
-        Parts::Sums(_) => panic!("a result of the peer scheme"),
+        Evidence::Decision(decision) => decision,
+        Evidence::Sums(_) => panic!("a result of the peer scheme"),
     }
 }
 
@@ -143,7 +143,7 @@ fn a_real_node_refuses_a_result_without_the_votes_for_its_contributors() {
                         what: Kind::Outcome,
                     }
             },
-            |_, outcome| outcome.parts = Parts::Sums(Vec::new()),
+            |_, outcome| outcome.parts = Evidence::Sums(Vec::new()),
         ),
     ];
     lie(&consortium, "a,b,c,d", 1, lies);
@@ -242,7 +242,7 @@ fn a_real_node_refuses_what_holders_voted_for_or_revealed_in_another_round() {
 /// Who revealed what is in each result.
 fn revealers(record: &Record) -> Vec<BTreeSet<String>> {
     let results = record.results.iter().map(|(outcome, _)| {
-        let Parts::Decision(decision) = &outcome.parts else {
+        let Evidence::Decision(decision) = &outcome.parts else {
             panic!("a result of the peer scheme")
         };
         let holders = decision

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::{Identity, NodeId};
 use fl_protocol::round::committee::message::{Contribution, Entry, Vote};
-use fl_protocol::round::committee::{ClassSet, Envelope, Slip};
+use fl_protocol::round::committee::{ClassSet, Envelope, SealedSeeds};
 use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::{Fault, Kind, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
@@ -21,12 +21,12 @@ use fl_tests::hostile_relay::{Attack, Lie, Parcel, Record, Run, VICTIM, committe
 use crate::support::lies::{OTHER, frame, keys, signed};
 
 /// Changes what the victim gets of a contribution.
-fn slip(
+fn seeds_for(
     met: fn(&Refusal) -> bool,
-    change: impl Fn(&Record, &mut Slip) -> bool + Send + 'static,
+    change: impl Fn(&Record, &mut SealedSeeds) -> bool + Send + 'static,
 ) -> Lie {
     frame(met, move |record, frame| match frame {
-        RelayFrame::Slip(slip) => change(record, slip),
+        RelayFrame::SealedSeeds(seeds_for) => change(record, seeds_for),
         _ => false,
     })
 }
@@ -86,12 +86,12 @@ fn contributions(record: &Record) -> Vec<(Signed<Contribution>, Envelope)> {
     contributions.collect()
 }
 
-/// A contribution of this attempt by another than the contributor of `slip`.
+/// A contribution of this attempt by another than the contributor of `seeds_for`.
 fn anothers(
     record: &Record,
-    slip: &Slip,
+    seeds_for: &SealedSeeds,
 ) -> Option<(Contribution, Signed<Contribution>, Envelope)> {
-    let of_slip = record.opened(&slip.contribution);
+    let of_slip = record.opened(&seeds_for.contribution);
     let mut others = contributions(record).into_iter().map(|(signed, envelope)| {
         let contribution = record.opened(&signed);
         (contribution, signed, envelope)
@@ -179,57 +179,57 @@ fn a_real_holder_opens_no_box_but_its_own_of_what_was_signed() {
     let traitor = consortium.identity("e");
     let lies = vec![
         // The box of another contributor; that of another holder.
-        slip(swapped, |record, slip| {
-            let other = anothers(record, slip);
+        seeds_for(swapped, |record, seeds_for| {
+            let other = anothers(record, seeds_for);
             if let Some((_, _, envelope)) = &other {
-                slip.sealed.clone_from(&envelope.boxes[place(record)]);
+                seeds_for.sealed.clone_from(&envelope.boxes[place(record)]);
             }
             other.is_some()
         }),
-        slip(swapped, |record, slip| {
-            let node = record.opened(&slip.contribution).node;
+        seeds_for(swapped, |record, seeds_for| {
+            let node = record.opened(&seeds_for.contribution).node;
             let own = contributions(record).into_iter();
             let mut own = own.filter(|(signed, _)| record.opened(signed).node == node);
             let (_, envelope) = own.next_back().unwrap();
             let not_mine = (place(record) + 1) % envelope.boxes.len();
-            slip.sealed.clone_from(&envelope.boxes[not_mine]);
+            seeds_for.sealed.clone_from(&envelope.boxes[not_mine]);
             true
         }),
         // One contributor's word with what another has sealed, and in another's name.
-        slip(swapped, |record, slip| {
-            let other = anothers(record, slip);
+        seeds_for(swapped, |record, seeds_for| {
+            let other = anothers(record, seeds_for);
             if let Some((_, signed, _)) = &other {
-                slip.contribution = signed.clone();
+                seeds_for.contribution = signed.clone();
             }
             other.is_some()
         }),
-        slip(swapped, move |record, slip| {
-            let of_other = record.opened(&slip.contribution);
+        seeds_for(swapped, move |record, seeds_for| {
+            let of_other = record.opened(&seeds_for.contribution);
             let due = of_other.node != record.id("e");
             if due {
-                slip.contribution = signed(&of_other, &traitor);
+                seeds_for.contribution = signed(&of_other, &traitor);
             }
             due
         }),
         // Seeds that others cannot compare theirs to.
-        slip(swapped, |_, slip| {
-            slip.commitments[0] = OTHER;
+        seeds_for(swapped, |_, seeds_for| {
+            seeds_for.commitments[0] = OTHER;
             true
         }),
-        slip(swapped, |_, slip| {
-            slip.commitments.clear();
+        seeds_for(swapped, |_, seeds_for| {
+            seeds_for.commitments.clear();
             true
         }),
-        slip(swapped, |_, slip| {
-            slip.boxes.swap(0, 1);
+        seeds_for(swapped, |_, seeds_for| {
+            seeds_for.boxes.swap(0, 1);
             true
         }),
-        slip(
+        seeds_for(
             |refusal| stale(refusal, Kind::Contribution),
-            |record, slip| {
+            |record, seeds_for| {
                 let due = !record.results.is_empty();
                 if due {
-                    slip.contribution = contributions(record)[0].0.clone();
+                    seeds_for.contribution = contributions(record)[0].0.clone();
                 }
                 due
             },
@@ -406,20 +406,20 @@ struct Resubmission {
     traitor: Identity,
     faults: Sender<Fault>,
     /// What the victim should have got of e, until it does.
-    held: Option<Slip>,
+    held: Option<SealedSeeds>,
     told: bool,
 }
 
 impl Attack for Resubmission {
     fn send(&mut self, record: &Record, to: NodeId, parcels: &mut Vec<Parcel>) {
-        let [Parcel::Frame(RelayFrame::Slip(slip))] = &parcels[..] else {
+        let [Parcel::Frame(RelayFrame::SealedSeeds(seeds_for))] = &parcels[..] else {
             return;
         };
         if self.told || record.name(to) != VICTIM {
             return;
         }
-        if record.name(record.opened(&slip.contribution).node) == "e" {
-            self.held = Some(slip.clone());
+        if record.name(record.opened(&seeds_for.contribution).node) == "e" {
+            self.held = Some(seeds_for.clone());
             parcels.clear();
         }
         // Whoever else has contributed by now will do.
@@ -434,8 +434,8 @@ impl Attack for Resubmission {
             ..other
         };
         let contribution = signed(&stolen, &self.traitor);
-        let slip = envelope.slip(&contribution, place(record)).unwrap();
-        parcels.push(Parcel::Frame(RelayFrame::Slip(slip)));
+        let seeds_for = envelope.seeds_for(&contribution, place(record)).unwrap();
+        parcels.push(Parcel::Frame(RelayFrame::SealedSeeds(seeds_for)));
         self.told = true;
     }
 
@@ -452,8 +452,11 @@ impl Attack for Resubmission {
         assert_eq!(record.name(from), VICTIM);
         // The test may know all that it wants.
         let _ = self.faults.send(fault);
-        let slip = self.held.take()?;
-        Some(vec![(from, Parcel::Frame(RelayFrame::Slip(slip)))])
+        let seeds_for = self.held.take()?;
+        Some(vec![(
+            from,
+            Parcel::Frame(RelayFrame::SealedSeeds(seeds_for)),
+        )])
     }
 }
 

@@ -3,7 +3,7 @@
 use fl_protocol::digest::ChunkHashes;
 use fl_protocol::parameters::to_le_bytes;
 use fl_protocol::round::message::{ResultAck, Signed};
-use fl_protocol::round::{Chain, Checkpoint, Kind, Refusal};
+use fl_protocol::round::{Checkpoint, Head, Kind, Refusal};
 use fl_protocol::wire::{BodyId, NodeFrame, RelayFrame};
 use fl_shaders::HEADER_WORDS;
 use fl_tests::federation::memory::sums_of;
@@ -122,22 +122,22 @@ fn a_real_node_shares_and_sums_no_second_time_once_its_sum_is_signed() {
 fn acks(record: &Record) -> Vec<Signed<ResultAck>> {
     let (outcome, _) = record.results.last().unwrap();
     let acks = record.heard.iter().filter_map(|(_, frame)| match frame {
-        NodeFrame::Ack(ack) if record.opened(ack).chain.model == outcome.model => Some(ack.clone()),
+        NodeFrame::Ack(ack) if record.opened(ack).head.model == outcome.model => Some(ack.clone()),
         _ => None,
     });
     acks.collect()
 }
 
 /// The state that an acknowledgement speaks of.
-fn acknowledged(record: &Record, ack: &Signed<ResultAck>) -> Chain {
-    record.opened(ack).chain
+fn acknowledged(record: &Record, ack: &Signed<ResultAck>) -> Head {
+    record.opened(ack).head
 }
 
 /// A checkpoint with the initial model for a body.
-fn checkpoint(record: &Record, chain: Chain, acks: Vec<Signed<ResultAck>>) -> Vec<Parcel> {
-    let header = header(BodyId::model(chain.model));
+fn checkpoint(record: &Record, head: Head, acks: Vec<Signed<ResultAck>>) -> Vec<Parcel> {
+    let header = header(BodyId::model(head.model));
     let body = to_le_bytes(&record.base_model).into();
-    let frame = RelayFrame::Checkpoint(Checkpoint { chain, acks });
+    let frame = RelayFrame::Checkpoint(Checkpoint { head, acks });
     vec![
         Parcel::Frame(frame),
         Parcel::Body(header, body, Flow::Whole),
@@ -156,7 +156,7 @@ fn a_real_node_takes_no_model_that_nobody_certified() {
             }
         )
     }
-    let invented = Chain {
+    let invented = Head {
         round: 9,
         previous: OTHER,
         model: OTHER,
@@ -181,13 +181,13 @@ fn a_real_node_takes_no_model_that_nobody_certified() {
             checkpoint(record, invented, Vec::new())
         }),
         certified(uncertified, |record, acks| {
-            let chain = acknowledged(record, &acks[0]);
-            checkpoint(record, chain, vec![acks[0].clone(); 3])
+            let head = acknowledged(record, &acks[0]);
+            checkpoint(record, head, vec![acks[0].clone(); 3])
         }),
         certified(uncertified, |record, acks| {
-            let chain = acknowledged(record, &acks[0]);
-            let round = chain.round + 1;
-            checkpoint(record, Chain { round, ..chain }, acks)
+            let head = acknowledged(record, &acks[0]);
+            let round = head.round + 1;
+            checkpoint(record, Head { round, ..head }, acks)
         }),
         // Certified, but these are not its parameters.
         certified(

@@ -9,7 +9,7 @@ use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::ring_bytes;
 use fl_protocol::round::relay::Report;
 use fl_protocol::round::training::average;
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::{Head, Refusal};
 use fl_shaders::{Counters, FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Input, Mask, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{Federation, Log, Recorded, Step, learners, masked, plain_mean};
@@ -274,13 +274,13 @@ fn averaged(steps: &[Step], format: &FixedPoint, tamper: impl FnOnce(&mut [u8]))
         ring_bytes::add(format.ring(), &mut sum, &masked);
     }
     tamper(&mut sum);
-    let chain = Chain {
+    let head = Head {
         round: 0,
         previous: ctx,
         model: ctx,
     };
     let base = &steps[0].global;
-    let averaged = average(&sum, base, format, steps.len(), chain, ctx).unwrap();
+    let averaged = average(&sum, base, format, steps.len(), head, ctx).unwrap();
     averaged.model.to_vec()
 }
 

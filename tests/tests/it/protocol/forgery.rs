@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Chain, Check, CheckedOutcome, Outcome, Refusal, Verifier};
+use fl_protocol::round::{Check, CheckedOutcome, Head, Outcome, Refusal, Verifier};
 use fl_protocol::wire::{self, RelayFrame};
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
 use fl_tests::federation::Kits;
@@ -38,14 +38,14 @@ fn forged(
     verifier: &impl Verifier,
 ) -> Result<Averaged, Refusal> {
     let manifest = &kits.relay.manifest;
-    let (plan, chain) = (manifest.fixed_point(), Chain::start(manifest));
+    let (plan, head) = (manifest.fixed_point(), Head::start(manifest));
     let base = kits.relay.initial().unwrap();
     outcome.root = ChunkHashes::of(body).root();
     let nodes = outcome.parts.len();
-    if let Ok(averaged) = average(body, &base, plan, nodes, chain, outcome.ctx) {
-        outcome.model = averaged.chain.model;
+    if let Ok(averaged) = average(body, &base, plan, nodes, head, outcome.ctx) {
+        outcome.model = averaged.head.model;
     }
-    CheckedOutcome::verify(outcome, None, manifest, &chain, round.unix_s())?
+    CheckedOutcome::verify(outcome, None, manifest, &head, round.unix_s())?
         .average(body, &base, plan, verifier)
 }
 

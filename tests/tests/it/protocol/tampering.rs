@@ -88,7 +88,7 @@ fn a_node_takes_no_frame_but_the_one_that_was_sent() -> Result<()> {
                     fate.hints += 1;
                 }
             }
-            assert_eq!(node.chain().round, u64::from(position > end_of(party)));
+            assert_eq!(node.head().round, u64::from(position > end_of(party)));
         }
         // The control: what was sent is taken.
         let mut node = round.node_after(&kits, 0, position)?;
@@ -159,10 +159,10 @@ fn the_relay_takes_no_frame_but_the_one_that_was_sent() -> Result<()> {
             };
             assert_ne!(frame, wire::decode(bytes)?, "two encodings of one frame");
             let mut relay = round.relay_after(&kits, position)?;
-            let before = relay.chain();
+            let before = relay.head();
             let now = Duration::from_secs(1);
             let actions = relay.handle(now, Event::Frame(*node, frame));
-            assert_eq!(relay.chain(), before);
+            assert_eq!(relay.head(), before);
             if refuses(&actions, *node) {
                 fate.refused += 1;
             } else {
@@ -216,7 +216,7 @@ fn random_bytes_are_neither_frames_nor_a_reason_to_stop() -> Result<()> {
             let mut relay = round.relay_after(&kits, 1)?;
             let stranger = round.parties[2].id;
             relay.handle(Duration::from_secs(1), Event::Frame(stranger, frame));
-            assert_eq!(relay.chain().round, 0);
+            assert_eq!(relay.head().round, 0);
         }
     }
     assert!(decoded > 0, "some look like frames, and were tried");

@@ -12,7 +12,7 @@ use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{Federation, Kits, Log, Member, Recorded, Step, Synthetic};
 use fl_trainer::LocalTrainer;
-use fl_trainer::node::Ended;
+use fl_trainer::node::NodeOutcome;
 
 /// How long a federation may take at most; none comes near it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
@@ -71,7 +71,7 @@ pub(crate) fn farthest(model: &[f32], plain: &[f64]) -> f64 {
 
 /// Checks that all nodes have completed `rounds` rounds and hold the same model.
 #[track_caller]
-pub(crate) fn assert_one_model(ended: &[Ended], rounds: u64) {
+pub(crate) fn assert_one_model(ended: &[NodeOutcome], rounds: u64) {
     for node in ended {
         assert!(node.is_finished());
         assert_eq!(node.round, rounds);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 use fl_network::files::{read_limited, write_public};
 use fl_network::program::logging::bytes;
-use fl_trainer::node::Ended;
+use fl_trainer::node::NodeOutcome;
 use fl_trainer::{Checkpoint, Evaluation, ModelSpec, RoundReport};
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +131,7 @@ impl Output {
     pub(crate) fn write(
         self,
         spec: &ModelSpec,
-        ended: &Ended,
+        ended: &NodeOutcome,
         rounds: Vec<RoundLine>,
     ) -> anyhow::Result<Option<PathBuf>> {
         if ended.round == 0 {

@@ -37,7 +37,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         },
         valid_days: args.valid_days,
     };
-    let consortium = agreement.found()?;
+    let consortium = agreement.provision()?;
     consortium.write(&args.out)?;
     let folder = |name: &str| args.out.join(name).display().to_string();
     let schema = task.model.schema();
@@ -49,7 +49,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     say(consortium.plan());
     say(format_args!(
         "manifest {} is signed",
-        consortium.manifest().sid().to_hex()
+        consortium.manifest().consortium_id().to_hex()
     ));
     say(format_args!(
         "give each party its folder, over a channel that you trust:"

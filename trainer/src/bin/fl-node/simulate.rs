@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use fl_datasets::{Partition, Source, Split};
 use fl_network::program::choices::RoundChoices;
 use fl_network::program::config;
-use fl_network::told::Teller;
+use fl_network::report_text::ReportFormatter;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
@@ -135,13 +135,13 @@ fn trainers(
 
 /// What the relay has to say that a simulation's user wants to know.
 fn relay(console: &Console, manifest: &Arc<Manifest>, report: &Report) {
-    let told = Teller::new(manifest.clone()).tell(report);
+    let line = ReportFormatter::new(manifest.clone()).tell(report);
     match report {
-        Report::Opened { .. } => console.status(told.text),
+        Report::Opened { .. } => console.status(line.text),
         Report::Abandoned { .. }
         | Report::Waiting { .. }
         | Report::Refused(..)
-        | Report::TakenBack { .. } => console.note(&told.text),
+        | Report::RolledBack { .. } => console.note(&line.text),
         _ => {}
     }
 }

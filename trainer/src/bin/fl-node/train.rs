@@ -45,7 +45,7 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let party = format!(
         "{} of {}",
         kit.manifest.name_of(kit.id()),
-        kit.manifest.sid().to_hex()
+        kit.manifest.consortium_id().to_hex()
     );
     let out = args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out"));
     let output = Output::open(out, Some(party))?;
@@ -158,7 +158,7 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
         NodeEvent::Refused(refusal) => {
             console.note(&format!("refused: {}", manifest.with_names(refusal)));
         }
-        NodeEvent::Lent { round } => {
+        NodeEvent::ModelSent { round } => {
             console.note(&format!("the relay takes over the model of round {round}"));
         }
         NodeEvent::CaughtUp { round } => {

@@ -13,7 +13,7 @@ use fl_network::program::logging::say;
 use fl_protocol::audit::{Party, Round, Summary, Taken, Verdict, verify};
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest};
-use fl_protocol::round::Chain;
+use fl_protocol::round::Head;
 use serde_json::{Value, json};
 
 use super::args::VerifyLog;
@@ -113,13 +113,13 @@ impl Telling<'_> {
         let Summary {
             records,
             bytes,
-            head,
+            last_digest,
             ..
         } = summary;
         match flaw {
             None => say(format_args!(
                 "sound: {records} records, {bytes} bytes, up to digest {}",
-                head.to_hex()
+                last_digest.to_hex()
             )),
             Some(flaw) => say(format_args!(
                 "NOT SOUND: {flaw}\nthe {records} records before it hold"
@@ -135,13 +135,13 @@ impl Telling<'_> {
             some => format!("{some} attempts"),
         };
         match round.taken {
-            Some(Taken::Result(Chain {
+            Some(Taken::Result(Head {
                 previous, model, ..
             })) => format!(
                 "round {number}: {names}; {attempts}; result {previous}, model {model}; acknowledged by {}",
                 self.names(&round.acknowledged)
             ),
-            Some(Taken::Checkpoint(Chain { model, .. })) => {
+            Some(Taken::Checkpoint(Head { model, .. })) => {
                 format!("round {number}: certified model {model} taken")
             }
             None if round.participants.is_empty() => {
@@ -164,23 +164,23 @@ impl Telling<'_> {
         json!({
             "sound": flaw.is_none(),
             "flaw": flaw,
-            "sid": self.0.sid().to_hex(),
+            "sid": self.0.consortium_id().to_hex(),
             "party": summary.party.map(|party| self.name(party)),
-            "begins_after_round": summary.begins.map(|chain| chain.round),
+            "begins_after_round": summary.begins.map(|head| head.round),
             "records": summary.records,
             "bytes": summary.bytes,
             "incomplete_bytes": summary.incomplete,
             "dropped_bytes": summary.dropped,
-            "digest": summary.head.to_hex(),
+            "digest": summary.last_digest.to_hex(),
             "rounds": rounds.collect::<Vec<_>>(),
         })
     }
 
     fn round_json(&self, round: &Round) -> Value {
-        let (taken, chain) = match round.taken {
+        let (taken, head) = match round.taken {
             None => (None, None),
-            Some(Taken::Result(chain)) => (Some("result"), Some(chain)),
-            Some(Taken::Checkpoint(chain)) => (Some("checkpoint"), Some(chain)),
+            Some(Taken::Result(head)) => (Some("result"), Some(head)),
+            Some(Taken::Checkpoint(head)) => (Some("checkpoint"), Some(head)),
         };
         let refusals = round.refusals.iter().map(|(by, to, refusal)| {
             let reason = self.0.with_names(refusal);
@@ -191,8 +191,8 @@ impl Telling<'_> {
             "attempts": round.attempts,
             "participants": self.list(&round.participants),
             "taken": taken,
-            "result": chain.map(|chain| chain.previous.to_hex()),
-            "model": chain.map(|chain| chain.model.to_hex()),
+            "result": head.map(|head| head.previous.to_hex()),
+            "model": head.map(|head| head.model.to_hex()),
             "acknowledged": self.list(&round.acknowledged),
             "refusals": refusals.collect::<Vec<_>>(),
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fl_network::client::Bodies;
 use fl_protocol::digest::Digest;
 use fl_protocol::manifest::Manifest;
-use fl_protocol::round::{CheckedOutcome, Hindrance};
+use fl_protocol::round::{AbortReason, CheckedOutcome};
 use tokio::sync::mpsc;
 
 use crate::node::job::{self, JobResult, SharedTrainer, StopFlag, TrainedUpdate};
@@ -167,14 +167,14 @@ impl Learner {
 }
 
 /// What others may know of failed training.
-pub(super) fn hindrance(error: &TrainError) -> Hindrance {
+pub(super) fn hindrance(error: &TrainError) -> AbortReason {
     match error {
-        TrainError::NotFinite { tensor, .. } => Hindrance::NotFinite {
+        TrainError::NotFinite { tensor, .. } => AbortReason::NotFinite {
             tensor: tensor.clone(),
         },
-        TrainError::NoExamples => Hindrance::Examples,
-        TrainError::Gpu(_) => Hindrance::Computation,
-        _ => Hindrance::Training,
+        TrainError::NoExamples => AbortReason::Examples,
+        TrainError::Gpu(_) => AbortReason::Computation,
+        _ => AbortReason::Training,
     }
 }
 

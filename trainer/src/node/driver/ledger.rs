@@ -25,7 +25,7 @@ use fl_network::store::{NodeStore, Outgoing, StoreError};
 use fl_network::time::unix_s;
 use fl_protocol::audit::{Entry, Party, Record};
 use fl_protocol::round::node::{Announcement, Pending};
-use fl_protocol::round::{Chain, SentSums};
+use fl_protocol::round::{Head, SentSums};
 use fl_protocol::wire::NodeFrame;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -46,7 +46,7 @@ pub(super) struct Ledger {
 
 /// What a node remembers of its former run.
 pub(super) struct Remembered {
-    pub(super) chain: Chain,
+    pub(super) head: Head,
     pub(super) model: Vec<f32>,
     pub(super) sent: SentSums,
     /// What the outbox holds.
@@ -70,11 +70,11 @@ impl Ledger {
         kit: &Kit,
         observe: &mut impl FnMut(NodeEvent),
     ) -> Result<(Self, Remembered), NodeError> {
-        let (chain, model) = store.load(kit)?;
+        let (head, model) = store.load(kit)?;
         let (path, party) = (store.log_path(), Party::Node(kit.id()));
-        let journal = Journal::open(&path, &kit.manifest, party, chain, unix_s())?;
+        let journal = Journal::open(&path, &kit.manifest, party, head, unix_s())?;
         let sent = store.sent()?;
-        let outgoing = match store.outgoing(&kit.manifest, &chain) {
+        let outgoing = match store.outgoing(&kit.manifest, &head) {
             Ok(outgoing) => outgoing,
             Err(StoreError::Damaged { reason, .. }) => {
                 observe(NodeEvent::OutboxLost { reason });
@@ -108,7 +108,7 @@ impl Ledger {
             spare: Vec::new(),
         };
         let remembered = Remembered {
-            chain,
+            head,
             model,
             sent,
             pending,
@@ -170,11 +170,11 @@ impl Ledger {
 
     /// Makes a new state durable, then empties the outbox. Nobody waits for the disk: a node that
     /// loses the new state gets it from the relay once more.
-    pub(super) fn commit(&mut self, chain: Chain, model: Arc<Vec<f32>>) {
+    pub(super) fn commit(&mut self, head: Head, model: Arc<Vec<f32>>) {
         let (sync, store) = (self.journal.sync(), self.store.clone());
         self.committing = Some(spawn_blocking(move || {
             sync()?;
-            store.commit(&chain, &model)?;
+            store.commit(&head, &model)?;
             store.forget()
         }));
         if let Some(outgoing) = self.outgoing.take() {

@@ -10,10 +10,10 @@ use fl_network::time::unix_s;
 use fl_protocol::audit::Entry;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
-use fl_protocol::round::committee::{CheckedSlip, RevealOrder};
+use fl_protocol::round::committee::{CheckedSeeds, RevealOrder};
 use fl_protocol::round::node::{Action, Node};
 use fl_protocol::round::training::Averaged;
-use fl_protocol::round::{Chain, Hindrance, Refusal, SentSums};
+use fl_protocol::round::{AbortReason, Head, Refusal, SentSums};
 use fl_sharing::{DeviceError, EpochKey};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,7 +26,7 @@ use super::secrets::Secrets;
 use crate::node::job::{JobResult, SharedTrainer};
 use crate::node::masking::{Masker, OwnSeeds};
 use crate::node::verifying::TagVerifier;
-use crate::node::{Ended, NodeError, NodeEvent, Participant, RoundReport};
+use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant, RoundReport};
 use crate::{Evaluation, TrainError};
 
 /// Progress reports that may wait to be shown.
@@ -67,21 +67,21 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
         let (ledger, remembered) = Ledger::open(store, &kit, &mut observe)?;
         let Remembered {
-            chain,
+            head,
             model,
             sent,
             pending,
         } = remembered;
         if pending.is_some() {
-            let round = chain.next_round();
+            let round = head.next_round();
             observe(NodeEvent::Resumed { round });
         }
         let (events, progress) = mpsc::channel(EVENTS);
         let trainer = SharedTrainer::new(trainer, training);
         let local = Self {
-            machine: Node::new(kit.manifest.clone(), identity, chain, sent, pending),
+            machine: Node::new(kit.manifest.clone(), identity, head, sent, pending),
             ledger,
-            learner: Learner::new(trainer, events, (chain.model, Arc::new(model))),
+            learner: Learner::new(trainer, events, (head.model, Arc::new(model))),
             masker: Masker {
                 own: kit.id(),
                 manifest: kit.manifest.clone(),
@@ -105,7 +105,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     }
 
     /// Stops training, and shows what is still to be shown.
-    pub(super) async fn end(mut self, finished: Result<bool, NodeError>) -> Ended {
+    pub(super) async fn end(mut self, finished: Result<bool, NodeError>) -> NodeOutcome {
         self.learner.stop();
         while let Some(done) = self.jobs.join_next().await {
             let Ok(JobResult::Evaluated { report, evaluation }) = done else {
@@ -118,8 +118,8 @@ impl<F: FnMut(NodeEvent)> Local<F> {
                 Err(_) => {}
             }
         }
-        Ended {
-            round: self.machine.chain().round,
+        NodeOutcome {
+            round: self.machine.head().round,
             model: self.learner.model(),
             finished,
         }
@@ -142,7 +142,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             if asked_again {
                 queue.clear();
             } else if !refused {
-                let refusal = Refusal::CannotContribute(Hindrance::Disk);
+                let refusal = Refusal::CannotContribute(AbortReason::Disk);
                 *queue = self.machine.abandon(refusal).into();
             }
         }
@@ -218,12 +218,14 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     }
 
     /// Opens a contributor's seeds.
-    pub(super) fn open(&mut self, slip: &CheckedSlip) -> Result<Vec<Action>, NodeError> {
+    pub(super) fn open(&mut self, seeds_for: &CheckedSeeds) -> Result<Vec<Action>, NodeError> {
         let Some(holding) = self.secrets.holding_mut() else {
             return Ok(Vec::new());
         };
-        let found = holding.open(self.kit.id(), slip);
-        Ok(self.machine.opened(slip.ctx(), slip.entry(), found)?)
+        let found = holding.open(self.kit.id(), seeds_for);
+        Ok(self
+            .machine
+            .opened(seeds_for.ctx(), seeds_for.entry(), found)?)
     }
 
     /// Sums up masks beside the loop. That goes on over a lost connection, like the attempt.
@@ -249,13 +251,13 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     }
 
     /// Makes the new state durable. The attempt is over.
-    pub(super) fn commit(&mut self, chain: Chain) {
-        self.ledger.commit(chain, self.learner.model());
+    pub(super) fn commit(&mut self, head: Head) {
+        self.ledger.commit(head, self.learner.model());
         self.secrets = Secrets::None;
     }
 
     pub(super) fn received(&mut self) {
-        let round = self.machine.chain().next_round();
+        let round = self.machine.head().next_round();
         (self.observe)(NodeEvent::Received { round });
     }
 
@@ -273,7 +275,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     ) -> RoundReport {
         let (times, steps) = self.clock.close();
         RoundReport {
-            round: averaged.chain.round,
+            round: averaged.head.round,
             nodes: averaged.nodes,
             took_part,
             totals: averaged.totals,

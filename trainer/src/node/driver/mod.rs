@@ -33,7 +33,7 @@ use fl_protocol::round::committee::{ClassSet, Holders};
 use fl_protocol::round::node::Action;
 use fl_protocol::round::peer::CompleteShares;
 use fl_protocol::round::training::Averaged;
-use fl_protocol::round::{Chain, CheckedOutcome, Hindrance, Refusal};
+use fl_protocol::round::{AbortReason, CheckedOutcome, Head, Refusal};
 use fl_protocol::wire::{BodyId, BodyKind, RelayFrame};
 use fl_shaders::Tag;
 use fl_sharing::DeviceError;
@@ -139,7 +139,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
                     queue.extend(self.local.draw_round_key(round)?)
                 }
                 Action::Contribute(holders) => self.contribute(holders),
-                Action::Open(slip) => queue.extend(self.local.open(&slip)?),
+                Action::Open(seeds_for) => queue.extend(self.local.open(&seeds_for)?),
                 Action::Reveal(order) => self.local.reveal(&order),
                 Action::Received { .. } => self.local.received(),
                 Action::Record(sent) => self.local.record(sent, &mut queue).await?,
@@ -149,7 +149,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
                     self.connection
                         .download(|bodies| job::adopt(bodies, checkpoint));
                 }
-                Action::Commit(chain) => self.local.commit(chain),
+                Action::Commit(head) => self.local.commit(head),
                 Action::Waiting { missing, for_s } => self.local.waiting(missing, for_s),
                 Action::TurnedAway(refusal) => return Ok(Some(ConnectionEnd::TurnedAway(refusal))),
                 Action::Finish { .. } => return Ok(Some(ConnectionEnd::Finished)),
@@ -181,7 +181,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
                 took_part,
                 took,
             } => self.averaged(averaged, took_part, took).await,
-            JobResult::Adopted { chain, adopted } => self.adopted(chain, adopted).await,
+            JobResult::Adopted { head, adopted } => self.adopted(head, adopted).await,
             JobResult::Evaluated { report, evaluation } => {
                 self.local.evaluated(*report, evaluation)?;
                 Ok(None)
@@ -247,8 +247,8 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
                     .connection
                     .transfer_model(id, self.local.learner.model())
                 {
-                    let round = self.local.machine.chain().round;
-                    (self.local.observe)(NodeEvent::Lent { round });
+                    let round = self.local.machine.head().round;
+                    (self.local.observe)(NodeEvent::ModelSent { round });
                 }
             }
         }
@@ -320,7 +320,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
             Ok(masked) => self.announce(ctx, masked).await,
             Err(MaskingError::Refused(refusal)) => self.refuse(refusal).await,
             Err(MaskingError::Device(error)) => {
-                self.step_back(Hindrance::Computation, error.into()).await
+                self.step_back(AbortReason::Computation, error.into()).await
             }
         }
     }
@@ -348,7 +348,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
             // On a full disk the node steps back before anything is announced.
             Err(error) => {
                 self.local.report(error.to_string());
-                let refusal = Refusal::CannotContribute(Hindrance::Disk);
+                let refusal = Refusal::CannotContribute(AbortReason::Disk);
                 self.local.machine.not_kept(refusal)
             }
         };
@@ -368,7 +368,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
             // If they are still wanted, the relay may ask again, or another holder.
             Err(error) => {
                 return match self.local.machine.not_revealed(ctx, classes) {
-                    true => self.step_back(Hindrance::Computation, error.into()).await,
+                    true => self.step_back(AbortReason::Computation, error.into()).await,
                     false => self.local.show(error.into()).map(|()| None),
                 };
             }
@@ -401,7 +401,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
         if actions.is_empty() {
             return Ok(None);
         }
-        let hash = averaged.chain.model;
+        let hash = averaged.head.model;
         self.local.learner.replace(hash, averaged.model.clone());
         let end = self.perform(actions).await?;
         let cost = self.connection.take_cost();
@@ -411,17 +411,17 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     }
 
     /// A certified model is here, or does not hold.
-    async fn adopted(&mut self, chain: Chain, adopted: Result<Vec<f32>, BodyError>) -> Performed {
+    async fn adopted(&mut self, head: Head, adopted: Result<Vec<f32>, BodyError>) -> Performed {
         let model = match adopted {
             Ok(model) => model,
             Err(error) => return self.not_downloaded(error).await,
         };
-        let actions = self.local.machine.adopted(chain)?;
+        let actions = self.local.machine.adopted(head)?;
         if actions.is_empty() {
             return Ok(None);
         }
-        self.local.learner.replace(chain.model, Arc::new(model));
-        let round = chain.round;
+        self.local.learner.replace(head.model, Arc::new(model));
+        let round = head.round;
         (self.local.observe)(NodeEvent::CaughtUp { round });
         self.perform(actions).await
     }
@@ -445,7 +445,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
 
     /// Training, masking or a sum of masks failed. The node steps back from the attempt, and ends
     /// if no later one can go better.
-    async fn step_back(&mut self, hindrance: Hindrance, error: TrainError) -> Performed {
+    async fn step_back(&mut self, hindrance: AbortReason, error: TrainError) -> Performed {
         let shown = self.local.show(error);
         // For a node that is on its way to a later state, that attempt is over.
         let end = match self.local.machine.is_catching_up() {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::connection::ConnectionJobs;
 use super::local::Local;
 use super::{ConnectionEnd, Driver};
-use crate::node::{Ended, NodeError, NodeEvent, Participant};
+use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ pub(in crate::node) async fn run(
     mut participant: Participant,
     observe: impl FnMut(NodeEvent),
     stop: impl Future<Output = ()>,
-) -> Result<Ended, NodeError> {
+) -> Result<NodeOutcome, NodeError> {
     let relay = participant.relay.take();
     let (mut local, progress) = Local::new(participant, observe)?;
     tokio::pin!(stop);

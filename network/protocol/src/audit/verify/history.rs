@@ -16,7 +16,7 @@ use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{
-    Chain, CheckedOutcome, Checkpoint, Kind, Opening, Outcome, Parts, Refusal, SentSums,
+    CheckedOutcome, Checkpoint, Evidence, Head, Kind, Opening, Outcome, Refusal, SentSums,
 };
 
 /// A round, as its log has it.
@@ -40,23 +40,23 @@ pub struct Round {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The round's result.
-    Result(Chain),
+    Result(Head),
     /// A certified model, having missed results.
-    Checkpoint(Chain),
+    Checkpoint(Head),
 }
 
 /// The state that the records lead to.
 pub(super) struct History<'a> {
     manifest: &'a Manifest,
     party: Option<Party>,
-    begins: Option<Chain>,
-    chain: Chain,
+    begins: Option<Head>,
+    head: Head,
     peer: Attempts<PeerAttempt>,
     /// In one of the round before, a holder may still be at work.
     committee: Attempts<CommitteeAttempt>,
     /// The state that the last result has replaced, as long as a crash may keep the result from the disk: until someone has
     /// acknowledged it, in a relay's log, and until the node signs its next sum or contribution, in a node's.
-    former: Option<Chain>,
+    former: Option<Head>,
     /// What each node has sent, for the difference rule.
     sent: BTreeMap<NodeId, SentSums>,
     rounds: Vec<Round>,
@@ -68,7 +68,7 @@ impl<'a> History<'a> {
             manifest,
             party: None,
             begins: None,
-            chain: Chain::start(manifest),
+            head: Head::start(manifest),
             peer: Attempts::none(),
             committee: Attempts::none(),
             former: None,
@@ -78,8 +78,8 @@ impl<'a> History<'a> {
     }
 
     /// Whose log it is, where it begins and ends, and its rounds.
-    pub(super) fn told(self) -> (Option<Party>, Option<Chain>, Option<Chain>, Vec<Round>) {
-        let stands = self.begins.map(|_| self.chain);
+    pub(super) fn told(self) -> (Option<Party>, Option<Head>, Option<Head>, Vec<Round>) {
+        let stands = self.begins.map(|_| self.head);
         (self.party, self.begins, stands, self.rounds)
     }
 
@@ -87,10 +87,13 @@ impl<'a> History<'a> {
     pub(super) fn take(&mut self, record: Record) -> Result<(), Unsound> {
         let Record { unix_s, entry } = record;
         if let Entry::Started {
-            sid, party, chain, ..
+            consortium_id,
+            party,
+            head,
+            ..
         } = entry
         {
-            return self.started(sid, party, chain);
+            return self.started(consortium_id, party, head);
         }
         let party = self.party.ok_or(Unsound::NotBegun)?;
         match entry {
@@ -127,16 +130,16 @@ impl<'a> History<'a> {
                 self.round().refusals.push((by, to, refusal));
                 Ok(())
             }
-            Entry::TakenBack => match party == Party::Relay && self.go_back() {
+            Entry::RolledBack => match party == Party::Relay && self.go_back() {
                 true => Ok(()),
-                false => Err(Unsound::TakenBack),
+                false => Err(Unsound::RolledBack),
             },
         }
     }
 
-    fn started(&mut self, sid: Digest, party: Party, chain: Chain) -> Result<(), Unsound> {
-        if sid != self.manifest.sid() {
-            return Err(Unsound::OtherManifest(sid));
+    fn started(&mut self, consortium_id: Digest, party: Party, head: Head) -> Result<(), Unsound> {
+        if consortium_id != self.manifest.consortium_id() {
+            return Err(Unsound::OtherManifest(consortium_id));
         }
         let known = match party {
             Party::Relay => true,
@@ -145,22 +148,22 @@ impl<'a> History<'a> {
         if !known || self.party.is_some_and(|former| former != party) {
             return Err(Unsound::OtherParty);
         }
-        let fresh = chain.round > 0 || chain == Chain::start(self.manifest);
+        let fresh = head.round > 0 || head == Head::start(self.manifest);
         if self.party.is_none() && fresh {
-            (self.party, self.begins, self.chain) = (Some(party), Some(chain), chain);
+            (self.party, self.begins, self.head) = (Some(party), Some(head), head);
             return Ok(());
         }
-        if self.party.is_some() && chain == self.chain {
+        if self.party.is_some() && head == self.head {
             return Ok(());
         }
         // The log is written first. What it has and the disk has not is taken, or computed, once more.
-        if self.former == Some(chain) && self.go_back() {
+        if self.former == Some(head) && self.go_back() {
             return Ok(());
         }
         Err(Unsound::Stands {
-            found: chain.round,
-            result: chain.previous,
-            round: self.chain.round,
+            found: head.round,
+            result: head.previous,
+            round: self.head.round,
         })
     }
 
@@ -169,7 +172,7 @@ impl<'a> History<'a> {
         let Some(base) = self.former.take() else {
             return false;
         };
-        self.chain = base;
+        self.head = base;
         self.peer.go_back();
         self.committee.go_back();
         if let Some(last) = self.rounds.iter().rposition(|round| round.taken.is_some()) {
@@ -192,8 +195,8 @@ impl<'a> History<'a> {
             model,
             ..
         } = *opening;
-        if round != self.chain.next_round() {
-            let (attempt, done, joined) = (0, self.chain.round, 0);
+        if round != self.head.next_round() {
+            let (attempt, done, joined) = (0, self.head.round, 0);
             return Err(Unsound::Refused(Refusal::NotNext {
                 round,
                 attempt,
@@ -201,7 +204,7 @@ impl<'a> History<'a> {
                 joined,
             }));
         }
-        self.chain.check_base(round, previous, model)?;
+        self.head.check_base(round, previous, model)?;
         let round = self.round();
         round.attempts = round.attempts.saturating_add(1);
         Ok(())
@@ -231,12 +234,12 @@ impl<'a> History<'a> {
         unix_s: u64,
     ) -> Result<(), Unsound> {
         if self.manifest.committee().is_some() {
-            let holders = Holders::of_result(bundle, self.manifest, &self.chain, unix_s)?;
+            let holders = Holders::of_result(bundle, self.manifest, &self.head, unix_s)?;
             let ctx = holders.ctx();
             self.committee.add(ctx, CommitteeAttempt::new(holders));
             return Ok(());
         }
-        let participants = Participants::of_result(bundle, self.manifest, &self.chain, unix_s)?;
+        let participants = Participants::of_result(bundle, self.manifest, &self.head, unix_s)?;
         if let Party::Node(own) = party {
             if !participants.contains(own) {
                 return Err(Unsound::Refused(Refusal::OwnKeys));
@@ -279,7 +282,7 @@ impl<'a> History<'a> {
     fn outcome(&mut self, party: Party, outcome: Outcome, unix_s: u64) -> Result<(), Unsound> {
         let (ctx, root, model) = (outcome.ctx, outcome.root, outcome.model);
         let (parts, mut pending) = (outcome.parts.clone(), None);
-        if let Parts::Sums(listed) = &parts {
+        if let Evidence::Sums(listed) = &parts {
             let attempt = self.peer.current(ctx);
             if let Some(attempt) = attempt {
                 attempt.outcome(party, listed)?;
@@ -295,23 +298,23 @@ impl<'a> History<'a> {
             };
         }
         let own = pending.as_ref().map(|(node, pending)| (*node, pending));
-        let checked = CheckedOutcome::verify(outcome, own, self.manifest, &self.chain, unix_s)?;
+        let checked = CheckedOutcome::verify(outcome, own, self.manifest, &self.head, unix_s)?;
         let participants = checked.nodes().clone();
         match &parts {
-            Parts::Sums(_) => {
+            Evidence::Sums(_) => {
                 for node in &participants {
                     self.sends(*node, &participants)?;
                 }
             }
             // It is the holders who answer for the difference rule; that only one list is decided on follows from the
             // certificate.
-            Parts::Decision(decision) => match self.committee.current(ctx) {
+            Evidence::Decision(decision) => match self.committee.current(ctx) {
                 Some(attempt) => attempt.outcome(party, &participants, decision)?,
                 None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),
                 None => {}
             },
         }
-        let next = self.chain.next(ctx, root, model);
+        let next = self.head.next(ctx, root, model);
         self.round().participants = participants;
         self.advance(next, Taken::Result(next));
         Ok(())
@@ -324,13 +327,13 @@ impl<'a> History<'a> {
         unix_s: u64,
     ) -> Result<(), Unsound> {
         let ack = signed.verify(self.manifest, unix_s)?;
-        if ack.sid != self.manifest.sid() {
-            return Err(Unsound::OtherManifest(ack.sid));
+        if ack.consortium_id != self.manifest.consortium_id() {
+            return Err(Unsound::OtherManifest(ack.consortium_id));
         }
         if matches!(party, Party::Node(own) if own != ack.node) {
             return Err(Unsound::Refused(Refusal::Stranger(ack.node)));
         }
-        if ack.chain != self.chain {
+        if ack.head != self.head {
             let (what, signer) = (Kind::Ack, ack.node);
             return Err(Unsound::Refused(Refusal::Stale { what, signer }));
         }
@@ -344,19 +347,19 @@ impl<'a> History<'a> {
     }
 
     fn adopted(&mut self, checkpoint: Checkpoint, unix_s: u64) -> Result<(), Unsound> {
-        if checkpoint.chain.round <= self.chain.round {
+        if checkpoint.head.round <= self.head.round {
             let what = Kind::Checkpoint;
             return Err(Unsound::Refused(Refusal::Unexpected { what }));
         }
-        let next = checkpoint.verify(self.manifest, unix_s)?.chain();
+        let next = checkpoint.verify(self.manifest, unix_s)?.head();
         self.round().round = next.round;
         self.advance(next, Taken::Checkpoint(next));
         Ok(())
     }
 
-    fn advance(&mut self, next: Chain, taken: Taken) {
+    fn advance(&mut self, next: Head, taken: Taken) {
         self.round().taken = Some(taken);
-        self.former = Some(std::mem::replace(&mut self.chain, next));
+        self.former = Some(std::mem::replace(&mut self.head, next));
         self.peer.advance();
         self.committee.advance();
     }
@@ -365,7 +368,7 @@ impl<'a> History<'a> {
     fn round(&mut self) -> &mut Round {
         if self.rounds.last().is_none_or(|round| round.taken.is_some()) {
             self.rounds.push(Round {
-                round: self.chain.next_round(),
+                round: self.head.next_round(),
                 attempts: 0,
                 participants: BTreeSet::new(),
                 refusals: Vec::new(),
@@ -383,7 +386,7 @@ impl<'a> History<'a> {
         participants: &BTreeSet<NodeId>,
     ) -> Result<(), Unsound> {
         match self.sent.get(&node) {
-            Some(sent) => Ok(sent.check(self.chain.model, participants)?),
+            Some(sent) => Ok(sent.check(self.head.model, participants)?),
             None => Ok(()),
         }
     }
@@ -392,7 +395,7 @@ impl<'a> History<'a> {
     fn sends(&mut self, node: NodeId, participants: &BTreeSet<NodeId>) -> Result<(), Unsound> {
         self.check_difference(node, participants)?;
         let sent = self.sent.entry(node).or_default();
-        sent.record(self.chain.model, participants.clone());
+        sent.record(self.head.model, participants.clone());
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::format::{Next, Reader};
 use super::record::{Entry, Party, Record};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
-use crate::round::Chain;
+use crate::round::Head;
 use crate::wire;
 use history::History;
 
@@ -48,9 +48,9 @@ pub struct Summary {
     /// Whose log it is; nobody's if there is no record.
     pub party: Option<Party>,
     /// Where the party stood when the log begins.
-    pub begins: Option<Chain>,
+    pub begins: Option<Head>,
     /// Where it stands at the end.
-    pub stands: Option<Chain>,
+    pub stands: Option<Head>,
     /// The rounds, in order; the last one may be under way.
     pub rounds: Vec<Round>,
     /// Records that hold.
@@ -58,7 +58,7 @@ pub struct Summary {
     /// Their length in bytes.
     pub bytes: u64,
     /// Digest of the last one. Who notes it can tell later whether the log was cut off before it, or written anew.
-    pub head: Digest,
+    pub last_digest: Digest,
     /// Bytes behind them of a record that a crash has cut short.
     pub incomplete: u64,
     /// Bytes of such records that the party has taken off when it was started again.
@@ -79,7 +79,7 @@ pub struct Verdict {
 /// # Errors
 /// If `log` cannot be read.
 pub fn verify(manifest: &Manifest, log: impl Read) -> io::Result<Verdict> {
-    let mut reader = Reader::new(log, manifest.sid());
+    let mut reader = Reader::new(log, manifest.consortium_id());
     let mut history = History::new(manifest);
     let (mut incomplete, mut dropped) = (0, 0);
     let flaw = loop {
@@ -113,7 +113,7 @@ pub fn verify(manifest: &Manifest, log: impl Read) -> io::Result<Verdict> {
         rounds,
         records: reader.records,
         bytes: reader.offset,
-        head: reader.previous,
+        last_digest: reader.previous,
         incomplete,
         dropped,
     };

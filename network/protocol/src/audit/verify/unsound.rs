@@ -61,5 +61,5 @@ pub enum Unsound {
     OtherSum(NodeId),
     /// A result is taken back that somebody has acknowledged, or none is.
     #[error("what is taken back is no result, or one that somebody has acknowledged")]
-    TakenBack,
+    RolledBack,
 }

@@ -25,7 +25,7 @@ pub struct Envelope {
 
 /// What a holder gets of an envelope: enough to see that it is a part of what was signed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Slip {
+pub struct SealedSeeds {
     /// The contributor's word.
     pub contribution: Signed<Contribution>,
     /// The envelope's commitments.
@@ -38,7 +38,7 @@ pub struct Slip {
 
 /// A slip that belongs to a signed contribution. Its box remains to be opened, and the seeds to be compared.
 #[derive(Clone, Debug)]
-pub struct CheckedSlip {
+pub struct CheckedSeeds {
     ctx: Digest,
     entry: Entry,
     seeds: Vec<(Seats, Option<Digest>)>,
@@ -81,8 +81,12 @@ impl Envelope {
     }
 
     /// What the holder at `place` in the bundle gets; nothing if there is no box for it.
-    pub fn slip(&self, contribution: &Signed<Contribution>, place: usize) -> Option<Slip> {
-        Some(Slip {
+    pub fn seeds_for(
+        &self,
+        contribution: &Signed<Contribution>,
+        place: usize,
+    ) -> Option<SealedSeeds> {
+        Some(SealedSeeds {
             contribution: contribution.clone(),
             commitments: self.commitments.clone(),
             boxes: self.box_digests(),
@@ -91,7 +95,7 @@ impl Envelope {
     }
 }
 
-impl Slip {
+impl SealedSeeds {
     /// Checks that this is the holder `own`'s part of a signed envelope of this attempt.
     ///
     /// # Errors
@@ -103,7 +107,7 @@ impl Slip {
         holders: &Holders,
         manifest: &Manifest,
         unix_s: u64,
-    ) -> Result<CheckedSlip, Refusal> {
+    ) -> Result<CheckedSeeds, Refusal> {
         let (contribution, _) = self.contribution.verify_tagged(manifest, unix_s)?;
         let (what, signer) = (Kind::Contribution, contribution.node);
         if contribution.ctx != holders.ctx() {
@@ -122,7 +126,7 @@ impl Slip {
             let excluded = committee.classes().excluded(class);
             (excluded, self.commitments.get(class).copied())
         });
-        Ok(CheckedSlip {
+        Ok(CheckedSeeds {
             ctx: holders.ctx(),
             entry: Entry::of(signer, &self.contribution),
             seeds: seeds.collect(),
@@ -131,7 +135,7 @@ impl Slip {
     }
 }
 
-impl CheckedSlip {
+impl CheckedSeeds {
     /// Context of the attempt.
     pub fn ctx(&self) -> Digest {
         self.ctx

@@ -8,8 +8,8 @@ use super::schedule::Committee;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::chain::Chain;
 use crate::round::cohort::count;
+use crate::round::head::Head;
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::{Kind, Refusal};
 
@@ -29,10 +29,10 @@ impl Holders {
     pub fn verify(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
-        chain: &Chain,
+        head: &Head,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
-        let holders = Self::of_result(bundle, manifest, chain, unix_s)?;
+        let holders = Self::of_result(bundle, manifest, head, unix_s)?;
         holders.check_unexpired(unix_s)?;
         Ok(holders)
     }
@@ -48,13 +48,13 @@ impl Holders {
     pub fn of_result(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
-        chain: &Chain,
+        head: &Head,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
         let what = Kind::Keys;
         let committee = manifest.committee().ok_or(Refusal::Unexpected { what })?;
         let label = b"smpcfl/1 committee ctx";
-        let bundle = KeyBundle::check(bundle, label, manifest, chain, unix_s, |nodes| {
+        let bundle = KeyBundle::check(bundle, label, manifest, head, unix_s, |nodes| {
             check_quorum(nodes, committee)
         })?;
         Ok(Self {

@@ -56,7 +56,7 @@ mod tests;
 pub use classes::{ClassSet, Classes, MAX_CLASSES, MAX_HOLDERS, Seats};
 pub use contributors::Contributors;
 pub use decision::Decision;
-pub use envelope::{CheckedSlip, Envelope, MAX_BOX_BYTES, Slip};
+pub use envelope::{CheckedSeeds, Envelope, MAX_BOX_BYTES, SealedSeeds};
 pub use holders::Holders;
 pub use prepared::Prepared;
 pub use reveal_order::RevealOrder;

@@ -6,11 +6,11 @@ use super::pending::Pending;
 use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::chain::Chain;
 use crate::round::checked_outcome::CheckedOutcome;
 use crate::round::checkpoint::CheckedCheckpoint;
-use crate::round::committee::{CheckedSlip, Holders, RevealOrder};
+use crate::round::committee::{CheckedSeeds, Holders, RevealOrder};
 use crate::round::difference::SentSums;
+use crate::round::head::Head;
 use crate::round::peer::CompleteShares;
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, NodeFrame};
@@ -64,7 +64,7 @@ pub enum Action {
     Contribute(Holders),
     /// Open the box with the round key, compare the seeds with what they are committed to as, and call
     /// [`Node::opened`].
-    Open(CheckedSlip),
+    Open(CheckedSeeds),
     /// Sum up the masks, and call [`Node::revealed`].
     Reveal(RevealOrder),
     /// The relay has the whole contribution: this node is not needed any more in this round.
@@ -86,7 +86,7 @@ pub enum Action {
     /// Download the certified model, check it, and call [`Node::adopted`].
     Adopt(CheckedCheckpoint),
     /// Make the new state durable, then forget the outbox.
-    Commit(Chain),
+    Commit(Head),
     /// The relay waits for these nodes.
     Waiting {
         /// Who is missing.

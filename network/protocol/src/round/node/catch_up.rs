@@ -2,8 +2,8 @@
 
 use super::pending::Pending;
 use crate::audit::Entry;
-use crate::round::chain::Chain;
 use crate::round::checkpoint::Checkpoint;
+use crate::round::head::Head;
 use crate::round::outcome::Outcome;
 
 /// What a node catches up with.
@@ -17,7 +17,7 @@ pub(super) enum CatchUp {
 /// A result whose signatures hold.
 pub(super) struct Awaited {
     /// The state that it leads to if its bytes hold.
-    pub(super) next: Chain,
+    pub(super) next: Head,
     pub(super) outcome: Outcome,
     /// The masked vector that is held until the result is accepted.
     pub(super) pending: Option<Pending>,
@@ -25,10 +25,10 @@ pub(super) struct Awaited {
 
 impl CatchUp {
     /// Returns the state that it leads to.
-    pub(super) fn leads_to(&self) -> Chain {
+    pub(super) fn leads_to(&self) -> Head {
         match self {
             Self::Result(awaited) => awaited.next,
-            Self::Checkpoint(checkpoint) => checkpoint.chain,
+            Self::Checkpoint(checkpoint) => checkpoint.head,
         }
     }
 

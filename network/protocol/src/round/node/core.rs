@@ -7,8 +7,8 @@ use crate::audit::Entry;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
-use crate::round::chain::Chain;
 use crate::round::difference::SentSums;
+use crate::round::head::Head;
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::opening::Opening;
 use crate::round::refusal::Refusal;
@@ -18,7 +18,7 @@ use crate::wire::NodeFrame;
 pub(in crate::round) struct Core {
     pub(in crate::round) manifest: Arc<Manifest>,
     pub(in crate::round) identity: Identity,
-    pub(in crate::round) chain: Chain,
+    pub(in crate::round) head: Head,
     pub(in crate::round) sent: SentSums,
     /// Last attempt of the next round for which keys or a contribution were signed.
     pub(in crate::round) joined: u32,
@@ -66,12 +66,12 @@ impl Core {
             .saturating_add(timeouts.shares_s)
             .saturating_add(self.manifest.transfer_timeout().as_secs());
         let keys = Keys {
-            sid: self.manifest.sid(),
+            consortium_id: self.manifest.consortium_id(),
             node: self.id(),
-            round: self.chain.next_round(),
+            round: self.head.next_round(),
             attempt,
-            previous: self.chain.previous,
-            model: self.chain.model,
+            previous: self.head.previous,
+            model: self.head.model,
             round_key,
             expires_unix_s: unix_s.saturating_add(lifetime_s),
         };
@@ -80,7 +80,7 @@ impl Core {
 
     /// Logs that this node answers an attempt of the next round.
     pub(in crate::round) fn log_opened(&self, attempt: u32) -> Action {
-        Action::Log(Entry::Opened(Opening::after(&self.chain, attempt)))
+        Action::Log(Entry::Opened(Opening::after(&self.head, attempt)))
     }
 
     /// Acknowledges the state where the node stands.
@@ -89,9 +89,9 @@ impl Core {
     /// [`WireError`] if the message cannot be encoded.
     pub(super) fn ack(&self) -> Result<[Action; 2], WireError> {
         let ack = ResultAck {
-            sid: self.manifest.sid(),
+            consortium_id: self.manifest.consortium_id(),
             node: self.id(),
-            chain: self.chain,
+            head: self.head,
         };
         let ack = Signed::new(&ack, &self.identity)?;
         Ok([

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use fl_shaders::Tag;
 
 use self::core::{Core, Heard};
-use super::chain::Chain;
 use super::checked_outcome::CheckedOutcome;
 use super::checkpoint::Checkpoint;
 use super::committee::ClassSet;
@@ -25,6 +24,7 @@ use super::committee::message::Entry as ContributionEntry;
 use super::committee::node::{Contributor, Holder};
 use super::committee::{Envelope, Holders};
 use super::difference::SentSums;
+use super::head::Head;
 use super::message::{Keys, Signed};
 use super::opening::Opening;
 use super::outcome::Outcome;
@@ -40,7 +40,7 @@ use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 use catch_up::{Awaited, CatchUp};
 
 pub use action::{Action, Announcement};
-pub use pending::{KeptPending, Pending};
+pub use pending::{Pending, StoredPending};
 
 /// The node's state machine.
 pub struct Node {
@@ -64,23 +64,23 @@ enum Phase {
 }
 
 impl Node {
-    /// Returns a node that stands at `chain` and has sent these sums before. `pending` is what its outbox holds; what it
+    /// Returns a node that stands at `head` and has sent these sums before. `pending` is what its outbox holds; what it
     /// holds of an earlier round is of no use.
     pub fn new(
         manifest: Arc<Manifest>,
         identity: Identity,
-        chain: Chain,
+        head: Head,
         sent: SentSums,
         pending: Option<Pending>,
     ) -> Self {
         let phase = pending
-            .filter(|pending| pending.round() == chain.next_round())
+            .filter(|pending| pending.round() == head.next_round())
             .map_or(Phase::Idle, Phase::Holding);
         Self {
             core: Core {
                 manifest,
                 identity,
-                chain,
+                head,
                 sent,
                 joined: 0,
             },
@@ -90,8 +90,8 @@ impl Node {
     }
 
     /// Returns where the node stands.
-    pub fn chain(&self) -> Chain {
-        self.core.chain
+    pub fn head(&self) -> Head {
+        self.core.head
     }
 
     /// Returns whether the machine waits for [`Node::trained`].
@@ -125,8 +125,8 @@ impl Node {
         let core = &self.core;
         let pending = self.held();
         let hello = Hello {
-            sid: core.manifest.sid(),
-            chain: core.chain,
+            consortium_id: core.manifest.consortium_id(),
+            head: core.head,
             pending: pending.map(Pending::ctx),
             holding: self.holder.ctx(),
             voted_for: self.holder.voted_for(core),
@@ -135,7 +135,7 @@ impl Node {
         if let Some(pending) = pending {
             actions.push(Action::Send(pending.frame()));
         }
-        if core.chain.round > 0 {
+        if core.head.round > 0 {
             actions.extend(core.ack()?);
         }
         Ok(actions)
@@ -175,7 +175,7 @@ impl Node {
                 }),
                 _ => self.holder.convene(core, &opening),
             },
-            RelayFrame::Slip(slip) => self.holder.slip(core, slip, unix_s),
+            RelayFrame::SealedSeeds(seeds_for) => self.holder.seeds_for(core, seeds_for, unix_s),
             RelayFrame::Received { ctx } => Ok(vec![Action::Received { ctx }]),
             RelayFrame::Ballot { ctx, entries } => self.holder.ballot(core, ctx, entries),
             RelayFrame::Reveal {
@@ -190,11 +190,15 @@ impl Node {
                 self.holder.collect(root, first_chunk)
             }
             // It is no secret, and the relay has had it.
-            RelayFrame::Lend { model } if model == core.chain.model => Ok(vec![Action::Upload {
-                body: BodyId::model(model),
-                first_chunk: 0,
-            }]),
-            RelayFrame::Lend { .. } => Err(Refusal::Unexpected { what: Kind::Lend }),
+            RelayFrame::SendModel { model } if model == core.head.model => {
+                Ok(vec![Action::Upload {
+                    body: BodyId::model(model),
+                    first_chunk: 0,
+                }])
+            }
+            RelayFrame::SendModel { .. } => Err(Refusal::Unexpected {
+                what: Kind::SendModel,
+            }),
         }
     }
 
@@ -202,7 +206,7 @@ impl Node {
         if self.is_catching_up() {
             return Err(Refusal::Unexpected { what: Kind::Open });
         }
-        opening.check(&self.core.chain, self.core.joined)?;
+        opening.check(&self.core.head, self.core.joined)?;
         let Opening { round, attempt, .. } = *opening;
         self.phase = match self.core.manifest.committee() {
             None => Phase::Participating(Participant::open(attempt)),
@@ -217,7 +221,7 @@ impl Node {
 
     /// The update for `round` is ready. Returns nothing if it came too late.
     pub fn trained(&mut self, round: u64) -> Vec<Action> {
-        if round != self.core.chain.next_round() {
+        if round != self.core.head.next_round() {
             return Vec::new();
         }
         let (phase, actions) = match self.take_phase() {
@@ -245,7 +249,7 @@ impl Node {
         round_key: [u8; 32],
         unix_s: u64,
     ) -> Result<Vec<Action>, WireError> {
-        if round != self.core.chain.next_round() {
+        if round != self.core.head.next_round() {
             return Ok(Vec::new());
         }
         match self.phase {
@@ -375,7 +379,7 @@ impl Node {
             return self.participant(Kind::Keys, hear);
         }
         let core = &self.core;
-        let holders = Holders::verify(bundle, &core.manifest, &core.chain, unix_s)?;
+        let holders = Holders::verify(bundle, &core.manifest, &core.head, unix_s)?;
         self.holder.fixed(&holders, core.id())?;
         let mut actions = vec![Action::Log(Entry::Keys(holders.bundle().to_vec()))];
         self.phase = match self.take_phase() {
@@ -448,8 +452,8 @@ impl Node {
         };
         let core = &mut self.core;
         // Checked again: the outbox may be older than a sum on the same model.
-        core.sent.check(core.chain.model, &participants)?;
-        core.sent.record(core.chain.model, participants);
+        core.sent.check(core.head.model, &participants)?;
+        core.sent.record(core.head.model, participants);
         Ok(vec![
             Action::Record(core.sent.clone()),
             Action::Log(Entry::Body { ctx, node }),
@@ -465,7 +469,7 @@ impl Node {
         let (core, own) = (&self.core, self.held());
         let own = own.map(|own| (core.id(), own));
         let checked =
-            CheckedOutcome::verify(outcome.clone(), own, &core.manifest, &core.chain, unix_s)?;
+            CheckedOutcome::verify(outcome.clone(), own, &core.manifest, &core.head, unix_s)?;
         let pending = match self.take_phase() {
             Phase::Holding(pending) => Some(pending),
             _ => None,
@@ -480,7 +484,7 @@ impl Node {
 
     fn checkpoint(&mut self, checkpoint: Checkpoint, unix_s: u64) -> Result<Vec<Action>, Refusal> {
         let core = &self.core;
-        if self.is_catching_up() || checkpoint.chain.round <= core.chain.round {
+        if self.is_catching_up() || checkpoint.head.round <= core.head.round {
             let what = Kind::Checkpoint;
             return Err(Refusal::Unexpected { what });
         }
@@ -494,30 +498,30 @@ impl Node {
     /// # Errors
     /// [`WireError`] if the acknowledgement cannot be encoded.
     pub fn averaged(&mut self, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
-        self.advance(averaged.chain)
+        self.advance(averaged.head)
     }
 
     /// The certified model of this state has arrived and holds. Returns nothing if it is not the one that is waited for.
     ///
     /// # Errors
     /// [`WireError`] if the acknowledgement cannot be encoded.
-    pub fn adopted(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
-        self.advance(chain)
+    pub fn adopted(&mut self, head: Head) -> Result<Vec<Action>, WireError> {
+        self.advance(head)
     }
 
     /// Takes this state, if it is the one that is waited for: a relay may have announced two sums of one context.
-    fn advance(&mut self, chain: Chain) -> Result<Vec<Action>, WireError> {
+    fn advance(&mut self, head: Head) -> Result<Vec<Action>, WireError> {
         let caught_up = match self.take_phase() {
-            Phase::CatchingUp(caught_up) if caught_up.leads_to() == chain => caught_up,
+            Phase::CatchingUp(caught_up) if caught_up.leads_to() == head => caught_up,
             phase => {
                 self.phase = phase;
                 return Ok(Vec::new());
             }
         };
-        self.core.chain = chain;
+        self.core.head = head;
         self.core.joined = 0;
         self.holder = Holder::default();
-        let mut actions = vec![Action::Log(caught_up.into_entry()), Action::Commit(chain)];
+        let mut actions = vec![Action::Log(caught_up.into_entry()), Action::Commit(head)];
         actions.extend(self.core.ack()?);
         Ok(actions)
     }
@@ -542,7 +546,7 @@ impl Node {
     ///
     /// A masked vector that is already held is kept: it may still be asked for.
     pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {
-        let round = self.core.chain.next_round();
+        let round = self.core.head.next_round();
         let attempt = match &self.phase {
             Phase::Participating(participant) => participant.unanswered(),
             Phase::Contributing(contributor) => Some(contributor.attempt()),

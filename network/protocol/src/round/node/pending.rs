@@ -8,9 +8,9 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::chain::Chain;
 use crate::round::committee::message::Contribution;
 use crate::round::committee::{Envelope, Holders, Prepared};
+use crate::round::head::Head;
 use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::peer::message::Sum;
 use crate::round::peer::{Participants, PendingSum};
@@ -89,7 +89,7 @@ impl Pending {
 
 /// A [`Pending`] as it is kept on disk: what it was made of, to be verified again.
 #[derive(Serialize, Deserialize)]
-pub enum KeptPending {
+pub enum StoredPending {
     /// A masked sum.
     Sum {
         /// The keys of the participants.
@@ -108,17 +108,17 @@ pub enum KeptPending {
     },
 }
 
-impl KeptPending {
-    /// Verifies it as a node does that stands at `chain`. Returns it with the root of its body.
+impl StoredPending {
+    /// Verifies it as a node does that stands at `head`. Returns it with the root of its body.
     ///
     /// # Errors
     ///
     /// What the keys and signatures meet; [`Refusal::MissingSum`] or [`Refusal::OwnContribution`] if its parts do not belong
     /// together.
-    pub fn verify(self, manifest: &Manifest, chain: &Chain) -> Result<(Pending, Digest), Refusal> {
+    pub fn verify(self, manifest: &Manifest, head: &Head) -> Result<(Pending, Digest), Refusal> {
         match self {
             Self::Sum { bundle, sum } => {
-                let participants = Participants::verify(bundle, manifest, chain, WHENEVER)?;
+                let participants = Participants::verify(bundle, manifest, head, WHENEVER)?;
                 let message = sum.verify(manifest, WHENEVER)?;
                 if message.ctx != participants.ctx() {
                     return Err(Refusal::MissingSum(message.node));
@@ -130,7 +130,7 @@ impl KeptPending {
                 contribution,
                 envelope,
             } => {
-                let holders = Holders::verify(bundle, manifest, chain, WHENEVER)?;
+                let holders = Holders::verify(bundle, manifest, head, WHENEVER)?;
                 let message = contribution.verify(manifest, WHENEVER)?;
                 if envelope.check(&message, &holders).is_err() {
                     return Err(Refusal::OwnContribution);
@@ -146,7 +146,7 @@ impl KeptPending {
     }
 }
 
-impl From<&Pending> for KeptPending {
+impl From<&Pending> for StoredPending {
     fn from(pending: &Pending) -> Self {
         let bundle = pending.bundle().bundle().to_vec();
         match pending {

@@ -72,7 +72,7 @@ impl Participant {
     pub(in crate::round) fn trained(self, core: &Core) -> (Self, Vec<Action>) {
         match self {
             Self::Training { attempt } => {
-                let round = core.chain.next_round();
+                let round = core.head.next_round();
                 let draw = Action::DrawRoundKey { round, attempt };
                 (Self::Keying { attempt }, vec![draw])
             }
@@ -189,11 +189,11 @@ impl Offered {
         bundle: Vec<Signed<Keys>>,
         unix_s: u64,
     ) -> Result<(Participant, Vec<Action>), Refusal> {
-        let participants = Participants::verify(bundle, &core.manifest, &core.chain, unix_s)?;
+        let participants = Participants::verify(bundle, &core.manifest, &core.head, unix_s)?;
         if participants.attempt() != self.attempt || !participants.bundle().contains(&self.keys) {
             return Err(Refusal::OwnKeys);
         }
-        core.sent.check(core.chain.model, &participants.set())?;
+        core.sent.check(core.head.model, &participants.set())?;
         let actions = vec![
             Action::Log(Entry::Keys(participants.bundle().to_vec())),
             Action::Seal {

@@ -6,8 +6,8 @@ use super::pairing::gives;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::chain::Chain;
 use crate::round::cohort::check_cohort;
+use crate::round::head::Head;
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::Refusal;
 
@@ -24,10 +24,10 @@ impl Participants {
     pub fn verify(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
-        chain: &Chain,
+        head: &Head,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
-        let participants = Self::of_result(bundle, manifest, chain, unix_s)?;
+        let participants = Self::of_result(bundle, manifest, head, unix_s)?;
         participants.check_unexpired(unix_s)?;
         Ok(participants)
     }
@@ -41,11 +41,11 @@ impl Participants {
     pub fn of_result(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
-        chain: &Chain,
+        head: &Head,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
         let label = b"smpcfl/1 ctx";
-        let bundle = KeyBundle::check(bundle, label, manifest, chain, unix_s, |nodes| {
+        let bundle = KeyBundle::check(bundle, label, manifest, head, unix_s, |nodes| {
             check_cohort(manifest, nodes.iter())
         })?;
         Ok(Self(bundle))

@@ -6,8 +6,8 @@ use super::report::Report;
 use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::chain::Chain;
 use crate::round::checkpoint::Checkpoint;
+use crate::round::head::Head;
 use crate::round::outcome::Outcome;
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, RelayFrame};
@@ -43,7 +43,7 @@ pub enum Action {
     /// Average the sum of these bodies onto the global model. From here on, the last result is not delivered any more.
     Average {
         /// State before the round.
-        chain: Chain,
+        head: Head,
         /// Context.
         ctx: Digest,
         /// Masked sums or contributions, one for each input of the average, and the sums of masks that open these.
@@ -54,14 +54,14 @@ pub enum Action {
     /// Make the last result and its bytes durable, before a node has all of it.
     Keep,
     /// The last result is not taken back any more: make the model and this state durable.
-    Commit(Chain),
+    Commit(Head),
     /// Enough nodes have acknowledged where the relay stands: make that durable.
     Certify(Checkpoint),
-    /// Nobody takes the last result: remove it, return to the model before it, and say so with [`Event::TookBack`] before
+    /// Nobody takes the last result: remove it, return to the model before it, and say so with [`Event::RolledBack`] before
     /// anything else.
-    TakeBack,
+    RollBack,
     /// Ask the node for the model with this hash.
-    Borrow {
+    RequestModel {
         /// Who.
         node: NodeId,
         /// Hash of the model.

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::chain::Chain;
 use crate::round::cohort::check_cohort;
+use crate::round::head::Head;
 use crate::round::message::{ResultAck, Signed};
 
 /// Acknowledgements of one state.
@@ -22,7 +22,7 @@ pub(super) type Acknowledged = BTreeMap<NodeId, Signed<ResultAck>>;
 pub(in crate::round) struct Ahead {
     possible: bool,
     /// A node is under the last state that it has acknowledged.
-    acks: BTreeMap<Chain, Acknowledged>,
+    acks: BTreeMap<Head, Acknowledged>,
 }
 
 impl Ahead {
@@ -50,14 +50,9 @@ impl Ahead {
     }
 
     /// Notes that a node has acknowledged this state. Returns whether that is new.
-    pub(super) fn insert(
-        &mut self,
-        node: NodeId,
-        stands: Chain,
-        signed: Signed<ResultAck>,
-    ) -> bool {
-        self.acks.retain(|chain, acks| {
-            if *chain != stands {
+    pub(super) fn insert(&mut self, node: NodeId, stands: Head, signed: Signed<ResultAck>) -> bool {
+        self.acks.retain(|head, acks| {
+            if *head != stands {
                 acks.remove(&node);
             }
             !acks.is_empty()
@@ -67,11 +62,11 @@ impl Ahead {
     }
 
     /// Returns the furthest state that enough nodes have acknowledged.
-    pub(super) fn certified(&self, manifest: &Manifest) -> Option<(Chain, &Acknowledged)> {
+    pub(super) fn certified(&self, manifest: &Manifest) -> Option<(Head, &Acknowledged)> {
         let mut states = self.acks.iter().rev();
         let certified = |acks: &Acknowledged| check_cohort(manifest, acks.keys()).is_ok();
-        let (chain, acks) = states.find(|(_, acks)| certified(acks))?;
-        Some((*chain, acks))
+        let (head, acks) = states.find(|(_, acks)| certified(acks))?;
+        Some((*head, acks))
     }
 
     /// Returns who has acknowledged the state that most nodes have acknowledged, if there is one.

@@ -14,10 +14,10 @@ pub(super) struct Averaging(Complete);
 impl Averaging {
     pub(super) fn begin(state: &mut State, mut complete: Complete) -> Self {
         state.published.forget_last();
-        let round = state.chain.next_round();
+        let round = state.head.next_round();
         state.report(Report::Collected { round });
         state.act(Action::Average {
-            chain: state.chain,
+            head: state.head,
             ctx: complete.ctx,
             bodies: std::mem::take(&mut complete.bodies),
         });
@@ -27,21 +27,21 @@ impl Averaging {
     /// The round is complete.
     pub(super) fn averaged(self, state: &mut State, averaged: Averaged) {
         let Self(complete) = self;
-        let (chain, attempts) = (averaged.chain, state.attempt);
+        let (head, attempts) = (averaged.head, state.attempt);
         let outcome = Outcome {
             ctx: complete.ctx,
             bundle: complete.bundle,
             parts: complete.parts,
             root: averaged.root,
-            model: chain.model,
+            model: head.model,
         };
-        state.complete(chain, outcome, complete.nodes);
+        state.complete(head, outcome, complete.nodes);
         state.report(Report::Completed(Box::new(Completed {
-            round: chain.round,
+            round: head.round,
             attempts,
             nodes: averaged.nodes,
             totals: averaged.totals,
-            model: chain.model,
+            model: head.model,
         })));
     }
 

@@ -20,7 +20,7 @@ pub enum Event {
     /// The sum cannot be averaged: some participant lied about its counters or bounds.
     Impossible(Refusal),
     /// The last result is taken back, as was asked for by the event right before.
-    TookBack,
+    RolledBack,
     /// Time has passed.
     Tick,
 }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! What an attempt goes through is its scheme's: see `peer::relay` and `committee::relay`. From where a result waits to be
-//! acknowledged, too, there is a way back to `Gathering`: see `rollback`. A relay that stands behind its nodes goes from
-//! `Gathering` to `Recovering` and back.
+//! acknowledged, too, there is a way back to `WaitingForNodes`: see `rollback`. A relay that stands behind its nodes goes from
+//! `WaitingForNodes` to `Recovering` and back.
 
 mod acks;
 pub(in crate::round) mod action;
@@ -20,7 +20,6 @@ mod attempt;
 mod averaging;
 pub(in crate::round) mod cohort;
 mod event;
-mod gather;
 mod obligations;
 mod presence;
 mod published;
@@ -31,12 +30,13 @@ mod rollback;
 mod settings;
 pub(in crate::round) mod stage;
 pub(in crate::round) mod state;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::chain::Chain;
 use super::checkpoint::Checkpoint;
+use super::head::Head;
 use super::refusal::{Kind, Refusal};
 use crate::audit::Party;
 use crate::identity::NodeId;
@@ -46,12 +46,12 @@ use crate::wire::{Hello, NodeFrame};
 use acks::Acks;
 use attempt::Attempt;
 use averaging::Averaging;
-use gather::{Gathered, Gathering};
 use recover::Recovering;
 #[cfg(test)]
 pub(in crate::round) use rollback::PAUSE;
 use stage::{Complete, Progress, Stage as _};
 use state::{Decision, State};
+use waiting::{Waited, WaitingForNodes};
 
 pub use action::Action;
 pub use event::Event;
@@ -67,7 +67,7 @@ pub struct Relay {
 
 /// What the relay is at.
 enum Phase {
-    Gathering(Gathering),
+    WaitingForNodes(WaitingForNodes),
     Recovering(Recovering),
     Attempt(Attempt),
     Averaging(Averaging),
@@ -76,24 +76,24 @@ enum Phase {
 }
 
 impl Relay {
-    /// Returns a relay at `chain` whose clock, `now`, starts at 0 when Unix time is `epoch_unix_s`. `seed` decides which
+    /// Returns a relay at `head` whose clock, `now`, starts at 0 when Unix time is `epoch_unix_s`. `seed` decides which
     /// nodes are sampled.
     pub fn new(
         manifest: Arc<Manifest>,
         settings: Settings,
-        chain: Chain,
+        head: Head,
         epoch_unix_s: u64,
         seed: [u8; 32],
     ) -> Self {
         Self {
-            state: State::new(manifest, settings, chain, epoch_unix_s, seed),
-            phase: Phase::Gathering(Gathering::at_start(Duration::ZERO)),
+            state: State::new(manifest, settings, head, epoch_unix_s, seed),
+            phase: Phase::WaitingForNodes(WaitingForNodes::at_start(Duration::ZERO)),
         }
     }
 
     /// Returns where the relay stands.
-    pub fn chain(&self) -> Chain {
-        self.state.chain
+    pub fn head(&self) -> Head {
+        self.state.head
     }
 
     /// Returns the last result, if it is still at hand. Made durable with its bytes, it lets a restarted relay serve nodes
@@ -146,7 +146,7 @@ impl Relay {
                     Some(recovering) => Phase::Recovering(recovering),
                     None if state.is_finished() => Phase::Acks(Acks::begin(state)),
                     // Those that have to be brought up take part in the next round as well.
-                    None => Phase::Gathering(Gathering::at_start(state.now)),
+                    None => Phase::WaitingForNodes(WaitingForNodes::at_start(state.now)),
                 },
                 phase => phase,
             },
@@ -161,17 +161,17 @@ impl Relay {
                 Phase::Averaging(averaging) => {
                     averaging.impossible(state, &refusal);
                     // Whoever is at fault gets time to be found.
-                    Phase::Gathering(Gathering::after(state.now, rollback::PAUSE))
+                    Phase::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
                 }
                 phase => phase,
             },
-            Event::TookBack if state.took_back() => {
+            Event::RolledBack if state.rolled_back() => {
                 // As with an impossible sum, whoever is at fault gets time to be found.
-                Phase::Gathering(Gathering::after(state.now, rollback::PAUSE))
+                Phase::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
             }
-            Event::TookBack | Event::Tick => phase,
+            Event::RolledBack | Event::Tick => phase,
         };
-        self.phase = match state.takes_back() {
+        self.phase = match state.rolls_back() {
             true => phase,
             false => phase.advance(state),
         };
@@ -181,7 +181,7 @@ impl Relay {
 
 impl Phase {
     /// Opens an attempt, or waits until one can be opened.
-    fn open_or_gather(state: &mut State) -> Self {
+    fn open_or_wait(state: &mut State) -> Self {
         match state.decide() {
             Decision::Finished => {
                 // Nobody is waited for any longer.
@@ -189,7 +189,7 @@ impl Phase {
                 state.act(Action::Finish);
                 Self::Done
             }
-            Decision::Wait => Self::Gathering(Gathering::now(state.now)),
+            Decision::Wait => Self::WaitingForNodes(WaitingForNodes::now(state.now)),
             Decision::Open(cohort) => {
                 let wait = state.begin_attempt(cohort.nodes.len());
                 Self::Attempt(Attempt::open(state, cohort, wait))
@@ -204,11 +204,11 @@ impl Phase {
             Progress::Moves(complete) => Self::Averaging(Averaging::begin(state, complete)),
             Progress::Abandoned(nodes) => {
                 state.give_up(nodes);
-                Self::open_or_gather(state)
+                Self::open_or_wait(state)
             }
             Progress::Paused(nodes) => {
                 state.give_up(nodes);
-                Self::Gathering(Gathering::after(state.now, rollback::PAUSE))
+                Self::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
             }
         }
     }
@@ -271,7 +271,7 @@ impl Phase {
         state.log_refusal(Party::Node(node), Party::Relay, refusal.clone());
         state.report(Report::Refused(node, refusal.clone()));
         state.rejected(node, round, refusal);
-        if (round, attempt) != (state.chain.next_round(), state.attempt) {
+        if (round, attempt) != (state.head.next_round(), state.attempt) {
             return self;
         }
         state.obligations.exclude(node);
@@ -294,35 +294,35 @@ impl Phase {
         match self {
             Self::Recovering(recovering) => {
                 let recovering = recovering.without(state, node);
-                Self::recover_or_gather(recovering, state)
+                Self::recover_or_wait(recovering, state)
             }
             phase => phase,
         }
     }
 
-    fn recover_or_gather(recovering: Option<Recovering>, state: &State) -> Self {
+    fn recover_or_wait(recovering: Option<Recovering>, state: &State) -> Self {
         match recovering {
             Some(recovering) => Self::Recovering(recovering),
-            None => Self::Gathering(Gathering::after(state.now, recover::PAUSE)),
+            None => Self::WaitingForNodes(WaitingForNodes::after(state.now, recover::PAUSE)),
         }
     }
 
     /// Goes on as far as what is at hand and the time allow.
     fn advance(self, state: &mut State) -> Self {
         match self {
-            Self::Gathering(gathering) => match gathering.advance(state) {
-                Gathered::Waits(gathering) => Self::Gathering(gathering),
-                Gathered::Recovers(recovering) => Self::Recovering(recovering),
-                Gathered::Opens => Self::open_or_gather(state),
+            Self::WaitingForNodes(gathering) => match gathering.advance(state) {
+                Waited::Waits(gathering) => Self::WaitingForNodes(gathering),
+                Waited::Recovers(recovering) => Self::Recovering(recovering),
+                Waited::Opens => Self::open_or_wait(state),
             },
             Self::Recovering(recovering) => {
                 let recovering = recovering.advance(state);
-                Self::recover_or_gather(recovering, state)
+                Self::recover_or_wait(recovering, state)
             }
             Self::Attempt(attempt) => Self::go_on(attempt.advance(state), state),
             Self::Acks(acks) => match acks.advance(state) {
                 Some(acks) => Self::Acks(acks),
-                None => Self::open_or_gather(state),
+                None => Self::open_or_wait(state),
             },
             phase @ (Self::Averaging(_) | Self::Done) => phase,
         }

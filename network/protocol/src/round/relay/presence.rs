@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::NodeId;
-use crate::round::chain::Chain;
+use crate::round::head::Head;
 
 /// The nodes that are connected.
 #[derive(Default)]
@@ -12,23 +12,23 @@ pub(in crate::round) struct Presence {
 }
 
 struct Peer {
-    stands: Chain,
+    stands: Head,
     /// It was sent what it lacks; its acknowledgement will tell.
     catching_up: bool,
 }
 
 impl Presence {
-    /// A node that stands at `chain` is connected.
-    pub(super) fn connect(&mut self, node: NodeId, chain: Chain) {
+    /// A node that stands at `head` is connected.
+    pub(super) fn connect(&mut self, node: NodeId, head: Head) {
         let peer = Peer {
-            stands: chain,
+            stands: head,
             catching_up: false,
         };
         self.peers.insert(node, peer);
     }
 
     /// A node's connection is gone. Returns where it stood, if there was one.
-    pub(super) fn disconnect(&mut self, node: NodeId) -> Option<Chain> {
+    pub(super) fn disconnect(&mut self, node: NodeId) -> Option<Head> {
         self.peers.remove(&node).map(|peer| peer.stands)
     }
 
@@ -43,21 +43,21 @@ impl Presence {
     }
 
     /// Returns where a node stands, if it is connected.
-    pub(super) fn stands(&self, node: NodeId) -> Option<Chain> {
+    pub(super) fn stands(&self, node: NodeId) -> Option<Head> {
         self.peers.get(&node).map(|peer| peer.stands)
     }
 
-    /// Returns the nodes that stand at `chain`.
-    pub(super) fn at(&self, chain: Chain) -> impl Iterator<Item = NodeId> + '_ {
+    /// Returns the nodes that stand at `head`.
+    pub(super) fn at(&self, head: Head) -> impl Iterator<Item = NodeId> + '_ {
         let peers = self.peers.iter();
-        let at = peers.filter(move |(_, peer)| peer.stands == chain);
+        let at = peers.filter(move |(_, peer)| peer.stands == head);
         at.map(|(node, _)| *node)
     }
 
     /// Returns the nodes that stand elsewhere.
-    pub(super) fn not_at(&self, chain: Chain) -> BTreeSet<NodeId> {
+    pub(super) fn not_at(&self, head: Head) -> BTreeSet<NodeId> {
         let peers = self.peers.iter();
-        let elsewhere = peers.filter(|(_, peer)| peer.stands != chain);
+        let elsewhere = peers.filter(|(_, peer)| peer.stands != head);
         elsewhere.map(|(node, _)| *node).collect()
     }
 
@@ -68,11 +68,11 @@ impl Presence {
         rounds.filter(|(_, done)| *done >= round).collect()
     }
 
-    /// A node says that it stands at `chain` now. Returns whether that is further than before.
-    pub(super) fn advance(&mut self, node: NodeId, chain: Chain) -> bool {
+    /// A node says that it stands at `head` now. Returns whether that is further than before.
+    pub(super) fn advance(&mut self, node: NodeId, head: Head) -> bool {
         match self.peers.get_mut(&node) {
-            Some(peer) if peer.stands.round < chain.round => {
-                peer.stands = chain;
+            Some(peer) if peer.stands.round < head.round => {
+                peer.stands = head;
                 peer.catching_up = false;
                 true
             }
@@ -81,7 +81,7 @@ impl Presence {
     }
 
     /// Returns where a node stands that waits for what it lacks and has not been sent it.
-    pub(super) fn unserved(&self, node: NodeId) -> Option<Chain> {
+    pub(super) fn unserved(&self, node: NodeId) -> Option<Head> {
         let peer = self.peers.get(&node).filter(|peer| !peer.catching_up)?;
         Some(peer.stands)
     }
@@ -93,11 +93,11 @@ impl Presence {
         }
     }
 
-    /// The result that led away from `chain` is none any more: whoever was sent it is level there, and has to be sent
+    /// The result that led away from `head` is none any more: whoever was sent it is level there, and has to be sent
     /// nothing.
-    pub(super) fn forget_result_after(&mut self, chain: Chain) {
+    pub(super) fn forget_result_after(&mut self, head: Head) {
         for peer in self.peers.values_mut() {
-            peer.catching_up &= peer.stands != chain;
+            peer.catching_up &= peer.stands != head;
         }
     }
 }

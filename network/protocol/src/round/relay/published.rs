@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::rollback::Provisional;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::chain::Chain;
 use crate::round::checkpoint::Checkpoint;
 use crate::round::cohort::check_cohort;
+use crate::round::head::Head;
 use crate::round::message::{ResultAck, Signed};
 use crate::round::outcome::Outcome;
 
@@ -18,7 +18,7 @@ use crate::round::outcome::Outcome;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastResult {
     /// Where a node must stand to take it.
-    pub base: Chain,
+    pub base: Head,
     /// What it is sent.
     pub outcome: Outcome,
 }
@@ -78,14 +78,14 @@ impl Published {
         self.acks = acks;
     }
 
-    /// Takes acknowledgements of the state at `chain` up again, if that is the one before a provisional result.
+    /// Takes acknowledgements of the state at `head` up again, if that is the one before a provisional result.
     pub(super) fn resume_former_acks(
         &mut self,
-        chain: Chain,
+        head: Head,
         acks: BTreeMap<NodeId, Signed<ResultAck>>,
     ) {
         let base = self.last.as_ref().map(|last| last.base);
-        if let Some(provisional) = self.provisional.as_mut().filter(|_| base == Some(chain)) {
+        if let Some(provisional) = self.provisional.as_mut().filter(|_| base == Some(head)) {
             provisional.acks = acks;
         }
     }
@@ -114,13 +114,13 @@ impl Published {
         self.provisional.take().is_some()
     }
 
-    /// Returns what a node at `stands` is sent by a relay at `chain`. As long as it is not at hand, for want of
+    /// Returns what a node at `stands` is sent by a relay at `head`. As long as it is not at hand, for want of
     /// acknowledgements, the node waits.
     pub(super) fn serve(
         &mut self,
         node: NodeId,
-        stands: Chain,
-        chain: Chain,
+        stands: Head,
+        head: Head,
         manifest: &Manifest,
     ) -> Option<Delivery> {
         if let Some(last) = self.last.as_ref().filter(|last| last.base == stands) {
@@ -130,7 +130,7 @@ impl Published {
             return Some(Delivery::Result(last.outcome.clone()));
         }
         let certified = self.is_certified(manifest);
-        certified.then(|| Delivery::Checkpoint(self.checkpoint(chain)))
+        certified.then(|| Delivery::Checkpoint(self.checkpoint(head)))
     }
 
     /// Notes that a node has acknowledged the relay's state. Returns whether enough have done so now, and had not before.
@@ -146,10 +146,10 @@ impl Published {
         !certified && self.is_certified(manifest)
     }
 
-    /// Returns the relay's state at `chain` with its acknowledgements.
-    pub(super) fn checkpoint(&self, chain: Chain) -> Checkpoint {
+    /// Returns the relay's state at `head` with its acknowledgements.
+    pub(super) fn checkpoint(&self, head: Head) -> Checkpoint {
         Checkpoint {
-            chain,
+            head,
             acks: self.acks.values().cloned().collect(),
         }
     }

@@ -22,9 +22,9 @@ impl Recovering {
     /// Asks one of the nodes that have it for a certified model that is ahead, if any is connected.
     pub(super) fn begin(state: &mut State) -> Option<Self> {
         let (checkpoint, sender) = state.certified_ahead()?;
-        state.act(Action::Borrow {
+        state.act(Action::RequestModel {
             node: sender,
-            model: checkpoint.chain.model,
+            model: checkpoint.head.model,
         });
         let deadline = state.after(state.delivery_wait());
         Some(Self {
@@ -36,7 +36,7 @@ impl Recovering {
 
     /// A model has arrived. Returns the relay to its waiting if it is not the one.
     pub(super) fn received(self, state: &mut State, node: NodeId, body: BodyId) -> Option<Self> {
-        if (node, body) != (self.sender, BodyId::model(self.checkpoint.chain.model)) {
+        if (node, body) != (self.sender, BodyId::model(self.checkpoint.head.model)) {
             return Some(self);
         }
         state.recover(self.checkpoint);

@@ -85,7 +85,7 @@ pub enum Report {
     /// A round is complete.
     Completed(Box<Completed>),
     /// The result of a complete round is taken back, since nobody takes it. The round begins again.
-    TakenBack {
+    RolledBack {
         /// Round.
         round: u64,
         /// Who refuses it.

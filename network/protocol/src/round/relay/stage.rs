@@ -6,7 +6,7 @@ use super::state::State;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
-use crate::round::outcome::Parts;
+use crate::round::outcome::Evidence;
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, Hello, NodeFrame};
 
@@ -45,7 +45,7 @@ pub(in crate::round) struct Complete {
     pub(in crate::round) bundle: Vec<Signed<Keys>>,
     /// Whose inputs are in the sum.
     pub(in crate::round) nodes: BTreeSet<NodeId>,
-    pub(in crate::round) parts: Parts,
+    pub(in crate::round) parts: Evidence,
     /// What has to be added up.
     pub(in crate::round) bodies: Vec<(NodeId, BodyId)>,
 }

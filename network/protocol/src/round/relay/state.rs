@@ -22,8 +22,8 @@ use crate::audit::{Entry, Party};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::chain::Chain;
 use crate::round::checkpoint::Checkpoint;
+use crate::round::head::Head;
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::opening::Opening;
 use crate::round::outcome::Outcome;
@@ -34,7 +34,7 @@ use crate::wire::{BodyId, Hello, RelayFrame};
 pub(in crate::round) struct State {
     pub(in crate::round) manifest: Arc<Manifest>,
     settings: Settings,
-    pub(in crate::round) chain: Chain,
+    pub(in crate::round) head: Head,
     /// Last attempt opened for the next round.
     pub(in crate::round) attempt: u32,
     pub(in crate::round) now: Duration,
@@ -62,7 +62,7 @@ impl State {
     pub(super) fn new(
         manifest: Arc<Manifest>,
         settings: Settings,
-        chain: Chain,
+        head: Head,
         epoch_unix_s: u64,
         seed: [u8; 32],
     ) -> Self {
@@ -70,7 +70,7 @@ impl State {
             obligations: Obligations::new(manifest.clone()),
             manifest,
             settings,
-            chain,
+            head,
             attempt: 0,
             now: Duration::ZERO,
             epoch_unix_s,
@@ -159,10 +159,10 @@ impl State {
         if let Err(refusal) = self.admit(node, hello) {
             return self.refuse(node, refusal);
         }
-        self.presence.connect(node, hello.chain);
+        self.presence.connect(node, hello.head);
         self.obligations.greet(node, &hello.voted_for);
         self.report(Report::Joined(node));
-        if hello.chain == self.chain {
+        if hello.head == self.head {
             self.settle();
         }
         self.catch_up(node);
@@ -174,24 +174,24 @@ impl State {
         if member.expires_unix_s <= self.unix_s() {
             return Err(Refusal::Expired(node));
         }
-        if hello.sid != self.manifest.sid() {
-            let (ours, theirs) = (self.manifest.sid(), hello.sid);
+        if hello.consortium_id != self.manifest.consortium_id() {
+            let (ours, theirs) = (self.manifest.consortium_id(), hello.consortium_id);
             return Err(Refusal::Manifest { ours, theirs });
         }
-        let Chain {
+        let Head {
             round,
             previous,
             model,
-        } = hello.chain;
-        match round.cmp(&self.chain.round) {
+        } = hello.head;
+        match round.cmp(&self.head.round) {
             Ordering::Less => Ok(()),
             Ordering::Equal => {
-                let next = self.chain.next_round();
-                self.chain.check_base(next, previous, model)
+                let next = self.head.next_round();
+                self.head.check_base(next, previous, model)
             }
             Ordering::Greater if self.ahead.is_possible() => Ok(()),
             Ordering::Greater => Err(Refusal::CannotCatchUp {
-                relay: self.chain.round,
+                relay: self.head.round,
                 node: round,
             }),
         }
@@ -212,7 +212,7 @@ impl State {
         let Some(stood) = self.presence.disconnect(node) else {
             return false;
         };
-        let done = self.is_finished() && stood == self.chain;
+        let done = self.is_finished() && stood == self.head;
         self.report(match done {
             true => Report::Left(node),
             false => Report::Lost(node),
@@ -224,16 +224,16 @@ impl State {
 
     /// Returns whether all rounds are done.
     pub(super) fn is_finished(&self) -> bool {
-        self.chain.round >= self.settings.rounds
+        self.head.round >= self.settings.rounds
     }
 
     /// Returns whether a node can take part in the next round.
     pub(in crate::round) fn is_ready(&self, node: NodeId) -> bool {
-        self.presence.stands(node) == Some(self.chain) && !self.obligations.is_excluded(node)
+        self.presence.stands(node) == Some(self.head) && !self.obligations.is_excluded(node)
     }
 
     fn ready(&self) -> BTreeSet<NodeId> {
-        let level = self.presence.at(self.chain);
+        let level = self.presence.at(self.head);
         level
             .filter(|node| !self.obligations.is_excluded(*node))
             .collect()
@@ -300,7 +300,7 @@ impl State {
         self.attempt = self.attempt.saturating_add(1);
         self.log(Entry::Opened(self.opening()));
         self.report(Report::Opened {
-            round: self.chain.next_round(),
+            round: self.head.next_round(),
             attempt: self.attempt,
             nodes,
         });
@@ -314,7 +314,7 @@ impl State {
 
     /// Returns the opening of the attempt under way.
     pub(in crate::round) fn opening(&self) -> Opening {
-        Opening::after(&self.chain, self.attempt)
+        Opening::after(&self.head, self.attempt)
     }
 
     /// Asks a node to take part in the attempt.
@@ -350,12 +350,12 @@ impl State {
             return Err(Refusal::Stranger(signer));
         }
         // Sent before the node could know of this attempt, or that it is not in it: late, not hostile.
-        let current = (self.chain.next_round(), self.attempt);
+        let current = (self.head.next_round(), self.attempt);
         if (keys.round, keys.attempt) < current || !asked {
             self.late(node, what);
             return Ok(None);
         }
-        keys.check(&self.manifest, &self.chain)?;
+        keys.check(&self.manifest, &self.head)?;
         if keys.attempt != self.attempt {
             return Err(Refusal::Stale { what, signer });
         }
@@ -384,7 +384,7 @@ impl State {
 
     /// Ends the attempt on account of `nodes`.
     pub(super) fn give_up(&mut self, nodes: Vec<NodeId>) {
-        let (round, attempt) = (self.chain.next_round(), self.attempt);
+        let (round, attempt) = (self.head.next_round(), self.attempt);
         self.report(Report::Abandoned {
             round,
             attempt,
@@ -398,11 +398,11 @@ impl State {
     /// A round is complete: the chain goes on, and everyone is sent the result.
     pub(super) fn complete(
         &mut self,
-        next: Chain,
+        next: Head,
         outcome: Outcome,
         participants: BTreeSet<NodeId>,
     ) {
-        let base = std::mem::replace(&mut self.chain, next);
+        let base = std::mem::replace(&mut self.head, next);
         let attempt = std::mem::take(&mut self.attempt);
         let entry = Entry::Outcome(outcome.clone());
         let last = LastResult { base, outcome };
@@ -419,7 +419,7 @@ impl State {
     /// From now on no state can be ahead of the relay, and whoever claims one is turned away.
     fn turn_away_ahead(&mut self) {
         self.ahead.end();
-        let relay = self.chain.round;
+        let relay = self.head.round;
         // Nobody can have the round's result yet.
         for (node, round) in self.presence.at_or_beyond(relay) {
             self.refuse(node, Refusal::CannotCatchUp { relay, node: round });
@@ -429,17 +429,17 @@ impl State {
     /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of acknowledgements,
     /// the node waits. One that is not behind after the last round is told that it was the last.
     fn catch_up(&mut self, node: NodeId) {
-        if self.is_finished() && self.presence.stands(node) == Some(self.chain) {
-            let rounds = self.chain.round;
+        if self.is_finished() && self.presence.stands(node) == Some(self.head) {
+            let rounds = self.head.round;
             return self.send(node, RelayFrame::Finished { rounds });
         }
         let behind = self.presence.unserved(node);
-        let behind = behind.filter(|stands| stands.round <= self.chain.round);
-        let Some(stands) = behind.filter(|stands| *stands != self.chain) else {
+        let behind = behind.filter(|stands| stands.round <= self.head.round);
+        let Some(stands) = behind.filter(|stands| *stands != self.head) else {
             return;
         };
-        let (published, chain) = (&mut self.published, self.chain);
-        let Some(delivery) = published.serve(node, stands, chain, &self.manifest) else {
+        let (published, head) = (&mut self.published, self.head);
+        let Some(delivery) = published.serve(node, stands, head, &self.manifest) else {
             return;
         };
         self.presence.serve(node);
@@ -462,37 +462,37 @@ impl State {
         if ack.node != node {
             return Err(Refusal::Stranger(ack.node));
         }
-        if ack.sid != self.manifest.sid() {
-            let (ours, theirs) = (self.manifest.sid(), ack.sid);
+        if ack.consortium_id != self.manifest.consortium_id() {
+            let (ours, theirs) = (self.manifest.consortium_id(), ack.consortium_id);
             return Err(Refusal::Manifest { ours, theirs });
         }
-        let Chain {
+        let Head {
             round,
             previous,
             model,
-        } = ack.chain;
-        if round > self.chain.round {
-            return self.acknowledged_ahead(node, ack.chain, signed);
+        } = ack.head;
+        if round > self.head.round {
+            return self.acknowledged_ahead(node, ack.head, signed);
         }
-        let current = round == self.chain.round;
+        let current = round == self.head.round;
         if current {
-            self.chain.check_base(round, previous, model)?;
+            self.head.check_base(round, previous, model)?;
             self.log(Entry::Ack(signed.clone()));
             self.settle();
             let (published, manifest) = (&mut self.published, &self.manifest);
             if published.acknowledge(node, signed.clone(), manifest) {
-                let checkpoint = self.published.checkpoint(self.chain);
+                let checkpoint = self.published.checkpoint(self.head);
                 self.act(Action::Certify(checkpoint));
             }
         }
         // A node that returns repeats its last acknowledgement, which says nothing new about it.
-        if self.presence.advance(node, ack.chain) {
+        if self.presence.advance(node, ack.head) {
             self.obligations.release(node);
             self.catch_up(node);
         }
         // There may be enough of them now for a checkpoint.
         if current {
-            for node in self.presence.not_at(self.chain) {
+            for node in self.presence.not_at(self.head) {
                 self.catch_up(node);
             }
         }
@@ -503,11 +503,11 @@ impl State {
     fn acknowledged_ahead(
         &mut self,
         node: NodeId,
-        stands: Chain,
+        stands: Head,
         signed: &Signed<ResultAck>,
     ) -> Result<(), Refusal> {
         if self.presence.stands(node) != Some(stands) || !self.ahead.is_possible() {
-            let (relay, node) = (self.chain.round, stands.round);
+            let (relay, node) = (self.head.round, stands.round);
             return Err(Refusal::CannotCatchUp { relay, node });
         }
         if self.ahead.insert(node, stands, signed.clone()) {
@@ -528,42 +528,42 @@ impl State {
     /// A node has taken the last result, or there is no round after it: there is no way back any more.
     pub(super) fn settle(&mut self) {
         if self.published.settle() {
-            self.act(Action::Commit(self.chain));
+            self.act(Action::Commit(self.head));
         }
     }
 
     /// A node refuses something of `round`. It counts if that is the last result, whose tags do not fit.
     pub(super) fn rejected(&mut self, node: NodeId, round: u64, refusal: &Refusal) {
-        if round == self.chain.round && *refusal == Refusal::Tag {
+        if round == self.head.round && *refusal == Refusal::Tag {
             self.published.reject(node);
         }
     }
 
     /// Returns whether the last result has to be taken back before anything else is done, and asks for that when it is due.
-    pub(super) fn takes_back(&mut self) -> bool {
+    pub(super) fn rolls_back(&mut self) -> bool {
         let spoiled = self.published.is_spoiled(&self.manifest);
         if spoiled && self.published.try_rollback(self.now) {
-            self.act(Action::TakeBack);
+            self.act(Action::RollBack);
         }
         spoiled
     }
 
     /// The driver has taken the last result back: the same participants have to begin the round again. Returns whether there
     /// was one.
-    pub(super) fn took_back(&mut self) -> bool {
+    pub(super) fn rolled_back(&mut self) -> bool {
         let Some((last, provisional)) = self.published.roll_back() else {
             return false;
         };
-        let round = self.chain.round;
-        self.log(Entry::TakenBack);
-        self.chain = last.base;
+        let round = self.head.round;
+        self.log(Entry::RolledBack);
+        self.head = last.base;
         self.attempt = provisional.attempt;
         let participants = last.outcome.parts.nodes(&self.manifest);
         self.obligations.require(participants);
         let nodes = provisional.into_refused();
-        self.report(Report::TakenBack { round, nodes });
+        self.report(Report::RolledBack { round, nodes });
         // Nodes that were sent the revoked result are level with the relay again; work out anew what everyone else lacks.
-        self.presence.forget_result_after(self.chain);
+        self.presence.forget_result_after(self.head);
         for node in self.presence.nodes() {
             self.catch_up(node);
         }
@@ -580,7 +580,7 @@ impl State {
     /// Takes the last result up again, if it is the one that led here. `taken` is whether a node has taken it.
     pub(super) fn resume(&mut self, last: LastResult, taken: bool) {
         let LastResult { base, outcome } = &last;
-        if base.next(outcome.ctx, outcome.root, outcome.model) == self.chain {
+        if base.next(outcome.ctx, outcome.root, outcome.model) == self.head {
             self.published.resume(last, taken, &self.manifest);
         }
     }
@@ -588,36 +588,36 @@ impl State {
     /// Takes acknowledgements up again.
     pub(super) fn resume_certified(&mut self, checkpoint: &Checkpoint) {
         let acks = checkpoint.valid_acks(&self.manifest, self.unix_s());
-        if checkpoint.chain == self.chain && !acks.is_empty() {
+        if checkpoint.head == self.head && !acks.is_empty() {
             self.settle();
             self.published.resume_acks(acks);
         } else {
-            self.published.resume_former_acks(checkpoint.chain, acks);
+            self.published.resume_former_acks(checkpoint.head, acks);
         }
     }
 
     /// Returns a certified state that is ahead of the relay, and one of the nodes that have its model, if there is one
     /// connected.
     pub(super) fn certified_ahead(&mut self) -> Option<(Checkpoint, NodeId)> {
-        let (chain, acks) = self.ahead.certified(&self.manifest)?;
+        let (head, acks) = self.ahead.certified(&self.manifest)?;
         let acks = acks.values().cloned().collect();
-        let has_it = self.presence.at(chain);
+        let has_it = self.presence.at(head);
         // Any of them, so that one that sends another model cannot be the one for ever.
         let sender = has_it.choose(&mut self.rng)?;
-        Some((Checkpoint { chain, acks }, sender))
+        Some((Checkpoint { head, acks }, sender))
     }
 
     /// The relay stands where these nodes do. Whatever it knew is history.
     pub(super) fn recover(&mut self, checkpoint: Checkpoint) {
-        self.chain = checkpoint.chain;
+        self.head = checkpoint.head;
         self.attempt = 0;
         self.ahead.clear();
-        let (presence, chain) = (&self.presence, self.chain);
+        let (presence, head) = (&self.presence, self.head);
         self.obligations
-            .begin_anew(|node| presence.stands(node) == Some(chain));
+            .begin_anew(|node| presence.stands(node) == Some(head));
         let acks = checkpoint.valid_acks(&self.manifest, self.unix_s());
-        self.published.replace(acks, self.presence.not_at(chain));
-        let round = chain.round;
+        self.published.replace(acks, self.presence.not_at(head));
+        let round = head.round;
         self.log(Entry::Adopted(checkpoint.clone()));
         self.act(Action::Adopt(checkpoint));
         self.report(Report::Recovered { round });

@@ -10,7 +10,7 @@ use crate::audit::{Entry, Flaw, Party, Record, Taken, Unsound, verify};
 use crate::digest::Digest;
 use crate::identity::Identity;
 use crate::manifest::Manifest;
-use crate::round::{Chain, Kind, Refusal};
+use crate::round::{Head, Kind, Refusal};
 use crate::sim::Network;
 use crate::sim::{Consortium, MemoryLog};
 use crate::wire;
@@ -41,8 +41,8 @@ fn records(log: &[u8]) -> Vec<Record> {
 }
 
 /// The log of these records with a chain of digests that holds.
-fn chained(sid: Digest, records: &[Record]) -> Vec<u8> {
-    let mut log = MemoryLog::new(sid, Party::Relay);
+fn chained(consortium_id: Digest, records: &[Record]) -> Vec<u8> {
+    let mut log = MemoryLog::new(consortium_id, Party::Relay);
     records.iter().for_each(|record| log.append_raw(record));
     log.bytes().to_vec()
 }
@@ -53,7 +53,7 @@ fn flaw(manifest: &Manifest, log: &[u8]) -> Option<Flaw> {
 
 /// What is found when the forger has chained these records anew.
 pub(super) fn forged(manifest: &Manifest, records: &[Record]) -> Option<(u64, Unsound)> {
-    let flaw = flaw(manifest, &chained(manifest.sid(), records))?;
+    let flaw = flaw(manifest, &chained(manifest.consortium_id(), records))?;
     Some((flaw.record, flaw.what))
 }
 
@@ -77,13 +77,13 @@ fn the_logs_of_a_federation_tell_its_rounds() {
             Err(_) => Party::Relay,
         };
         assert_eq!(summary.party, Some(party));
-        assert_eq!(summary.begins, Some(Chain::start(manifest)));
+        assert_eq!(summary.begins, Some(Head::start(manifest)));
         assert_eq!(summary.rounds.len(), 2);
         for (round, number) in summary.rounds.iter().zip(1..) {
             assert_eq!((round.round, round.attempts), (number, 1));
             assert_eq!(round.participants, all);
-            let chain = federation.seen.chains[&number];
-            assert_eq!(round.taken, Some(Taken::Result(chain)));
+            let head = federation.seen.chains[&number];
+            assert_eq!(round.taken, Some(Taken::Result(head)));
             let own = |party| match party {
                 Party::Relay => all.clone(),
                 Party::Node(own) => BTreeSet::from([own]),
@@ -99,7 +99,7 @@ fn a_late_joiner_logs_the_checkpoint_that_it_takes() {
     let mut federation = Network::new(5, 5, 9);
     federation.crash(4, None);
     let hour = Duration::from_secs(3600);
-    assert!(federation.run(hour, |f| f.relay.disk.chain.round == 3));
+    assert!(federation.run(hour, |f| f.relay.disk.head.round == 3));
     federation.bring_back(4);
     federation.run_to_the_end();
     let manifest = &federation.consortium.manifest;
@@ -198,7 +198,7 @@ fn a_log_that_was_cut_short_is_sound_as_far_as_it_goes() {
 fn a_node_that_is_cut_off_in_mid_append_goes_on_with_a_sound_log() {
     let mut federation = Network::new(3, 3, 5);
     let hour = Duration::from_secs(3600);
-    assert!(federation.run(hour, |f| f.relay.disk.chain.round == 1));
+    assert!(federation.run(hour, |f| f.relay.disk.head.round == 1));
     federation.crash(1, None);
     let log = &mut federation.members[1].host.log;
     log.cut_short(&[200, 0, 0, 0, 1, 2, 3]);
@@ -213,11 +213,11 @@ fn a_node_that_is_cut_off_in_mid_append_goes_on_with_a_sound_log() {
 fn the_log_of_another_consortium_or_of_a_stranger_is_refused() {
     let federation = completed(3, 1);
     let log = log(&federation, "relay");
-    let sid = federation.consortium.manifest.sid();
+    let consortium_id = federation.consortium.manifest.consortium_id();
     let other = Consortium::with(3, |file| file.name = "other".to_owned()).manifest;
     let found = flaw(&other, &log).unwrap();
     assert!(
-        matches!(found.what, Unsound::OtherManifest(found) if found == sid),
+        matches!(found.what, Unsound::OtherManifest(found) if found == consortium_id),
         "{found}"
     );
     let (record, what) = forged(&other, &records(&log)).unwrap();

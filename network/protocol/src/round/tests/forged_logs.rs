@@ -9,29 +9,29 @@ use crate::identity::{Identity, NodeId};
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
-use crate::round::{Chain, Outcome, Parts, Refusal};
+use crate::round::{Evidence, Head, Outcome, Refusal};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire;
 
 fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
     match &mut outcome.parts {
-        Parts::Sums(sums) => sums,
-        Parts::Decision(_) => panic!("a committee's"),
+        Evidence::Sums(sums) => sums,
+        Evidence::Decision(_) => panic!("a committee's"),
     }
 }
 
 /// Entries of attempts, made with everyone's keys.
 struct Forger {
     consortium: Consortium,
-    chain: Chain,
+    head: Head,
 }
 
 impl Forger {
     fn new(n: usize) -> Self {
         let consortium = Consortium::new(n);
-        let chain = Chain::start(&consortium.manifest);
-        Self { consortium, chain }
+        let head = Head::start(&consortium.manifest);
+        Self { consortium, head }
     }
 
     fn identity(&self, node: usize) -> &Identity {
@@ -40,7 +40,7 @@ impl Forger {
 
     fn bundle(&self, nodes: &[usize], attempt: u32) -> Vec<Signed<Keys>> {
         let keys = nodes.iter().map(|node| {
-            let keys = self.consortium.keys(*node, &self.chain, attempt);
+            let keys = self.consortium.keys(*node, &self.head, attempt);
             self.consortium.sign(*node, &keys)
         });
         keys.collect()
@@ -49,7 +49,7 @@ impl Forger {
     fn participants(&self, bundle: &[Signed<Keys>]) -> Participants {
         let manifest = &self.consortium.manifest;
         let bundle = bundle.to_vec();
-        Participants::of_result(bundle, manifest, &self.chain, EPOCH).unwrap()
+        Participants::of_result(bundle, manifest, &self.head, EPOCH).unwrap()
     }
 
     fn share(&self, ctx: Digest, from: NodeId, to: NodeId, signer: usize) -> Signed<Share> {
@@ -81,9 +81,9 @@ impl Forger {
     /// The relay's start.
     fn started(&self) -> Entry {
         Entry::Started {
-            sid: self.consortium.manifest.sid(),
+            consortium_id: self.consortium.manifest.consortium_id(),
             party: Party::Relay,
-            chain: self.chain,
+            head: self.head,
             dropped: 0,
         }
     }
@@ -118,7 +118,7 @@ impl Forger {
         Outcome {
             ctx,
             bundle,
-            parts: Parts::Sums(
+            parts: Evidence::Sums(
                 nodes
                     .iter()
                     .map(|node| self.sum(ctx, *node, *node, 1))
@@ -132,9 +132,9 @@ impl Forger {
     fn ack(&self, node: usize) -> Entry {
         let identity = self.identity(node);
         let ack = ResultAck {
-            sid: self.consortium.manifest.sid(),
+            consortium_id: self.consortium.manifest.consortium_id(),
             node: identity.node_id(),
-            chain: self.chain,
+            head: self.head,
         };
         Entry::Ack(Signed::new(&ack, identity).unwrap())
     }
@@ -162,7 +162,7 @@ fn a_result_is_taken_back_by_the_relay_only_and_only_as_long_as_nobody_has_ackno
     let taken_back = [
         vec![forger.started()],
         attempt(&forger, 1),
-        vec![Entry::TakenBack],
+        vec![Entry::RolledBack],
         attempt(&forger, 2),
     ]
     .concat();
@@ -176,7 +176,7 @@ fn a_result_is_taken_back_by_the_relay_only_and_only_as_long_as_nobody_has_ackno
 
     // Without it the second attempt is on a model that is history.
     let (record, what) = found(&forger, &|entries| {
-        entries.retain(|e| *e != Entry::TakenBack)
+        entries.retain(|e| *e != Entry::RolledBack)
     });
     assert_eq!(record, 13, "{what}");
     // The same participants again, as the difference rule has it.
@@ -188,18 +188,21 @@ fn a_result_is_taken_back_by_the_relay_only_and_only_as_long_as_nobody_has_ackno
     });
     let difference = matches!(what, Unsound::Refused(Refusal::Difference { .. }));
     assert!(record > 14 && difference, "{record}: {what}");
-    let (record, what) = found(&forger, &|entries| entries.insert(1, Entry::TakenBack));
-    assert!(record == 2 && matches!(what, Unsound::TakenBack), "{what}");
-    let (record, what) = found(&forger, &|entries| entries.insert(13, Entry::TakenBack));
-    assert!(record == 14 && matches!(what, Unsound::TakenBack), "{what}");
+    let (record, what) = found(&forger, &|entries| entries.insert(1, Entry::RolledBack));
+    assert!(record == 2 && matches!(what, Unsound::RolledBack), "{what}");
+    let (record, what) = found(&forger, &|entries| entries.insert(13, Entry::RolledBack));
+    assert!(
+        record == 14 && matches!(what, Unsound::RolledBack),
+        "{what}"
+    );
     let outcome = forger.outcome(&nodes, 2);
-    forger.chain = forger.chain.next(outcome.ctx, outcome.root, outcome.model);
+    forger.head = forger.head.next(outcome.ctx, outcome.root, outcome.model);
     let ack = forger.ack(0);
     let (record, what) = found(&forger, &|entries| {
-        entries.extend([ack.clone(), Entry::TakenBack]);
+        entries.extend([ack.clone(), Entry::RolledBack]);
     });
     assert_eq!(record, last as u64 + 2);
-    assert!(matches!(what, Unsound::TakenBack), "{what}");
+    assert!(matches!(what, Unsound::RolledBack), "{what}");
 }
 
 #[test]
@@ -210,8 +213,8 @@ fn a_round_with_forged_contents_does_not_pass() {
     entries.extend(forger.attempt(&nodes, 1));
     let outcome = forger.outcome(&nodes, 1);
     entries.push(Entry::Outcome(outcome.clone()));
-    let before = forger.chain;
-    forger.chain = before.next(outcome.ctx, outcome.root, outcome.model);
+    let before = forger.head;
+    forger.head = before.next(outcome.ctx, outcome.root, outcome.model);
     entries.push(forger.ack(0));
     entries.extend(forger.attempt(&[1, 2, 3], 1));
     assert!(forger.found(&entries).is_none(), "the control");
@@ -225,7 +228,7 @@ fn a_round_with_forged_contents_does_not_pass() {
         what
     };
     let base = Forger {
-        chain: before,
+        head: before,
         consortium: Consortium {
             identities: forger.consortium.identities.clone(),
             manifest: forger.consortium.manifest.clone(),

@@ -9,7 +9,7 @@ use crate::round::message::{Keys, Signed};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
-use crate::round::{Chain, Kind, Refusal};
+use crate::round::{Head, Kind, Refusal};
 use crate::sim::EPOCH;
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
@@ -39,8 +39,8 @@ impl RelayFixture {
             fraction_fit: 1.0,
             min_nodes: 3,
         };
-        let chain = Chain::start(&manifest);
-        let relay = Relay::new(manifest, settings, chain, EPOCH, [0; 32]);
+        let head = Head::start(&manifest);
+        let relay = Relay::new(manifest, settings, head, EPOCH, [0; 32]);
         Self {
             all,
             relay,
@@ -51,8 +51,8 @@ impl RelayFixture {
     fn hello(&self) -> Hello {
         let manifest = &self.all.consortium.manifest;
         Hello {
-            sid: manifest.sid(),
-            chain: Chain::start(manifest),
+            consortium_id: manifest.consortium_id(),
+            head: Head::start(manifest),
             pending: None,
             holding: None,
             voted_for: Vec::new(),
@@ -94,8 +94,8 @@ impl RelayFixture {
             _ => None,
         });
         let manifest = &self.all.consortium.manifest;
-        let chain = Chain::start(manifest);
-        Participants::verify(bundle.unwrap(), manifest, &chain, EPOCH).unwrap()
+        let head = Head::start(manifest);
+        Participants::verify(bundle.unwrap(), manifest, &head, EPOCH).unwrap()
     }
 
     /// The honest nodes get as far as having their sums collected.
@@ -137,7 +137,7 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         (|k| k.round = u64::MAX, "Stale"),
         (|k| k.attempt = u32::MAX, "Stale"),
         (|k| k.expires_unix_s = EPOCH, "KeyExpired"),
-        (|k| k.sid = Digest([9; 32]), "Manifest"),
+        (|k| k.consortium_id = Digest([9; 32]), "Manifest"),
     ];
     for (change, wanted) in changes {
         let mut target = RelayFixture::open(4);
@@ -366,9 +366,9 @@ fn hellos_that_do_not_belong_here_are_refused() {
     let other = Digest([9; 32]);
     type Change = fn(&mut Hello);
     let cases: [(Change, &str); 3] = [
-        (|h| h.sid = Digest([9; 32]), "Manifest"),
-        (|h| h.chain.model = Digest([9; 32]), "Model"),
-        (|h| h.chain.previous = Digest([9; 32]), "Previous"),
+        (|h| h.consortium_id = Digest([9; 32]), "Manifest"),
+        (|h| h.head.model = Digest([9; 32]), "Model"),
+        (|h| h.head.previous = Digest([9; 32]), "Previous"),
     ];
     for (change, wanted) in cases {
         let mut target = RelayFixture::empty(4);
@@ -398,14 +398,14 @@ fn hellos_that_do_not_belong_here_are_refused() {
 #[test]
 fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
     let mut target = RelayFixture::empty(5);
-    let ahead = Chain {
+    let ahead = Head {
         round: u64::MAX,
-        ..Chain::start(&target.all.consortium.manifest)
+        ..Head::start(&target.all.consortium.manifest)
     };
     for k in 0..5 {
         let mut hello = target.hello();
         if k > 2 {
-            hello.chain = ahead;
+            hello.head = ahead;
         }
         target.frame(k, NodeFrame::Hello(hello));
     }
@@ -437,25 +437,25 @@ fn too_few_who_claim_to_be_ahead_of_the_relay_lead_nobody() {
 #[test]
 fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_their_model() {
     let mut target = RelayFixture::empty(5);
-    let ahead = Chain {
+    let ahead = Head {
         round: 5,
         previous: Digest([4; 32]),
         model: Digest([5; 32]),
     };
-    let further = Chain {
+    let further = Head {
         round: u64::MAX,
         ..ahead
     };
-    for (k, chain) in [(0, ahead), (1, ahead), (2, ahead), (3, further)] {
+    for (k, head) in [(0, ahead), (1, ahead), (2, ahead), (3, further)] {
         let mut hello = target.hello();
-        hello.chain = chain;
+        hello.head = head;
         target.frame(k, NodeFrame::Hello(hello));
-        let ack = target.all.ack(k, chain);
+        let ack = target.all.ack(k, head);
         target.frame(k, NodeFrame::Ack(ack));
     }
     target.now += Duration::from_secs(11);
     let actions = target.event(Event::Tick);
-    let [Action::Borrow { node, model }] = actions[..] else {
+    let [Action::RequestModel { node, model }] = actions[..] else {
         panic!("{actions:?}")
     };
     assert_eq!(model, ahead.model);
@@ -465,24 +465,24 @@ fn one_that_claims_to_be_further_than_the_others_does_not_keep_the_relay_from_th
     let body = BodyId::model(model);
     assert!(target.event(Event::BodyAdded(other, body)).is_empty());
     let actions = target.event(Event::BodyAdded(node, body));
-    let adopted = |action: &Action| matches!(action, Action::Adopt(taken) if taken.chain == ahead);
+    let adopted = |action: &Action| matches!(action, Action::Adopt(taken) if taken.head == ahead);
     assert!(actions.iter().any(adopted), "{actions:?}");
 }
 
 #[test]
 fn a_wrong_acknowledgement_is_refused_and_ends_its_senders_part() {
-    let start = Chain::start(&NodeFixture::idle(3).consortium.manifest);
-    for (chain, wanted) in [
-        (Chain { round: 1, ..start }, "CannotCatchUp"),
+    let start = Head::start(&NodeFixture::idle(3).consortium.manifest);
+    for (head, wanted) in [
+        (Head { round: 1, ..start }, "CannotCatchUp"),
         (
-            Chain {
+            Head {
                 round: u64::MAX,
                 ..start
             },
             "CannotCatchUp",
         ),
         (
-            Chain {
+            Head {
                 model: Digest([9; 32]),
                 ..start
             },
@@ -491,7 +491,7 @@ fn a_wrong_acknowledgement_is_refused_and_ends_its_senders_part() {
     ] {
         let mut target = RelayFixture::open(4);
         target.all_offer(&[0, 1, 2, 3], 1);
-        let ack = target.all.ack(3, chain);
+        let ack = target.all.ack(3, head);
         let actions = target.frame(3, NodeFrame::Ack(ack));
         let (_, refusal) = turned_away(&actions).unwrap();
         assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");

@@ -10,7 +10,7 @@ use crate::identity::Identity;
 use crate::round::Opening;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::{Action, Node};
-use crate::round::{Chain, Kind, Refusal, SentSums};
+use crate::round::{Head, Kind, Refusal, SentSums};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire::RelayFrame;
@@ -128,7 +128,8 @@ fn a_bundle_of_keys_is_refused_for_each_thing_wrong_with_it() {
         matches!(refusal, R::Previous { theirs, .. } if theirs == other),
         "{refusal}"
     );
-    let refusal = keys_refusal(|target, bundle| bundle[0] = changed(target, 1, |k| k.sid = other));
+    let refusal =
+        keys_refusal(|target, bundle| bundle[0] = changed(target, 1, |k| k.consortium_id = other));
     assert!(
         matches!(refusal, R::Manifest { theirs, .. } if theirs == other),
         "{refusal}"
@@ -141,12 +142,12 @@ fn a_bundle_of_keys_is_refused_for_each_thing_wrong_with_it() {
 #[test]
 fn an_expired_member_does_not_take_part() {
     let consortium = Consortium::with(4, |file| file.nodes[3].expires_unix_s = EPOCH);
-    let chain = Chain::start(&consortium.manifest);
+    let head = Head::start(&consortium.manifest);
     let (manifest, identity) = (
         consortium.manifest.clone(),
         consortium.identities[0].clone(),
     );
-    let node = Node::new(manifest, identity, chain, SentSums::default(), None);
+    let node = Node::new(manifest, identity, head, SentSums::default(), None);
     let mut target = NodeFixture { consortium, node };
     let own = target.offers(1);
     let bundle = target.bundle(&own, 1..4, 1);

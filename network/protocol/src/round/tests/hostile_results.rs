@@ -11,7 +11,7 @@ use crate::round::message::{ResultAck, Signed};
 use crate::round::node::Action;
 use crate::round::peer::message::Sum;
 use crate::round::{
-    Chain, Check, CheckedOutcome, Checkpoint, Kind, Outcome, Parts, Refusal, Verifier,
+    Check, CheckedOutcome, Checkpoint, Evidence, Head, Kind, Outcome, Refusal, Verifier,
 };
 use crate::wire::RelayFrame;
 
@@ -62,20 +62,20 @@ impl Check for Credulous {
 }
 
 /// What the node makes of the bytes, once the signatures hold.
-fn averaged(target: &mut NodeFixture, outcome: Outcome, body: &[u8]) -> Result<Chain, Refusal> {
+fn averaged(target: &mut NodeFixture, outcome: Outcome, body: &[u8]) -> Result<Head, Refusal> {
     let checked = checked(target, outcome);
     let base = vec![0.0; target.consortium.manifest.parameters()];
     let plan = target.consortium.manifest.fixed_point();
     checked
         .average(body, &base, plan, &Credulous)
-        .map(|averaged| averaged.chain)
+        .map(|averaged| averaged.head)
 }
 
 #[test]
 fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired() {
     let (mut target, outcome, body) = published(|target| target.result(4));
-    let chain = averaged(&mut target, outcome.clone(), &body).unwrap();
-    assert_eq!((chain.round, chain.model), (1, outcome.model));
+    let head = averaged(&mut target, outcome.clone(), &body).unwrap();
+    assert_eq!((head.round, head.model), (1, outcome.model));
 
     let mut late = NodeFixture::idle(5);
     late.consortium = target.consortium;
@@ -83,7 +83,7 @@ fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired()
         late.consortium.manifest.clone(),
         late.consortium.identities[4].clone(),
     );
-    let start = Chain::start(&manifest);
+    let start = Head::start(&manifest);
     let mut node =
         crate::round::node::Node::new(manifest, identity, start, Default::default(), None);
     let a_year_later = crate::sim::EPOCH + 365 * 86_400;
@@ -118,14 +118,14 @@ fn of_two_results_of_one_context_the_one_that_came_last_counts() {
     assert!(
         taken
             .iter()
-            .any(|action| matches!(action, Action::Commit(chain) if *chain == late.chain))
+            .any(|action| matches!(action, Action::Commit(head) if *head == late.head))
     );
 }
 
 fn sums(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
     match &mut outcome.parts {
-        Parts::Sums(sums) => sums,
-        Parts::Decision(_) => panic!("of the peer scheme"),
+        Evidence::Sums(sums) => sums,
+        Evidence::Decision(_) => panic!("of the peer scheme"),
     }
 }
 
@@ -256,20 +256,20 @@ fn a_second_result_is_not_begun_while_one_is_averaged() {
 #[test]
 fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
     let mut target = NodeFixture::idle(5);
-    let chain = Chain {
+    let head = Head {
         round: 7,
         previous: Digest([1; 32]),
         model: Digest([2; 32]),
     };
-    let ack = |k: usize| target.ack(k, chain);
+    let ack = |k: usize| target.ack(k, head);
     let stranger = Identity::of_test("one");
     let foreign = ResultAck {
-        sid: target.consortium.manifest.sid(),
+        consortium_id: target.consortium.manifest.consortium_id(),
         node: stranger.node_id(),
-        chain,
+        head,
     };
     let foreign = Signed::new(&foreign, &stranger).unwrap();
-    let elsewhere = target.ack(3, Chain { round: 6, ..chain });
+    let elsewhere = target.ack(3, Head { round: 6, ..head });
     let forged = [
         vec![],
         vec![ack(1), ack(2)],
@@ -281,7 +281,7 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
     for acks in forged {
         let valid = u32::try_from(acks.len().min(2)).unwrap();
         let r = target
-            .send(RelayFrame::Checkpoint(Checkpoint { chain, acks }))
+            .send(RelayFrame::Checkpoint(Checkpoint { head, acks }))
             .unwrap_err();
         assert_eq!(
             r,
@@ -292,10 +292,7 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
             }
         );
     }
-    let checkpoint = Checkpoint {
-        chain,
-        acks: honest,
-    };
+    let checkpoint = Checkpoint { head, acks: honest };
     let actions = target
         .send(RelayFrame::Checkpoint(checkpoint.clone()))
         .unwrap();
@@ -306,8 +303,8 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
         adopt.check_model(&[0.5; 6]),
         Err(Refusal::Averaged { .. })
     ));
-    target.node.adopted(chain).unwrap();
-    assert_eq!(target.node.chain(), chain);
+    target.node.adopted(head).unwrap();
+    assert_eq!(target.node.head(), head);
     let r = target.send(RelayFrame::Checkpoint(checkpoint)).unwrap_err();
     assert_eq!(
         r,
@@ -321,16 +318,16 @@ fn a_checkpoint_needs_the_acknowledgements_of_enough_different_members() {
 #[test]
 fn a_checkpoint_of_the_last_round_there_can_be_overflows_nothing() {
     let mut target = NodeFixture::idle(4);
-    let chain = Chain {
+    let head = Head {
         round: u64::MAX,
         previous: Digest([1; 32]),
         model: Digest([2; 32]),
     };
-    let acks = (1..4).map(|k| target.ack(k, chain)).collect();
+    let acks = (1..4).map(|k| target.ack(k, head)).collect();
     target
-        .send(RelayFrame::Checkpoint(Checkpoint { chain, acks }))
+        .send(RelayFrame::Checkpoint(Checkpoint { head, acks }))
         .unwrap();
-    target.node.adopted(chain).unwrap();
+    target.node.adopted(head).unwrap();
     target.node.connected().unwrap();
     let open = target.open(1, 1);
     assert!(target.send(open).is_err());

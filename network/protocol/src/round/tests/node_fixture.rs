@@ -10,7 +10,7 @@ use crate::round::node::{Action, Node, Pending};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::training::average;
-use crate::round::{Chain, Outcome, Parts, Refusal, SentSums};
+use crate::round::{Evidence, Head, Outcome, Refusal, SentSums};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
@@ -32,9 +32,9 @@ impl NodeFixture {
             consortium.manifest.clone(),
             consortium.identities[0].clone(),
         );
-        let chain = Chain::start(&manifest);
+        let head = Head::start(&manifest);
         let sent = sent(&consortium);
-        let node = Node::new(manifest, identity, chain, sent, None);
+        let node = Node::new(manifest, identity, head, sent, None);
         Self { consortium, node }
     }
 
@@ -51,8 +51,8 @@ impl NodeFixture {
     }
 
     pub(super) fn open(&self, round: u64, attempt: u32) -> RelayFrame {
-        let chain = Chain::start(&self.consortium.manifest);
-        let (previous, model) = (chain.previous, chain.model);
+        let head = Head::start(&self.consortium.manifest);
+        let (previous, model) = (head.previous, head.model);
         RelayFrame::Open {
             opening: Opening {
                 round,
@@ -79,8 +79,8 @@ impl NodeFixture {
 
     /// Keys of node `k` as they should be.
     pub(super) fn keys(&self, k: usize, attempt: u32) -> Keys {
-        let chain = Chain::start(&self.consortium.manifest);
-        self.consortium.keys(k, &chain, attempt)
+        let head = Head::start(&self.consortium.manifest);
+        self.consortium.keys(k, &head, attempt)
     }
 
     /// Its own keys, and those of `others`.
@@ -105,8 +105,8 @@ impl NodeFixture {
         let own = self.offers(attempt);
         let bundle = self.bundle(&own, others, attempt);
         let manifest = &self.consortium.manifest;
-        let chain = Chain::start(manifest);
-        let participants = Participants::verify(bundle.clone(), manifest, &chain, EPOCH).unwrap();
+        let head = Head::start(manifest);
+        let participants = Participants::verify(bundle.clone(), manifest, &head, EPOCH).unwrap();
         let actions = self.send(RelayFrame::Keys(bundle)).unwrap();
         let [Action::Log(_), Action::Seal { ctx, receivers }] = &actions[..] else {
             panic!("{actions:?}")
@@ -182,9 +182,16 @@ impl NodeFixture {
         )
     }
 
-    pub(super) fn ack(&self, k: usize, chain: Chain) -> Signed<ResultAck> {
-        let (sid, node) = (self.consortium.manifest.sid(), self.id(k));
-        self.sign(k, &ResultAck { sid, node, chain })
+    pub(super) fn ack(&self, k: usize, head: Head) -> Signed<ResultAck> {
+        let (consortium_id, node) = (self.consortium.manifest.consortium_id(), self.id(k));
+        self.sign(
+            k,
+            &ResultAck {
+                consortium_id,
+                node,
+                head,
+            },
+        )
     }
 
     /// A sum that `nodes` participants can have.
@@ -217,13 +224,13 @@ impl NodeFixture {
         let manifest = &self.consortium.manifest;
         let base = vec![0.0; manifest.parameters()];
         let (root, ctx) = (ChunkHashes::of(body).root(), participants.ctx());
-        let (chain, plan) = (Chain::start(manifest), manifest.fixed_point());
-        let averaged = average(body, &base, plan, participants.len(), chain, ctx);
-        let model = averaged.map_or(root, |averaged| averaged.chain.model);
+        let (head, plan) = (Head::start(manifest), manifest.fixed_point());
+        let averaged = average(body, &base, plan, participants.len(), head, ctx);
+        let model = averaged.map_or(root, |averaged| averaged.head.model);
         Outcome {
             ctx,
             bundle: participants.bundle().to_vec(),
-            parts: Parts::Sums(sums),
+            parts: Evidence::Sums(sums),
             root,
             model,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::round::Chain;
+use crate::round::Head;
 use crate::round::Refusal;
 use crate::round::relay::{Event, Report};
 use crate::sim::{Member, Network};
@@ -30,7 +30,7 @@ fn after(done: u64, nodes: usize, rounds: u64, seed: u64) -> Network {
 
 fn stand_after(federation: &mut Network, done: u64) {
     assert!(federation.run(HOUR, |f| {
-        f.relay.disk.chain.round == done
+        f.relay.disk.head.round == done
             && f.everyone_stands_with_the_relay()
             && f.relay.disk.checkpoint.is_some()
     }));
@@ -51,14 +51,14 @@ fn a_relay_that_has_lost_its_state_goes_on_where_the_nodes_stand() {
 #[test]
 fn a_relay_with_an_old_state_goes_on_where_the_nodes_stand() {
     let mut federation = after(1, 3, 4, 73);
-    let (chain, model) = (
-        federation.relay.disk.chain,
+    let (head, model) = (
+        federation.relay.disk.head,
         federation.relay.disk.model.clone(),
     );
     let log = federation.relay.log.clone();
     stand_after(&mut federation, 3);
     federation.restart_relay(PAUSE, false);
-    (federation.relay.disk.chain, federation.relay.disk.model) = (chain, model);
+    (federation.relay.disk.head, federation.relay.disk.model) = (head, model);
     federation.relay.log = log;
     federation.run_to_the_end();
     federation.seen.assert_peaceful();
@@ -71,7 +71,7 @@ fn too_few_who_have_a_model_are_waited_for_and_the_rest_is_brought_up() {
     // Two miss the second round.
     (0..2).for_each(|node| federation.crash(node, None));
     assert!(federation.run(HOUR, |f| {
-        let stand = |member: &Member| member.host.disk.chain.round == 2;
+        let stand = |member: &Member| member.host.disk.head.round == 2;
         f.members[2..].iter().all(stand)
     }));
     federation.crash(2, None);
@@ -167,10 +167,10 @@ fn who_claims_to_be_ahead_once_a_round_was_completed_is_turned_away() {
 
 fn claims_to_be_ahead(federation: &mut Network, node: usize) {
     let hello = Hello {
-        sid: federation.consortium.manifest.sid(),
-        chain: Chain {
+        consortium_id: federation.consortium.manifest.consortium_id(),
+        head: Head {
             round: 9,
-            ..federation.relay.disk.chain
+            ..federation.relay.disk.head
         },
         pending: None,
         holding: None,

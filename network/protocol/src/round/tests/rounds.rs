@@ -58,7 +58,7 @@ fn a_late_joiner_far_behind_is_brought_up_by_a_checkpoint() {
     let mut federation = Network::new(5, 6, 9);
     federation.crash(4, None);
     let hour = Duration::from_secs(3600);
-    assert!(federation.run(hour, |f| f.relay.disk.chain.round == 3));
+    assert!(federation.run(hour, |f| f.relay.disk.head.round == 3));
     federation.bring_back(4);
     federation.run_to_the_end();
     federation.seen.assert_peaceful();
@@ -99,7 +99,7 @@ fn a_node_without_its_state_is_brought_up_even_where_all_are_needed_and_the_rela
         let mut federation = Network::new(3, 4, 12);
         let hour = Duration::from_secs(3600);
         let all_stand_there =
-            |f: &Network| f.relay.disk.chain.round == 2 && f.everyone_stands_with_the_relay();
+            |f: &Network| f.relay.disk.head.round == 2 && f.everyone_stands_with_the_relay();
         assert!(federation.run(hour, all_stand_there));
         // All have said so as well.
         federation.run(Duration::from_secs(1), |_| false);

@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn taken_back(federation: &Network) -> Vec<(u64, usize)> {
     let reports = federation.seen.reports.iter();
     let taken_back = reports.filter_map(|report| match report {
-        Report::TakenBack { round, nodes } => Some((*round, nodes.len())),
+        Report::RolledBack { round, nodes } => Some((*round, nodes.len())),
         _ => None,
     });
     taken_back.collect()
@@ -45,7 +45,7 @@ fn a_result_that_all_refuse_is_taken_back_and_the_same_participants_begin_the_ro
     for (faults, seed) in [(0, 70), (1, 70), (1, 71), (3, 72)] {
         let mut federation = Network::new(4, 3, seed);
         federation.relay.settings.fraction_fit = 0.75;
-        assert!(federation.run(HOUR, |f| f.relay.disk.chain.round == 1));
+        assert!(federation.run(HOUR, |f| f.relay.disk.head.round == 1));
         (0..4).for_each(|node| federation.members[node].host.secrets.wrong_tags = 0);
         // Whoever takes part next is the one at fault.
         let rounds = federation.seen.participants.len();
@@ -133,11 +133,11 @@ fn a_result_that_somebody_says_to_have_taken_is_not_taken_back() {
     let mut federation = Network::new(4, 2, 91);
     federation.members[3].host.secrets.wrong_tags = 1;
     assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
-    let chain = federation.relay.machine().unwrap().chain();
+    let head = federation.relay.machine().unwrap().head();
     let ack = ResultAck {
-        sid: federation.consortium.manifest.sid(),
+        consortium_id: federation.consortium.manifest.consortium_id(),
         node: federation.id(3),
-        chain,
+        head,
     };
     let ack = Signed::new(&ack, &federation.consortium.identities[3]).unwrap();
     let liar = federation.id(3);
@@ -176,7 +176,7 @@ fn what_is_taken_back_at_the_last_moment_is_not_made_durable_as_well() {
     }
     assert_eq!(taken_back(&federation), [(1, 3)]);
     assert!(!federation.seen.finished);
-    assert_eq!(federation.relay.disk.chain.round, 0);
+    assert_eq!(federation.relay.disk.head.round, 0);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
     assert!(!ended_untaken(&federation));
     assert!(federation.run(HOUR, |f| f.seen.completed.len() == 2));
     assert!(ended_untaken(&federation));
-    assert!(federation.run(HOUR, |f| f.relay.disk.chain.round == 1));
+    assert!(federation.run(HOUR, |f| f.relay.disk.head.round == 1));
     assert!(!ended_untaken(&federation), "one has acknowledged it");
 }
 

@@ -9,8 +9,8 @@ use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Instructions, MeanScale, Ri
 
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, ModelHasher, chunk_hash};
 use crate::ring_bytes;
-use crate::round::chain::Chain;
 use crate::round::cohort::count;
+use crate::round::head::Head;
 use crate::round::refusal::Refusal;
 
 /// Coordinates that are decoded at a time: what fits into the innermost cache.
@@ -22,7 +22,7 @@ pub struct Averaged {
     /// The next global model, in the order of the layout.
     pub model: Arc<Vec<f32>>,
     /// The state after the round.
-    pub chain: Chain,
+    pub head: Head,
     /// [`ChunkHashes::root`] of the sum.
     pub root: Digest,
     /// Sums of the participants' counters.
@@ -99,18 +99,18 @@ where
         ChunkHashes::from_list(self.chunks.clone()).root()
     }
 
-    /// The average, and the state after the round, which was run in the context `ctx` from `chain` on.
+    /// The average, and the state after the round, which was run in the context `ctx` from `head` on.
     ///
     /// # Errors
     /// [`Refusal::OutOfRange`] and [`Refusal::Counters`] for sums that honest participants cannot add up to.
-    pub fn finish(self, chain: Chain, ctx: Digest) -> Result<Averaged, Refusal> {
+    pub fn finish(self, head: Head, ctx: Digest) -> Result<Averaged, Refusal> {
         let root = self.root();
         let complete = self.model.len() == self.base.as_ref().len();
         match (self.refused, self.header) {
             (Some(refusal), _) => Err(refusal),
             (None, Some(Header { totals, .. })) if complete => Ok(Averaged {
                 model: Arc::new(self.model),
-                chain: chain.next(ctx, root, self.model_hash.finish()),
+                head: head.next(ctx, root, self.model_hash.finish()),
                 root,
                 totals,
                 nodes: self.nodes,
@@ -232,14 +232,14 @@ pub fn average(
     base: &[f32],
     plan: &FixedPoint,
     nodes: usize,
-    chain: Chain,
+    head: Head,
     ctx: Digest,
 ) -> Result<Averaged, Refusal> {
     let mut averaging = Averaging::new(plan, base, nodes, Vec::new());
     for chunk in body.chunks(CHUNK_BYTES) {
         averaging.add(chunk);
     }
-    averaging.finish(chain, ctx)
+    averaging.finish(head, ctx)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::sim::{Faults, Secrets};
 /// Describes where everyone stands, and what the relay's operator was told.
 pub(super) fn state<S: Secrets, F: Faults>(network: &Network<S, F>) -> String {
     let stands = network.members.iter().map(|member| {
-        let round = member.host.disk.chain.round;
+        let round = member.host.disk.head.round;
         (
             round,
             member.is_up,
@@ -18,7 +18,7 @@ pub(super) fn state<S: Secrets, F: Faults>(network: &Network<S, F>) -> String {
         )
     });
     let (stands, relay) = (stands.collect::<Vec<_>>(), &network.relay.disk);
-    let relay = (relay.chain.round, relay.last.is_some());
+    let relay = (relay.head.round, relay.last.is_some());
     let told = |report: &&Report| !matches!(report, Report::Waiting { .. });
     let reports: Vec<_> = network.seen.reports.iter().filter(told).collect();
     format!("relay {relay:?}, nodes {stands:?}: {reports:?}")
@@ -27,10 +27,10 @@ pub(super) fn state<S: Secrets, F: Faults>(network: &Network<S, F>) -> String {
 /// Asserts that all rounds are complete, and that every node that runs has the relay's model.
 pub(super) fn assert_one_state<S: Secrets, F: Faults>(network: &Network<S, F>) {
     let relay = &network.relay.disk;
-    assert_eq!(relay.chain.round, network.relay.settings.rounds);
+    assert_eq!(relay.head.round, network.relay.settings.rounds);
     for member in network.members.iter().filter(|member| member.is_up) {
         let node = &member.host.disk;
-        assert_eq!(node.chain, relay.chain);
+        assert_eq!(node.head, relay.head);
         let bits = |model: &[f32]| model.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&node.model), bits(&relay.model));
     }
@@ -39,14 +39,14 @@ pub(super) fn assert_one_state<S: Secrets, F: Faults>(network: &Network<S, F>) {
 /// Asserts that every party's log is sound and leads to where the party stands.
 pub(super) fn assert_audited<S: Secrets, F: Faults>(network: &Network<S, F>) {
     let members = network.members.iter().enumerate();
-    let nodes = members.map(|(node, member)| (node.to_string(), member.host.disk.chain));
-    let relay = ("relay".to_owned(), network.relay.disk.chain);
-    for (name, chain) in nodes.chain([relay]) {
+    let nodes = members.map(|(node, member)| (node.to_string(), member.host.disk.head));
+    let relay = ("relay".to_owned(), network.relay.disk.head);
+    for (name, head) in nodes.chain([relay]) {
         let verdict = verify(&network.consortium.manifest, network.log(&name)).unwrap();
         if let Some(flaw) = verdict.flaw {
             panic!("the log of {name}: {flaw}");
         }
         assert_eq!(verdict.summary.incomplete, 0, "{name}");
-        assert_eq!(verdict.summary.stands, Some(chain), "{name}");
+        assert_eq!(verdict.summary.stands, Some(head), "{name}");
     }
 }

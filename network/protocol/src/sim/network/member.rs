@@ -44,7 +44,7 @@ impl<S: Secrets> Member<S> {
 
     /// How much longer this work takes than other work.
     pub(super) fn extra_time(&self, work: &Work) -> Duration {
-        let model = self.host.disk.chain.model;
+        let model = self.host.disk.head.model;
         match work {
             Work::Train(_) if !self.host.secrets.is_trained(model) => self.training,
             _ => Duration::ZERO,

@@ -112,7 +112,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
             agenda.add(Duration::ZERO, Happening::Connect(node));
         }
         let mut seen = Seen::default();
-        seen.chains.insert(0, relay.disk.chain);
+        seen.chains.insert(0, relay.disk.head);
         Self {
             consortium,
             members,
@@ -173,7 +173,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
 
     /// Whether all nodes stand where the relay does.
     pub fn everyone_stands_with_the_relay(&self) -> bool {
-        let stands = |member: &Member<S>| member.host.disk.chain == self.relay.disk.chain;
+        let stands = |member: &Member<S>| member.host.disk.head == self.relay.disk.head;
         self.members.iter().all(stands)
     }
 
@@ -342,7 +342,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
                 averaged,
             } if life == self.relay_life => {
                 if let Ok(averaged) = &averaged {
-                    self.seen.published.insert(averaged.chain.previous);
+                    self.seen.published.insert(averaged.head.previous);
                 }
                 let effects = self.relay.averaged(self.now, sum, averaged);
                 self.perform_relay(effects);
@@ -433,11 +433,11 @@ impl<S: Secrets, F: Faults> Network<S, F> {
                     let takes = extra + self.random_in(&self.timing.work.clone());
                     self.after(takes, Happening::Done { node, life, work });
                 }
-                Effect::Committed(chain) => {
-                    let known = self.seen.published.contains(&chain.previous);
+                Effect::Committed(head) => {
+                    let known = self.seen.published.contains(&head.previous);
                     assert!(known, "a model that the relay does not have");
                     if !self.is_hostile {
-                        self.seen.agree(chain);
+                        self.seen.agree(head);
                     }
                 }
                 Effect::Received => member.received += 1,
@@ -481,7 +481,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
                     };
                     self.after(takes, averaged);
                 }
-                RelayEffect::Committed(chain) => self.seen.agree(chain),
+                RelayEffect::Committed(head) => self.seen.agree(head),
                 RelayEffect::Report(report) => self.seen.report(report),
                 RelayEffect::Finished => self.seen.finished = true,
             }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::relay::{Completed, Report};
-use crate::round::{Chain, Refusal};
+use crate::round::{Head, Refusal};
 
 /// What has happened so far.
 #[derive(Default)]
 pub struct Seen {
     /// Where a round led, by its number.
-    pub chains: BTreeMap<u64, Chain>,
+    pub chains: BTreeMap<u64, Head>,
     /// Rounds of which the relay said that they are complete.
     pub completed: Vec<Completed>,
     /// Those who were fixed to take part, attempt by attempt.
@@ -43,9 +43,9 @@ impl Seen {
     }
 
     /// Asserts that no two parties ever have different states after the same round.
-    pub(super) fn agree(&mut self, chain: Chain) {
-        let agreed = *self.chains.entry(chain.round).or_insert(chain);
-        assert_eq!(agreed, chain, "one model for a round");
+    pub(super) fn agree(&mut self, head: Head) {
+        let agreed = *self.chains.entry(head.round).or_insert(head);
+        assert_eq!(agreed, head, "one model for a round");
     }
 
     /// Asserts that nobody was found at fault.

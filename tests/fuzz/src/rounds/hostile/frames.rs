@@ -9,7 +9,7 @@ use fl_protocol::round::Opening;
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::round::training::average;
-use fl_protocol::round::{Chain, Checkpoint, Outcome, Parts};
+use fl_protocol::round::{Checkpoint, Evidence, Head, Outcome};
 use fl_protocol::wire::RelayFrame;
 use fl_shaders::cpu::mask;
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
@@ -23,14 +23,14 @@ const SEED: [u8; 32] = [0x5e; 32];
 
 impl Relay {
     pub(super) fn open(&self, node: usize, which: u8) -> RelayFrame {
-        let chain = self.hosts[node].disk.chain;
+        let head = self.hosts[node].disk.head;
         let opening = Opening {
-            round: chain.next_round() + u64::from(which >> 6),
+            round: head.next_round() + u64::from(which >> 6),
             attempt: u32::from(which & 0x1f),
-            previous: chain.previous,
+            previous: head.previous,
             model: match which & 0x20 {
-                0 => chain.model,
-                _ => chain.previous,
+                0 => head.model,
+                _ => head.previous,
             },
         };
         RelayFrame::Open {
@@ -87,7 +87,7 @@ impl Relay {
             .map(|(_, share)| share.ctx)
             .filter(|ctx| seen.insert(*ctx));
         let ctx = contexts.nth(back);
-        ctx.unwrap_or(self.hosts[node].disk.chain.previous)
+        ctx.unwrap_or(self.hosts[node].disk.head.previous)
     }
 
     /// The shares for `node` from the nodes in the low bits of `which`. Of the relay's own node there is one for who gives
@@ -135,7 +135,7 @@ impl Relay {
 
     /// A result of the last context in which `node` has shared; the bits of `which` say what is wrong with it.
     pub(super) fn outcome(&self, node: usize, which: u8) -> (RelayFrame, Vec<u8>) {
-        let (manifest, chain) = (&consortium().manifest, self.hosts[node].disk.chain);
+        let (manifest, head) = (&consortium().manifest, self.hosts[node].disk.head);
         let ctx = self.ctx(node, usize::from(which >> 7));
         let told = self
             .heard
@@ -179,15 +179,15 @@ impl Relay {
         }
         let root = ChunkHashes::of(&body).root();
         let (base, plan) = (&self.hosts[node].disk.model, manifest.fixed_point());
-        let averaged = average(&body, base, plan, bundle.len(), chain, ctx);
-        let model = averaged.map_or(chain.model, |averaged| averaged.chain.model);
+        let averaged = average(&body, base, plan, bundle.len(), head, ctx);
+        let model = averaged.map_or(head.model, |averaged| averaged.head.model);
         if which >> 2 & 1 == 1 {
             sums.pop();
         }
         let outcome = Outcome {
             ctx,
             bundle,
-            parts: Parts::Sums(sums),
+            parts: Evidence::Sums(sums),
             root: if which >> 3 & 1 == 1 { ctx } else { root },
             model: if which >> 4 & 1 == 1 { ctx } else { model },
         };
@@ -220,9 +220,9 @@ impl Relay {
     pub(super) fn checkpoint(&self, which: u8) -> RelayFrame {
         let of = consortium().id(usize::from(which) % OWN);
         let last = self.heard.acks.iter().rev().find(|(_, ack)| ack.node == of);
-        let chain = last.map_or(self.hosts[0].disk.chain, |(_, ack)| Chain {
-            round: ack.chain.round + u64::from(which >> 7),
-            ..ack.chain
+        let head = last.map_or(self.hosts[0].disk.head, |(_, ack)| Head {
+            round: ack.head.round + u64::from(which >> 7),
+            ..ack.head
         });
         let mut acks: Vec<_> = self
             .heard
@@ -231,11 +231,11 @@ impl Relay {
             .map(|(signed, _)| signed.clone())
             .collect();
         acks.push(signed(&ResultAck {
-            sid: consortium().manifest.sid(),
+            consortium_id: consortium().manifest.consortium_id(),
             node: consortium().id(OWN),
-            chain,
+            head,
         }));
-        RelayFrame::Checkpoint(Checkpoint { chain, acks })
+        RelayFrame::Checkpoint(Checkpoint { head, acks })
     }
 }
 

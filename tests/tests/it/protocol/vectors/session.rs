@@ -6,7 +6,7 @@ use fl_protocol::identity::PublicKey;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::peer::Participants;
-use fl_protocol::round::{Chain, Refusal};
+use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire;
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ struct Session {
     authority: String,
     signature: String,
     signature_under_another_label: String,
-    sid: String,
+    consortium_id: String,
     initial_model: String,
     node_ids: Vec<String>,
     right: Vec<RightBundle>,
@@ -70,14 +70,14 @@ impl Session {
         let bytes = hex::decode(bundle).unwrap();
         let bundle: Vec<Signed<Keys>> = wire::decode(&bytes).unwrap();
         assert_eq!(wire::encode(&bundle).unwrap(), bytes);
-        Participants::verify(bundle, manifest, &Chain::start(manifest), self.unix_s)
+        Participants::verify(bundle, manifest, &Head::start(manifest), self.unix_s)
     }
 }
 
 #[test]
 fn a_manifest_that_others_wrote_and_signed_is_read() -> Result<()> {
     let (known, manifest) = Session::load()?;
-    assert_eq!(manifest.sid().to_hex(), known.sid);
+    assert_eq!(manifest.consortium_id().to_hex(), known.consortium_id);
     assert_eq!(manifest.initial_model().to_hex(), known.initial_model);
     let ids: Vec<_> = manifest.roster().keys().map(|id| id.0.to_hex()).collect();
     assert_eq!(ids, known.node_ids);
@@ -133,10 +133,10 @@ fn a_result_is_hashed_as_known() -> Result<()> {
         Digest(bytes(&known.root)?),
         Digest(bytes(&known.next_model)?),
     );
-    let next = Chain::start(&manifest).next(participants.ctx(), root, model);
+    let next = Head::start(&manifest).next(participants.ctx(), root, model);
     assert_eq!(next.previous.to_hex(), known.result);
     ensure!((next.round, next.model) == (1, model));
-    let other = Chain::start(&manifest).next(participants.ctx(), model, root);
+    let other = Head::start(&manifest).next(participants.ctx(), model, root);
     assert_ne!(other.previous.to_hex(), known.result);
     Ok(())
 }

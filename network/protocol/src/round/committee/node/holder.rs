@@ -15,7 +15,7 @@ use crate::round::committee::ballot::{Endorsed, Stance};
 use crate::round::committee::certificate::Certificate;
 use crate::round::committee::classes::ClassSet;
 use crate::round::committee::contributors::Contributors;
-use crate::round::committee::envelope::Slip;
+use crate::round::committee::envelope::SealedSeeds;
 use crate::round::committee::holders::Holders;
 use crate::round::committee::message::{Entry, Receipt, Reveal, Vote};
 use crate::round::committee::reveal_order::RevealOrder;
@@ -73,7 +73,7 @@ impl Holder {
     /// when it matters: in a refusal.)
     pub(in crate::round) fn voted_for(&self, core: &Core) -> Vec<NodeId> {
         let committee = core.manifest.committee();
-        committee.map_or_else(Vec::new, |_| core.sent.sent_with(core.chain.model))
+        committee.map_or_else(Vec::new, |_| core.sent.sent_with(core.head.model))
     }
 
     /// Returns the last attempt of the next round for which keys were signed; 0 if there is none.
@@ -100,7 +100,7 @@ impl Holder {
             let what = Kind::Convene;
             return Err(Refusal::Unexpected { what });
         }
-        opening.check(&core.chain, self.convened)?;
+        opening.check(&core.head, self.convened)?;
         let Opening { round, attempt, .. } = *opening;
         self.stage = Stage::Convened { attempt };
         Ok(vec![Action::DrawRoundKey { round, attempt }])
@@ -152,22 +152,22 @@ impl Holder {
     }
 
     /// A contributor's seeds for this holder have arrived.
-    pub(in crate::round) fn slip(
+    pub(in crate::round) fn seeds_for(
         &mut self,
         core: &Core,
-        slip: Slip,
+        seeds_for: SealedSeeds,
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
         let (own, what) = (core.id(), Kind::Contribution);
         let Stage::Serving(serving) = &mut self.stage else {
             return Err(Refusal::Unexpected { what });
         };
-        let slip = slip.verify(own, &serving.holders, &core.manifest, unix_s)?;
-        let (ctx, entry) = (slip.ctx(), slip.entry());
+        let seeds_for = seeds_for.verify(own, &serving.holders, &core.manifest, unix_s)?;
+        let (ctx, entry) = (seeds_for.ctx(), seeds_for.entry());
         let found = match serving.slips.get(&entry.node) {
             None => {
                 serving.slips.insert(entry.node, (entry.contribution, None));
-                return Ok(vec![Action::Open(slip)]);
+                return Ok(vec![Action::Open(seeds_for)]);
             }
             Some((first, _)) if *first != entry.contribution => Err(Fault::Second),
             Some((_, None)) => return Ok(Vec::new()),
@@ -225,7 +225,7 @@ impl Holder {
     /// Spends the ballot on these contributors, unless it was spent on them before. Nothing may leave before the record
     /// that this returns is durable.
     fn decide(&mut self, core: &mut Core, contributors: Contributors) -> Result<Action, Refusal> {
-        let (model, nodes) = (core.chain.model, contributors.nodes());
+        let (model, nodes) = (core.head.model, contributors.nodes());
         let Stage::Serving(serving) = &self.stage else {
             return Err(Refusal::Unexpected { what: Kind::Ballot });
         };

@@ -320,8 +320,9 @@ impl Collecting {
 
 fn hand_out(state: &mut State, holders: &Holders, holder: NodeId, contributed: &Contributed) {
     let place = holders.place(holder);
-    let slip = place.and_then(|place| contributed.envelope.slip(&contributed.signed, place));
-    if let Some(slip) = slip {
-        state.send(holder, RelayFrame::Slip(slip));
+    let seeds_for =
+        place.and_then(|place| contributed.envelope.seeds_for(&contributed.signed, place));
+    if let Some(seeds_for) = seeds_for {
+        state.send(holder, RelayFrame::SealedSeeds(seeds_for));
     }
 }

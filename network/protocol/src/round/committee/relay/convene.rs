@@ -133,7 +133,7 @@ impl Convening {
     fn fix(self, state: &mut State) -> Progress<Self, Collecting> {
         let bundle: Vec<_> = self.keys.into_values().collect();
         let unix_s = state.unix_s();
-        let holders = match Holders::verify(bundle, &state.manifest, &state.chain, unix_s) {
+        let holders = match Holders::verify(bundle, &state.manifest, &state.head, unix_s) {
             Ok(holders) => holders,
             Err(refusal) => {
                 return Progress::Abandoned(state.blame_expired(&refusal, self.exact));

@@ -12,7 +12,7 @@ use crate::round::committee::decision::check_reveal;
 use crate::round::committee::message::{Reveal, Vote};
 use crate::round::committee::{ClassSet, Decision, Holders};
 use crate::round::message::Signed;
-use crate::round::outcome::Parts;
+use crate::round::outcome::Evidence;
 use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::reminder::Reminder;
 use crate::round::relay::stage::{Complete, Progress};
@@ -268,7 +268,7 @@ impl Revealing {
             ctx,
             bundle: self.holders.bundle().to_vec(),
             nodes,
-            parts: Parts::Decision(decision),
+            parts: Evidence::Decision(decision),
             bodies,
         }
     }

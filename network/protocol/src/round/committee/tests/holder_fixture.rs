@@ -5,10 +5,10 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::Opening;
 use crate::round::committee::message::{Contribution, Entry, Reveal, Vote};
-use crate::round::committee::{ClassSet, Contributors, Envelope, Holders, Slip};
+use crate::round::committee::{ClassSet, Contributors, Envelope, Holders, SealedSeeds};
 use crate::round::message::{Keys, Message, Signed};
 use crate::round::node::{Action, Node};
-use crate::round::{Chain, Kind, Refusal, SentSums};
+use crate::round::{Head, Kind, Refusal, SentSums};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
@@ -32,23 +32,23 @@ impl HolderFixture {
 
     pub(super) fn having_sent(sent: impl FnOnce(&Consortium) -> SentSums) -> Self {
         let consortium = super::consortium(N, K, 2);
-        let (manifest, chain) = (
+        let (manifest, head) = (
             consortium.manifest.clone(),
-            Chain::start(&consortium.manifest),
+            Head::start(&consortium.manifest),
         );
         let sent = sent(&consortium);
         let identity = consortium.identities[0].clone();
-        let mut node = Node::new(manifest.clone(), identity, chain, sent, None);
-        node.handle(convene(&chain, 1), EPOCH).unwrap();
+        let mut node = Node::new(manifest.clone(), identity, head, sent, None);
+        node.handle(convene(&head, 1), EPOCH).unwrap();
         let actions = node.keyed(1, [1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {
             panic!("{actions:?}")
         };
         let mut bundle = vec![own.clone()];
         for k in 1..K {
-            bundle.push(consortium.sign(k, &consortium.keys(k, &chain, 1)));
+            bundle.push(consortium.sign(k, &consortium.keys(k, &head, 1)));
         }
-        let holders = Holders::verify(bundle.clone(), &manifest, &chain, EPOCH).unwrap();
+        let holders = Holders::verify(bundle.clone(), &manifest, &head, EPOCH).unwrap();
         let actions = node.handle(RelayFrame::Keys(bundle), EPOCH).unwrap();
         assert!(matches!(actions[..], [Action::Log(_)]), "{actions:?}");
         Self {
@@ -66,12 +66,15 @@ impl HolderFixture {
     }
 
     pub(super) fn accept(&mut self, k: usize) {
-        let slip = self.slip(k, 0, 0);
-        let actions = self.send(RelayFrame::Slip(slip)).unwrap();
-        let [Action::Open(slip)] = &actions[..] else {
+        let seeds_for = self.seeds_for(k, 0, 0);
+        let actions = self.send(RelayFrame::SealedSeeds(seeds_for)).unwrap();
+        let [Action::Open(seeds_for)] = &actions[..] else {
             panic!("{actions:?}")
         };
-        let actions = self.node.opened(slip.ctx(), slip.entry(), Ok(())).unwrap();
+        let actions = self
+            .node
+            .opened(seeds_for.ctx(), seeds_for.entry(), Ok(()))
+            .unwrap();
         assert!(matches!(
             actions[..],
             [Action::Log(_), Action::Send(NodeFrame::Receipt(_))]
@@ -92,8 +95,8 @@ impl HolderFixture {
 
     /// Keys of node `k` as they should be.
     pub(super) fn keys(&self, k: usize, attempt: u32) -> Keys {
-        let chain = Chain::start(&self.consortium.manifest);
-        self.consortium.keys(k, &chain, attempt)
+        let head = Head::start(&self.consortium.manifest);
+        self.consortium.keys(k, &head, attempt)
     }
 
     pub(super) fn send(&mut self, frame: RelayFrame) -> Result<Vec<Action>, Refusal> {
@@ -123,10 +126,10 @@ impl HolderFixture {
     }
 
     /// What the holder `to` gets of node `k`.
-    pub(super) fn slip(&self, k: usize, salt: u8, to: usize) -> Slip {
+    pub(super) fn seeds_for(&self, k: usize, salt: u8, to: usize) -> SealedSeeds {
         let signed = self.sign(k, &self.contribution(k, salt));
         let place = self.holders.place(self.id(to)).unwrap();
-        self.envelope(k, salt).slip(&signed, place).unwrap()
+        self.envelope(k, salt).seeds_for(&signed, place).unwrap()
     }
 
     pub(super) fn entry(&self, k: usize, salt: u8) -> Entry {
@@ -199,6 +202,6 @@ impl HolderFixture {
     }
 }
 
-pub(super) fn convene(chain: &Chain, attempt: u32) -> RelayFrame {
-    RelayFrame::Convene(Opening::after(chain, attempt))
+pub(super) fn convene(head: &Head, attempt: u32) -> RelayFrame {
+    RelayFrame::Convene(Opening::after(head, attempt))
 }

@@ -11,7 +11,7 @@ use crate::round::committee::message::{Entry, Receipt, Reveal};
 use crate::round::committee::{ClassSet, Contributors, Holders};
 use crate::round::message::Signed;
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
-use crate::round::{Chain, Fault, Kind, Refusal};
+use crate::round::{Fault, Head, Kind, Refusal};
 use crate::sim::EPOCH;
 use crate::wire::{BodyId, BodyKind, Hello, NodeFrame, RelayFrame};
 
@@ -32,8 +32,8 @@ impl RelayFixture {
             fraction_fit: 1.0,
             min_nodes: 3,
         };
-        let chain = Chain::start(&manifest);
-        let relay = Relay::new(manifest.clone(), settings, chain, EPOCH, [0; 32]);
+        let head = Head::start(&manifest);
+        let relay = Relay::new(manifest.clone(), settings, head, EPOCH, [0; 32]);
         let mut target = Self {
             all,
             relay,
@@ -41,8 +41,8 @@ impl RelayFixture {
         };
         for k in 0..N {
             let hello = Hello {
-                sid: manifest.sid(),
-                chain,
+                consortium_id: manifest.consortium_id(),
+                head,
                 pending: None,
                 holding: None,
                 voted_for: Vec::new(),
@@ -59,8 +59,8 @@ impl RelayFixture {
         let bundle = (0..K).map(|k| all.sign(k, &all.keys(k, 1)));
         let bundle: Vec<_> = bundle.collect();
         let manifest = &all.consortium.manifest;
-        let (offered, chain) = (bundle.clone(), Chain::start(manifest));
-        let holders = Holders::verify(offered, manifest, &chain, EPOCH).unwrap();
+        let (offered, head) = (bundle.clone(), Head::start(manifest));
+        let holders = Holders::verify(offered, manifest, &head, EPOCH).unwrap();
         target.all.holders = holders;
         for (k, keys) in bundle.into_iter().enumerate() {
             assert_eq!(turned_away(&target.frame(k, NodeFrame::Keys(keys))), None);

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::Receipt;
 use crate::round::node::Action;
-use crate::round::{Chain, Fault, Kind, Refusal, SentSums};
+use crate::round::{Fault, Head, Kind, Refusal, SentSums};
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
 
@@ -122,7 +122,7 @@ fn a_holder_votes_for_nothing_that_it_has_not_accepted_itself() {
     assert_eq!(other, Refusal::NotAccepted(fixture.id(3)));
     // One whose box does not open.
     let actions = fixture
-        .send(RelayFrame::Slip(fixture.slip(4, 0, 0)))
+        .send(RelayFrame::SealedSeeds(fixture.seeds_for(4, 0, 0)))
         .unwrap();
     assert!(matches!(actions[..], [Action::Open(_)]));
     let entry = fixture.entry(4, 0);
@@ -353,41 +353,51 @@ fn a_holder_reveals_no_more_sums_than_losses_explain() {
 fn a_box_for_another_holder_and_altered_commitments_are_refused() {
     let mut fixture = HolderFixture::serving();
     let other = fixture
-        .send(RelayFrame::Slip(fixture.slip(5, 0, 1)))
+        .send(RelayFrame::SealedSeeds(fixture.seeds_for(5, 0, 1)))
         .unwrap_err();
     let what = Kind::Contribution;
     let signer = fixture.id(5);
     assert_eq!(other, Refusal::Invalid { what, signer });
     // Swapped, as if it were this holder's.
-    let mut slip = fixture.slip(5, 0, 0);
-    slip.sealed = fixture.slip(5, 0, 1).sealed;
+    let mut seeds_for = fixture.seeds_for(5, 0, 0);
+    seeds_for.sealed = fixture.seeds_for(5, 0, 1).sealed;
     assert_eq!(
-        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture
+            .send(RelayFrame::SealedSeeds(seeds_for))
+            .unwrap_err(),
         Refusal::Invalid { what, signer }
     );
-    let mut slip = fixture.slip(5, 0, 0);
-    slip.boxes.swap(0, 1);
+    let mut seeds_for = fixture.seeds_for(5, 0, 0);
+    seeds_for.boxes.swap(0, 1);
     assert_eq!(
-        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture
+            .send(RelayFrame::SealedSeeds(seeds_for))
+            .unwrap_err(),
         Refusal::Invalid { what, signer }
     );
-    let mut slip = fixture.slip(5, 0, 0);
-    slip.commitments[0] = Digest([9; 32]);
+    let mut seeds_for = fixture.seeds_for(5, 0, 0);
+    seeds_for.commitments[0] = Digest([9; 32]);
     assert_eq!(
-        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture
+            .send(RelayFrame::SealedSeeds(seeds_for))
+            .unwrap_err(),
         Refusal::Invalid { what, signer }
     );
-    let mut slip = fixture.slip(5, 0, 0);
-    slip.commitments.clear();
+    let mut seeds_for = fixture.seeds_for(5, 0, 0);
+    seeds_for.commitments.clear();
     assert_eq!(
-        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture
+            .send(RelayFrame::SealedSeeds(seeds_for))
+            .unwrap_err(),
         Refusal::Invalid { what, signer }
     );
     // Another node's box under this one's name.
-    let mut slip = fixture.slip(5, 0, 0);
-    slip.sealed = fixture.slip(6, 0, 0).sealed;
+    let mut seeds_for = fixture.seeds_for(5, 0, 0);
+    seeds_for.sealed = fixture.seeds_for(6, 0, 0).sealed;
     assert_eq!(
-        fixture.send(RelayFrame::Slip(slip)).unwrap_err(),
+        fixture
+            .send(RelayFrame::SealedSeeds(seeds_for))
+            .unwrap_err(),
         Refusal::Invalid { what, signer }
     );
     fixture.accept(5);
@@ -399,8 +409,8 @@ fn a_contribution_of_another_attempt_is_stale_and_a_second_one_is_rejected() {
     let mut contribution = fixture.contribution(5, 0);
     contribution.ctx = Digest([9; 32]);
     let signed = fixture.sign(5, &contribution);
-    let replayed = fixture.envelope(5, 0).slip(&signed, 0).unwrap();
-    let refusal = fixture.send(RelayFrame::Slip(replayed)).unwrap_err();
+    let replayed = fixture.envelope(5, 0).seeds_for(&signed, 0).unwrap();
+    let refusal = fixture.send(RelayFrame::SealedSeeds(replayed)).unwrap_err();
     assert!(matches!(
         refusal,
         Refusal::Stale {
@@ -411,7 +421,7 @@ fn a_contribution_of_another_attempt_is_stale_and_a_second_one_is_rejected() {
 
     fixture.accept(5);
     let actions = fixture
-        .send(RelayFrame::Slip(fixture.slip(5, 1, 0)))
+        .send(RelayFrame::SealedSeeds(fixture.seeds_for(5, 1, 0)))
         .unwrap();
     let second = receipt(&fixture, &actions);
     assert_eq!(
@@ -419,7 +429,7 @@ fn a_contribution_of_another_attempt_is_stale_and_a_second_one_is_rejected() {
         (fixture.entry(5, 1), Some(Fault::Second))
     );
     let actions = fixture
-        .send(RelayFrame::Slip(fixture.slip(5, 0, 0)))
+        .send(RelayFrame::SealedSeeds(fixture.seeds_for(5, 0, 0)))
         .unwrap();
     let first = receipt(&fixture, &actions);
     assert_eq!((first.entry, first.fault), (fixture.entry(5, 0), None));
@@ -427,10 +437,10 @@ fn a_contribution_of_another_attempt_is_stale_and_a_second_one_is_rejected() {
 
 #[test]
 fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
-    let chain = |fixture: &HolderFixture| Chain::start(&fixture.consortium.manifest);
+    let head = |fixture: &HolderFixture| Head::start(&fixture.consortium.manifest);
     let offered = |attempt: u32| {
         let mut fixture = HolderFixture::serving();
-        let again = convene(&chain(&fixture), attempt);
+        let again = convene(&head(&fixture), attempt);
         fixture.send(again).unwrap();
         let actions = fixture.node.keyed(1, [1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {
@@ -481,7 +491,7 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
     );
 
     let (mut fixture, own) = offered(2);
-    let old = fixture.send(convene(&chain(&fixture), 2)).unwrap_err();
+    let old = fixture.send(convene(&head(&fixture), 2)).unwrap_err();
     assert!(matches!(old, Refusal::NotNext { joined: 2, .. }));
     let mut good = bundle(&fixture, 1..K, 2);
     good.push(own);
@@ -501,11 +511,11 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
 fn who_is_no_holder_is_not_convened() {
     let fixture = HolderFixture::serving();
     let manifest = fixture.consortium.manifest.clone();
-    let chain = Chain::start(&manifest);
+    let head = Head::start(&manifest);
     let identity = fixture.consortium.identities[6].clone();
     let mut node =
-        crate::round::node::Node::new(manifest, identity, chain, SentSums::default(), None);
-    let refusal = node.handle(convene(&chain, 1), EPOCH).unwrap_err();
+        crate::round::node::Node::new(manifest, identity, head, SentSums::default(), None);
+    let refusal = node.handle(convene(&head, 1), EPOCH).unwrap_err();
     assert_eq!(
         refusal,
         Refusal::Unexpected {

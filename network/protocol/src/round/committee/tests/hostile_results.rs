@@ -4,7 +4,7 @@ use super::holder_fixture::{HolderFixture, K, N};
 use crate::digest::{ChunkHashes, Digest};
 use crate::round::committee::{ClassSet, Decision, Prepared};
 use crate::round::node::Pending;
-use crate::round::{Chain, CheckedOutcome, Kind, Outcome, Parts, Refusal};
+use crate::round::{CheckedOutcome, Evidence, Head, Kind, Outcome, Refusal};
 use crate::sim::EPOCH;
 
 /// The honest outcome, in what it rests on.
@@ -26,7 +26,7 @@ fn outcome(fixture: &HolderFixture) -> Outcome {
     Outcome {
         ctx: fixture.ctx(),
         bundle: fixture.holders.bundle().to_vec(),
-        parts: Parts::Decision(Decision {
+        parts: Evidence::Decision(Decision {
             contributions: contributions.collect(),
             votes: fixture.votes(0..4, &all),
             reveals: reveals.collect(),
@@ -49,7 +49,7 @@ fn verify(fixture: &HolderFixture, outcome: Outcome) -> Result<CheckedOutcome, R
         outcome,
         Some((fixture.id(6), &own)),
         manifest,
-        &Chain::start(manifest),
+        &Head::start(manifest),
         EPOCH,
     )
 }
@@ -57,7 +57,7 @@ fn verify(fixture: &HolderFixture, outcome: Outcome) -> Result<CheckedOutcome, R
 fn refusal(change: impl FnOnce(&HolderFixture, &mut Decision)) -> Refusal {
     let fixture = HolderFixture::serving();
     let mut outcome = outcome(&fixture);
-    let Parts::Decision(decision) = &mut outcome.parts else {
+    let Evidence::Decision(decision) = &mut outcome.parts else {
         panic!("of the committee scheme")
     };
     change(&fixture, decision);
@@ -272,7 +272,7 @@ fn a_result_of_other_holders_or_of_the_other_scheme_is_refused() {
         }
     );
     let mut peers = outcome(&fixture);
-    peers.parts = Parts::Sums(Vec::new());
+    peers.parts = Evidence::Sums(Vec::new());
     assert_eq!(
         verify(&fixture, peers).unwrap_err(),
         Refusal::Unexpected {

@@ -37,7 +37,7 @@ fn records(federation: &Network, name: &str) -> Vec<Record> {
 /// What is found when the forger has chained these records anew.
 fn found(federation: &Network, records: &[Record]) -> Option<Unsound> {
     let manifest = &federation.consortium.manifest;
-    let mut log = MemoryLog::new(manifest.sid(), Party::Relay);
+    let mut log = MemoryLog::new(manifest.consortium_id(), Party::Relay);
     records.iter().for_each(|record| log.append_raw(record));
     let verdict = verify(manifest, log.bytes()).unwrap();
     verdict.flaw.map(|flaw| flaw.what)

@@ -33,7 +33,7 @@ fn runs(n: usize, k: usize, t: u32, before: usize, after: usize, seed: u64) {
         (before..before + after).for_each(|holder| federation.crash(holder, None));
     }
     let ends = tolerated && before + after < k - t as usize;
-    let ended = federation.run(HOUR, |f| f.relay.disk.chain.round == 1);
+    let ended = federation.run(HOUR, |f| f.relay.disk.head.round == 1);
     // Fewer can be lost after the vote than are there to lose; what was revealed before is not lost.
     if ends {
         assert!(ended, "{k}, {t}: {before}, {after}");
@@ -91,7 +91,7 @@ fn a_result_with_a_contributors_or_a_holders_wrong_tag_is_taken_back_and_the_rou
         federation.members[faulty].host.secrets.wrong_tags = 1;
         federation.run_to_the_end();
         let reports = federation.seen.reports.iter();
-        let taken_back = reports.filter(|r| matches!(r, Report::TakenBack { round: 1, .. }));
+        let taken_back = reports.filter(|r| matches!(r, Report::RolledBack { round: 1, .. }));
         assert_eq!(taken_back.count(), 1, "{faulty}");
         let participants = &federation.seen.participants;
         assert_eq!(
@@ -106,7 +106,7 @@ fn a_result_with_a_contributors_or_a_holders_wrong_tag_is_taken_back_and_the_rou
 fn a_relay_that_loses_its_state_over_a_vote_goes_on_with_the_very_same_contributors() {
     let mut federation = Network::of(consortium(7, 5, 2), 3, 9);
     assert!(federation.run(HOUR, |f| {
-        f.relay.disk.chain.round == 1
+        f.relay.disk.head.round == 1
             && f.everyone_stands_with_the_relay()
             && f.relay.disk.checkpoint.is_some()
     }));

@@ -106,7 +106,7 @@ impl Advertising {
     fn fix(self, state: &mut State) -> Progress<Self, Sharing> {
         let bundle: Vec<_> = self.keys.into_values().collect();
         let unix_s = state.unix_s();
-        let participants = Participants::verify(bundle, &state.manifest, &state.chain, unix_s);
+        let participants = Participants::verify(bundle, &state.manifest, &state.head, unix_s);
         let participants = match participants {
             Ok(participants) => participants,
             Err(refusal) => {

@@ -8,7 +8,7 @@ use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::message::Signed;
-use crate::round::outcome::Parts;
+use crate::round::outcome::Evidence;
 use crate::round::peer::Participants;
 use crate::round::peer::message::Sum;
 use crate::round::relay::action::Action;
@@ -103,7 +103,7 @@ impl Collecting {
             ctx,
             bundle: self.participants.bundle().to_vec(),
             nodes: self.participants.set(),
-            parts: Parts::Sums(sums.collect()),
+            parts: Evidence::Sums(sums.collect()),
             bodies: bodies.collect(),
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tracing::Level;
 
 /// A report in words.
-pub struct Told {
+pub struct LogLine {
     /// How much it matters.
     pub level: Level,
     /// What is said.
@@ -35,12 +35,12 @@ pub struct RoundLine {
 }
 
 /// Puts reports into words, with the names that the manifest has for the nodes.
-pub struct Teller {
+pub struct ReportFormatter {
     manifest: Arc<Manifest>,
     opened: Instant,
 }
 
-impl Teller {
+impl ReportFormatter {
     /// For the relay of this consortium.
     pub fn new(manifest: Arc<Manifest>) -> Self {
         let opened = Instant::now();
@@ -48,7 +48,7 @@ impl Teller {
     }
 
     /// What to say of a report. How long a round takes is measured from one to the other.
-    pub fn tell(&mut self, report: &Report) -> Told {
+    pub fn tell(&mut self, report: &Report) -> LogLine {
         let manifest = &self.manifest;
         let (level, text) = match report {
             Report::Began { round: 0 } => (Level::DEBUG, "the first round is next".to_owned()),
@@ -133,7 +133,7 @@ impl Teller {
                 let text = format!("waiting for {names}, for {} s now{why}", since.as_secs());
                 (Level::WARN, text)
             }
-            Report::TakenBack { round, nodes } => {
+            Report::RolledBack { round, nodes } => {
                 let names = manifest.names_of(nodes);
                 let text = format!(
                     "round {round} begins again, with the same participants: its result is refused by {names}"
@@ -143,14 +143,14 @@ impl Teller {
             Report::Completed(completed) => {
                 let seconds = self.opened.elapsed().as_secs_f64();
                 let line = RoundLine::new(completed, seconds);
-                return Told {
+                return LogLine {
                     level: Level::INFO,
                     text: line.text(),
                     round: Some(line),
                 };
             }
         };
-        Told {
+        LogLine {
             level,
             text,
             round: None,

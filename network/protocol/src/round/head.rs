@@ -8,21 +8,21 @@ use crate::manifest::Manifest;
 
 /// The last result that a party has checked. The order is that of the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Chain {
+pub struct Head {
     /// Rounds completed.
     pub round: u64,
-    /// Hash of the last result; the session's `sid` before the first.
+    /// Hash of the last result; the session's `consortium_id` before the first.
     pub previous: Digest,
     /// Hash of the global model.
     pub model: Digest,
 }
 
-impl Chain {
+impl Head {
     /// The beginning: no round completed, the manifest's initial model.
     pub fn start(manifest: &Manifest) -> Self {
         Self {
             round: 0,
-            previous: manifest.sid(),
+            previous: manifest.consortium_id(),
             model: manifest.initial_model(),
         }
     }

@@ -10,7 +10,7 @@ use super::state::State;
 const FORGIVE_AFTER: Duration = Duration::from_secs(10);
 
 /// The relay waits until an attempt can be opened.
-pub(super) struct Gathering {
+pub(super) struct WaitingForNodes {
     reminder: Reminder,
     /// Whether all nodes of the manifest should get a chance to connect.
     grace: bool,
@@ -19,16 +19,16 @@ pub(super) struct Gathering {
 }
 
 /// What comes of waiting.
-pub(super) enum Gathered {
+pub(super) enum Waited {
     /// More waiting.
-    Waits(Gathering),
+    Waits(WaitingForNodes),
     /// The nodes' model is ahead of the relay's.
     Recovers(Recovering),
     /// An attempt, if all rounds are not done.
     Opens,
 }
 
-impl Gathering {
+impl WaitingForNodes {
     /// Waits until all nodes have had a chance to connect.
     pub(super) fn at_start(now: Duration) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Gathering {
         }
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Gathered {
+    pub(super) fn advance(mut self, state: &mut State) -> Waited {
         let waited = self.reminder.waited(state);
         if waited >= FORGIVE_AFTER {
             state.obligations.forgive();
@@ -60,10 +60,10 @@ impl Gathering {
             && state.now >= self.not_before;
         // Not before all had a chance: one may have a state that is further still.
         if complete && let Some(recovering) = Recovering::begin(state) {
-            return Gathered::Recovers(recovering);
+            return Waited::Recovers(recovering);
         }
         if state.is_finished() || (state.can_open() && complete) {
-            return Gathered::Opens;
+            return Waited::Opens;
         }
         if self.reminder.is_long(state) {
             let (missing, same) = (state.missing(), state.is_bound());
@@ -72,6 +72,6 @@ impl Gathering {
                 self.reminder.remind(state, missing, same);
             }
         }
-        Gathered::Waits(self)
+        Waited::Waits(self)
     }
 }
