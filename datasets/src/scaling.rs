@@ -10,7 +10,7 @@ use crate::{Dataset, Error};
 /// belongs to the model. Both vectors are `[columns]`; means are finite, deviations are finite and
 /// positive. Deserialising checks that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "UncheckedScaling")]
 pub struct Scaling {
     mean: Vec<f32>,
     deviation: Vec<f32>,
@@ -128,15 +128,15 @@ fn narrow(value: f64) -> f32 {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unchecked {
+struct UncheckedScaling {
     mean: Vec<f32>,
     deviation: Vec<f32>,
 }
 
-impl TryFrom<Unchecked> for Scaling {
+impl TryFrom<UncheckedScaling> for Scaling {
     type Error = Error;
 
-    fn try_from(Unchecked { mean, deviation }: Unchecked) -> Result<Self, Error> {
+    fn try_from(UncheckedScaling { mean, deviation }: UncheckedScaling) -> Result<Self, Error> {
         Self::new(mean, deviation)
     }
 }

@@ -65,7 +65,7 @@ impl fmt::Display for Shape {
 /// A class is known by its place in [`classes`](Self::classes): the model's output of that index
 /// stands for it. Deserialising checks what [`new`](Self::new) checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "UncheckedSchema")]
 pub struct Schema {
     shape: Shape,
     columns: Vec<String>,
@@ -129,21 +129,21 @@ impl Schema {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unchecked {
+struct UncheckedSchema {
     shape: Shape,
     columns: Vec<String>,
     classes: Vec<String>,
 }
 
-impl TryFrom<Unchecked> for Schema {
+impl TryFrom<UncheckedSchema> for Schema {
     type Error = Error;
 
     fn try_from(
-        Unchecked {
+        UncheckedSchema {
             shape,
             columns,
             classes,
-        }: Unchecked,
+        }: UncheckedSchema,
     ) -> Result<Self, Error> {
         Self::new(shape, columns, classes)
     }

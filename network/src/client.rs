@@ -144,7 +144,7 @@ impl Payload {
 
 /// The part of a link that moves bodies, for use beside the frames.
 #[derive(Clone, Debug)]
-pub struct Bodies {
+pub struct BodyTransfer {
     connection: Connection,
     manifest: Arc<Manifest>,
     payload: Arc<Payload>,
@@ -210,8 +210,8 @@ impl Link {
     }
 
     /// The part that moves bodies.
-    pub fn bodies(&self) -> Bodies {
-        Bodies {
+    pub fn bodies(&self) -> BodyTransfer {
+        BodyTransfer {
             connection: self.connection.clone(),
             manifest: self.manifest.clone(),
             payload: self.payload.clone(),
@@ -237,7 +237,7 @@ impl Link {
     }
 }
 
-impl Bodies {
+impl BodyTransfer {
     /// Uploads the bytes of `body` from chunk `first_chunk` on, behind the list of its chunk hashes.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::seed::MaskKey;
 use chacha20::BLOCK_BYTES;
 use encode::Encoded;
 pub(crate) use keystream::bytes as keystream_bytes;
-use keystream::{Random, Share, Sums};
+use keystream::{KeystreamShare, KeystreamSums, Random};
 pub(crate) use tag::tag_in_block;
 use upcoming::Upcoming;
 
@@ -92,8 +92,9 @@ fn mask_words<W: Word>(
         masked.len(),
     )?;
     let masks = blinding.masks.iter();
-    let shares: Vec<Share<'_>> = masks.map(|mask| (mask.key.expose(), mask.sign)).collect();
-    let masking = Masking {
+    let shares: Vec<KeystreamShare<'_>> =
+        masks.map(|mask| (mask.key.expose(), mask.sign)).collect();
+    let masking = CpuMasking {
         with,
         update: input.update,
         scale,
@@ -135,9 +136,10 @@ fn mask_words<W: Word>(
 }
 
 fn sum_words<W: Word>(with: Instructions, keys: &[MaskKey], sum: &mut [u8]) {
-    let shares: Vec<Share<'_>> = keys.iter().map(|key| (key.expose(), Sign::Plus)).collect();
+    let shares: Vec<KeystreamShare<'_>> =
+        keys.iter().map(|key| (key.expose(), Sign::Plus)).collect();
     sum.par_chunks_mut(CHUNK_BYTES).enumerate().for_each_init(
-        || Box::new(Sums::new()),
+        || Box::new(KeystreamSums::new()),
         |sums, (index, chunk)| {
             pieces(index, chunk, |offset, piece, next| {
                 let (first_block, upcoming) = (offset / BLOCK_BYTES, Upcoming::new(&[], next));
@@ -162,28 +164,28 @@ fn pieces(index: usize, chunk: &mut [u8], mut make: impl FnMut(usize, &mut [u8],
 /// What tasks use one after another.
 struct Workspace {
     random: Random,
-    sums: Sums,
+    sums: KeystreamSums,
 }
 
 impl Workspace {
     fn new() -> Box<Self> {
         Box::new(Self {
             random: Random::new(),
-            sums: Sums::new(),
+            sums: KeystreamSums::new(),
         })
     }
 }
 
 /// How to mask any piece of the vector.
-struct Masking<'a> {
+struct CpuMasking<'a> {
     with: Instructions,
     update: &'a [f32],
     scale: InputScale,
     blinding: &'a Blinding<'a>,
-    shares: &'a [Share<'a>],
+    shares: &'a [KeystreamShare<'a>],
 }
 
-impl Masking<'_> {
+impl CpuMasking<'_> {
     /// Masks the piece that begins at byte `offset`; header words are masked zeros. Gives the piece's share of the
     /// vector's tag.
     fn piece<W: Word>(

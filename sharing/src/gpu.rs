@@ -34,14 +34,14 @@ pub use adapter::{
     AdapterError, AdapterSummary, OpenAdapter, REQUIRE_GPU, Selector, adapters, choose,
     is_required, open,
 };
-use decoding::Averaging;
-use masking::{KernelReport, Masking, Program};
+use decoding::GpuAveraging;
+use masking::{GpuMasking, KernelReport, Program};
 use pipelines::Pipelines;
 use stream::{Job, Piece, Stream};
 use summing::Summing;
-use transfer::Download;
-use uniforms::{Layout, Uniforms};
-use update::Update;
+use transfer::Readback;
+use uniforms::{UniformLayout, Uniforms};
+use update::DeviceUpdate;
 /// The version of wgpu whose devices and buffers this engine takes.
 pub use wgpu;
 
@@ -137,7 +137,13 @@ impl GpuEngine {
         blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
-        self.mask_update(format, counters, Update::Device(update), blinding, masked)
+        self.mask_update(
+            format,
+            counters,
+            DeviceUpdate::Device(update),
+            blinding,
+            masked,
+        )
     }
 
     /// Decodes a sum of encoded updates, in little-endian words without header, to the mean update.
@@ -163,7 +169,7 @@ impl GpuEngine {
         );
         let pieces = decoding::pieces(ring, sum.len(), self.piece_bytes);
         let (layout, places) = decoding::layout(&self.device, &pieces, scale);
-        let mut averaging = Averaging {
+        let mut averaging = GpuAveraging {
             pipelines: self.pipelines(ring),
             places: &places,
             sum,
@@ -181,7 +187,7 @@ impl GpuEngine {
     pub fn probe(&self) -> Result<(), DeviceError> {
         let (device, queue) = (&self.device, &self.queue);
         fault::guarded(device, || {
-            let mut download = Download::new(device, "probe", PIECE_UNIT);
+            let mut download = Readback::new(device, "probe", PIECE_UNIT);
             let mut encoder = device.create_command_encoder(&CommandEncoderDescriptor::default());
             encoder.clear_buffer(download.buffer(), 0, None);
             let submission = queue.submit([encoder.finish()]);
@@ -200,7 +206,7 @@ impl GpuEngine {
         &self,
         format: &FixedPoint,
         counters: Counters,
-        update: Update<'_>,
+        update: DeviceUpdate<'_>,
         blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
@@ -215,7 +221,7 @@ impl GpuEngine {
         &self,
         format: &FixedPoint,
         counters: Counters,
-        update: Update<'_>,
+        update: DeviceUpdate<'_>,
         blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
@@ -231,7 +237,7 @@ impl GpuEngine {
         let pieces = update.pieces::<W>(self.piece_bytes);
         let batch = self.shares_at_once(&pieces);
         let program = Program::new::<W>(&self.device, &update, &pieces, scale, blinding, batch);
-        let mut masking = Masking::<W> {
+        let mut masking = GpuMasking::<W> {
             device: &self.device,
             pipelines: self.pipelines(W::RING),
             program: &program,
@@ -279,7 +285,7 @@ impl GpuEngine {
     fn run(
         &self,
         pieces: &[Piece],
-        layout: &Layout,
+        layout: &UniformLayout,
         job: &mut impl Job,
     ) -> Result<(), DeviceError> {
         if pieces.is_empty() {
@@ -326,7 +332,7 @@ impl Engine for GpuEngine {
         blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {
-        let update = Update::Host(input.update);
+        let update = DeviceUpdate::Host(input.update);
         self.mask_update(input.format, input.counters, update, blinding, masked)
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn join<M: Module>(module: &M) -> Tensor<1> {
 
 /// Returns a copy of `module`, in evaluation mode, whose state is a flat vector of its length.
 pub(crate) fn part<M: Module>(module: &M, flat: &Tensor<1>) -> M {
-    let mut part = Part { flat, next: 0 };
+    let mut part = FlatPart { flat, next: 0 };
     // Clones of a module share their running statistics, so mapping a clone would write into
     // `module`; `valid` makes a copy of its own.
     module.valid().map(&mut part)
@@ -85,12 +85,12 @@ impl ModuleVisitor for Join {
 }
 
 /// Replaces each tensor by the next part of a flat vector, for a module that was checked.
-struct Part<'a> {
+struct FlatPart<'a> {
     flat: &'a Tensor<1>,
     next: usize,
 }
 
-impl ModuleMapper for Part<'_> {
+impl ModuleMapper for FlatPart<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.lazy_shape();
         let start = self.next;

@@ -1,7 +1,7 @@
 //! A page in the browser that shows where the relay stands. It can be looked at, and nothing else: it takes no input, has no
 //! password, and shows what the relay's log lines and `--json` say.
 //!
-//! `GET /status.json` gives [`Progress`] as JSON; with `?seen=REVISION` it waits a while for another one, so that the page
+//! `GET /status.json` gives [`RelayProgress`] as JSON; with `?seen=REVISION` it waits a while for another one, so that the page
 //! shows a change at once without asking all the time.
 
 mod progress;
@@ -28,7 +28,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-pub use progress::Progress;
+pub use progress::RelayProgress;
 
 use crate::report_text::LogLine;
 
@@ -65,7 +65,7 @@ pub fn is_local(address: SocketAddr) -> bool {
 
 /// The dashboard of a relay, being served.
 pub struct Dashboard {
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<RelayProgress>,
     address: SocketAddr,
     serving: JoinHandle<()>,
 }
@@ -75,7 +75,7 @@ impl Dashboard {
     ///
     /// # Errors
     /// What the operating system says if it cannot listen there.
-    pub async fn open(address: SocketAddr, progress: Progress) -> io::Result<Self> {
+    pub async fn open(address: SocketAddr, progress: RelayProgress) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (progress, shown) = watch::channel(progress);
@@ -107,7 +107,7 @@ impl Dashboard {
     }
 }
 
-async fn serve(listener: TcpListener, progress: watch::Receiver<Progress>, local: bool) {
+async fn serve(listener: TcpListener, progress: watch::Receiver<RelayProgress>, local: bool) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -127,7 +127,7 @@ async fn serve(listener: TcpListener, progress: watch::Receiver<Progress>, local
     }
 }
 
-async fn connection(stream: TcpStream, progress: watch::Receiver<Progress>, local: bool) {
+async fn connection(stream: TcpStream, progress: watch::Receiver<RelayProgress>, local: bool) {
     let answer = service_fn(|request| {
         let progress = progress.clone();
         async move { Ok::<_, Infallible>(answer(&request, progress, local).await) }
@@ -145,7 +145,7 @@ async fn connection(stream: TcpStream, progress: watch::Receiver<Progress>, loca
 
 async fn answer(
     request: &Request<Incoming>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<RelayProgress>,
     local: bool,
 ) -> Response<Full<Bytes>> {
     // A page of the internet can give its own name this machine's address, and would then read along in the browser.
@@ -201,12 +201,12 @@ struct Status<'a> {
     /// By the relay's clock, which the other times are by as well.
     now_unix_s: u64,
     #[serde(flatten)]
-    progress: &'a Progress,
+    progress: &'a RelayProgress,
 }
 
 async fn status(
     query: Option<&str>,
-    mut progress: watch::Receiver<Progress>,
+    mut progress: watch::Receiver<RelayProgress>,
 ) -> Response<Full<Bytes>> {
     if let Some(query) = query {
         let seen = query.strip_prefix("seen=").map(str::parse::<u64>);

@@ -17,7 +17,7 @@ const NOTICES_MAX: usize = 50;
 
 /// What the dashboard shows: what the relay's log lines and `--json` say, and the manifest's nodes. Nothing of it is secret.
 #[derive(Clone, Debug, Serialize)]
-pub struct Progress {
+pub struct RelayProgress {
     /// Grows with every change.
     pub(super) revision: u64,
     consortium: String,
@@ -25,11 +25,11 @@ pub struct Progress {
     rounds_wanted: u64,
     /// Last completed round, those before a restart included.
     rounds_done: u64,
-    phase: Phase,
+    phase: RoundPhase,
     /// Since when it is in this phase.
     phase_since_unix_s: u64,
     #[serde(serialize_with = "values")]
-    nodes: BTreeMap<NodeId, Node>,
+    nodes: BTreeMap<NodeId, NodeStatus>,
     /// Nothing goes on without these.
     waiting_for: Option<Waiting>,
     /// Completed since the relay was started; the oldest first, no more than [`ROUNDS_MAX`].
@@ -40,7 +40,7 @@ pub struct Progress {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "name")]
-enum Phase {
+enum RoundPhase {
     /// Enough nodes for a round are not here yet.
     Gathering,
     /// Nodes train.
@@ -56,7 +56,7 @@ enum Phase {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Node {
+struct NodeStatus {
     name: String,
     organisation: String,
     here: bool,
@@ -83,11 +83,11 @@ struct Notice {
     text: String,
 }
 
-impl Progress {
+impl RelayProgress {
     /// Before the relay serves. `unix_s` is now, in seconds of Unix time.
     pub fn new(manifest: &Manifest, rounds_wanted: u64, unix_s: u64) -> Self {
         let nodes = manifest.roster().iter().map(|(id, member)| {
-            let node = Node {
+            let node = NodeStatus {
                 name: member.name.clone(),
                 organisation: member.organisation.clone(),
                 here: false,
@@ -101,7 +101,7 @@ impl Progress {
             consortium: manifest.name().to_owned(),
             rounds_wanted,
             rounds_done: 0,
-            phase: Phase::Gathering,
+            phase: RoundPhase::Gathering,
             phase_since_unix_s: unix_s,
             nodes: nodes.collect(),
             waiting_for: None,
@@ -122,7 +122,7 @@ impl Progress {
                     (node.holder, node.participant) = (false, false);
                 }
                 let (attempt, asked) = (*attempt, *nodes);
-                self.enter(Phase::Training { attempt, asked }, unix_s);
+                self.enter(RoundPhase::Training { attempt, asked }, unix_s);
             }
             Report::Holders { nodes, .. } => {
                 for id in nodes {
@@ -134,18 +134,18 @@ impl Progress {
                     let node = self.nodes.entry(*id);
                     node.and_modify(|node| node.participant = true);
                 }
-                self.enter(Phase::Collecting, unix_s);
+                self.enter(RoundPhase::Collecting, unix_s);
             }
-            Report::Collected { .. } => self.enter(Phase::Averaging, unix_s),
-            Report::Abandoned { .. } => self.enter(Phase::Gathering, unix_s),
+            Report::Collected { .. } => self.enter(RoundPhase::Averaging, unix_s),
+            Report::Abandoned { .. } => self.enter(RoundPhase::Gathering, unix_s),
             Report::RolledBack { round, .. } => {
                 self.rounds_done = round.saturating_sub(1);
                 self.rounds.pop_back_if(|line| line.round == *round);
-                self.enter(Phase::Gathering, unix_s);
+                self.enter(RoundPhase::Gathering, unix_s);
             }
             Report::Completed(completed) => {
                 self.rounds_done = completed.round;
-                self.enter(Phase::Completed, unix_s);
+                self.enter(RoundPhase::Completed, unix_s);
             }
             Report::Waiting {
                 since,
@@ -181,7 +181,7 @@ impl Progress {
         for node in self.nodes.values_mut() {
             node.here = false;
         }
-        self.enter(Phase::Stopped, unix_s);
+        self.enter(RoundPhase::Stopped, unix_s);
     }
 
     fn here(&mut self, node: &NodeId, here: bool) {
@@ -195,7 +195,7 @@ impl Progress {
         self.waiting_for.take_if(|waiting| waiting.names.is_empty());
     }
 
-    fn enter(&mut self, phase: Phase, unix_s: u64) {
+    fn enter(&mut self, phase: RoundPhase, unix_s: u64) {
         self.phase = phase;
         self.phase_since_unix_s = unix_s;
         self.waiting_for = None;
@@ -210,7 +210,7 @@ fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
 }
 
 /// The nodes by name; ids are nothing to read.
-fn values<S: Serializer>(nodes: &BTreeMap<NodeId, Node>, to: S) -> Result<S::Ok, S::Error> {
+fn values<S: Serializer>(nodes: &BTreeMap<NodeId, NodeStatus>, to: S) -> Result<S::Ok, S::Error> {
     let mut nodes: Vec<_> = nodes.values().collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     to.collect_seq(nodes)

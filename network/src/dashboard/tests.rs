@@ -35,7 +35,7 @@ async fn open() -> (Dashboard, ReportFormatter, [NodeId; 3]) {
         manifest,
     } = Consortium::new(3);
     let ids = [0, 1, 2].map(|node: usize| identities[node].node_id());
-    let progress = Progress::new(&manifest, 10, 1_000);
+    let progress = RelayProgress::new(&manifest, 10, 1_000);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let dashboard = Dashboard::open(address, progress).await.unwrap();
     (dashboard, ReportFormatter::new(manifest), ids)

@@ -63,7 +63,7 @@ pub enum TransportError {
     #[error("refused the peer: {fault} ({detail})")]
     RefusedPeer {
         /// What is wrong with the peer.
-        fault: Fault,
+        fault: TransportFault,
         /// The TLS library's words.
         detail: Reason,
     },
@@ -71,7 +71,7 @@ pub enum TransportError {
     #[error("refused by the peer: {fault} ({detail})")]
     RefusedByPeer {
         /// What is wrong with us, in the peer's eyes.
-        fault: Fault,
+        fault: TransportFault,
         /// The peer's words.
         detail: Reason,
     },
@@ -166,7 +166,7 @@ pub enum TransportError {
 
 /// Why a handshake was refused: the TLS alert (RFC 8446 section 6.2), as it is meant here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub enum TransportFault {
     /// The certificate has expired, or is not valid yet.
     Expired,
     /// The certificate is not from this consortium's authority.
@@ -185,7 +185,7 @@ pub enum Fault {
     Alert(u8),
 }
 
-impl Fault {
+impl TransportFault {
     /// The fault behind a QUIC error code, if that code stands for a TLS alert (RFC 9001 section 4.8).
     fn from_code(code: u64) -> Option<Self> {
         let alert = u8::try_from(code.checked_sub(0x100)?).ok()?;
@@ -202,7 +202,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for TransportFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => {
@@ -229,7 +229,7 @@ impl From<ConnectionError> for TransportError {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::TransportError(ref failure) => {
-                match Fault::from_code(failure.code.into()) {
+                match TransportFault::from_code(failure.code.into()) {
                     Some(fault) => Self::RefusedPeer {
                         fault,
                         detail: Reason::new(failure.reason.as_bytes()),
@@ -238,7 +238,7 @@ impl From<ConnectionError> for TransportError {
                 }
             }
             ConnectionError::ConnectionClosed(ref close) => {
-                match Fault::from_code(close.error_code.into()) {
+                match TransportFault::from_code(close.error_code.into()) {
                     Some(fault) => Self::RefusedByPeer {
                         fault,
                         detail: Reason::new(&close.reason),
@@ -313,13 +313,28 @@ mod tests {
 
     #[test]
     fn alerts_become_faults_and_other_codes_do_not() {
-        assert_eq!(Fault::from_code(0x100 + 45), Some(Fault::Expired));
-        assert_eq!(Fault::from_code(0x100 + 48), Some(Fault::UnknownAuthority));
-        assert_eq!(Fault::from_code(0x100 + 116), Some(Fault::NoCertificate));
-        assert_eq!(Fault::from_code(0x100 + 120), Some(Fault::Protocol));
-        assert_eq!(Fault::from_code(0x100 + 80), Some(Fault::Alert(80)));
-        assert_eq!(Fault::from_code(0xff), None);
-        assert_eq!(Fault::from_code(0x200), None);
-        assert_eq!(Fault::from_code(u64::MAX), None);
+        assert_eq!(
+            TransportFault::from_code(0x100 + 45),
+            Some(TransportFault::Expired)
+        );
+        assert_eq!(
+            TransportFault::from_code(0x100 + 48),
+            Some(TransportFault::UnknownAuthority)
+        );
+        assert_eq!(
+            TransportFault::from_code(0x100 + 116),
+            Some(TransportFault::NoCertificate)
+        );
+        assert_eq!(
+            TransportFault::from_code(0x100 + 120),
+            Some(TransportFault::Protocol)
+        );
+        assert_eq!(
+            TransportFault::from_code(0x100 + 80),
+            Some(TransportFault::Alert(80))
+        );
+        assert_eq!(TransportFault::from_code(0xff), None);
+        assert_eq!(TransportFault::from_code(0x200), None);
+        assert_eq!(TransportFault::from_code(u64::MAX), None);
     }
 }

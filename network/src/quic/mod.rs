@@ -22,7 +22,7 @@ pub use bulk::{BulkBody, BulkReceiver, BulkSender, send_bulk};
 pub(crate) use control::LENGTH_BYTES;
 pub use control::{ControlReceiver, ControlSender};
 pub use endpoint::{Client, IDLE_TIMEOUT, Incoming, Server, close};
-pub use error::{Fault, TransportError};
+pub use error::{TransportError, TransportFault};
 pub(crate) use reset::ResetKey;
 
 use crate::pki;

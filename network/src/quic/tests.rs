@@ -149,10 +149,16 @@ async fn a_node_is_admitted_only_with_a_valid_certificate_of_this_consortium() {
     let server = ours.server(&ours.relay(this_week()));
     let identity = crate::pki::generate_identity().unwrap();
     let cases = [
-        (ours.node(&identity, last_week()), Fault::Expired),
-        (banks.node(&identity, this_week()), Fault::UnknownAuthority),
-        (namesake.node(&identity, this_week()), Fault::Signature),
-        (ours.relay(this_week()), Fault::Purpose),
+        (ours.node(&identity, last_week()), TransportFault::Expired),
+        (
+            banks.node(&identity, this_week()),
+            TransportFault::UnknownAuthority,
+        ),
+        (
+            namesake.node(&identity, this_week()),
+            TransportFault::Signature,
+        ),
+        (ours.relay(this_week()), TransportFault::Purpose),
     ];
     for (shown, expected) in cases {
         let (node, relay) = meet(&ours.client(&server, &shown), &server, HOST).await;
@@ -193,7 +199,10 @@ async fn a_node_without_certificate_or_protocol_is_refused() {
         let tls = QuicClientConfig::try_from(config).unwrap();
         Client::bind(server.local_address().unwrap(), tls).unwrap()
     };
-    for (alpn, expected) in [(tls::ALPN, Fault::NoCertificate), (b"h3", Fault::Protocol)] {
+    for (alpn, expected) in [
+        (tls::ALPN, TransportFault::NoCertificate),
+        (b"h3", TransportFault::Protocol),
+    ] {
         let (node, relay) = meet(&dial(alpn), &server, HOST).await;
         let relay = relay.unwrap_err();
         assert!(
@@ -214,16 +223,24 @@ async fn a_relay_is_accepted_only_with_a_valid_certificate_for_the_host_dialled(
     let namesake = Consortium::named("hospitals");
     let banks = Consortium::named("banks");
     let cases = [
-        (ours.relay(last_week()), HOST, Fault::Expired),
-        (banks.relay(this_week()), HOST, Fault::UnknownAuthority),
-        (namesake.relay(this_week()), HOST, Fault::Signature),
-        (ours.some_node(), HOST, Fault::Purpose),
+        (ours.relay(last_week()), HOST, TransportFault::Expired),
+        (
+            banks.relay(this_week()),
+            HOST,
+            TransportFault::UnknownAuthority,
+        ),
+        (namesake.relay(this_week()), HOST, TransportFault::Signature),
+        (ours.some_node(), HOST, TransportFault::Purpose),
         (
             ours.relay(this_week()),
             "elsewhere.example",
-            Fault::HostName,
+            TransportFault::HostName,
         ),
-        (ours.relay(this_week()), "127.0.0.2", Fault::HostName),
+        (
+            ours.relay(this_week()),
+            "127.0.0.2",
+            TransportFault::HostName,
+        ),
     ];
     for (shown, host, expected) in cases {
         let server = ours.server(&shown);

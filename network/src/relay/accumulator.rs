@@ -22,20 +22,20 @@ pub(super) struct Accumulator {
     ring: Ring,
     /// Number of bodies that make the sum complete.
     nodes: usize,
-    state: Mutex<State>,
+    state: Mutex<RunningSum>,
     /// `None` once it was taken out.
-    average: Mutex<Option<Average>>,
+    average: Mutex<Option<RunningAverage>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct RunningSum {
     sum: Vec<u8>,
     added: Arrivals<NodeId>,
 }
 
 /// The average of the chunks that are complete.
 #[derive(Debug)]
-struct Average {
+struct RunningAverage {
     averaging: Averaging<Arc<Vec<f32>>>,
     /// Chunks that are in it.
     chunks: usize,
@@ -54,12 +54,12 @@ impl Accumulator {
         model: Arc<Vec<f32>>,
         spare: Vec<f32>,
     ) -> Self {
-        let average = Average {
+        let average = RunningAverage {
             averaging: Averaging::new(plan, model, nodes, spare),
             chunks: 0,
             chunk: Vec::with_capacity(CHUNK_BYTES.min(zeros.len())),
         };
-        let state = State {
+        let state = RunningSum {
             added: Arrivals::new(zeros.len()),
             sum: zeros,
         };
@@ -133,7 +133,7 @@ impl Accumulator {
     }
 
     /// Averages the chunks of which all bodies are there.
-    fn average_complete(&self, average: &mut Average) {
+    fn average_complete(&self, average: &mut RunningAverage) {
         loop {
             {
                 let state = self.lock();
@@ -161,7 +161,7 @@ impl Accumulator {
         Some((sum, average.averaging.finish(head, self.ctx)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RunningSum> {
         // Nothing panics between two consistent states.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
 use super::accumulator::Accumulator;
-use super::intake::{Intake, Source};
+use super::intake::{BodySource, Intake};
 use super::model_transfer::ModelTransfer;
 use super::spool::Spool;
 
@@ -85,7 +85,12 @@ impl Bodies {
     }
 
     /// Expects a body with this root in the attempt `ctx`. Returns what asks for what is missing.
-    pub(super) fn collect(&self, source: Source, ctx: Digest, root: Digest) -> Option<RelayFrame> {
+    pub(super) fn collect(
+        &self,
+        source: BodySource,
+        ctx: Digest,
+        root: Digest,
+    ) -> Option<RelayFrame> {
         let intake = self.current(ctx)?;
         let first_chunk = u32::try_from(intake.expect(source, root)).unwrap_or(u32::MAX);
         Some(RelayFrame::request(source.1, first_chunk))
@@ -121,7 +126,7 @@ impl Bodies {
         &mut self,
         head: Head,
         ctx: Digest,
-        bodies: Vec<Source>,
+        bodies: Vec<BodySource>,
         model: Arc<Vec<f32>>,
     ) {
         let Some(intake) = self.intakes.send_replace(None) else {

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::arrivals::BodyError;
 use super::buffers::Buffers;
-use super::intake::{Intake, Source};
+use super::intake::{BodySource, Intake};
 use crate::quic::{
     self, BulkBody, BulkReceiver, BulkSender, ControlReceiver, ControlSender, Incoming,
     TransportError, code,
@@ -32,9 +32,9 @@ const QUEUE: usize = 64;
 const GREETING: Duration = Duration::from_secs(10);
 
 /// What a connection tells the relay's loop. `serial` tells a node's connections apart.
-pub(super) enum Input {
+pub(super) enum ConnectionInput {
     /// A node is connected.
-    Connected { node: NodeId, link: Link },
+    Connected { node: NodeId, link: NodeLink },
     /// It sent a frame.
     Frame {
         node: NodeId,
@@ -45,7 +45,7 @@ pub(super) enum Input {
     BodyAdded {
         serial: u64,
         subject: Digest,
-        source: Source,
+        source: BodySource,
     },
     /// It is gone.
     Gone {
@@ -56,32 +56,32 @@ pub(super) enum Input {
 }
 
 /// The relay's handle to a connected node.
-pub(super) struct Link {
+pub(super) struct NodeLink {
     pub(super) serial: u64,
     /// Whether the node is told to go; what it has said meanwhile is not answered any more.
     pub(super) leaving: bool,
     connection: Connection,
-    frames: mpsc::Sender<Outgoing>,
+    frames: mpsc::Sender<OutgoingFrame>,
 }
 
-enum Outgoing {
+enum OutgoingFrame {
     Frame(RelayFrame),
     Close(Refusal),
 }
 
-impl Link {
+impl NodeLink {
     /// Queues a frame. A node whose queue is full is cut off.
     pub(super) fn send(&self, frame: RelayFrame) {
-        self.queue(Outgoing::Frame(frame));
+        self.queue(OutgoingFrame::Frame(frame));
     }
 
     /// Tells the node why, then closes the connection.
     pub(super) fn turn_away(&mut self, refusal: Refusal) {
         self.leaving = true;
-        self.queue(Outgoing::Close(refusal));
+        self.queue(OutgoingFrame::Close(refusal));
     }
 
-    fn queue(&self, outgoing: Outgoing) {
+    fn queue(&self, outgoing: OutgoingFrame) {
         if self.frames.try_send(outgoing).is_err() {
             quic::close(&self.connection, code::SLOW, "does not read its messages");
         }
@@ -150,7 +150,7 @@ impl Link {
 /// What all connections share.
 pub(super) struct Shared {
     pub(super) manifest: Arc<Manifest>,
-    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::Sender<ConnectionInput>,
     pub(super) intake: watch::Receiver<Option<Arc<Intake>>>,
     /// Where chunks of bodies are put together.
     pub(super) chunks: Buffers,
@@ -181,7 +181,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
         return quic::close(&connection, code::SLOW, "no control stream");
     };
     let (frames, queue) = mpsc::channel(QUEUE + shared.manifest.roster().len());
-    let link = Link {
+    let link = NodeLink {
         serial,
         leaving: false,
         connection: connection.clone(),
@@ -189,7 +189,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
     };
     if shared
         .inputs
-        .send(Input::Connected { node, link })
+        .send(ConnectionInput::Connected { node, link })
         .await
         .is_err()
     {
@@ -205,7 +205,7 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
     // The loop may be gone already.
     let _ = shared
         .inputs
-        .send(Input::Gone {
+        .send(ConnectionInput::Gone {
             node,
             serial,
             error,
@@ -227,12 +227,12 @@ fn admit(manifest: &Manifest, connection: &Connection) -> Result<NodeId, String>
 async fn write(
     connection: Connection,
     mut sender: ControlSender,
-    mut queue: mpsc::Receiver<Outgoing>,
+    mut queue: mpsc::Receiver<OutgoingFrame>,
 ) {
     while let Some(outgoing) = queue.recv().await {
         let (frame, last) = match outgoing {
-            Outgoing::Frame(frame) => (frame, None),
-            Outgoing::Close(refusal) => (RelayFrame::Refused(refusal.clone()), Some(refusal)),
+            OutgoingFrame::Frame(frame) => (frame, None),
+            OutgoingFrame::Close(refusal) => (RelayFrame::Refused(refusal.clone()), Some(refusal)),
         };
         let sent = match wire::encode(&frame) {
             Ok(bytes) => sender.send(&bytes).await,
@@ -280,7 +280,7 @@ async fn read(
         };
         if shared
             .inputs
-            .send(Input::Frame {
+            .send(ConnectionInput::Frame {
                 node,
                 serial,
                 frame,
@@ -310,7 +310,7 @@ async fn bodies(
             Ok((subject, source)) => {
                 if shared
                     .inputs
-                    .send(Input::BodyAdded {
+                    .send(ConnectionInput::BodyAdded {
                         serial,
                         subject,
                         source,
@@ -355,7 +355,7 @@ async fn body(
     shared: &Shared,
     node: NodeId,
     receiver: BulkReceiver,
-) -> Result<(Digest, Source), BodyFailure> {
+) -> Result<(Digest, BodySource), BodyFailure> {
     let (header, mut body) = receiver.header(wire::MAX_BULK_HEADER_BYTES).await?;
     let header: BulkHeader = wire::decode(&header)?;
     let intake = shared.intake.borrow().clone().ok_or(BodyFailure::Stale)?;

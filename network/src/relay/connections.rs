@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::buffers::Buffers;
-use super::connection::{self, Input, Link, Shared};
+use super::connection::{self, ConnectionInput, NodeLink, Shared};
 use super::intake::Intake;
 use crate::quic::{Incoming, TransportError};
 
@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The connections, one task each, and the nodes behind them.
 pub(super) struct Connections {
     /// The last connection of each node.
-    links: BTreeMap<NodeId, Link>,
+    links: BTreeMap<NodeId, NodeLink>,
     /// Ends with a connection, whether a node is behind it or not.
     tasks: JoinSet<()>,
     /// Tells a node's connections apart.
@@ -42,7 +42,7 @@ impl Connections {
     /// Has none yet. What they hear becomes `inputs`, and bodies go where `intake` says.
     pub(super) fn new(
         manifest: Arc<Manifest>,
-        inputs: mpsc::Sender<Input>,
+        inputs: mpsc::Sender<ConnectionInput>,
         intake: watch::Receiver<Option<Arc<Intake>>>,
     ) -> Self {
         let chunks = (manifest.roster().len() / 2).max(CHUNKS_MIN);
@@ -87,7 +87,7 @@ impl Connections {
     }
 
     /// A node is connected. Returns whether that takes another connection's place.
-    pub(super) fn connected(&mut self, node: NodeId, link: Link) -> bool {
+    pub(super) fn connected(&mut self, node: NodeId, link: NodeLink) -> bool {
         let former = self.links.insert(node, link);
         if let Some(former) = &former {
             former.replace();

@@ -10,7 +10,7 @@ use super::model_transfer::ModelTransfer;
 use super::spool::Spool;
 
 /// Whose body, and which.
-pub(super) type Source = (NodeId, BodyId);
+pub(super) type BodySource = (NodeId, BodyId);
 
 /// The bodies of one attempt.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Intake {
     }
 
     /// Expects a body with this root. Gives the first chunk that is missing.
-    pub(super) fn expect(&self, source: Source, root: Digest) -> usize {
+    pub(super) fn expect(&self, source: BodySource, root: Digest) -> usize {
         match self {
             Self::Sum(sum) => sum.expect(source.0, root),
             Self::Spool(spool) => spool.expect(source, root),
@@ -57,7 +57,7 @@ impl Intake {
     /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
     pub(super) fn begin(
         &self,
-        source: Source,
+        source: BodySource,
         first: usize,
         hashes: &ChunkHashes,
     ) -> Result<(), BodyError> {
@@ -89,7 +89,7 @@ impl Intake {
     /// Checks chunk `index` of a body against `hash`, and takes it.
     pub(super) fn add(
         &self,
-        source: Source,
+        source: BodySource,
         index: usize,
         hash: &Digest,
         chunk: &[u8],

@@ -4,7 +4,7 @@
 //!
 //! * **log**: an entry is appended before what rests on it is done, or later, in order, if the
 //!   disk does not take it;
-//! * **keep**: a result is on the disk before any node has all of it ([`Ledger::kept`]), since
+//! * **keep**: a result is on the disk before any node has all of it ([`RelayLedger::kept`]), since
 //!   nodes that have it do not come back for it. The log is synced first;
 //! * **commit**: the model that it leads to follows when a node has taken the result. Until then the
 //!   result can be taken back, and until then it can be averaged again.
@@ -37,7 +37,7 @@ use crate::time::unix_s;
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// The relay's log and store.
-pub(super) struct Ledger {
+pub(super) struct RelayLedger {
     journal: RelayJournal,
     store: Arc<RelayStore>,
     /// Whether the last result, or the model that was adopted, is on the disk, once that is known.
@@ -48,10 +48,10 @@ pub(super) struct Ledger {
     stopping: watch::Sender<bool>,
 }
 
-impl Ledger {
+impl RelayLedger {
     /// Takes up what the relay remembers.
-    pub(super) fn open(kit: &Kit, store: RelayStore) -> Result<(Self, Loaded), RelayError> {
-        let mut loaded = Loaded::read(kit, &store)?;
+    pub(super) fn open(kit: &Kit, store: RelayStore) -> Result<(Self, LoadedState), RelayError> {
+        let mut loaded = LoadedState::read(kit, &store)?;
         let (path, manifest) = (store.log_path(), &kit.manifest);
         let journal = RelayJournal::open(&path, manifest, loaded.head, unix_s())?;
         if !journal.ended_untaken() {
@@ -180,7 +180,7 @@ impl Ledger {
 }
 
 /// Where the relay stands, its model, and the last result with its bytes.
-pub(super) struct Loaded {
+pub(super) struct LoadedState {
     pub(super) head: Head,
     pub(super) model: Arc<Vec<f32>>,
     /// The model before the last result, if no node is known to have taken that.
@@ -190,7 +190,7 @@ pub(super) struct Loaded {
     pub(super) checkpoint: Option<Checkpoint>,
 }
 
-impl Loaded {
+impl LoadedState {
     /// Takes up what was kept. A result that was kept without its model is averaged again.
     fn read(kit: &Kit, store: &RelayStore) -> Result<Self, RelayError> {
         let (head, model) = store.load(kit)?;

@@ -5,8 +5,8 @@
 //! transfer.
 //!
 //! What the relay has is cut by who uses it: [`Connections`] who is connected, [`Bodies`] what
-//! arrives of the attempt under way, [`Published`] the model and the result that led to it, and
-//! [`Ledger`] what is on the disk.
+//! arrives of the attempt under way, [`PublishedModel`] the model and the result that led to it, and
+//! [`RelayLedger`] what is on the disk.
 
 mod accumulator;
 mod arrivals;
@@ -43,11 +43,11 @@ use crate::store::{RelayStore, StoreError};
 use crate::time::unix_s;
 
 use bodies::{Average, Bodies};
-use connection::Input;
+use connection::ConnectionInput;
 use connections::Connections;
-use intake::Source;
-use ledger::{Ledger, Loaded};
-use published::Published;
+use intake::BodySource;
+use ledger::{LoadedState, RelayLedger};
+use published::PublishedModel;
 
 pub use arrivals::BodyError;
 
@@ -86,7 +86,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<Head, RelayError> {
     let (inputs, mut queue) = mpsc::channel(INPUTS);
-    let mut driver = Driver::open(kit, store, settings, inputs)?;
+    let mut driver = RelayDriver::open(kit, store, settings, inputs)?;
     let round = driver.machine.head().round;
     report(&Report::Began { round });
     let mut tick = interval(TICK);
@@ -117,15 +117,15 @@ pub async fn serve(
 }
 
 /// What drives the machine.
-struct Driver {
+struct RelayDriver {
     machine: Relay,
     /// When the machine's clock was at 0.
     begun: Instant,
     manifest: Arc<Manifest>,
     connections: Connections,
     bodies: Bodies,
-    published: Published,
-    ledger: Ledger,
+    published: PublishedModel,
+    ledger: RelayLedger,
 }
 
 /// What came of an action.
@@ -136,17 +136,17 @@ enum Performed {
     RolledBack,
 }
 
-impl Driver {
+impl RelayDriver {
     /// Takes up what the relay remembers. What connections hear becomes `inputs`.
     fn open(
         kit: &Kit,
         store: RelayStore,
         settings: Settings,
-        inputs: mpsc::Sender<Input>,
+        inputs: mpsc::Sender<ConnectionInput>,
     ) -> Result<Self, RelayError> {
         let manifest = kit.manifest.clone();
-        let (ledger, loaded) = Ledger::open(kit, store)?;
-        let Loaded {
+        let (ledger, loaded) = RelayLedger::open(kit, store)?;
+        let LoadedState {
             head,
             model,
             former,
@@ -172,19 +172,19 @@ impl Driver {
             connections: Connections::new(manifest.clone(), inputs, bodies.watch()),
             manifest,
             bodies,
-            published: Published::new(model, former, result),
+            published: PublishedModel::new(model, former, result),
             ledger,
         })
     }
 
     /// Returns the event that an input is, if its connection is still the node's.
-    fn event(&mut self, input: Input) -> Option<Event> {
+    fn event(&mut self, input: ConnectionInput) -> Option<Event> {
         match input {
-            Input::Connected { node, link } => {
+            ConnectionInput::Connected { node, link } => {
                 let replaced = self.connections.connected(node, link);
                 replaced.then_some(Event::Lost(node))
             }
-            Input::Frame {
+            ConnectionInput::Frame {
                 node,
                 serial,
                 frame,
@@ -192,7 +192,7 @@ impl Driver {
                 let heard = self.connections.is_heard(node, serial);
                 heard.then_some(Event::Frame(node, frame))
             }
-            Input::BodyAdded {
+            ConnectionInput::BodyAdded {
                 serial,
                 subject,
                 source,
@@ -200,7 +200,7 @@ impl Driver {
                 let current = self.connections.is_current(source.0, serial);
                 current.then(|| self.added(subject, source)).flatten()
             }
-            Input::Gone {
+            ConnectionInput::Gone {
                 node,
                 serial,
                 error,
@@ -212,7 +212,7 @@ impl Driver {
     }
 
     /// A body is here whole.
-    fn added(&mut self, subject: Digest, (node, body): Source) -> Option<Event> {
+    fn added(&mut self, subject: Digest, (node, body): BodySource) -> Option<Event> {
         if self.bodies.added(subject)? {
             return Some(Event::BodyAdded(node, body));
         }
@@ -309,7 +309,7 @@ impl Driver {
         }
     }
 
-    fn collect(&self, source: Source, ctx: Digest, root: Digest) {
+    fn collect(&self, source: BodySource, ctx: Digest, root: Digest) {
         if let Some(request) = self.bodies.collect(source, ctx, root) {
             self.connections.send(source.0, request);
         }
@@ -317,7 +317,7 @@ impl Driver {
 
     /// Averages the bodies of an attempt. The former result is not needed any more: whoever lacked
     /// it cannot be waited for.
-    fn average(&mut self, head: Head, ctx: Digest, bodies: Vec<Source>) {
+    fn average(&mut self, head: Head, ctx: Digest, bodies: Vec<BodySource>) {
         self.published.forget_result();
         let model = self.published.model();
         self.bodies.average(head, ctx, bodies, model);

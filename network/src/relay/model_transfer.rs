@@ -13,11 +13,11 @@ use fl_protocol::parameters::from_le_bytes;
 pub(super) struct ModelTransfer {
     node: NodeId,
     model: Digest,
-    state: Mutex<State>,
+    state: Mutex<ReceivedModel>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ReceivedModel {
     bytes: Vec<u8>,
     here: Arrivals<NodeId>,
 }
@@ -29,7 +29,7 @@ impl ModelTransfer {
         Self {
             node,
             model,
-            state: Mutex::new(State {
+            state: Mutex::new(ReceivedModel {
                 bytes: Vec::with_capacity(bytes),
                 here: Arrivals::new(bytes),
             }),
@@ -81,7 +81,7 @@ impl ModelTransfer {
         (model_hash(&model) == self.model).then_some(model)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReceivedModel> {
         // Nothing panics between two consistent states.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

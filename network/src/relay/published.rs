@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fl_protocol::parameters::to_le_bytes;
 
 /// The global model and the last result, in memory.
-pub(super) struct Published {
+pub(super) struct PublishedModel {
     model: Arc<Vec<f32>>,
     /// Bytes of the model, once a node has asked for them.
     model_bytes: Option<Bytes>,
@@ -17,7 +17,7 @@ pub(super) struct Published {
     result: Bytes,
 }
 
-impl Published {
+impl PublishedModel {
     /// Has a model, the one before it if the last result may be taken back, and the bytes of that.
     pub(super) fn new(model: Arc<Vec<f32>>, former: Option<Arc<Vec<f32>>>, result: Bytes) -> Self {
         Self {

@@ -18,7 +18,7 @@ use fl_shaders::Ring;
 use tracing::{error, warn};
 
 use super::arrivals::{Arrivals, BodyError};
-use super::intake::Source;
+use super::intake::BodySource;
 use crate::files::create_private;
 
 /// The bodies of one attempt. Their files go with it.
@@ -26,14 +26,14 @@ use crate::files::create_private;
 pub(super) struct Spool {
     ctx: Digest,
     folder: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<SpooledBodies>,
 }
 
 #[derive(Debug)]
-struct State {
-    written: Arrivals<Source>,
+struct SpooledBodies {
+    written: Arrivals<BodySource>,
     /// Files of bodies that have begun and are not complete; `None` while a chunk is being written.
-    files: BTreeMap<Source, Option<File>>,
+    files: BTreeMap<BodySource, Option<File>>,
 }
 
 impl Spool {
@@ -42,7 +42,7 @@ impl Spool {
         Self {
             ctx,
             folder,
-            state: Mutex::new(State {
+            state: Mutex::new(SpooledBodies {
                 written: Arrivals::new(bytes),
                 files: BTreeMap::new(),
             }),
@@ -54,14 +54,14 @@ impl Spool {
     }
 
     /// Expects a body with this root. Gives the first chunk that is missing.
-    pub(super) fn expect(&self, source: Source, root: Digest) -> usize {
+    pub(super) fn expect(&self, source: BodySource, root: Digest) -> usize {
         self.lock().written.expect(source, root)
     }
 
     /// Checks the list of chunk hashes of a body that is to go on at chunk `first`.
     pub(super) fn begin(
         &self,
-        source: Source,
+        source: BodySource,
         first: usize,
         hashes: &ChunkHashes,
     ) -> Result<(), BodyError> {
@@ -81,7 +81,7 @@ impl Spool {
     /// Checks chunk `index` of a body against `hash`, and writes it.
     pub(super) fn add(
         &self,
-        source: Source,
+        source: BodySource,
         index: usize,
         hash: &Digest,
         chunk: &[u8],
@@ -135,7 +135,12 @@ impl Spool {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(super) fn sum(&self, ring: Ring, bytes: usize, sources: &[Source]) -> io::Result<Vec<u8>> {
+    pub(super) fn sum(
+        &self,
+        ring: Ring,
+        bytes: usize,
+        sources: &[BodySource],
+    ) -> io::Result<Vec<u8>> {
         let mut sum = vec![0; bytes];
         let mut chunk = vec![0; CHUNK_BYTES];
         for source in sources {
@@ -149,13 +154,13 @@ impl Spool {
         Ok(sum)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SpooledBodies> {
         // Nothing panics between two consistent states.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn file_name((node, body): Source) -> String {
+fn file_name((node, body): BodySource) -> String {
     let node = node.0.to_hex();
     match body.kind {
         BodyKind::Reveal => format!("reveal-{node}-{}", body.subject.to_hex()),
@@ -224,7 +229,7 @@ mod tests {
                 source
             })
             .collect();
-        let sum = |sources: &[Source]| spool.sum(Ring::U32, bytes, sources).unwrap();
+        let sum = |sources: &[BodySource]| spool.sum(Ring::U32, bytes, sources).unwrap();
         assert!(sum(&sources).iter().all(|byte| *byte == 6));
         assert!(
             sum(&sources[1..]).iter().all(|byte| *byte == 5),

@@ -16,19 +16,19 @@ const PIECE_BATCHES: usize = PIECE_BYTES / BATCH_BYTES;
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BATCH_BYTES));
 
 /// The key of a share, and what is done with it.
-pub(super) type Share<'a> = (&'a [u8; 32], Sign);
+pub(super) type KeystreamShare<'a> = (&'a [u8; 32], Sign);
 
 /// The sum of the shares of a piece. Erased on drop, not after each piece.
 #[repr(align(64))]
-pub(super) struct Sums([Batch; PIECE_BATCHES]);
+pub(super) struct KeystreamSums([Batch; PIECE_BATCHES]);
 
-impl Sums {
+impl KeystreamSums {
     pub(super) fn new() -> Self {
         Self([EMPTY; _])
     }
 }
 
-impl Drop for Sums {
+impl Drop for KeystreamSums {
     fn drop(&mut self) {
         self.0.zeroize();
     }
@@ -38,10 +38,10 @@ impl Drop for Sums {
 /// [`LANES`]. Meanwhile `upcoming` memory is asked for.
 pub(super) fn combine<W: Word>(
     with: Instructions,
-    shares: &[Share<'_>],
+    shares: &[KeystreamShare<'_>],
     first_block: usize,
     upcoming: Upcoming<'_>,
-    sums: &mut Sums,
+    sums: &mut KeystreamSums,
     piece: &mut [u8],
 ) {
     if shares.is_empty() {
@@ -59,7 +59,7 @@ pub(super) fn combine<W: Word>(
 /// Writes the sum of `shares`, in order.
 fn expand<W: Word>(
     with: Instructions,
-    shares: &[Share<'_>],
+    shares: &[KeystreamShare<'_>],
     first_block: usize,
     upcoming: Upcoming<'_>,
     sums: &mut [Batch],
@@ -76,7 +76,7 @@ fn expand<W: Word>(
 }
 
 struct Expand<'a, W> {
-    shares: &'a [Share<'a>],
+    shares: &'a [KeystreamShare<'a>],
     first_block: u64,
     upcoming: Upcoming<'a>,
     sums: &'a mut [Batch],
@@ -170,7 +170,7 @@ impl Drop for Random {
 pub(crate) fn bytes(key: &[u8; 32], len: usize) -> Zeroizing<Vec<u8>> {
     debug_assert!(len.is_multiple_of(size_of::<u32>()), "whole words");
     let mut bytes = Zeroizing::new(vec![0; len]);
-    let mut sums = Sums::new();
+    let mut sums = KeystreamSums::new();
     let share = [(key, Sign::Plus)];
     for (piece, bytes) in bytes.chunks_mut(PIECE_BYTES).enumerate() {
         let first_block = piece * PIECE_BYTES / BLOCK_BYTES;
@@ -198,14 +198,14 @@ mod tests {
     const KEYS: [[u8; 32]; 3] = [[0x5a; 32], [0xff; 32], [0; 32]];
     const STRIPE: u64 = 1 << 32;
 
-    fn signs(plus: &[bool]) -> Vec<Share<'static>> {
+    fn signs(plus: &[bool]) -> Vec<KeystreamShare<'static>> {
         let sign = |plus: &bool| if *plus { Sign::Plus } else { Sign::Minus };
         KEYS.iter().zip(plus.iter().map(sign)).collect()
     }
 
     fn combined<W: Word>(
         with: Instructions,
-        shares: &[Share<'_>],
+        shares: &[KeystreamShare<'_>],
         first_block: u64,
         words: usize,
     ) -> Vec<W> {
@@ -217,13 +217,13 @@ mod tests {
             shares,
             first_block,
             upcoming,
-            &mut Sums::new(),
+            &mut KeystreamSums::new(),
             &mut piece,
         );
         piece.chunks_exact(W::BYTES).map(W::read).collect()
     }
 
-    fn twin<W: Word>(shares: &[Share<'_>], first_block: u64, words: usize) -> Vec<W> {
+    fn twin<W: Word>(shares: &[KeystreamShare<'_>], first_block: u64, words: usize) -> Vec<W> {
         let mut vector = vec![W::read(&[0xa5; 8][..W::BYTES]); words];
         let first_element = first_block * (BLOCK_BYTES / W::BYTES) as u64;
         for (key, sign) in shares {
@@ -235,7 +235,11 @@ mod tests {
         vector
     }
 
-    fn assert_equals_the_twin<W: Word>(shares: &[Share<'_>], first_block: u64, words: usize) {
+    fn assert_equals_the_twin<W: Word>(
+        shares: &[KeystreamShare<'_>],
+        first_block: u64,
+        words: usize,
+    ) {
         let expected = twin::<W>(shares, first_block, words);
         for with in Instructions::available() {
             let case = format!("{with:?}, block {first_block}, {words} words");

@@ -27,12 +27,12 @@ pub(crate) fn tag_in_block<W: Word>(
 /// Sums of fewer than 2^31 numbers of 64 bits, one sum for each limb of the coefficients. Longer than 64 bits, they are
 /// held as what is left of them modulo 2^64, and as the sums of the numbers' high halves, rounded down.
 #[derive(Clone, Copy, Default)]
-struct Sums {
+struct TagSums {
     wrapped: [u64; Beta::LIMBS],
     high: [i64; Beta::LIMBS],
 }
 
-impl Sums {
+impl TagSums {
     #[inline(always)]
     fn add_signed(&mut self, limb: usize, number: i64) {
         self.wrapped[limb] = self.wrapped[limb].wrapping_add(number.cast_unsigned());
@@ -71,11 +71,11 @@ impl<'a> Narrow<'a> {
 }
 
 impl Work for Narrow<'_> {
-    type Output = Sums;
+    type Output = TagSums;
 
     #[inline(always)]
-    fn work(self) -> Sums {
-        let mut sums = Sums::default();
+    fn work(self) -> TagSums {
+        let mut sums = TagSums::default();
         for (words, pairs) in self.words.iter().zip(zipped(self.beta)) {
             let words = u64::from_le_bytes(*words);
             for (limb, pair) in pairs.into_iter().enumerate() {
@@ -105,11 +105,11 @@ impl<'a> Wide<'a> {
 
 impl Work for Wide<'_> {
     /// The sums of the low halves, and of the high halves.
-    type Output = (Sums, Sums);
+    type Output = (TagSums, TagSums);
 
     #[inline(always)]
-    fn work(self) -> (Sums, Sums) {
-        let (mut low, mut high) = (Sums::default(), Sums::default());
+    fn work(self) -> (TagSums, TagSums) {
+        let (mut low, mut high) = (TagSums::default(), TagSums::default());
         for (words, pairs) in self.words.iter().zip(zipped(self.beta)) {
             let [even, odd] = words.map(u64::from_le_bytes);
             for (limb, pair) in pairs.into_iter().enumerate() {

@@ -5,21 +5,21 @@ use fl_shaders::uniform::{Shares, Span};
 use wgpu::ComputePass;
 
 use super::pipelines::{Pipeline, Pipelines};
-use super::stream::{Buffers, Piece, count};
-use super::uniforms::{Layout, Place, Uniforms};
+use super::stream::{Piece, StreamBuffers, count};
+use super::uniforms::{UniformLayout, UniformPlace, Uniforms};
 
 const BLOCK_BYTES: usize = 4 * BLOCK_WORDS;
 
 /// The shares that a vector takes, and where its pieces are.
 pub(super) struct Combination {
     /// One for each piece.
-    spans: Vec<Place>,
-    batches: Vec<(Place, Kernel)>,
+    spans: Vec<UniformPlace>,
+    batches: Vec<(UniformPlace, CombiningKernel)>,
 }
 
 /// What a batch of shares needs.
 #[derive(Clone, Copy)]
-enum Kernel {
+enum CombiningKernel {
     Split,
     Sum,
     Mask,
@@ -34,7 +34,7 @@ impl Combination {
 
     /// Subtracts the shares of the keys `minus` and adds those of `plus`, at most `batch` of them in one dispatch.
     pub(super) fn new(
-        layout: &mut Layout,
+        layout: &mut UniformLayout,
         pieces: &[Piece],
         minus: &[&[u8; 32]],
         plus: &[&[u8; 32]],
@@ -53,9 +53,9 @@ impl Combination {
         let batches = batches.map(|(first, keys)| {
             let (minus, plus) = keys.split_at(minus.len().saturating_sub(first).min(keys.len()));
             let kernel = match (minus, plus) {
-                (_, []) => Kernel::Split,
-                ([], _) => Kernel::Sum,
-                _ => Kernel::Mask,
+                (_, []) => CombiningKernel::Split,
+                ([], _) => CombiningKernel::Sum,
+                _ => CombiningKernel::Mask,
             };
             let shares = Shares { minus, plus };
             let place = layout.push(Shares::BYTES, |words| shares.write(words));
@@ -72,7 +72,7 @@ impl Combination {
         pipelines: &Pipelines,
         piece: &Piece,
         uniforms: &Uniforms,
-        buffers: &Buffers,
+        buffers: &StreamBuffers,
     ) {
         for (shares, kernel) in &self.batches {
             let bindings = [
@@ -87,7 +87,7 @@ impl Combination {
     }
 }
 
-impl Kernel {
+impl CombiningKernel {
     fn pipeline(self, pipelines: &Pipelines) -> &Pipeline {
         match self {
             Self::Split => &pipelines.split,

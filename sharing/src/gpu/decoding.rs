@@ -5,9 +5,9 @@ use fl_shaders::{MeanScale, Ring};
 use wgpu::CommandEncoder;
 
 use super::pipelines::Pipelines;
-use super::stream::{Buffers, Job, Piece, PieceOutput, count};
+use super::stream::{Job, Piece, PieceOutput, StreamBuffers, count};
 use super::transfer::copy_to;
-use super::uniforms::{Layout, Place, Uniforms};
+use super::uniforms::{UniformLayout, UniformPlace, Uniforms};
 
 const MEAN_BYTES: usize = size_of::<f32>();
 
@@ -35,8 +35,8 @@ pub(super) fn layout(
     device: &wgpu::Device,
     pieces: &[Piece],
     scale: MeanScale,
-) -> (Layout, Vec<Place>) {
-    let mut layout = Layout::new(device, pieces.iter().map(|_| Decoding::BYTES));
+) -> (UniformLayout, Vec<UniformPlace>) {
+    let mut layout = UniformLayout::new(device, pieces.iter().map(|_| Decoding::BYTES));
     let places = pieces.iter().map(|piece| {
         let decoding = Decoding {
             coordinates: coordinates(piece),
@@ -49,14 +49,14 @@ pub(super) fn layout(
 }
 
 /// A sum being decoded.
-pub(super) struct Averaging<'a> {
+pub(super) struct GpuAveraging<'a> {
     pub(super) pipelines: &'a Pipelines,
-    pub(super) places: &'a [Place],
+    pub(super) places: &'a [UniformPlace],
     pub(super) sum: &'a [u8],
     pub(super) mean: &'a mut [u8],
 }
 
-impl Job for Averaging<'_> {
+impl Job for GpuAveraging<'_> {
     fn input(&self) -> &[u8] {
         self.sum
     }
@@ -65,7 +65,7 @@ impl Job for Averaging<'_> {
         &self,
         piece: &Piece,
         uniforms: &Uniforms,
-        buffers: &Buffers,
+        buffers: &StreamBuffers,
         encoder: &mut CommandEncoder,
     ) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());

@@ -9,10 +9,10 @@ use wgpu::CommandEncoder;
 
 use super::combining::Combination;
 use super::pipelines::Pipelines;
-use super::stream::{Buffers, Job, Piece, PieceOutput, count};
+use super::stream::{Job, Piece, PieceOutput, StreamBuffers, count};
 use super::transfer::copy_to;
-use super::uniforms::{Layout, Place, Uniforms};
-use super::update::{Run, Update};
+use super::uniforms::{UniformLayout, UniformPlace, Uniforms};
+use super::update::{DeviceUpdate, UpdateRun};
 use crate::engine::{Blinding, Mask, Sign};
 
 /// Bytes of a coefficient, and of a partial tag: two numbers, little-endian.
@@ -21,15 +21,15 @@ pub(super) const TAG_BYTES: usize = 2 * size_of::<u64>();
 /// Where the uniforms of a piece are.
 #[derive(Clone, Copy)]
 struct Places {
-    encoding: Place,
-    tagging: Place,
+    encoding: UniformPlace,
+    tagging: UniformPlace,
 }
 
 /// The uniforms that mask a vector, and the dispatches that read them.
 pub(super) struct Program {
-    pub(super) layout: Layout,
+    pub(super) layout: UniformLayout,
     pieces: Vec<Places>,
-    beta: Place,
+    beta: UniformPlace,
     combination: Combination,
 }
 
@@ -37,7 +37,7 @@ impl Program {
     /// The program for `pieces` of `update`, with at most `batch` shares in one dispatch.
     pub(super) fn new<W: Word>(
         device: &wgpu::Device,
-        update: &Update<'_>,
+        update: &DeviceUpdate<'_>,
         pieces: &[Piece],
         scale: InputScale,
         blinding: &Blinding<'_>,
@@ -61,9 +61,9 @@ impl Program {
                 blinding.masks.len(),
                 batch,
             ));
-        let mut layout = Layout::new(device, sizes);
+        let mut layout = UniformLayout::new(device, sizes);
         let places = pieces.iter().map(|piece| {
-            let run = Run::of::<W>(&piece.output);
+            let run = UpdateRun::of::<W>(&piece.output);
             let encoding = Encoding {
                 rounding: blinding.rounding.expose(),
                 first_coordinate: run.first as u64,
@@ -93,11 +93,11 @@ impl Program {
 }
 
 /// A vector being masked.
-pub(super) struct Masking<'a, W> {
+pub(super) struct GpuMasking<'a, W> {
     pub(super) device: &'a wgpu::Device,
     pub(super) pipelines: &'a Pipelines,
     pub(super) program: &'a Program,
-    pub(super) update: Update<'a>,
+    pub(super) update: DeviceUpdate<'a>,
     pub(super) coefficients: Coefficients<'a>,
     pub(super) masked: &'a mut [u8],
     pub(super) met: KernelReport,
@@ -115,7 +115,7 @@ pub(super) struct KernelReport {
     pub(super) tag: Tag,
 }
 
-impl<W: Word> Job for Masking<'_, W> {
+impl<W: Word> Job for GpuMasking<'_, W> {
     fn input(&self) -> &[u8] {
         self.update.host_bytes()
     }
@@ -124,11 +124,11 @@ impl<W: Word> Job for Masking<'_, W> {
         &self,
         piece: &Piece,
         uniforms: &Uniforms,
-        buffers: &Buffers,
+        buffers: &StreamBuffers,
         encoder: &mut CommandEncoder,
     ) {
         let places = self.program.pieces[piece.index];
-        let run = Run::of::<W>(&piece.output);
+        let run = UpdateRun::of::<W>(&piece.output);
         if run.header > 0 {
             let header = (run.header * W::BYTES) as u64;
             encoder.clear_buffer(&buffers.output, 0, Some(header));
@@ -163,7 +163,7 @@ impl<W: Word> Job for Masking<'_, W> {
         let [clipped, non_finite] = made.met;
         self.met.clipped += u64::from(clipped);
         if non_finite > 0 {
-            let first = Run::of::<W>(&piece.output).first as u64;
+            let first = UpdateRun::of::<W>(&piece.output).first as u64;
             self.met
                 .non_finite
                 .get_or_insert(first + u64::from(!non_finite));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use wgpu::{Buffer, BufferUsages, CommandEncoder, SubmissionIndex};
 
 use super::fault;
-use super::transfer::{Download, Upload};
+use super::transfer::{Readback, Upload};
 use super::uniforms::Uniforms;
 use crate::engine::DeviceError;
 
@@ -48,7 +48,7 @@ pub(super) trait Job {
         &self,
         piece: &Piece,
         uniforms: &Uniforms,
-        buffers: &Buffers,
+        buffers: &StreamBuffers,
         encoder: &mut CommandEncoder,
     );
 
@@ -58,7 +58,7 @@ pub(super) trait Job {
 
 /// The device's buffers for one piece.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(super) struct StreamBuffers {
     /// The piece of the host's input, if any.
     pub(super) input: Buffer,
     /// The piece of the output.
@@ -88,8 +88,8 @@ struct Sizes {
 #[derive(Debug)]
 struct Slot {
     upload: Upload,
-    buffers: Buffers,
-    download: Download,
+    buffers: StreamBuffers,
+    download: Readback,
     under_way: Option<(Piece, SubmissionIndex)>,
 }
 
@@ -167,13 +167,13 @@ impl Slot {
         };
         Self {
             upload: Upload::new(device, "input, upload", sizes.input),
-            buffers: Buffers {
+            buffers: StreamBuffers {
                 input: buffer("input", sizes.input, BufferUsages::empty()),
                 output: buffer("output", sizes.output, BufferUsages::COPY_SRC),
                 met: buffer("met", MET_BYTES as u64, BufferUsages::COPY_SRC),
                 partials: buffer("partials", sizes.partials, BufferUsages::COPY_SRC),
             },
-            download: Download::new(
+            download: Readback::new(
                 device,
                 "output, download",
                 sizes.output + MET_BYTES as u64 + sizes.partials,
@@ -192,7 +192,7 @@ impl Slot {
         job: &impl Job,
     ) -> Result<(), DeviceError> {
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let Buffers {
+        let StreamBuffers {
             input,
             output,
             met,

@@ -4,9 +4,9 @@ use wgpu::CommandEncoder;
 
 use super::combining::Combination;
 use super::pipelines::Pipelines;
-use super::stream::{Buffers, Job, Piece, PieceOutput};
+use super::stream::{Job, Piece, PieceOutput, StreamBuffers};
 use super::transfer::copy_to;
-use super::uniforms::{Layout, Uniforms};
+use super::uniforms::{UniformLayout, Uniforms};
 use crate::seed::MaskKey;
 
 /// The pieces of a sum of `len` bytes, each of at most `piece_bytes`, a multiple of a block.
@@ -29,9 +29,10 @@ pub(super) fn program(
     pieces: &[Piece],
     keys: &[MaskKey],
     batch: usize,
-) -> (Layout, Combination) {
+) -> (UniformLayout, Combination) {
     let keys: Vec<_> = keys.iter().map(MaskKey::expose).collect();
-    let mut layout = Layout::new(device, Combination::sizes(pieces.len(), keys.len(), batch));
+    let mut layout =
+        UniformLayout::new(device, Combination::sizes(pieces.len(), keys.len(), batch));
     let combination = Combination::new(&mut layout, pieces, &[], &keys, batch);
     (layout, combination)
 }
@@ -52,7 +53,7 @@ impl Job for Summing<'_> {
         &self,
         piece: &Piece,
         uniforms: &Uniforms,
-        buffers: &Buffers,
+        buffers: &StreamBuffers,
         encoder: &mut CommandEncoder,
     ) {
         let len = piece.output.len() as u64;

@@ -9,8 +9,8 @@ use wgpu::CommandEncoder;
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 use super::pipelines::{Pipeline, Pipelines};
-use super::stream::{Buffers, Job, Piece, PieceOutput};
-use super::uniforms::{Layout, Place, Uniforms};
+use super::stream::{Job, Piece, PieceOutput, StreamBuffers};
+use super::uniforms::{UniformLayout, UniformPlace, Uniforms};
 use super::{GpuEngine, REQUIRE_GPU, Selector, is_required};
 
 /// The engine, unless there is no adapter and none is required.
@@ -28,7 +28,7 @@ fn engine() -> Option<GpuEngine> {
 /// One dispatch on one piece.
 struct Combination<'a> {
     pipeline: &'a Pipeline,
-    places: [Place; 2],
+    places: [UniformPlace; 2],
     vector: wgpu::Buffer,
     combined: Vec<u8>,
 }
@@ -42,7 +42,7 @@ impl Job for Combination<'_> {
         &self,
         piece: &Piece,
         uniforms: &Uniforms,
-        buffers: &Buffers,
+        buffers: &StreamBuffers,
         encoder: &mut CommandEncoder,
     ) {
         let len = piece.output.len() as u64;
@@ -72,7 +72,7 @@ fn combine<W: Word>(
         first_block: first * W::KEYSTREAM_WORDS as u64 / 16,
         blocks: u32::try_from(bytes.len().div_ceil(64)).unwrap(),
     };
-    let mut layout = Layout::new(&engine.device, [Span::BYTES, Shares::BYTES]);
+    let mut layout = UniformLayout::new(&engine.device, [Span::BYTES, Shares::BYTES]);
     let places = [
         layout.push(Span::BYTES, |words| span.write(words)),
         layout.push(Shares::BYTES, |words| shares.write(words)),

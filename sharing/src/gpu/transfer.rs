@@ -23,7 +23,7 @@ pub(super) struct Upload {
 
 /// A buffer that the device copies to and the host reads. Mapped while the host reads.
 #[derive(Debug)]
-pub(super) struct Download {
+pub(super) struct Readback {
     buffer: Buffer,
     mapping: Option<Receiver<Result<(), BufferAsyncError>>>,
 }
@@ -78,7 +78,7 @@ impl Upload {
     }
 }
 
-impl Download {
+impl Readback {
     pub(super) fn new(device: &wgpu::Device, label: &str, bytes: u64) -> Self {
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),

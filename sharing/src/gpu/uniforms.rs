@@ -11,7 +11,7 @@ use crate::engine::DeviceError;
 const WORD_BYTES: usize = 4;
 
 /// Uniforms being put together, in memory that is erased on drop.
-pub(super) struct Layout {
+pub(super) struct UniformLayout {
     words: Zeroizing<Vec<u32>>,
     /// Distance, in words, to which a device aligns what is bound.
     alignment: usize,
@@ -19,7 +19,7 @@ pub(super) struct Layout {
 
 /// Where a uniform lies.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct UniformPlace {
     offset: u64,
     size: u64,
 }
@@ -31,7 +31,7 @@ pub(super) struct Uniforms {
     buffer: Buffer,
 }
 
-impl Layout {
+impl UniformLayout {
     /// Room for uniforms of the given sizes in bytes. Fixed, because a vector that grows leaves keys behind.
     pub(super) fn new(device: &wgpu::Device, sizes: impl IntoIterator<Item = u64>) -> Self {
         let limits = device.limits();
@@ -50,13 +50,13 @@ impl Layout {
     }
 
     /// Adds a uniform of `bytes` bytes that `write` fills in.
-    pub(super) fn push(&mut self, bytes: u64, write: impl FnOnce(&mut [u32])) -> Place {
+    pub(super) fn push(&mut self, bytes: u64, write: impl FnOnce(&mut [u32])) -> UniformPlace {
         let start = self.words.len();
         let end = start + words(bytes).next_multiple_of(self.alignment);
         debug_assert!(end <= self.words.capacity(), "announced to `Layout::new`");
         self.words.resize(end, 0);
         write(&mut self.words[start..][..words(bytes)]);
-        Place {
+        UniformPlace {
             offset: (start * WORD_BYTES) as u64,
             size: bytes,
         }
@@ -69,7 +69,7 @@ impl Layout {
 
 impl Uniforms {
     /// Uniforms that hold at least `layout`.
-    pub(super) fn new(device: &wgpu::Device, layout: &Layout) -> Self {
+    pub(super) fn new(device: &wgpu::Device, layout: &UniformLayout) -> Self {
         let size = layout.bytes().len() as u64;
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("uniforms"),
@@ -84,7 +84,7 @@ impl Uniforms {
     }
 
     /// Whether `layout` fits.
-    pub(super) fn hold(&self, layout: &Layout) -> bool {
+    pub(super) fn hold(&self, layout: &UniformLayout) -> bool {
         layout.bytes().len() as u64 <= self.buffer.size()
     }
 
@@ -93,7 +93,7 @@ impl Uniforms {
         &mut self,
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        layout: &Layout,
+        layout: &UniformLayout,
     ) -> Result<(), DeviceError> {
         let bytes = layout.bytes();
         let upload = self.upload.write(bytes)?;
@@ -104,7 +104,7 @@ impl Uniforms {
     }
 
     /// The binding of one uniform.
-    pub(super) fn at(&self, place: Place) -> BufferBinding<'_> {
+    pub(super) fn at(&self, place: UniformPlace) -> BufferBinding<'_> {
         BufferBinding {
             buffer: &self.buffer,
             offset: place.offset,

@@ -13,14 +13,14 @@ const COORDINATE_BYTES: usize = size_of::<f32>();
 
 /// Where an update is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Update<'a> {
+pub(super) enum DeviceUpdate<'a> {
     /// In the memory of the host.
     Host(&'a [f32]),
     /// On the device, as `f32`.
     Device(wgpu::BufferSlice<'a>),
 }
 
-impl<'a> Update<'a> {
+impl<'a> DeviceUpdate<'a> {
     /// Number of coordinates.
     pub(super) fn coordinates(&self) -> usize {
         match self {
@@ -58,7 +58,7 @@ impl<'a> Update<'a> {
         let starts = (0..len).step_by(piece_bytes);
         let piece = |(index, start): (usize, usize)| {
             let output = start..len.min(start + piece_bytes);
-            let Run { first, count, .. } = Run::of::<W>(&output);
+            let UpdateRun { first, count, .. } = UpdateRun::of::<W>(&output);
             let input = match self {
                 Self::Host(_) => first * COORDINATE_BYTES..(first + count) * COORDINATE_BYTES,
                 Self::Device(_) => 0..0,
@@ -74,7 +74,7 @@ impl<'a> Update<'a> {
     }
 
     /// Where the binding of a run begins, in bytes, and the index of the first coordinate in it.
-    pub(super) fn start(&self, device: &wgpu::Device, run: &Run) -> (u64, u32) {
+    pub(super) fn start(&self, device: &wgpu::Device, run: &UpdateRun) -> (u64, u32) {
         let Self::Device(slice) = self else {
             return (0, 0);
         };
@@ -89,7 +89,7 @@ impl<'a> Update<'a> {
     pub(super) fn binding<'b>(
         &self,
         device: &wgpu::Device,
-        run: &Run,
+        run: &UpdateRun,
         input: &'b wgpu::Buffer,
     ) -> BufferBinding<'b>
     where
@@ -108,7 +108,7 @@ impl<'a> Update<'a> {
 }
 
 /// The coordinates of a piece.
-pub(super) struct Run {
+pub(super) struct UpdateRun {
     /// Number of header words before them.
     pub(super) header: usize,
     /// The first.
@@ -117,7 +117,7 @@ pub(super) struct Run {
     pub(super) count: usize,
 }
 
-impl Run {
+impl UpdateRun {
     /// Those that the bytes `output` of the vector encode.
     pub(super) fn of<W: Word>(output: &Range<usize>) -> Self {
         let element = output.start / W::BYTES;

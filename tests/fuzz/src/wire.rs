@@ -3,7 +3,7 @@
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::Identity;
 use fl_protocol::round::Opening;
-use fl_protocol::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
+use fl_protocol::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Share, Sum};
@@ -160,8 +160,8 @@ fn contribution() -> Contribution {
     }
 }
 
-fn entry() -> Entry {
-    Entry {
+fn entry() -> ContributionId {
+    ContributionId {
         node: signer().node_id(),
         contribution: digest(3),
     }

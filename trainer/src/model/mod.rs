@@ -67,7 +67,7 @@ impl FromStr for ModelKind {
 /// Part of a federation's settings and of every checkpoint. Deserialising checks what
 /// [`new`](Self::new) checks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "UncheckedSpec")]
 pub struct ModelSpec {
     kind: ModelKind,
     schema: Schema,
@@ -240,21 +240,21 @@ fn boxed<M: Classifier + 'static>(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unchecked {
+struct UncheckedSpec {
     kind: ModelKind,
     schema: Schema,
     scaling: Option<Scaling>,
 }
 
-impl TryFrom<Unchecked> for ModelSpec {
+impl TryFrom<UncheckedSpec> for ModelSpec {
     type Error = TrainError;
 
     fn try_from(
-        Unchecked {
+        UncheckedSpec {
             kind,
             schema,
             scaling,
-        }: Unchecked,
+        }: UncheckedSpec,
     ) -> Result<Self, TrainError> {
         Self::new(kind, schema, scaling)
     }

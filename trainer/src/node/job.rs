@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fl_network::client::{Bodies, LinkError};
+use fl_network::client::{BodyTransfer, LinkError};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::parameters::from_le_bytes;
 use fl_protocol::round::committee::ClassSet;
@@ -19,7 +19,7 @@ use fl_sharing::DeviceError;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
-use super::masking::{Masked, Masker, MaskingError};
+use super::masking::{MaskedUpdate, Masker, MaskingError};
 use crate::{Evaluation, LocalTrainer, LocalUpdate, TrainError};
 
 /// What a job brings back.
@@ -34,7 +34,7 @@ pub(super) enum JobResult {
     /// The update, masked in the attempt `ctx`.
     Masked {
         ctx: Digest,
-        masked: Result<Masked, MaskingError>,
+        masked: Result<MaskedUpdate, MaskingError>,
         took: Duration,
     },
     /// A sum of masks.
@@ -49,14 +49,14 @@ pub(super) enum JobResult {
     Uploaded,
     /// A result that was averaged onto the global model.
     Averaged {
-        averaged: Result<Averaged, BodyError>,
+        averaged: Result<Averaged, DownloadError>,
         took_part: bool,
         took: Duration,
     },
     /// A certified model.
     Adopted {
         head: Head,
-        adopted: Result<Vec<f32>, BodyError>,
+        adopted: Result<Vec<f32>, DownloadError>,
     },
     /// The new global model on this node's own test data.
     Evaluated {
@@ -80,18 +80,18 @@ impl HashedBody {
 }
 
 /// Why a download came to nothing.
-pub(super) enum BodyError {
+pub(super) enum DownloadError {
     Link(LinkError),
     Refused(Refusal),
 }
 
-impl From<LinkError> for BodyError {
+impl From<LinkError> for DownloadError {
     fn from(error: LinkError) -> Self {
         Self::Link(error)
     }
 }
 
-impl From<Refusal> for BodyError {
+impl From<Refusal> for DownloadError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
@@ -220,7 +220,7 @@ pub(super) async fn evaluate(
 
 /// Downloads a result, checks it, and averages it onto `base`, in the memory of `spare`.
 pub(super) async fn average(
-    bodies: Bodies,
+    bodies: BodyTransfer,
     outcome: CheckedOutcome,
     masker: Masker,
     base: Arc<Vec<f32>>,
@@ -249,7 +249,7 @@ pub(super) async fn average(
 }
 
 /// Downloads a certified model and checks it.
-pub(super) async fn adopt(bodies: Bodies, checkpoint: CheckedCheckpoint) -> JobResult {
+pub(super) async fn adopt(bodies: BodyTransfer, checkpoint: CheckedCheckpoint) -> JobResult {
     let head = checkpoint.head();
     let adopted = async {
         let mut download = bodies.download(BodyId::model(head.model)).await?;

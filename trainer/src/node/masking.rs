@@ -61,7 +61,7 @@ impl OwnSeeds {
 }
 
 /// A masked vector, ready to be announced.
-pub(super) struct Masked {
+pub(super) struct MaskedUpdate {
     pub(super) body: HashedBody,
     /// What goes with it of the tags' sum.
     pub(super) tag: Tag,
@@ -104,7 +104,7 @@ impl Masker {
         (round_key, given): (RoundKey, OwnSeeds),
         sealed: &BTreeMap<NodeId, Vec<u8>>,
         spare: Vec<u8>,
-    ) -> Result<Masked, MaskingError> {
+    ) -> Result<MaskedUpdate, MaskingError> {
         let ctx = given.ctx;
         let mut received = Vec::with_capacity(sealed.len());
         for (from, sealed) in sealed {
@@ -125,11 +125,11 @@ impl Masker {
         update: &TrainedUpdate,
         holders: &Holders,
         spare: Vec<u8>,
-    ) -> Result<Masked, MaskingError> {
+    ) -> Result<MaskedUpdate, MaskingError> {
         let seeds = ClassSeeds::generate(holders)?;
         let envelope = seeds.seal(self.own, holders)?;
         let masked = self.mask(update, holders.ctx(), (seeds.as_slice(), &[]), spare)?;
-        Ok(Masked {
+        Ok(MaskedUpdate {
             envelope: Some(envelope),
             ..masked
         })
@@ -142,7 +142,7 @@ impl Masker {
         ctx: Digest,
         (given, received): (&[Seed], &[Seed]),
         mut body: Vec<u8>,
-    ) -> Result<Masked, MaskingError> {
+    ) -> Result<MaskedUpdate, MaskingError> {
         let format = self.manifest.fixed_point();
         let elements = HEADER_WORDS + local.update.len();
         let (attempt, ctx) = (ctx, ctx.as_bytes());
@@ -188,7 +188,7 @@ impl Masker {
         let body = HashedBody::of(body.into());
         // The sum is checked with it.
         self.tags.keep(attempt, elements, tag_key);
-        Ok(Masked {
+        Ok(MaskedUpdate {
             body,
             tag: tag + met.tag,
             envelope: None,

@@ -59,7 +59,7 @@ pub struct Reader<R> {
 /// What comes next in a log.
 pub enum Next {
     /// A record whose digest follows. The reader stays before it until [`Reader::pass`].
-    Record(Link),
+    Record(LinkedRecord),
     /// Nothing.
     End,
     /// So many bytes of a record whose append was cut short.
@@ -69,7 +69,7 @@ pub enum Next {
 }
 
 /// A payload with its digest.
-pub struct Link {
+pub struct LinkedRecord {
     /// The encoded [`Record`].
     pub payload: Vec<u8>,
     digest: Digest,
@@ -87,7 +87,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Goes on behind a record.
-    pub fn pass(&mut self, record: &Link) {
+    pub fn pass(&mut self, record: &LinkedRecord) {
         self.previous = record.digest;
         self.records += 1;
         self.offset += FRAME_BYTES + record.payload.len() as u64;
@@ -134,7 +134,7 @@ impl<R: Read> Reader<R> {
         if found != digest.as_bytes() {
             return Ok(Next::Altered(self.altered(&payload, &found)));
         }
-        Ok(Next::Record(Link { payload, digest }))
+        Ok(Next::Record(LinkedRecord { payload, digest }))
     }
 
     fn take(&mut self, bytes: usize) -> io::Result<Vec<u8>> {

@@ -49,7 +49,7 @@ pub struct ManifestFile {
     /// How updates are shared.
     pub scheme: Scheme,
     /// How updates are averaged.
-    pub averaging: Averaging,
+    pub averaging: AveragingRule,
     /// How many participants may collude with the relay.
     pub collusion: u32,
     /// Least number of participants in a round.
@@ -74,7 +74,7 @@ pub struct ManifestFile {
 /// How updates are averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Averaging {
+pub enum AveragingRule {
     /// Federated averaging: the mean of the updates, weighted by numbers of training examples.
     Fedavg,
 }
@@ -257,7 +257,7 @@ impl ManifestFile {
             previous_epoch: None,
             epoch_key: epoch_key.to_hex(),
             scheme: Scheme::Peer,
-            averaging: Averaging::Fedavg,
+            averaging: AveragingRule::Fedavg,
             collusion: 1,
             min_nodes: 3,
             committee: None,

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::ring_bytes;
-use crate::round::committee::message::{Contribution, Entry};
+use crate::round::committee::message::{Contribution, ContributionId};
 use crate::round::committee::{CheckedSeeds, ClassSet, Contributors, RevealOrder};
 use crate::round::message::{Message, Signed};
 use crate::round::peer::message::{Share, Sum};
@@ -28,7 +28,7 @@ pub struct Ledger {
     votes: BTreeMap<Digest, Digest>,
     /// As a holder: whose box it has opened, and what it has found right.
     opened: BTreeMap<(Digest, NodeId), Digest>,
-    accepted: BTreeSet<(Digest, Entry)>,
+    accepted: BTreeSet<(Digest, ContributionId)>,
     /// The list that it was last asked to vote for.
     ballot: Option<Contributors>,
     /// Whose sum it helps to open, by the model that this is added to.

@@ -12,7 +12,7 @@ use crate::digest::{Digest, model_hash};
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
 use crate::parameters::{from_le_bytes, to_le_bytes};
-use crate::round::committee::message::Entry;
+use crate::round::committee::message::ContributionId;
 use crate::round::committee::{ClassSet, Envelope};
 use crate::round::node::{Action, Announcement, Node, Pending};
 use crate::round::training::Averaged;
@@ -58,7 +58,7 @@ pub enum Work {
     /// Masking a contribution.
     Contribute(Digest, Masked, Envelope),
     /// Opening a contributor's box.
-    Open(Digest, Entry, Result<(), Fault>),
+    Open(Digest, ContributionId, Result<(), Fault>),
     /// Summing up masks.
     Reveal(Digest, ClassSet, Masked),
     /// Checking and averaging a result.

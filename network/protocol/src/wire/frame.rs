@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
+use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::committee::{ClassSet, Envelope, SealedSeeds};
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::message::{Share, Sum};
@@ -128,14 +128,14 @@ pub enum RelayFrame {
         /// Context of the attempt.
         ctx: Digest,
         /// The contributions, in ascending order of node id.
-        entries: Vec<Entry>,
+        entries: Vec<ContributionId>,
     },
     /// The holders have decided; this one is to sum up the masks of these classes.
     Reveal {
         /// Context of the attempt.
         ctx: Digest,
         /// What they decided on.
-        entries: Vec<Entry>,
+        entries: Vec<ContributionId>,
         /// That they did.
         votes: Vec<Signed<Vote>>,
         /// The classes.

@@ -9,7 +9,7 @@ use crate::identity::{Identity, NodeId};
 use crate::round::Head;
 use crate::round::Opening;
 use crate::round::committee::ClassSet;
-use crate::round::committee::message::{Contribution, Entry, Receipt, Reveal, Vote};
+use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, Message, ResultAck, Signed};
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{Fault, Kind, Refusal};
@@ -112,7 +112,7 @@ fn each_signed_message_has_its_fixed_bytes() {
 
 #[test]
 fn each_message_of_a_committee_has_its_fixed_bytes() {
-    let entry = Entry {
+    let entry = ContributionId {
         node: node(3),
         contribution: digest(4),
     };

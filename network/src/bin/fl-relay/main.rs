@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use fl_network::dashboard::{self, Dashboard, Progress};
+use fl_network::dashboard::{self, Dashboard, RelayProgress};
 use fl_network::kit::Kit;
 use fl_network::quic::Server;
 use fl_network::report_text::ReportFormatter;
@@ -52,7 +52,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let dashboard = match config.dashboard {
         None => None,
         Some(address) => {
-            let progress = Progress::new(&kit.manifest, settings.rounds, unix_s());
+            let progress = RelayProgress::new(&kit.manifest, settings.rounds, unix_s());
             let opened = Dashboard::open(address, progress).await;
             Some(opened.with_context(|| format!("the dashboard cannot listen on {address}"))?)
         }

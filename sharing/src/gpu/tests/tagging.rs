@@ -6,8 +6,8 @@ use wgpu::{BufferUsages, CommandEncoder};
 
 use super::{GpuEngine, engine, le_bytes};
 use crate::gpu::masking::{TAG_BYTES, tagging, total, write_beta};
-use crate::gpu::stream::{Buffers, Job, Piece, PieceOutput};
-use crate::gpu::uniforms::{Layout, Place, Uniforms};
+use crate::gpu::stream::{Job, Piece, PieceOutput, StreamBuffers};
+use crate::gpu::uniforms::{UniformLayout, UniformPlace, Uniforms};
 use crate::{
     Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed, Sign, masked_len,
 };
@@ -28,7 +28,7 @@ const WIDE_EXTREMES: [i64; 9] = [
 /// One dispatch of the kernel on a vector that begins at element `first`.
 struct Tagging<'a, W> {
     engine: &'a GpuEngine,
-    places: [Place; 2],
+    places: [UniformPlace; 2],
     vector: wgpu::Buffer,
     first: u64,
     words: &'a [W],
@@ -56,7 +56,7 @@ impl<W: Word> Job for Tagging<'_, W> {
         &self,
         piece: &Piece,
         uniforms: &Uniforms,
-        buffers: &Buffers,
+        buffers: &StreamBuffers,
         encoder: &mut CommandEncoder,
     ) {
         let len = piece.output.len() as u64;
@@ -89,7 +89,7 @@ fn by_kernel<W: Word>(
     let uniform = uniform(first, words);
     let beta_bytes = (coefficients.beta.len() * TAG_BYTES) as u64;
     let sizes = [fl_shaders::uniform::Tagging::BYTES, beta_bytes];
-    let mut layout = Layout::new(&engine.device, sizes);
+    let mut layout = UniformLayout::new(&engine.device, sizes);
     let places = [
         layout.push(sizes[0], |words| uniform.write(words)),
         layout.push(sizes[1], |words| write_beta(coefficients.beta, words)),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
-use fl_protocol::round::committee::message::{Contribution, Entry, Reveal, Vote};
+use fl_protocol::round::committee::message::{Contribution, ContributionId, Reveal, Vote};
 use fl_protocol::round::committee::{Contributors, Decision, Holders};
 use fl_protocol::round::message::Signed;
 use fl_protocol::round::{CheckedOutcome, Evidence, Kind, Outcome};
@@ -147,7 +147,7 @@ impl Parcel {
 
     /// The digest of the contributions so far, if they are in order.
     fn digest(&self, holders: &Holders) -> Digest {
-        let entries = self.contributions.iter().map(|listed| Entry {
+        let entries = self.contributions.iter().map(|listed| ContributionId {
             node: listed.message.node,
             contribution: Digest::sha256(&[listed.signed.bytes()]),
         });

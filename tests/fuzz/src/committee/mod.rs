@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use fl_protocol::digest::Digest;
 use fl_protocol::manifest::{CommitteeTable, Scheme};
-use fl_protocol::round::committee::message::{Contribution, Entry, Reveal, Vote};
+use fl_protocol::round::committee::message::{Contribution, ContributionId, Reveal, Vote};
 use fl_protocol::round::committee::{ClassSet, Contributors, Envelope, Holders};
 use fl_protocol::round::{Head, Kind};
 use fl_protocol::sim::{Consortium, EPOCH};
@@ -76,9 +76,9 @@ pub(crate) fn contribution(holders: &Holders, node: usize, salt: u8) -> Contribu
     }
 }
 
-fn entry(holders: &Holders, node: usize, salt: u8) -> Entry {
+fn entry(holders: &Holders, node: usize, salt: u8) -> ContributionId {
     let contribution = committee().sign(node, &contribution(holders, node, salt));
-    Entry {
+    ContributionId {
         node: committee().id(node),
         contribution: Digest::sha256(&[contribution.bytes()]),
     }

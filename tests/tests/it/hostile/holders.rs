@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::{Identity, NodeId};
-use fl_protocol::round::committee::message::{Contribution, Entry, Vote};
+use fl_protocol::round::committee::message::{Contribution, ContributionId, Vote};
 use fl_protocol::round::committee::{ClassSet, Envelope, SealedSeeds};
 use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::{Fault, Kind, Refusal};
@@ -34,7 +34,7 @@ fn seeds_for(
 /// Changes the list that the victim is to vote for.
 fn ballot(
     met: fn(&Refusal) -> bool,
-    change: impl Fn(&Record, &mut Digest, &mut Vec<Entry>) + Send + 'static,
+    change: impl Fn(&Record, &mut Digest, &mut Vec<ContributionId>) + Send + 'static,
 ) -> Lie {
     frame(met, move |record, frame| match frame {
         RelayFrame::Ballot { ctx, entries } => {
@@ -48,7 +48,7 @@ fn ballot(
 /// What a holder is shown before it reveals.
 struct Order<'a> {
     ctx: &'a mut Digest,
-    entries: &'a mut Vec<Entry>,
+    entries: &'a mut Vec<ContributionId>,
     votes: &'a mut Vec<Signed<Vote>>,
     classes: &'a mut ClassSet,
 }

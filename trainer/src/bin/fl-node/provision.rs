@@ -10,7 +10,7 @@ use fl_trainer::Layout;
 use fl_trainer::provision::Agreement;
 
 use super::args::Provision;
-use super::task::Task;
+use super::task::TaskTable;
 
 const BYTES_A_MEGABIT: u64 = 125_000;
 
@@ -72,13 +72,13 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
 }
 
 /// The task, and the model that it begins with.
-fn begun(args: &Provision) -> anyhow::Result<(Task, Layout, Vec<f32>)> {
+fn begun(args: &Provision) -> anyhow::Result<(TaskTable, Layout, Vec<f32>)> {
     let task = match (&args.data, &args.from) {
         (_, Some(path)) => {
-            let (task, checkpoint) = Task::from_checkpoint(path, &args.task)?;
+            let (task, checkpoint) = TaskTable::from_checkpoint(path, &args.task)?;
             return Ok((task, checkpoint.layout, checkpoint.parameters));
         }
-        (Some(data), None) => Task::of(data, &args.task)?.0,
+        (Some(data), None) => TaskTable::of(data, &args.task)?.0,
         (None, None) => bail!("--data SOURCE or --from FILE is missing"),
     };
     // A new model comes from the seed; no data is needed but for its shape.

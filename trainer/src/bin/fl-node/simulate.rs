@@ -20,7 +20,7 @@ use super::args::Simulate;
 use super::console::Console;
 use super::devices;
 use super::output::{Output, RoundLine};
-use super::task::Task;
+use super::task::TaskTable;
 
 pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let begun = Instant::now();
@@ -36,7 +36,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
             .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
         None,
     )?;
-    let (task, split) = Task::of(&source, &args.task)?;
+    let (task, split) = TaskTable::of(&source, &args.task)?;
     let console = Console::new(settings.rounds, args.json);
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let trainers = trainers(&task, &split, partition, nodes, &compute)?;
@@ -113,7 +113,7 @@ fn settings(args: &Simulate, nodes: usize) -> anyhow::Result<Settings> {
 
 /// One trainer a node: its part of the training data, and an even part of the test data.
 fn trainers(
-    task: &Task,
+    task: &TaskTable,
     Split { train, test }: &Split,
     partition: Partition,
     nodes: usize,

@@ -15,12 +15,12 @@ const FEW_CLASSES: usize = 10;
 /// The task as a manifest holds it: all that nodes must agree on to train one model.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Task {
+pub(crate) struct TaskTable {
     pub(crate) training: Training,
     pub(crate) model: ModelSpec,
 }
 
-impl Task {
+impl TaskTable {
     /// The task of the flags, with this data.
     pub(crate) fn of(source: &Source, args: &TaskArgs) -> anyhow::Result<(Self, Split)> {
         let training = training(args)?;

@@ -17,7 +17,7 @@ use super::args::Train;
 use super::console::Console;
 use super::devices;
 use super::output::{Output, RoundLine};
-use super::task::Task;
+use super::task::TaskTable;
 
 pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let file = config::read(args.config.as_deref())?;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     if let Some(relay) = &args.relay {
         check_dialable(relay).context("--relay")?;
     }
-    let task = Task::from_table(kit.manifest.task())?;
+    let task = TaskTable::from_table(kit.manifest.task())?;
     let split = task.load(&source, args.label)?;
     let examples_max = kit.manifest.fixed_point().examples_max();
     ensure!(

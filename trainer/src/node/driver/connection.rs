@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fl_network::client::{Bodies, Link, LinkError};
+use fl_network::client::{BodyTransfer, Link, LinkError};
 use fl_network::quic::{ConnectionBytes, TransportError};
 use fl_protocol::digest::Digest;
 use fl_protocol::parameters::to_le_bytes;
@@ -34,7 +34,7 @@ pub(super) struct ConnectionJobs {
 }
 
 /// What comes of a connection.
-pub(super) enum Incoming {
+pub(super) enum FromRelay {
     Frame(RelayFrame),
     Job(JobResult),
     Lost(LinkError),
@@ -66,16 +66,16 @@ impl ConnectionJobs {
     ///
     /// # Errors
     /// A job died.
-    pub(super) async fn next(&mut self) -> Result<Incoming, JoinError> {
+    pub(super) async fn next(&mut self) -> Result<FromRelay, JoinError> {
         loop {
             tokio::select! {
                 Some(done) = self.jobs.join_next(), if !self.jobs.is_empty() => match done {
                     // Another has taken its place.
                     Err(error) if error.is_cancelled() => {}
-                    done => return Ok(Incoming::Job(done?)),
+                    done => return Ok(FromRelay::Job(done?)),
                 },
                 frame = self.link.recv() => {
-                    return Ok(frame.map_or_else(Incoming::Lost, Incoming::Frame));
+                    return Ok(frame.map_or_else(FromRelay::Lost, FromRelay::Frame));
                 }
             }
         }
@@ -88,7 +88,7 @@ impl ConnectionJobs {
     }
 
     /// Begins a download, in the place of any other.
-    pub(super) fn download<J>(&mut self, job: impl FnOnce(Bodies) -> J)
+    pub(super) fn download<J>(&mut self, job: impl FnOnce(BodyTransfer) -> J)
     where
         J: Future<Output = JobResult> + Send + 'static,
     {

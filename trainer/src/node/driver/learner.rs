@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fl_network::client::Bodies;
+use fl_network::client::BodyTransfer;
 use fl_protocol::digest::Digest;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::{AbortReason, CheckedOutcome};
@@ -136,7 +136,7 @@ impl Learner {
     /// Averages a result onto the global model, in the memory of the former one.
     pub(super) fn average(
         &mut self,
-        bodies: Bodies,
+        bodies: BodyTransfer,
         outcome: CheckedOutcome,
         masker: Masker,
     ) -> impl Future<Output = JobResult> + Send + use<> {

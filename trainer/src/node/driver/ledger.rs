@@ -6,11 +6,11 @@
 //! 1. **log**: what the machine accepts is in the log before what rests on it is done;
 //! 2. **sync**: the log survives a loss of power before the outbox has what it explains;
 //! 3. **keep**: a masked vector is in the outbox before it is announced;
-//! 4. **send**: its announcement is what [`Ledger::keep`] returns, so nothing gets around 1 to 3.
+//! 4. **send**: its announcement is what [`NodeLedger::keep`] returns, so nothing gets around 1 to 3.
 //!
 //! Two rules tie a round to the next one. The sums that this node has sent are on record before a
-//! body goes out ([`Ledger::record`]). And a new state goes to the disk beside the loop
-//! ([`Ledger::commit`]: log, model and state, then the outbox is emptied), but the log says nothing
+//! body goes out ([`NodeLedger::record`]). And a new state goes to the disk beside the loop
+//! ([`NodeLedger::commit`]: log, model and state, then the outbox is emptied), but the log says nothing
 //! of a result or a masked vector before the last state is there.
 //!
 //! A disk that does not take something is an inner error: the node steps back from what rests on
@@ -33,7 +33,7 @@ use crate::node::job::HashedBody;
 use crate::node::{NodeError, NodeEvent};
 
 /// A node's log and store.
-pub(super) struct Ledger {
+pub(super) struct NodeLedger {
     journal: Journal,
     store: Arc<NodeStore>,
     /// The masked vector in the outbox.
@@ -62,7 +62,7 @@ pub(super) enum Unwritten {
     Store(#[from] StoreError),
 }
 
-impl Ledger {
+impl NodeLedger {
     /// Takes up what `store` remembers. An outbox that is damaged is emptied: without it this node
     /// cannot complete that attempt, and the relay has it begun again.
     pub(super) fn open(

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use super::clock::RoundClock;
 use super::connection::Cost;
 use super::learner::{self, Learner};
-use super::ledger::{Ledger, Remembered};
+use super::ledger::{NodeLedger, Remembered};
 use super::secrets::Secrets;
 use crate::node::job::{JobResult, SharedTrainer};
 use crate::node::masking::{Masker, OwnSeeds};
@@ -36,7 +36,7 @@ const EVENTS: usize = 64;
 pub(super) struct Local<F> {
     pub(super) kit: Kit,
     pub(super) machine: Node,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: NodeLedger,
     pub(super) learner: Learner,
     pub(super) masker: Masker,
     pub(super) secrets: Secrets,
@@ -65,7 +65,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let layout = trainer.layout().clone();
         learner::check_layout(&kit.manifest, &layout)?;
         let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
-        let (ledger, remembered) = Ledger::open(store, &kit, &mut observe)?;
+        let (ledger, remembered) = NodeLedger::open(store, &kit, &mut observe)?;
         let Remembered {
             head,
             model,

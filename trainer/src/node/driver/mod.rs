@@ -9,9 +9,9 @@
 //! | an attempt | [`Secrets`](secrets::Secrets): a round key, and seeds |
 //! | a round | [`RoundClock`](clock::RoundClock) |
 //! | a global model | [`Learner`](learner::Learner): training, and the update |
-//! | the disk | [`Ledger`](ledger::Ledger): the log, the outbox and the state |
+//! | the disk | [`NodeLedger`](ledger::Ledger): the log, the outbox and the state |
 //!
-//! A [`Driver`] serves one connection; [`run`] makes one after the other.
+//! A [`NodeDriver`] serves one connection; [`run`] makes one after the other.
 
 mod clock;
 mod connection;
@@ -39,17 +39,17 @@ use fl_shaders::Tag;
 use fl_sharing::DeviceError;
 use tokio::sync::mpsc;
 
-use super::job::{self, BodyError, HashedBody, JobResult, TrainedUpdate};
-use super::masking::{Masked, Masker, MaskingError};
+use super::job::{self, DownloadError, HashedBody, JobResult, TrainedUpdate};
+use super::masking::{MaskedUpdate, Masker, MaskingError};
 use super::{NodeError, NodeEvent, Step};
 use crate::TrainError;
-use connection::{ConnectionJobs, Incoming};
+use connection::{ConnectionJobs, FromRelay};
 use local::Local;
 
 pub(super) use run::run;
 
 /// What drives the machine over one connection.
-struct Driver<'a, F> {
+struct NodeDriver<'a, F> {
     local: &'a mut Local<F>,
     connection: ConnectionJobs,
 }
@@ -63,9 +63,9 @@ enum ConnectionEnd {
 }
 
 /// What became of actions: an end of the connection, if they led to one.
-type Performed = Result<Option<ConnectionEnd>, NodeError>;
+type ConnectionResult = Result<Option<ConnectionEnd>, NodeError>;
 
-impl<F: FnMut(NodeEvent)> Driver<'_, F> {
+impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
     /// Serves one connection until it ends.
     async fn serve(
         &mut self,
@@ -93,9 +93,9 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
                     self.done(done?).await?
                 }
                 incoming = self.connection.next() => match incoming? {
-                    Incoming::Lost(error) => Some(ConnectionEnd::Lost(error)),
-                    Incoming::Job(done) => self.done(done).await?,
-                    Incoming::Frame(frame) => {
+                    FromRelay::Lost(error) => Some(ConnectionEnd::Lost(error)),
+                    FromRelay::Job(done) => self.done(done).await?,
+                    FromRelay::Frame(frame) => {
                         if !std::mem::replace(&mut greeted, true) {
                             (self.local.observe)(NodeEvent::Connected);
                         }
@@ -110,7 +110,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     }
 
     /// Lets the machine decide on a frame, and does what it says.
-    async fn handle(&mut self, frame: RelayFrame) -> Performed {
+    async fn handle(&mut self, frame: RelayFrame) -> ConnectionResult {
         match self.local.machine.handle(frame, unix_s()) {
             Ok(actions) => self.perform(actions).await,
             Err(refusal) => self.refuse(refusal).await,
@@ -118,7 +118,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     }
 
     /// Carries out what the machine decided, in order.
-    async fn perform(&mut self, actions: Vec<Action>) -> Performed {
+    async fn perform(&mut self, actions: Vec<Action>) -> ConnectionResult {
         let mut queue = VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
             match action {
@@ -159,7 +159,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     }
 
     /// Tells the machine what a job brought back.
-    async fn done(&mut self, done: JobResult) -> Performed {
+    async fn done(&mut self, done: JobResult) -> ConnectionResult {
         match done {
             JobResult::Trained {
                 round,
@@ -211,7 +211,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     fn mask(
         &mut self,
         ctx: Digest,
-        mask: impl FnOnce(&Masker, &TrainedUpdate, Vec<u8>) -> Result<Masked, MaskingError>
+        mask: impl FnOnce(&Masker, &TrainedUpdate, Vec<u8>) -> Result<MaskedUpdate, MaskingError>
         + Send
         + 'static,
     ) {
@@ -268,7 +268,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
         round: u64,
         (model, trained): (Digest, Result<TrainedUpdate, TrainError>),
         took: Duration,
-    ) -> Performed {
+    ) -> ConnectionResult {
         let Some(trained) = self.local.learner.trained(model, trained) else {
             return Ok(None);
         };
@@ -286,7 +286,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
 
     /// The data or the model made this round impossible: the others go on without. Where nobody
     /// does, the model stays the same, and trying for ever would not help.
-    async fn untrained(&mut self, error: TrainError) -> Performed {
+    async fn untrained(&mut self, error: TrainError) -> ConnectionResult {
         let hindrance = learner::hindrance(&error);
         match self.local.learner.given_up() {
             // A later model, on its way here, may do better.
@@ -308,9 +308,9 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     async fn masked(
         &mut self,
         ctx: Digest,
-        masked: Result<Masked, MaskingError>,
+        masked: Result<MaskedUpdate, MaskingError>,
         took: Duration,
-    ) -> Performed {
+    ) -> ConnectionResult {
         self.local.clock.shared(took);
         self.local.clock.step(Step::Masked);
         if !self.local.machine.is_masking(ctx) {
@@ -329,12 +329,12 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     async fn announce(
         &mut self,
         ctx: Digest,
-        Masked {
+        MaskedUpdate {
             body,
             tag,
             envelope,
-        }: Masked,
-    ) -> Performed {
+        }: MaskedUpdate,
+    ) -> ConnectionResult {
         let root = body.hashes.root();
         let announcement = match envelope {
             None => self.local.machine.summed(ctx, root, tag)?,
@@ -361,7 +361,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
         (ctx, classes): (Digest, ClassSet),
         (sum, tag): (Result<HashedBody, DeviceError>, Tag),
         took: Duration,
-    ) -> Performed {
+    ) -> ConnectionResult {
         self.local.clock.shared(took);
         let body = match sum {
             Ok(body) => body,
@@ -386,10 +386,10 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     /// A result is averaged, or does not hold.
     async fn averaged(
         &mut self,
-        averaged: Result<Averaged, BodyError>,
+        averaged: Result<Averaged, DownloadError>,
         took_part: bool,
         took: Duration,
-    ) -> Performed {
+    ) -> ConnectionResult {
         self.local.clock.shared(took);
         self.local.clock.step_before(Step::Downloaded, took);
         self.local.clock.step(Step::Averaged);
@@ -411,7 +411,11 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
     }
 
     /// A certified model is here, or does not hold.
-    async fn adopted(&mut self, head: Head, adopted: Result<Vec<f32>, BodyError>) -> Performed {
+    async fn adopted(
+        &mut self,
+        head: Head,
+        adopted: Result<Vec<f32>, DownloadError>,
+    ) -> ConnectionResult {
         let model = match adopted {
             Ok(model) => model,
             Err(error) => return self.not_downloaded(error).await,
@@ -426,15 +430,15 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
         self.perform(actions).await
     }
 
-    async fn not_downloaded(&mut self, error: BodyError) -> Performed {
+    async fn not_downloaded(&mut self, error: DownloadError) -> ConnectionResult {
         match error {
-            BodyError::Refused(refusal) => self.refuse(refusal).await,
-            BodyError::Link(error) => Ok(Some(ConnectionEnd::Lost(error))),
+            DownloadError::Refused(refusal) => self.refuse(refusal).await,
+            DownloadError::Link(error) => Ok(Some(ConnectionEnd::Lost(error))),
         }
     }
 
     /// The machine does not accept what the relay sent: both sides show why.
-    async fn refuse(&mut self, refusal: Refusal) -> Performed {
+    async fn refuse(&mut self, refusal: Refusal) -> ConnectionResult {
         (self.local.observe)(NodeEvent::Refused(refusal.clone()));
         // What belongs to the attempt ends with it.
         self.local.secrets.step_back();
@@ -445,7 +449,7 @@ impl<F: FnMut(NodeEvent)> Driver<'_, F> {
 
     /// Training, masking or a sum of masks failed. The node steps back from the attempt, and ends
     /// if no later one can go better.
-    async fn step_back(&mut self, hindrance: AbortReason, error: TrainError) -> Performed {
+    async fn step_back(&mut self, hindrance: AbortReason, error: TrainError) -> ConnectionResult {
         let shown = self.local.show(error);
         // For a node that is on its way to a later state, that attempt is over.
         let end = match self.local.machine.is_catching_up() {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::connection::ConnectionJobs;
 use super::local::Local;
-use super::{ConnectionEnd, Driver};
+use super::{ConnectionEnd, NodeDriver};
 use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -57,7 +57,7 @@ async fn serve(
         let end = match connected {
             Ok(link) => {
                 let connection = ConnectionJobs::new(link);
-                let mut driver = Driver { local, connection };
+                let mut driver = NodeDriver { local, connection };
                 let served = driver.serve(&mut progress, stop.as_mut()).await;
                 let connection = driver.connection;
                 local.disconnected();

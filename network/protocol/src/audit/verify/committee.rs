@@ -16,7 +16,7 @@ use crate::round::{Kind, Refusal, count};
 
 /// An attempt whose holders are fixed.
 #[derive(Clone, Debug)]
-pub(super) struct CommitteeAttempt {
+pub(super) struct LoggedCommitteeAttempt {
     holders: Holders,
     /// What each contributor has signed. A node that has lost its outbox may have signed several.
     contributions: BTreeMap<NodeId, BTreeSet<Vec<u8>>>,
@@ -24,7 +24,7 @@ pub(super) struct CommitteeAttempt {
     votes: BTreeMap<NodeId, Digest>,
 }
 
-impl CommitteeAttempt {
+impl LoggedCommitteeAttempt {
     pub(super) fn new(holders: Holders) -> Self {
         Self {
             holders,

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempts::Attempts;
-use super::committee::{CommitteeAttempt, InContext};
-use super::peer::PeerAttempt;
+use super::committee::{InContext, LoggedCommitteeAttempt};
+use super::peer::LoggedPeerAttempt;
 use super::unsound::Unsound;
 use crate::audit::record::{Entry, Party, Record};
 use crate::digest::Digest;
@@ -51,9 +51,9 @@ pub(super) struct History<'a> {
     party: Option<Party>,
     begins: Option<Head>,
     head: Head,
-    peer: Attempts<PeerAttempt>,
+    peer: Attempts<LoggedPeerAttempt>,
     /// In one of the round before, a holder may still be at work.
-    committee: Attempts<CommitteeAttempt>,
+    committee: Attempts<LoggedCommitteeAttempt>,
     /// The state that the last result has replaced, as long as a crash may keep the result from the disk: until someone has
     /// acknowledged it, in a relay's log, and until the node signs its next sum or contribution, in a node's.
     former: Option<Head>,
@@ -215,14 +215,14 @@ impl<'a> History<'a> {
         &mut self,
         signed: &Signed<T>,
         unix_s: u64,
-    ) -> Result<(T, &mut CommitteeAttempt), Unsound> {
+    ) -> Result<(T, &mut LoggedCommitteeAttempt), Unsound> {
         let message = signed.verify(self.manifest, unix_s)?;
         let attempt = self.committee.any_mut(message.ctx());
         Ok((message, attempt.ok_or(Unsound::NoAttempt(T::KIND))?))
     }
 
     /// Returns the attempt of the peer scheme that a message belongs to.
-    fn peer_attempt(&mut self, ctx: Digest, what: Kind) -> Result<&mut PeerAttempt, Unsound> {
+    fn peer_attempt(&mut self, ctx: Digest, what: Kind) -> Result<&mut LoggedPeerAttempt, Unsound> {
         let attempt = self.peer.current_mut(ctx);
         attempt.ok_or(Unsound::NoAttempt(what))
     }
@@ -236,7 +236,8 @@ impl<'a> History<'a> {
         if self.manifest.committee().is_some() {
             let holders = Holders::of_result(bundle, self.manifest, &self.head, unix_s)?;
             let ctx = holders.ctx();
-            self.committee.add(ctx, CommitteeAttempt::new(holders));
+            self.committee
+                .add(ctx, LoggedCommitteeAttempt::new(holders));
             return Ok(());
         }
         let participants = Participants::of_result(bundle, self.manifest, &self.head, unix_s)?;
@@ -248,7 +249,7 @@ impl<'a> History<'a> {
         }
         self.round().participants = participants.set();
         let ctx = participants.ctx();
-        self.peer.add(ctx, PeerAttempt::new(participants));
+        self.peer.add(ctx, LoggedPeerAttempt::new(participants));
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::round::{Kind, Refusal};
 
 /// An attempt whose participants are fixed.
 #[derive(Clone, Debug)]
-pub(super) struct PeerAttempt {
+pub(super) struct LoggedPeerAttempt {
     participants: Participants,
     /// Sender and addressee of each share.
     shares: BTreeSet<(NodeId, NodeId)>,
@@ -21,7 +21,7 @@ pub(super) struct PeerAttempt {
     bodies: BTreeSet<NodeId>,
 }
 
-impl PeerAttempt {
+impl LoggedPeerAttempt {
     pub(super) fn new(participants: Participants) -> Self {
         Self {
             participants,

@@ -91,8 +91,9 @@ impl Endorsed {
         manifest: &Manifest,
     ) -> Result<Self, Refusal> {
         contributors.check_cohort(manifest)?;
-        let unknown =
-            |entry: &&super::message::Entry| accepted.get(&entry.node) != Some(&entry.contribution);
+        let unknown = |entry: &&super::message::ContributionId| {
+            accepted.get(&entry.node) != Some(&entry.contribution)
+        };
         if let Some(entry) = contributors.entries().iter().find(unknown) {
             return Err(Refusal::NotAccepted(entry.node));
         }

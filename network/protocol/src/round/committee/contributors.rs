@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::message::Entry;
+use super::message::ContributionId;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
@@ -12,7 +12,7 @@ use crate::round::refusal::{Kind, Refusal};
 /// A list of contributions, each of another contributor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Contributors {
-    entries: Vec<Entry>,
+    entries: Vec<ContributionId>,
     digest: Digest,
 }
 
@@ -21,9 +21,9 @@ impl Contributors {
     ///
     /// # Errors
     /// [`Refusal::Duplicate`] if the ids do not ascend: there is one order, and nobody is in it twice.
-    pub fn new(ctx: Digest, entries: Vec<Entry>, what: Kind) -> Result<Self, Refusal> {
+    pub fn new(ctx: Digest, entries: Vec<ContributionId>, what: Kind) -> Result<Self, Refusal> {
         let disorder = entries.windows(2).find(|pair| pair[0].node >= pair[1].node);
-        if let Some([_, Entry { node: signer, .. }]) = disorder {
+        if let Some([_, ContributionId { node: signer, .. }]) = disorder {
             let signer = *signer;
             return Err(Refusal::Duplicate { what, signer });
         }
@@ -42,7 +42,7 @@ impl Contributors {
     }
 
     /// The list, in ascending order of node id.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[ContributionId] {
         &self.entries
     }
 

@@ -9,7 +9,7 @@ use super::certificate::Certificate;
 use super::classes::ClassSet;
 use super::contributors::Contributors;
 use super::holders::Holders;
-use super::message::{Contribution, Entry, Reveal, Vote};
+use super::message::{Contribution, ContributionId, Reveal, Vote};
 use super::prepared::Prepared;
 use crate::digest::Digest;
 use crate::identity::NodeId;
@@ -62,7 +62,7 @@ impl Decision {
             if own.is_some_and(|(_, own)| own.contribution.bytes() != signed.bytes()) {
                 return Err(Refusal::OwnContribution);
             }
-            entries.push(Entry::of(signer, signed));
+            entries.push(ContributionId::of(signer, signed));
             tag += residue;
         }
         let contributors = Contributors::new(ctx, entries, Kind::Contribution)?;

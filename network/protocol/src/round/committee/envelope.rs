@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classes::Seats;
 use super::holders::Holders;
-use super::message::{Contribution, Entry};
+use super::message::{Contribution, ContributionId};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
@@ -40,7 +40,7 @@ pub struct SealedSeeds {
 #[derive(Clone, Debug)]
 pub struct CheckedSeeds {
     ctx: Digest,
-    entry: Entry,
+    entry: ContributionId,
     seeds: Vec<(Seats, Option<Digest>)>,
     sealed: Vec<u8>,
 }
@@ -128,7 +128,7 @@ impl SealedSeeds {
         });
         Ok(CheckedSeeds {
             ctx: holders.ctx(),
-            entry: Entry::of(signer, &self.contribution),
+            entry: ContributionId::of(signer, &self.contribution),
             seeds: seeds.collect(),
             sealed: self.sealed,
         })
@@ -142,7 +142,7 @@ impl CheckedSeeds {
     }
 
     /// Whose, and which contribution.
-    pub fn entry(&self) -> Entry {
+    pub fn entry(&self) -> ContributionId {
         self.entry
     }
 

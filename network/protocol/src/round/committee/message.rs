@@ -31,21 +31,21 @@ pub struct Receipt {
     /// Who has looked at it.
     pub holder: NodeId,
     /// Which contribution.
-    pub entry: Entry,
+    pub entry: ContributionId,
     /// What is wrong with it, if anything is.
     pub fault: Option<Fault>,
 }
 
 /// A contribution in a list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ContributionId {
     /// Who contributes.
     pub node: NodeId,
     /// SHA-256 of the encoded [`Contribution`], without its signature.
     pub contribution: Digest,
 }
 
-impl Entry {
+impl ContributionId {
     /// Returns what lists call a contribution that `node` has signed.
     pub(super) fn of(node: NodeId, contribution: &Signed<Contribution>) -> Self {
         let contribution = Digest::sha256(&[contribution.bytes()]);

@@ -20,7 +20,7 @@ use self::core::{Core, Heard};
 use super::checked_outcome::CheckedOutcome;
 use super::checkpoint::Checkpoint;
 use super::committee::ClassSet;
-use super::committee::message::Entry as ContributionEntry;
+use super::committee::message::ContributionId;
 use super::committee::node::{Contributor, Holder};
 use super::committee::{Envelope, Holders};
 use super::difference::SentSums;
@@ -28,7 +28,7 @@ use super::head::Head;
 use super::message::{Keys, Signed};
 use super::opening::Opening;
 use super::outcome::Outcome;
-use super::peer::node::Participant;
+use super::peer::node::ParticipantStage;
 use super::refusal::{Fault, Kind, Refusal};
 use super::training::Averaged;
 use crate::audit::{Entry, Party};
@@ -54,7 +54,7 @@ enum Phase {
     /// Nothing is going on.
     Idle,
     /// An attempt of the peer scheme.
-    Participating(Participant),
+    Participating(ParticipantStage),
     /// An attempt with a committee.
     Contributing(Contributor),
     /// A masked vector is held, and a result is waited for.
@@ -209,7 +209,7 @@ impl Node {
         opening.check(&self.core.head, self.core.joined)?;
         let Opening { round, attempt, .. } = *opening;
         self.phase = match self.core.manifest.committee() {
-            None => Phase::Participating(Participant::open(attempt)),
+            None => Phase::Participating(ParticipantStage::open(attempt)),
             Some(_) => Phase::Contributing(Contributor::open(attempt)),
         };
         Ok(vec![Action::Train {
@@ -345,7 +345,7 @@ impl Node {
     pub fn opened(
         &mut self,
         ctx: Digest,
-        entry: ContributionEntry,
+        entry: ContributionId,
         found: Result<(), Fault>,
     ) -> Result<Vec<Action>, WireError> {
         self.holder.opened(&self.core, ctx, entry, found)
@@ -375,7 +375,7 @@ impl Node {
     /// both.
     fn keys(&mut self, bundle: Vec<Signed<Keys>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
         if let Phase::Participating(_) = self.phase {
-            let hear = |own: Participant, core: &Core| own.keys(core, bundle, unix_s);
+            let hear = |own: ParticipantStage, core: &Core| own.keys(core, bundle, unix_s);
             return self.participant(Kind::Keys, hear);
         }
         let core = &self.core;
@@ -397,7 +397,7 @@ impl Node {
     fn participant(
         &mut self,
         what: Kind,
-        hear: impl FnOnce(Participant, &Core) -> Heard<Participant>,
+        hear: impl FnOnce(ParticipantStage, &Core) -> Heard<ParticipantStage>,
     ) -> Result<Vec<Action>, Refusal> {
         let participant = match self.take_phase() {
             Phase::Participating(participant) => participant,
@@ -422,7 +422,10 @@ impl Node {
     /// Tells the participant what came of its work.
     fn participant_work(
         &mut self,
-        work: impl FnOnce(Participant, &mut Core) -> Result<(Participant, Vec<Action>), WireError>,
+        work: impl FnOnce(
+            ParticipantStage,
+            &mut Core,
+        ) -> Result<(ParticipantStage, Vec<Action>), WireError>,
     ) -> Result<Vec<Action>, WireError> {
         let participant = match self.take_phase() {
             Phase::Participating(participant) => participant,

@@ -19,7 +19,7 @@ use crate::round::refusal::{Kind, Refusal};
 use crate::wire::NodeFrame;
 
 /// What a participant waits for.
-pub(in crate::round) enum Participant {
+pub(in crate::round) enum ParticipantStage {
     /// Its update.
     Training { attempt: u32 },
     /// Its round key.
@@ -44,7 +44,7 @@ pub(in crate::round) struct Receiving {
     sealed: BTreeMap<NodeId, Vec<u8>>,
 }
 
-impl Participant {
+impl ParticipantStage {
     /// Begins an attempt that the relay has opened.
     pub(in crate::round) fn open(attempt: u32) -> Self {
         Self::Training { attempt }
@@ -188,7 +188,7 @@ impl Offered {
         core: &Core,
         bundle: Vec<Signed<Keys>>,
         unix_s: u64,
-    ) -> Result<(Participant, Vec<Action>), Refusal> {
+    ) -> Result<(ParticipantStage, Vec<Action>), Refusal> {
         let participants = Participants::verify(bundle, &core.manifest, &core.head, unix_s)?;
         if participants.attempt() != self.attempt || !participants.bundle().contains(&self.keys) {
             return Err(Refusal::OwnKeys);
@@ -201,7 +201,7 @@ impl Offered {
                 receivers: participants.receivers_from(core.id()),
             },
         ];
-        Ok((Participant::Sealing(participants), actions))
+        Ok((ParticipantStage::Sealing(participants), actions))
     }
 }
 
@@ -212,7 +212,7 @@ impl Receiving {
         core: &Core,
         shares: Vec<Signed<Share>>,
         unix_s: u64,
-    ) -> Result<(Participant, Vec<Action>), Refusal> {
+    ) -> Result<(ParticipantStage, Vec<Action>), Refusal> {
         let (own, what) = (core.id(), Kind::Share);
         for signed in &shares {
             let share = Share::verify(signed, &core.manifest, unix_s)?;
@@ -235,10 +235,10 @@ impl Receiving {
         }
         let mut actions = vec![Action::Log(Entry::Shares(shares))];
         if self.sealed.len() < self.participants.shares_due_to(own) {
-            return Ok((Participant::Receiving(self), actions));
+            return Ok((ParticipantStage::Receiving(self), actions));
         }
         let complete = CompleteShares::new(self.participants.ctx(), self.sealed);
         actions.push(Action::Sum(complete));
-        Ok((Participant::Summing(self.participants), actions))
+        Ok((ParticipantStage::Summing(self.participants), actions))
     }
 }

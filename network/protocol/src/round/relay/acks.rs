@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reminder::Reminder;
-use super::state::State;
+use super::state::RelayState;
 
 /// The relay waits for acknowledgements.
 pub(super) struct Acks {
@@ -13,7 +13,7 @@ pub(super) struct Acks {
 
 impl Acks {
     /// Waits as long as a download and its check may take.
-    pub(super) fn begin(state: &State) -> Self {
+    pub(super) fn begin(state: &RelayState) -> Self {
         Self {
             deadline: state.after(state.delivery_wait()),
             reminder: Reminder::since(state.now),
@@ -21,7 +21,7 @@ impl Acks {
     }
 
     /// Returns nothing once nobody is waited for any longer.
-    pub(super) fn advance(mut self, state: &mut State) -> Option<Self> {
+    pub(super) fn advance(mut self, state: &mut RelayState) -> Option<Self> {
         if !state.awaits_acks() || state.now >= self.deadline {
             return None;
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::cohort::Cohort;
-use super::stage::{Complete, Progress, Stage};
-use super::state::State;
+use super::stage::{AttemptProgress, Complete, Stage};
+use super::state::RelayState;
 use crate::identity::NodeId;
 use crate::round::committee::relay::CommitteeAttempt;
 use crate::round::peer::relay::PeerAttempt;
@@ -19,7 +19,7 @@ pub(super) enum Attempt {
 
 impl Attempt {
     /// Asks the nodes of this cohort to take part, who have `wait` for training.
-    pub(super) fn open(state: &mut State, cohort: Cohort, wait: Duration) -> Self {
+    pub(super) fn open(state: &mut RelayState, cohort: Cohort, wait: Duration) -> Self {
         match state.manifest.committee().cloned() {
             None => Self::Peer(PeerAttempt::open(state, cohort, wait)),
             Some(committee) => {
@@ -34,44 +34,62 @@ impl Attempt {
 macro_rules! either {
     ($attempt:expr, $stage:ident => $progress:expr) => {
         match $attempt {
-            Attempt::Peer($stage) => $progress.map(Attempt::Peer, Progress::Moves),
+            Attempt::Peer($stage) => $progress.map(Attempt::Peer, AttemptProgress::Moves),
             Attempt::Committee($stage) => {
                 let $stage = *$stage;
-                $progress.map(|stage| Attempt::Committee(Box::new(stage)), Progress::Moves)
+                $progress.map(
+                    |stage| Attempt::Committee(Box::new(stage)),
+                    AttemptProgress::Moves,
+                )
             }
         }
     };
 }
 
 impl Stage for Attempt {
-    fn hear(&mut self, state: &mut State, node: NodeId, frame: NodeFrame) -> Result<(), Refusal> {
+    fn hear(
+        &mut self,
+        state: &mut RelayState,
+        node: NodeId,
+        frame: NodeFrame,
+    ) -> Result<(), Refusal> {
         match self {
             Self::Peer(attempt) => attempt.hear(state, node, frame),
             Self::Committee(attempt) => attempt.hear(state, node, frame),
         }
     }
 
-    fn body_added(self, state: &mut State, node: NodeId, body: BodyId) -> Progress<Self, Complete> {
+    fn body_added(
+        self,
+        state: &mut RelayState,
+        node: NodeId,
+        body: BodyId,
+    ) -> AttemptProgress<Self, Complete> {
         either!(self, stage => stage.body_added(state, node, body))
     }
 
-    fn greeted(self, state: &mut State, node: NodeId, hello: &Hello) -> Progress<Self, Complete> {
+    fn greeted(
+        self,
+        state: &mut RelayState,
+        node: NodeId,
+        hello: &Hello,
+    ) -> AttemptProgress<Self, Complete> {
         either!(self, stage => stage.greeted(state, node, hello))
     }
 
-    fn lost(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+    fn lost(self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete> {
         either!(self, stage => stage.lost(state, node))
     }
 
-    fn turned_away(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+    fn turned_away(self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete> {
         either!(self, stage => stage.turned_away(state, node))
     }
 
-    fn refused(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+    fn refused(self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete> {
         either!(self, stage => stage.refused(state, node))
     }
 
-    fn advance(self, state: &mut State) -> Progress<Self, Complete> {
+    fn advance(self, state: &mut RelayState) -> AttemptProgress<Self, Complete> {
         either!(self, stage => stage.advance(state))
     }
 }

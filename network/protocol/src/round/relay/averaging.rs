@@ -3,16 +3,16 @@
 use super::action::Action;
 use super::report::{Completed, Report};
 use super::stage::Complete;
-use super::state::State;
+use super::state::RelayState;
 use crate::round::outcome::Outcome;
 use crate::round::refusal::Refusal;
 use crate::round::training::Averaged;
 
 /// All bodies are there, and the average is being computed.
-pub(super) struct Averaging(Complete);
+pub(super) struct AwaitingAverage(Complete);
 
-impl Averaging {
-    pub(super) fn begin(state: &mut State, mut complete: Complete) -> Self {
+impl AwaitingAverage {
+    pub(super) fn begin(state: &mut RelayState, mut complete: Complete) -> Self {
         state.published.forget_last();
         let round = state.head.next_round();
         state.report(Report::Collected { round });
@@ -25,7 +25,7 @@ impl Averaging {
     }
 
     /// The round is complete.
-    pub(super) fn averaged(self, state: &mut State, averaged: Averaged) {
+    pub(super) fn averaged(self, state: &mut RelayState, averaged: Averaged) {
         let Self(complete) = self;
         let (head, attempts) = (averaged.head, state.attempt);
         let outcome = Outcome {
@@ -46,7 +46,7 @@ impl Averaging {
     }
 
     /// The sum is impossible: the same participants have to begin again.
-    pub(super) fn impossible(self, state: &mut State, refusal: &Refusal) {
+    pub(super) fn impossible(self, state: &mut RelayState, refusal: &Refusal) {
         let Self(Complete { nodes, .. }) = self;
         let all: Vec<_> = nodes.iter().copied().collect();
         for node in &all {

@@ -45,12 +45,12 @@ use crate::wire::{Hello, NodeFrame};
 
 use acks::Acks;
 use attempt::Attempt;
-use averaging::Averaging;
+use averaging::AwaitingAverage;
 use recover::Recovering;
 #[cfg(test)]
 pub(in crate::round) use rollback::PAUSE;
-use stage::{Complete, Progress, Stage as _};
-use state::{Decision, State};
+use stage::{AttemptProgress, Complete, Stage as _};
+use state::{NextStep, RelayState};
 use waiting::{Waited, WaitingForNodes};
 
 pub use action::Action;
@@ -61,16 +61,16 @@ pub use settings::{Settings, SettingsError};
 
 /// The relay's state machine.
 pub struct Relay {
-    state: State,
-    phase: Phase,
+    state: RelayState,
+    phase: RelayPhase,
 }
 
 /// What the relay is at.
-enum Phase {
+enum RelayPhase {
     WaitingForNodes(WaitingForNodes),
     Recovering(Recovering),
     Attempt(Attempt),
-    Averaging(Averaging),
+    AwaitingAverage(AwaitingAverage),
     Acks(Acks),
     Done,
 }
@@ -86,8 +86,8 @@ impl Relay {
         seed: [u8; 32],
     ) -> Self {
         Self {
-            state: State::new(manifest, settings, head, epoch_unix_s, seed),
-            phase: Phase::WaitingForNodes(WaitingForNodes::at_start(Duration::ZERO)),
+            state: RelayState::new(manifest, settings, head, epoch_unix_s, seed),
+            phase: RelayPhase::WaitingForNodes(WaitingForNodes::at_start(Duration::ZERO)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Relay {
     pub fn resume(&mut self, last: LastResult, taken: bool) {
         self.state.resume(last, taken);
         if self.state.is_finished() {
-            self.phase = Phase::Acks(Acks::begin(&self.state));
+            self.phase = RelayPhase::Acks(Acks::begin(&self.state));
         }
     }
 
@@ -122,7 +122,7 @@ impl Relay {
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         let state = &mut self.state;
         state.now = now;
-        let phase = std::mem::replace(&mut self.phase, Phase::Done);
+        let phase = std::mem::replace(&mut self.phase, RelayPhase::Done);
         let phase = match event {
             Event::Frame(node, NodeFrame::Hello(hello)) => {
                 // With a former connection all is lost that the node did on it.
@@ -139,35 +139,37 @@ impl Relay {
             }
             Event::Lost(node) => phase.lost(state, node),
             Event::BodyAdded(node, body) => match phase {
-                Phase::Attempt(attempt) => {
-                    Phase::go_on(attempt.body_added(state, node, body), state)
+                RelayPhase::Attempt(attempt) => {
+                    RelayPhase::go_on(attempt.body_added(state, node, body), state)
                 }
-                Phase::Recovering(recovering) => match recovering.received(state, node, body) {
-                    Some(recovering) => Phase::Recovering(recovering),
-                    None if state.is_finished() => Phase::Acks(Acks::begin(state)),
-                    // Those that have to be brought up take part in the next round as well.
-                    None => Phase::WaitingForNodes(WaitingForNodes::at_start(state.now)),
-                },
+                RelayPhase::Recovering(recovering) => {
+                    match recovering.received(state, node, body) {
+                        Some(recovering) => RelayPhase::Recovering(recovering),
+                        None if state.is_finished() => RelayPhase::Acks(Acks::begin(state)),
+                        // Those that have to be brought up take part in the next round as well.
+                        None => RelayPhase::WaitingForNodes(WaitingForNodes::at_start(state.now)),
+                    }
+                }
                 phase => phase,
             },
             Event::Averaged(averaged) => match phase {
-                Phase::Averaging(averaging) => {
+                RelayPhase::AwaitingAverage(averaging) => {
                     averaging.averaged(state, averaged);
-                    Phase::Acks(Acks::begin(state))
+                    RelayPhase::Acks(Acks::begin(state))
                 }
                 phase => phase,
             },
             Event::Impossible(refusal) => match phase {
-                Phase::Averaging(averaging) => {
+                RelayPhase::AwaitingAverage(averaging) => {
                     averaging.impossible(state, &refusal);
                     // Whoever is at fault gets time to be found.
-                    Phase::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
+                    RelayPhase::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
                 }
                 phase => phase,
             },
             Event::RolledBack if state.rolled_back() => {
                 // As with an impossible sum, whoever is at fault gets time to be found.
-                Phase::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
+                RelayPhase::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
             }
             Event::RolledBack | Event::Tick => phase,
         };
@@ -179,18 +181,18 @@ impl Relay {
     }
 }
 
-impl Phase {
+impl RelayPhase {
     /// Opens an attempt, or waits until one can be opened.
-    fn open_or_wait(state: &mut State) -> Self {
+    fn open_or_wait(state: &mut RelayState) -> Self {
         match state.decide() {
-            Decision::Finished => {
+            NextStep::Finished => {
                 // Nobody is waited for any longer.
                 state.settle();
                 state.act(Action::Finish);
                 Self::Done
             }
-            Decision::Wait => Self::WaitingForNodes(WaitingForNodes::now(state.now)),
-            Decision::Open(cohort) => {
+            NextStep::Wait => Self::WaitingForNodes(WaitingForNodes::now(state.now)),
+            NextStep::Open(cohort) => {
                 let wait = state.begin_attempt(cohort.nodes.len());
                 Self::Attempt(Attempt::open(state, cohort, wait))
             }
@@ -198,15 +200,17 @@ impl Phase {
     }
 
     /// Follows the progress of an attempt.
-    fn go_on(progress: Progress<Attempt, Complete>, state: &mut State) -> Self {
+    fn go_on(progress: AttemptProgress<Attempt, Complete>, state: &mut RelayState) -> Self {
         match progress {
-            Progress::Stays(attempt) => Self::Attempt(attempt),
-            Progress::Moves(complete) => Self::Averaging(Averaging::begin(state, complete)),
-            Progress::Abandoned(nodes) => {
+            AttemptProgress::Stays(attempt) => Self::Attempt(attempt),
+            AttemptProgress::Moves(complete) => {
+                Self::AwaitingAverage(AwaitingAverage::begin(state, complete))
+            }
+            AttemptProgress::Abandoned(nodes) => {
                 state.give_up(nodes);
                 Self::open_or_wait(state)
             }
-            Progress::Paused(nodes) => {
+            AttemptProgress::Paused(nodes) => {
                 state.give_up(nodes);
                 Self::WaitingForNodes(WaitingForNodes::after(state.now, rollback::PAUSE))
             }
@@ -214,7 +218,7 @@ impl Phase {
     }
 
     /// A frame of a node that is connected. One that is wrong costs the node its connection.
-    fn hear(mut self, state: &mut State, node: NodeId, frame: NodeFrame) -> Self {
+    fn hear(mut self, state: &mut RelayState, node: NodeId, frame: NodeFrame) -> Self {
         let heard = match (&mut self, frame) {
             (_, NodeFrame::Ack(ack)) => state.acknowledged(node, &ack),
             (
@@ -227,7 +231,7 @@ impl Phase {
             ) => return self.refused(state, node, (round, attempt), &refusal),
             (Self::Attempt(attempt), frame) => attempt.hear(state, node, frame),
             // Enough votes make a decision; what the others say is not waited for.
-            (Self::Averaging(_) | Self::Acks(_), NodeFrame::Vote(_)) => Ok(()),
+            (Self::AwaitingAverage(_) | Self::Acks(_), NodeFrame::Vote(_)) => Ok(()),
             (_, frame) => {
                 state.late(node, frame.kind());
                 Ok(())
@@ -242,7 +246,7 @@ impl Phase {
     }
 
     /// A node's connection is gone.
-    fn lost(self, state: &mut State, node: NodeId) -> Self {
+    fn lost(self, state: &mut RelayState, node: NodeId) -> Self {
         match self {
             phase if !state.lost(node) => phase,
             Self::Attempt(attempt) => Self::go_on(attempt.lost(state, node), state),
@@ -251,7 +255,7 @@ impl Phase {
     }
 
     /// A node has said hello.
-    fn greeted(self, state: &mut State, node: NodeId, hello: &Hello) -> Self {
+    fn greeted(self, state: &mut RelayState, node: NodeId, hello: &Hello) -> Self {
         match self {
             Self::Attempt(attempt) if state.presence.is_connected(node) => {
                 Self::go_on(attempt.greeted(state, node, hello), state)
@@ -263,7 +267,7 @@ impl Phase {
     /// A node refuses to go on.
     fn refused(
         self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         (round, attempt): (u64, u32),
         refusal: &Refusal,
@@ -290,7 +294,7 @@ impl Phase {
     }
 
     /// A node is gone that no attempt counts on.
-    fn without(self, state: &mut State, node: NodeId) -> Self {
+    fn without(self, state: &mut RelayState, node: NodeId) -> Self {
         match self {
             Self::Recovering(recovering) => {
                 let recovering = recovering.without(state, node);
@@ -300,7 +304,7 @@ impl Phase {
         }
     }
 
-    fn recover_or_wait(recovering: Option<Recovering>, state: &State) -> Self {
+    fn recover_or_wait(recovering: Option<Recovering>, state: &RelayState) -> Self {
         match recovering {
             Some(recovering) => Self::Recovering(recovering),
             None => Self::WaitingForNodes(WaitingForNodes::after(state.now, recover::PAUSE)),
@@ -308,7 +312,7 @@ impl Phase {
     }
 
     /// Goes on as far as what is at hand and the time allow.
-    fn advance(self, state: &mut State) -> Self {
+    fn advance(self, state: &mut RelayState) -> Self {
         match self {
             Self::WaitingForNodes(gathering) => match gathering.advance(state) {
                 Waited::Waits(gathering) => Self::WaitingForNodes(gathering),
@@ -324,7 +328,7 @@ impl Phase {
                 Some(acks) => Self::Acks(acks),
                 None => Self::open_or_wait(state),
             },
-            phase @ (Self::Averaging(_) | Self::Done) => phase,
+            phase @ (Self::AwaitingAverage(_) | Self::Done) => phase,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::action::Action;
-use super::state::State;
+use super::state::RelayState;
 use crate::identity::NodeId;
 use crate::round::checkpoint::Checkpoint;
 use crate::wire::BodyId;
@@ -20,7 +20,7 @@ pub(super) struct Recovering {
 
 impl Recovering {
     /// Asks one of the nodes that have it for a certified model that is ahead, if any is connected.
-    pub(super) fn begin(state: &mut State) -> Option<Self> {
+    pub(super) fn begin(state: &mut RelayState) -> Option<Self> {
         let (checkpoint, sender) = state.certified_ahead()?;
         state.act(Action::RequestModel {
             node: sender,
@@ -35,7 +35,12 @@ impl Recovering {
     }
 
     /// A model has arrived. Returns the relay to its waiting if it is not the one.
-    pub(super) fn received(self, state: &mut State, node: NodeId, body: BodyId) -> Option<Self> {
+    pub(super) fn received(
+        self,
+        state: &mut RelayState,
+        node: NodeId,
+        body: BodyId,
+    ) -> Option<Self> {
         if (node, body) != (self.sender, BodyId::model(self.checkpoint.head.model)) {
             return Some(self);
         }
@@ -44,16 +49,20 @@ impl Recovering {
     }
 
     /// A node is gone. Returns nothing if it was the one that was asked.
-    pub(super) fn without(self, state: &mut State, node: NodeId) -> Option<Self> {
+    pub(super) fn without(self, state: &mut RelayState, node: NodeId) -> Option<Self> {
         self.unless(state, |recovering, _| node == recovering.sender)
     }
 
     /// Returns nothing if the model does not come in time.
-    pub(super) fn advance(self, state: &mut State) -> Option<Self> {
+    pub(super) fn advance(self, state: &mut RelayState) -> Option<Self> {
         self.unless(state, |recovering, state| state.now >= recovering.deadline)
     }
 
-    fn unless(self, state: &mut State, over: impl FnOnce(&Self, &State) -> bool) -> Option<Self> {
+    fn unless(
+        self,
+        state: &mut RelayState,
+        over: impl FnOnce(&Self, &RelayState) -> bool,
+    ) -> Option<Self> {
         if over(&self, state) {
             state.act(Action::Discard);
             return None;

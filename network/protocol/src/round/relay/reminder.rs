@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::Report;
-use super::state::State;
+use super::state::RelayState;
 use crate::identity::NodeId;
 use crate::wire::RelayFrame;
 
@@ -25,19 +25,19 @@ impl Reminder {
     }
 
     /// Returns for how long it has been waited for.
-    pub(super) fn waited(&self, state: &State) -> Duration {
+    pub(super) fn waited(&self, state: &RelayState) -> Duration {
         state.now.saturating_sub(self.since)
     }
 
     /// Returns whether that is worth a report.
-    pub(super) fn is_long(&self, state: &State) -> bool {
+    pub(super) fn is_long(&self, state: &RelayState) -> bool {
         self.waited(state) >= SILENT
     }
 
     /// Tells everyone who is missing, unless that was done a moment ago. Returns whether it did.
     pub(in crate::round) fn remind(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         missing: Vec<NodeId>,
         same_participants: bool,
     ) -> bool {

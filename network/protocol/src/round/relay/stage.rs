@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::state::State;
+use super::state::RelayState;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
@@ -11,7 +11,7 @@ use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, Hello, NodeFrame};
 
 /// How an attempt goes on, from a stage `S` to a later one, `N`.
-pub(in crate::round) enum Progress<S, N> {
+pub(in crate::round) enum AttemptProgress<S, N> {
     /// At the same stage.
     Stays(S),
     /// At a later one.
@@ -22,18 +22,18 @@ pub(in crate::round) enum Progress<S, N> {
     Paused(Vec<NodeId>),
 }
 
-impl<S, N> Progress<S, N> {
+impl<S, N> AttemptProgress<S, N> {
     /// Returns the same progress, seen from all the attempt.
     pub(in crate::round) fn map<A, B>(
         self,
         stays: impl FnOnce(S) -> A,
-        moves: impl FnOnce(N) -> Progress<A, B>,
-    ) -> Progress<A, B> {
+        moves: impl FnOnce(N) -> AttemptProgress<A, B>,
+    ) -> AttemptProgress<A, B> {
         match self {
-            Self::Stays(stage) => Progress::Stays(stays(stage)),
+            Self::Stays(stage) => AttemptProgress::Stays(stays(stage)),
             Self::Moves(next) => moves(next),
-            Self::Abandoned(nodes) => Progress::Abandoned(nodes),
-            Self::Paused(nodes) => Progress::Paused(nodes),
+            Self::Abandoned(nodes) => AttemptProgress::Abandoned(nodes),
+            Self::Paused(nodes) => AttemptProgress::Paused(nodes),
         }
     }
 }
@@ -56,23 +56,38 @@ pub(in crate::round) trait Stage: Sized {
     ///
     /// # Errors
     /// A [`Refusal`], which costs the node its connection.
-    fn hear(&mut self, state: &mut State, node: NodeId, frame: NodeFrame) -> Result<(), Refusal>;
+    fn hear(
+        &mut self,
+        state: &mut RelayState,
+        node: NodeId,
+        frame: NodeFrame,
+    ) -> Result<(), Refusal>;
 
     /// A body of a node is there, whole.
-    fn body_added(self, state: &mut State, node: NodeId, body: BodyId) -> Progress<Self, Complete>;
+    fn body_added(
+        self,
+        state: &mut RelayState,
+        node: NodeId,
+        body: BodyId,
+    ) -> AttemptProgress<Self, Complete>;
 
     /// A node has said hello, perhaps again.
-    fn greeted(self, state: &mut State, node: NodeId, hello: &Hello) -> Progress<Self, Complete>;
+    fn greeted(
+        self,
+        state: &mut RelayState,
+        node: NodeId,
+        hello: &Hello,
+    ) -> AttemptProgress<Self, Complete>;
 
     /// A node's connection is gone.
-    fn lost(self, state: &mut State, node: NodeId) -> Progress<Self, Complete>;
+    fn lost(self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete>;
 
     /// A node was turned away.
-    fn turned_away(self, state: &mut State, node: NodeId) -> Progress<Self, Complete>;
+    fn turned_away(self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete>;
 
     /// A node refuses to go on.
-    fn refused(self, state: &mut State, node: NodeId) -> Progress<Self, Complete>;
+    fn refused(self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete>;
 
     /// Goes on as far as what is at hand and the time allow.
-    fn advance(self, state: &mut State) -> Progress<Self, Complete>;
+    fn advance(self, state: &mut RelayState) -> AttemptProgress<Self, Complete>;
 }

@@ -31,7 +31,7 @@ use crate::round::refusal::{Kind, Refusal};
 use crate::wire::{BodyId, Hello, RelayFrame};
 
 /// Where the relay stands, and what it knows of its nodes.
-pub(in crate::round) struct State {
+pub(in crate::round) struct RelayState {
     pub(in crate::round) manifest: Arc<Manifest>,
     settings: Settings,
     pub(in crate::round) head: Head,
@@ -49,7 +49,7 @@ pub(in crate::round) struct State {
 }
 
 /// What comes next.
-pub(super) enum Decision {
+pub(super) enum NextStep {
     /// All rounds are done.
     Finished,
     /// Too few nodes are ready for an attempt.
@@ -58,7 +58,7 @@ pub(super) enum Decision {
     Open(Cohort),
 }
 
-impl State {
+impl RelayState {
     pub(super) fn new(
         manifest: Arc<Manifest>,
         settings: Settings,
@@ -283,16 +283,16 @@ impl State {
     }
 
     /// Decides what comes next.
-    pub(super) fn decide(&mut self) -> Decision {
+    pub(super) fn decide(&mut self) -> NextStep {
         if self.is_finished() {
-            return Decision::Finished;
+            return NextStep::Finished;
         }
         if !self.can_open() {
-            return Decision::Wait;
+            return NextStep::Wait;
         }
         let ready = self.ready();
         let candidates = Candidates::new(&self.manifest, &self.settings, &self.obligations, ready);
-        Decision::Open(candidates.choose(&mut self.rng))
+        NextStep::Open(candidates.choose(&mut self.rng))
     }
 
     /// Opens the next attempt, of which `nodes` are asked to take part. Returns how long they have for training.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::recover::Recovering;
 use super::reminder::Reminder;
-use super::state::State;
+use super::state::RelayState;
 
 /// After such a pause those who were late or refused are asked again: nothing goes on without them.
 const FORGIVE_AFTER: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ impl WaitingForNodes {
         }
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Waited {
+    pub(super) fn advance(mut self, state: &mut RelayState) -> Waited {
         let waited = self.reminder.waited(state);
         if waited >= FORGIVE_AFTER {
             state.obligations.forgive();

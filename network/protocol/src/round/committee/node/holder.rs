@@ -17,7 +17,7 @@ use crate::round::committee::classes::ClassSet;
 use crate::round::committee::contributors::Contributors;
 use crate::round::committee::envelope::SealedSeeds;
 use crate::round::committee::holders::Holders;
-use crate::round::committee::message::{Entry, Receipt, Reveal, Vote};
+use crate::round::committee::message::{ContributionId, Receipt, Reveal, Vote};
 use crate::round::committee::reveal_order::RevealOrder;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::action::Action;
@@ -31,12 +31,12 @@ use crate::wire::{BodyId, NodeFrame};
 pub(in crate::round) struct Holder {
     /// Last attempt of the next round for which keys were signed.
     convened: u32,
-    stage: Stage,
+    stage: HolderStage,
 }
 
 /// What a holder waits for.
 #[derive(Debug, Default)]
-enum Stage {
+enum HolderStage {
     /// Nothing.
     #[default]
     Idle,
@@ -64,7 +64,7 @@ impl Holder {
     /// Returns the context under which it can open boxes.
     pub(in crate::round) fn ctx(&self) -> Option<Digest> {
         match &self.stage {
-            Stage::Serving(serving) => Some(serving.holders.ctx()),
+            HolderStage::Serving(serving) => Some(serving.holders.ctx()),
             _ => None,
         }
     }
@@ -84,8 +84,8 @@ impl Holder {
     /// The connection is gone: keys that were offered on it are forgotten by the relay.
     pub(in crate::round) fn disconnected(&mut self) {
         self.convened = 0;
-        if !matches!(self.stage, Stage::Serving(_)) {
-            self.stage = Stage::Idle;
+        if !matches!(self.stage, HolderStage::Serving(_)) {
+            self.stage = HolderStage::Idle;
         }
     }
 
@@ -102,7 +102,7 @@ impl Holder {
         }
         opening.check(&core.head, self.convened)?;
         let Opening { round, attempt, .. } = *opening;
-        self.stage = Stage::Convened { attempt };
+        self.stage = HolderStage::Convened { attempt };
         Ok(vec![Action::DrawRoundKey { round, attempt }])
     }
 
@@ -113,7 +113,7 @@ impl Holder {
         round_key: [u8; 32],
         unix_s: u64,
     ) -> Result<Vec<Action>, WireError> {
-        let Stage::Convened { attempt } = self.stage else {
+        let HolderStage::Convened { attempt } = self.stage else {
             return Ok(Vec::new());
         };
         // The key must last until the last body of a reveal: longer than in the peer scheme by one transfer.
@@ -121,7 +121,7 @@ impl Holder {
         let keys = core.offer(attempt, round_key, unix_s.saturating_add(transfer_s))?;
         self.convened = attempt;
         let offer = Action::Send(NodeFrame::Keys(keys.clone()));
-        self.stage = Stage::Offered { keys, attempt };
+        self.stage = HolderStage::Offered { keys, attempt };
         Ok(vec![core.log_opened(attempt), offer])
     }
 
@@ -134,17 +134,17 @@ impl Holder {
         holders: &Holders,
         own: NodeId,
     ) -> Result<(), Refusal> {
-        let Stage::Offered { keys, attempt } = &self.stage else {
+        let HolderStage::Offered { keys, attempt } = &self.stage else {
             return Ok(());
         };
         if holders.attempt() != *attempt {
             return Ok(());
         }
         if holders.bundle().contains(keys) {
-            self.stage = Stage::Serving(Serving::new(holders.clone()));
+            self.stage = HolderStage::Serving(Serving::new(holders.clone()));
             return Ok(());
         }
-        self.stage = Stage::Idle;
+        self.stage = HolderStage::Idle;
         match holders.contains(own) {
             true => Err(Refusal::OwnKeys),
             false => Ok(()),
@@ -159,7 +159,7 @@ impl Holder {
         unix_s: u64,
     ) -> Result<Vec<Action>, Refusal> {
         let (own, what) = (core.id(), Kind::Contribution);
-        let Stage::Serving(serving) = &mut self.stage else {
+        let HolderStage::Serving(serving) = &mut self.stage else {
             return Err(Refusal::Unexpected { what });
         };
         let seeds_for = seeds_for.verify(own, &serving.holders, &core.manifest, unix_s)?;
@@ -182,10 +182,10 @@ impl Holder {
         &mut self,
         core: &Core,
         ctx: Digest,
-        entry: Entry,
+        entry: ContributionId,
         found: Result<(), Fault>,
     ) -> Result<Vec<Action>, WireError> {
-        let Stage::Serving(serving) = &mut self.stage else {
+        let HolderStage::Serving(serving) = &mut self.stage else {
             return Ok(Vec::new());
         };
         match serving.slips.get_mut(&entry.node) {
@@ -202,7 +202,7 @@ impl Holder {
         &mut self,
         core: &mut Core,
         ctx: Digest,
-        entries: Vec<Entry>,
+        entries: Vec<ContributionId>,
     ) -> Result<Vec<Action>, Refusal> {
         let (own, what) = (core.id(), Kind::Ballot);
         self.serving(ctx, what, own)?;
@@ -226,7 +226,7 @@ impl Holder {
     /// that this returns is durable.
     fn decide(&mut self, core: &mut Core, contributors: Contributors) -> Result<Action, Refusal> {
         let (model, nodes) = (core.head.model, contributors.nodes());
-        let Stage::Serving(serving) = &self.stage else {
+        let HolderStage::Serving(serving) = &self.stage else {
             return Err(Refusal::Unexpected { what: Kind::Ballot });
         };
         match serving.stance.voted() {
@@ -237,7 +237,7 @@ impl Holder {
                 let (sent, manifest) = (&core.sent, &core.manifest);
                 let endorsed = Endorsed::check(contributors, &accepted, sent, model, manifest)?;
                 self.stage = match std::mem::take(&mut self.stage) {
-                    Stage::Serving(serving) => Stage::Serving(serving.voted(endorsed)),
+                    HolderStage::Serving(serving) => HolderStage::Serving(serving.voted(endorsed)),
                     stage => stage,
                 };
             }
@@ -251,7 +251,7 @@ impl Holder {
         &mut self,
         core: &mut Core,
         ctx: Digest,
-        entries: Vec<Entry>,
+        entries: Vec<ContributionId>,
         votes: &[Signed<Vote>],
         classes: ClassSet,
         unix_s: u64,
@@ -294,7 +294,7 @@ impl Holder {
         root: Digest,
         tag: Tag,
     ) -> Result<Vec<Action>, WireError> {
-        let Stage::Serving(serving) = &mut self.stage else {
+        let HolderStage::Serving(serving) = &mut self.stage else {
             return Ok(Vec::new());
         };
         let Some(voted) = serving.stance.voted() else {
@@ -323,7 +323,7 @@ impl Holder {
 
     /// The masks of these classes could not be summed up. Returns whether they were waited for.
     pub(in crate::round) fn not_revealed(&mut self, ctx: Digest, classes: ClassSet) -> bool {
-        let Stage::Serving(serving) = &mut self.stage else {
+        let HolderStage::Serving(serving) = &mut self.stage else {
             return false;
         };
         if serving.holders.ctx() != ctx {
@@ -341,7 +341,7 @@ impl Holder {
         first_chunk: u32,
     ) -> Result<Vec<Action>, Refusal> {
         let revealed = match &self.stage {
-            Stage::Serving(serving) => &serving.revealed[..],
+            HolderStage::Serving(serving) => &serving.revealed[..],
             _ => &[],
         };
         let (body, what) = (BodyId::reveal(root), Kind::Reveal);
@@ -359,8 +359,8 @@ impl Holder {
         signer: NodeId,
     ) -> Result<&mut Serving, Refusal> {
         match &mut self.stage {
-            Stage::Serving(serving) if serving.holders.ctx() == ctx => Ok(serving),
-            Stage::Serving(_) => Err(Refusal::Stale { what, signer }),
+            HolderStage::Serving(serving) if serving.holders.ctx() == ctx => Ok(serving),
+            HolderStage::Serving(_) => Err(Refusal::Stale { what, signer }),
             _ => Err(Refusal::Unexpected { what }),
         }
     }
@@ -400,7 +400,7 @@ impl Serving {
 fn receipt(
     core: &Core,
     ctx: Digest,
-    entry: Entry,
+    entry: ContributionId,
     found: Result<(), Fault>,
 ) -> Result<Vec<Action>, WireError> {
     let receipt = Receipt {

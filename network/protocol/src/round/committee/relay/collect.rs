@@ -8,18 +8,18 @@ use super::choice::{Chosen, choose};
 use super::vote::Voting;
 use crate::audit::{self, Party};
 use crate::identity::NodeId;
-use crate::round::committee::message::{Contribution, Entry, Receipt};
+use crate::round::committee::message::{Contribution, ContributionId, Receipt};
 use crate::round::committee::{Contributors, Envelope, Holders};
 use crate::round::message::Signed;
 use crate::round::refusal::{Fault, Kind, Refusal};
 use crate::round::relay::action::Action;
 use crate::round::relay::reminder::Reminder;
 use crate::round::relay::report::Report;
-use crate::round::relay::stage::Progress;
-use crate::round::relay::state::State;
+use crate::round::relay::stage::AttemptProgress;
+use crate::round::relay::state::RelayState;
 use crate::wire::{BodyId, Hello, RelayFrame};
 
-pub(in crate::round) struct Collecting {
+pub(in crate::round) struct CollectingContributions {
     holders: Holders,
     attendance: Attendance,
     /// Contributors that were asked.
@@ -37,16 +37,16 @@ pub(in crate::round) struct Collecting {
 
 struct Contributed {
     signed: Signed<Contribution>,
-    entry: Entry,
+    entry: ContributionId,
     envelope: Envelope,
     /// Whether the body is here, whole.
     whole: bool,
     receipts: BTreeMap<NodeId, Option<Fault>>,
 }
 
-impl Collecting {
+impl CollectingContributions {
     pub(super) fn begin(
-        state: &mut State,
+        state: &mut RelayState,
         holders: Holders,
         invited: BTreeSet<NodeId>,
         exact: bool,
@@ -74,7 +74,7 @@ impl Collecting {
     /// A node contributes, or says again that it has.
     pub(super) fn contributed(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         signed: Signed<Contribution>,
         envelope: Envelope,
@@ -89,7 +89,7 @@ impl Collecting {
             state.late(node, what);
             return Ok(());
         }
-        let entry = Entry::of(node, &signed);
+        let entry = ContributionId::of(node, &signed);
         let (ctx, root) = (contribution.ctx, contribution.root);
         match self.contributions.get(&node) {
             Some(known) if known.entry != entry => return Err(Refusal::Duplicate { what, signer }),
@@ -120,7 +120,7 @@ impl Collecting {
     }
 
     /// A contribution's body is here, whole.
-    pub(super) fn added(&mut self, state: &mut State, node: NodeId, body: BodyId) {
+    pub(super) fn added(&mut self, state: &mut RelayState, node: NodeId, body: BodyId) {
         let ctx = self.holders.ctx();
         let contributed = self.contributions.get_mut(&node);
         if let Some(contributed) = contributed.filter(|_| body == BodyId::sum(ctx)) {
@@ -132,7 +132,7 @@ impl Collecting {
     /// A holder has looked at a contribution.
     pub(super) fn receipt(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         signed: Signed<Receipt>,
     ) -> Result<(), Refusal> {
@@ -169,7 +169,7 @@ impl Collecting {
     }
 
     /// A node is here, perhaps again. Returns whether the attempt can go on.
-    pub(super) fn returned(&mut self, state: &mut State, node: NodeId, hello: &Hello) -> bool {
+    pub(super) fn returned(&mut self, state: &mut RelayState, node: NodeId, hello: &Hello) -> bool {
         let known = self.contributions.get(&node);
         let halfway = known.is_some_and(|contributed| !contributed.whole);
         // What it holds, it says next.
@@ -210,18 +210,18 @@ impl Collecting {
         self.expected.remove(&node);
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Progress<Self, Voting> {
+    pub(super) fn advance(mut self, state: &mut RelayState) -> AttemptProgress<Self, Voting> {
         let quorum = self.holders.committee().quorum();
         if self.attendance.remaining() < quorum {
             // Nothing was voted on: whoever is here begins again, with the holders that are.
             let committee = self.holders.committee();
-            return Progress::Abandoned(committee.without(self.attendance.here()));
+            return AttemptProgress::Abandoned(committee.without(self.attendance.here()));
         }
         let awaited = self.expected.iter().any(|node| !self.is_whole(*node));
         let late = state.now >= self.deadline;
         if awaited && !late {
             self.closing = None;
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         let wait = Duration::from_secs(state.manifest.timeouts().shares_s);
         let closing = *self.closing.get_or_insert(state.after(wait));
@@ -230,22 +230,22 @@ impl Collecting {
         let undecided =
             present.len() < quorum || present.iter().any(|holder| !self.has_seen_all(*holder));
         if undecided && !closed {
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         match self.choose(state) {
-            Ok(chosen) => Progress::Moves(self.vote(state, chosen)),
+            Ok(chosen) => AttemptProgress::Moves(self.vote(state, chosen)),
             Err(missing) if self.exact && self.invited.iter().any(|node| !self.is_whole(*node)) => {
                 self.reminder.remind(state, missing, true);
-                Progress::Stays(self)
+                AttemptProgress::Stays(self)
             }
-            Err(missing) if self.exact => Progress::Paused(missing),
+            Err(missing) if self.exact => AttemptProgress::Paused(missing),
             // There is time for those who are away to come back.
-            Err(_) if !late && !closed => Progress::Stays(self),
+            Err(_) if !late && !closed => AttemptProgress::Stays(self),
             Err(missing) => {
                 for node in &missing {
                     state.obligations.exclude(*node);
                 }
-                Progress::Abandoned(missing)
+                AttemptProgress::Abandoned(missing)
             }
         }
     }
@@ -267,7 +267,7 @@ impl Collecting {
     }
 
     /// Whom to vote for; or who is missing, if that is nobody.
-    fn choose(&self, state: &State) -> Result<Chosen, Vec<NodeId>> {
+    fn choose(&self, state: &RelayState) -> Result<Chosen, Vec<NodeId>> {
         let whole = self
             .contributions
             .iter()
@@ -310,7 +310,7 @@ impl Collecting {
         })
     }
 
-    fn vote(self, state: &mut State, chosen: Chosen) -> Voting {
+    fn vote(self, state: &mut RelayState, chosen: Chosen) -> Voting {
         let nodes = chosen.contributors.nodes().into_iter().collect();
         let round = self.holders.round();
         state.report(Report::Participants { round, nodes });
@@ -318,7 +318,7 @@ impl Collecting {
     }
 }
 
-fn hand_out(state: &mut State, holders: &Holders, holder: NodeId, contributed: &Contributed) {
+fn hand_out(state: &mut RelayState, holders: &Holders, holder: NodeId, contributed: &Contributed) {
     let place = holders.place(holder);
     let seeds_for =
         place.and_then(|place| contributed.envelope.seeds_for(&contributed.signed, place));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::collect::Collecting;
+use super::collect::CollectingContributions;
 use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::committee::{Committee, Holders};
@@ -12,8 +12,8 @@ use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::cohort::Cohort;
 use crate::round::relay::reminder::Reminder;
 use crate::round::relay::report::Report;
-use crate::round::relay::stage::Progress;
-use crate::round::relay::state::State;
+use crate::round::relay::stage::AttemptProgress;
+use crate::round::relay::state::RelayState;
 use crate::wire::RelayFrame;
 
 pub(in crate::round) struct Convening {
@@ -36,7 +36,7 @@ impl Convening {
     /// Asks all holders that are ready for keys, and the nodes of this cohort, who have `wait` for training, for
     /// contributions.
     pub(super) fn open(
-        state: &mut State,
+        state: &mut RelayState,
         committee: Committee,
         cohort: Cohort,
         wait: Duration,
@@ -67,7 +67,7 @@ impl Convening {
     }
 
     /// Returns whether a holder can take part in an attempt with these contributors.
-    fn may_hold(&self, state: &State, holder: NodeId) -> bool {
+    fn may_hold(&self, state: &RelayState, holder: NodeId) -> bool {
         let contributors = self.exact.then_some(&self.invited);
         self.committee.contains(holder)
             && state.is_ready(holder)
@@ -76,7 +76,7 @@ impl Convening {
 
     pub(super) fn offered(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         signed: Signed<Keys>,
     ) -> Result<(), Refusal> {
@@ -94,7 +94,7 @@ impl Convening {
     }
 
     /// A node is here, perhaps again.
-    pub(super) fn returned(&mut self, state: &mut State, node: NodeId) {
+    pub(super) fn returned(&mut self, state: &mut RelayState, node: NodeId) {
         if !state.is_ready(node) {
             return;
         }
@@ -114,7 +114,10 @@ impl Convening {
         self.keys.remove(&node);
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Progress<Self, Collecting> {
+    pub(super) fn advance(
+        mut self,
+        state: &mut RelayState,
+    ) -> AttemptProgress<Self, CollectingContributions> {
         let quorum = self.committee.quorum();
         let unanswered = |node: &&NodeId| !self.keys.contains_key(node);
         let missing: Vec<_> = self.asked.iter().filter(unanswered).copied().collect();
@@ -126,17 +129,17 @@ impl Convening {
             let missing = self.committee.without(&self.keys.keys().copied().collect());
             self.reminder.remind(state, missing, self.exact);
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 
     /// The holders are fixed.
-    fn fix(self, state: &mut State) -> Progress<Self, Collecting> {
+    fn fix(self, state: &mut RelayState) -> AttemptProgress<Self, CollectingContributions> {
         let bundle: Vec<_> = self.keys.into_values().collect();
         let unix_s = state.unix_s();
         let holders = match Holders::verify(bundle, &state.manifest, &state.head, unix_s) {
             Ok(holders) => holders,
             Err(refusal) => {
-                return Progress::Abandoned(state.blame_expired(&refusal, self.exact));
+                return AttemptProgress::Abandoned(state.blame_expired(&refusal, self.exact));
             }
         };
         let all: BTreeSet<_> = self.invited.iter().copied().chain(holders.ids()).collect();
@@ -146,7 +149,7 @@ impl Convening {
         }
         let (round, nodes) = (holders.round(), holders.ids().collect());
         state.report(Report::Holders { round, nodes });
-        Progress::Moves(Collecting::begin(
+        AttemptProgress::Moves(CollectingContributions::begin(
             state,
             holders,
             self.invited,
@@ -156,7 +159,7 @@ impl Convening {
     }
 }
 
-fn convene(state: &mut State, node: NodeId) {
+fn convene(state: &mut RelayState, node: NodeId) {
     let opening = state.opening();
     state.send(node, RelayFrame::Convene(opening));
 }

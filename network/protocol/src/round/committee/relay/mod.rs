@@ -20,11 +20,11 @@ use crate::identity::NodeId;
 use crate::round::committee::Committee;
 use crate::round::refusal::Refusal;
 use crate::round::relay::cohort::Cohort;
-use crate::round::relay::stage::{Complete, Progress, Stage};
-use crate::round::relay::state::State;
+use crate::round::relay::stage::{AttemptProgress, Complete, Stage};
+use crate::round::relay::state::RelayState;
 use crate::wire::{BodyId, Hello, NodeFrame};
 
-use collect::Collecting;
+use collect::CollectingContributions;
 use convene::Convening;
 use reveal::Revealing;
 use vote::Voting;
@@ -32,7 +32,7 @@ use vote::Voting;
 /// An attempt with a committee.
 pub(in crate::round) enum CommitteeAttempt {
     Convening(Convening),
-    Collecting(Collecting),
+    CollectingContributions(CollectingContributions),
     Voting(Voting),
     Revealing(Revealing),
 }
@@ -40,7 +40,7 @@ pub(in crate::round) enum CommitteeAttempt {
 impl CommitteeAttempt {
     /// Asks the holders for keys, and the nodes of this cohort, who have `wait` for training, to contribute.
     pub(in crate::round) fn open(
-        state: &mut State,
+        state: &mut RelayState,
         committee: Committee,
         cohort: Cohort,
         wait: Duration,
@@ -50,15 +50,21 @@ impl CommitteeAttempt {
 }
 
 impl Stage for CommitteeAttempt {
-    fn hear(&mut self, state: &mut State, node: NodeId, frame: NodeFrame) -> Result<(), Refusal> {
+    fn hear(
+        &mut self,
+        state: &mut RelayState,
+        node: NodeId,
+        frame: NodeFrame,
+    ) -> Result<(), Refusal> {
         match (self, frame) {
             (Self::Convening(convening), NodeFrame::Keys(keys)) => {
                 convening.offered(state, node, keys)
             }
-            (Self::Collecting(collecting), NodeFrame::Contribution(contribution, envelope)) => {
-                collecting.contributed(state, node, contribution, envelope)
-            }
-            (Self::Collecting(collecting), NodeFrame::Receipt(receipt)) => {
+            (
+                Self::CollectingContributions(collecting),
+                NodeFrame::Contribution(contribution, envelope),
+            ) => collecting.contributed(state, node, contribution, envelope),
+            (Self::CollectingContributions(collecting), NodeFrame::Receipt(receipt)) => {
                 collecting.receipt(state, node, receipt)
             }
             (Self::Voting(voting), NodeFrame::Vote(vote)) => voting.voted(state, node, vote),
@@ -77,80 +83,84 @@ impl Stage for CommitteeAttempt {
 
     fn body_added(
         mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         body: BodyId,
-    ) -> Progress<Self, Complete> {
+    ) -> AttemptProgress<Self, Complete> {
         match &mut self {
-            Self::Collecting(collecting) => collecting.added(state, node, body),
+            Self::CollectingContributions(collecting) => collecting.added(state, node, body),
             Self::Revealing(revealing) => revealing.added(node, body),
             Self::Convening(_) | Self::Voting(_) => {}
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 
     fn greeted(
         mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         hello: &Hello,
-    ) -> Progress<Self, Complete> {
+    ) -> AttemptProgress<Self, Complete> {
         match &mut self {
             Self::Convening(convening) => convening.returned(state, node),
-            Self::Collecting(collecting) => {
+            Self::CollectingContributions(collecting) => {
                 if !collecting.returned(state, node, hello) {
-                    return Progress::Abandoned(vec![node]);
+                    return AttemptProgress::Abandoned(vec![node]);
                 }
             }
             Self::Voting(voting) => voting.returned(state, node, hello.holding),
             Self::Revealing(revealing) => revealing.returned(state, node, hello.holding),
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 
-    fn lost(mut self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+    fn lost(mut self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete> {
         match &mut self {
             Self::Convening(convening) => convening.without(node),
-            Self::Collecting(collecting) => collecting.lost(node),
+            Self::CollectingContributions(collecting) => collecting.lost(node),
             Self::Voting(voting) => voting.lost(node),
             Self::Revealing(revealing) => revealing.lost(state, node),
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 
-    fn turned_away(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+    fn turned_away(self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete> {
         self.refused(state, node)
     }
 
-    fn refused(mut self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+    fn refused(mut self, state: &mut RelayState, node: NodeId) -> AttemptProgress<Self, Complete> {
         match &mut self {
             Self::Convening(convening) => convening.without(node),
-            Self::Collecting(collecting) => collecting.refused(node),
+            Self::CollectingContributions(collecting) => collecting.refused(node),
             Self::Voting(voting) => voting.refused(node),
             Self::Revealing(revealing) => revealing.refused(state, node),
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 
-    fn advance(self, state: &mut State) -> Progress<Self, Complete> {
+    fn advance(self, state: &mut RelayState) -> AttemptProgress<Self, Complete> {
         match self {
             Self::Convening(convening) => {
                 let progress = convening.advance(state);
                 progress.map(Self::Convening, |next| {
-                    Progress::Stays(Self::Collecting(next))
+                    AttemptProgress::Stays(Self::CollectingContributions(next))
                 })
             }
-            Self::Collecting(collecting) => {
+            Self::CollectingContributions(collecting) => {
                 let progress = collecting.advance(state);
-                progress.map(Self::Collecting, |next| Progress::Stays(Self::Voting(next)))
+                progress.map(Self::CollectingContributions, |next| {
+                    AttemptProgress::Stays(Self::Voting(next))
+                })
             }
             Self::Voting(voting) => {
                 let progress = voting.advance(state);
-                progress.map(Self::Voting, |next| Progress::Stays(Self::Revealing(next)))
+                progress.map(Self::Voting, |next| {
+                    AttemptProgress::Stays(Self::Revealing(next))
+                })
             }
             Self::Revealing(revealing) => {
                 let progress = revealing.advance(state);
-                progress.map(Self::Revealing, Progress::Moves)
+                progress.map(Self::Revealing, AttemptProgress::Moves)
             }
         }
     }

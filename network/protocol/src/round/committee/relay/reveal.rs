@@ -15,8 +15,8 @@ use crate::round::message::Signed;
 use crate::round::outcome::Evidence;
 use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::reminder::Reminder;
-use crate::round::relay::stage::{Complete, Progress};
-use crate::round::relay::state::State;
+use crate::round::relay::stage::{AttemptProgress, Complete};
+use crate::round::relay::state::RelayState;
 use crate::wire::{BodyId, RelayFrame};
 
 pub(in crate::round) struct Revealing {
@@ -25,7 +25,7 @@ pub(in crate::round) struct Revealing {
     chosen: Chosen,
     votes: Vec<Signed<Vote>>,
     /// Not here yet.
-    parts: Vec<Part>,
+    parts: Vec<RevealPart>,
     /// Here, whole.
     reveals: Vec<Signed<Reveal>>,
     bodies: Vec<(NodeId, BodyId)>,
@@ -35,7 +35,7 @@ pub(in crate::round) struct Revealing {
 }
 
 /// What one holder was asked for.
-struct Part {
+struct RevealPart {
     holder: NodeId,
     classes: ClassSet,
     reveal: Option<(Signed<Reveal>, Digest)>,
@@ -43,7 +43,7 @@ struct Part {
 
 impl Revealing {
     pub(super) fn begin(
-        state: &mut State,
+        state: &mut RelayState,
         holders: Holders,
         attendance: Attendance,
         chosen: Chosen,
@@ -71,7 +71,7 @@ impl Revealing {
     /// Asks holders that are here, but not `except`, for these classes. Gives those that none of them holds.
     fn distribute(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         classes: ClassSet,
         except: Option<NodeId>,
     ) -> ClassSet {
@@ -81,7 +81,7 @@ impl Revealing {
         let (parts, lost) = committee.classes().assign(classes, able);
         for (seat, classes) in parts {
             let holder = committee.holders()[seat];
-            let part = Part {
+            let part = RevealPart {
                 holder,
                 classes,
                 reveal: None,
@@ -101,7 +101,7 @@ impl Revealing {
         let away = committee.seats(self.chosen.voters.intersection(self.attendance.away()));
         let (parts, _) = committee.classes().assign(classes, away);
         for (seat, classes) in parts {
-            self.parts.push(Part {
+            self.parts.push(RevealPart {
                 holder: self.holders.committee().holders()[seat],
                 classes,
                 reveal: None,
@@ -109,7 +109,7 @@ impl Revealing {
         }
     }
 
-    fn order(&self, state: &mut State, part: &Part) {
+    fn order(&self, state: &mut RelayState, part: &RevealPart) {
         let order = RelayFrame::Reveal {
             ctx: self.holders.ctx(),
             entries: self.chosen.contributors.entries().to_vec(),
@@ -122,7 +122,7 @@ impl Revealing {
     /// A holder has what it was asked for.
     pub(super) fn revealed(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         signed: Signed<Reveal>,
     ) -> Result<(), Refusal> {
@@ -156,7 +156,7 @@ impl Revealing {
 
     /// The body of a reveal is here, whole.
     pub(super) fn added(&mut self, node: NodeId, body: BodyId) {
-        let is_it = |part: &Part| {
+        let is_it = |part: &RevealPart| {
             part.holder == node
                 && part
                     .reveal
@@ -172,7 +172,12 @@ impl Revealing {
     }
 
     /// A node is here, perhaps again.
-    pub(super) fn returned(&mut self, state: &mut State, node: NodeId, holding: Option<Digest>) {
+    pub(super) fn returned(
+        &mut self,
+        state: &mut RelayState,
+        node: NodeId,
+        holding: Option<Digest>,
+    ) {
         let waited_for = self.attendance.may_serve(node);
         if self.attendance.returned(node, holding) {
             for part in self.parts.iter().filter(|part| part.holder == node) {
@@ -184,22 +189,22 @@ impl Revealing {
         }
     }
 
-    pub(super) fn lost(&mut self, state: &mut State, node: NodeId) {
+    pub(super) fn lost(&mut self, state: &mut RelayState, node: NodeId) {
         if self.attendance.lost(node) {
             self.replace(state, node);
         }
     }
 
     /// A node does not go on.
-    pub(super) fn refused(&mut self, state: &mut State, node: NodeId) {
+    pub(super) fn refused(&mut self, state: &mut RelayState, node: NodeId) {
         self.attendance.gone(node);
         self.replace(state, node);
     }
 
     /// Others are asked for what `node` has not revealed. What only it holds of those who are here is left to it, or to
     /// others that may come back.
-    fn replace(&mut self, state: &mut State, node: NodeId) {
-        let of_node = |part: &mut Part| part.holder == node;
+    fn replace(&mut self, state: &mut RelayState, node: NodeId) {
+        let of_node = |part: &mut RevealPart| part.holder == node;
         let open: Vec<_> = self.parts.extract_if(.., of_node).collect();
         let classes = open
             .iter()
@@ -211,10 +216,10 @@ impl Revealing {
         self.leave(lost);
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Progress<Self, Complete> {
+    pub(super) fn advance(mut self, state: &mut RelayState) -> AttemptProgress<Self, Complete> {
         let classes = self.holders.committee().classes();
         if self.covered == classes.all() {
-            return Progress::Moves(self.complete());
+            return AttemptProgress::Moves(self.complete());
         }
         let awaited = self
             .parts
@@ -223,10 +228,10 @@ impl Revealing {
         if awaited != classes.all() {
             // Some class is lost for good. Its holders can begin again, but only with these contributors.
             let committee = self.holders.committee();
-            return Progress::Abandoned(committee.without(self.attendance.here()));
+            return AttemptProgress::Abandoned(committee.without(self.attendance.here()));
         }
         if state.now < self.deadline {
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         let missing: BTreeSet<_> = self.parts.iter().map(|part| part.holder).collect();
         if self
@@ -235,11 +240,11 @@ impl Revealing {
         {
             self.ask_again(state);
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 
     /// Asks for what is missing again: the request, or the answer, may have been lost with a former connection.
-    fn ask_again(&self, state: &mut State) {
+    fn ask_again(&self, state: &mut RelayState) {
         for part in self
             .parts
             .iter()

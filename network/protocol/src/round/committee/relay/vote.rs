@@ -15,8 +15,8 @@ use crate::round::committee::message::Vote;
 use crate::round::message::Signed;
 use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::reminder::Reminder;
-use crate::round::relay::stage::Progress;
-use crate::round::relay::state::State;
+use crate::round::relay::stage::AttemptProgress;
+use crate::round::relay::state::RelayState;
 use crate::wire::RelayFrame;
 
 pub(in crate::round) struct Voting {
@@ -31,7 +31,7 @@ pub(in crate::round) struct Voting {
 
 impl Voting {
     pub(super) fn begin(
-        state: &mut State,
+        state: &mut RelayState,
         holders: Holders,
         attendance: Attendance,
         chosen: Chosen,
@@ -55,7 +55,7 @@ impl Voting {
         voting
     }
 
-    fn ask(&self, state: &mut State, holder: NodeId) {
+    fn ask(&self, state: &mut RelayState, holder: NodeId) {
         let ballot = RelayFrame::Ballot {
             ctx: self.holders.ctx(),
             entries: self.chosen.contributors.entries().to_vec(),
@@ -65,7 +65,7 @@ impl Voting {
 
     pub(super) fn voted(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         signed: Signed<Vote>,
     ) -> Result<(), Refusal> {
@@ -87,7 +87,12 @@ impl Voting {
     }
 
     /// A node is here, perhaps again.
-    pub(super) fn returned(&mut self, state: &mut State, node: NodeId, holding: Option<Digest>) {
+    pub(super) fn returned(
+        &mut self,
+        state: &mut RelayState,
+        node: NodeId,
+        holding: Option<Digest>,
+    ) {
         if self.attendance.returned(node, holding) && self.is_awaited(node) {
             self.ask(state, node);
         }
@@ -106,7 +111,7 @@ impl Voting {
         self.chosen.voters.contains(&holder) && !self.tally.voters().contains(&holder)
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Progress<Self, Revealing> {
+    pub(super) fn advance(mut self, state: &mut RelayState) -> AttemptProgress<Self, Revealing> {
         let complete = self.tally.certify(self.holders.committee()).is_ok();
         let awaited = |node: &NodeId| self.is_awaited(*node) && self.attendance.may_serve(*node);
         let awaited: BTreeSet<_> = self.chosen.voters.iter().copied().filter(awaited).collect();
@@ -119,18 +124,18 @@ impl Voting {
                 ..
             } = self;
             let revealing = Revealing::begin(state, holders, attendance, chosen, votes);
-            return Progress::Moves(revealing);
+            return AttemptProgress::Moves(revealing);
         }
         if self.tally.voters().len() + awaited.len() < self.holders.committee().quorum() {
             let committee = self.holders.committee();
-            return Progress::Abandoned(committee.without(self.tally.voters()));
+            return AttemptProgress::Abandoned(committee.without(self.tally.voters()));
         }
         let late = state.now >= self.deadline;
         if late && self.votes.is_empty() {
             for node in &awaited {
                 state.obligations.exclude(*node);
             }
-            return Progress::Abandoned(awaited.into_iter().collect());
+            return AttemptProgress::Abandoned(awaited.into_iter().collect());
         }
         if late
             && self
@@ -142,6 +147,6 @@ impl Voting {
                 self.ask(state, *node);
             }
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 }

@@ -4,7 +4,7 @@
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::Opening;
-use crate::round::committee::message::{Contribution, Entry, Reveal, Vote};
+use crate::round::committee::message::{Contribution, ContributionId, Reveal, Vote};
 use crate::round::committee::{ClassSet, Contributors, Envelope, Holders, SealedSeeds};
 use crate::round::message::{Keys, Message, Signed};
 use crate::round::node::{Action, Node};
@@ -132,12 +132,12 @@ impl HolderFixture {
         self.envelope(k, salt).seeds_for(&signed, place).unwrap()
     }
 
-    pub(super) fn entry(&self, k: usize, salt: u8) -> Entry {
-        Entry::of(self.id(k), &self.sign(k, &self.contribution(k, salt)))
+    pub(super) fn entry(&self, k: usize, salt: u8) -> ContributionId {
+        ContributionId::of(self.id(k), &self.sign(k, &self.contribution(k, salt)))
     }
 
     /// The list of these nodes' contributions.
-    pub(super) fn entries(&self, nodes: impl IntoIterator<Item = usize>) -> Vec<Entry> {
+    pub(super) fn entries(&self, nodes: impl IntoIterator<Item = usize>) -> Vec<ContributionId> {
         let mut entries: Vec<_> = nodes.into_iter().map(|k| self.entry(k, 0)).collect();
         entries.sort();
         entries

@@ -7,7 +7,7 @@ use super::holder_fixture::{HolderFixture, K, N};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::Opening;
-use crate::round::committee::message::{Entry, Receipt, Reveal};
+use crate::round::committee::message::{ContributionId, Receipt, Reveal};
 use crate::round::committee::{ClassSet, Contributors, Holders};
 use crate::round::message::Signed;
 use crate::round::relay::{Action, Event, Relay, Report, Settings};
@@ -122,7 +122,7 @@ impl RelayFixture {
         &mut self,
         by: usize,
         holder: usize,
-        entry: Entry,
+        entry: ContributionId,
         fault: Option<Fault>,
     ) -> Vec<Action> {
         let receipt = Receipt {
@@ -167,7 +167,7 @@ fn turned_away(actions: &[Action]) -> Option<Refusal> {
     })
 }
 
-fn ballots(actions: &[Action]) -> Vec<(NodeId, Vec<Entry>)> {
+fn ballots(actions: &[Action]) -> Vec<(NodeId, Vec<ContributionId>)> {
     let ballots = actions.iter().filter_map(|action| match action {
         Action::Send(node, RelayFrame::Ballot { entries, .. }) => Some((*node, entries.clone())),
         _ => None,

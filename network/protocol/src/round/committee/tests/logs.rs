@@ -198,7 +198,7 @@ fn what_the_relay_lets_pass_unseen_does_not_spoil_its_log() {
     let holder = federation.id(0);
     // Enough have looked, and then voted; this was not signed by the holder.
     assert!(federation.run(HOUR, |f| !f.seen.participants.is_empty()));
-    let contribution = crate::round::committee::message::Entry {
+    let contribution = crate::round::committee::message::ContributionId {
         node: holder,
         contribution: OTHER,
     };

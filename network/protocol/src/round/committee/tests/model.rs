@@ -12,7 +12,7 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::committee::ballot::{Endorsed, Stance};
 use crate::round::committee::certificate::Tally;
-use crate::round::committee::message::{Entry, Vote};
+use crate::round::committee::message::{ContributionId, Vote};
 use crate::round::committee::{ClassSet, Committee, Contributors};
 use crate::round::{Kind, SentSums};
 
@@ -65,7 +65,7 @@ impl Vault {
         let mut ids: Vec<_> = manifest.roster().keys().copied().collect();
         ids.sort();
         let accepted: BTreeMap<_, _> = ids.iter().map(|id| (*id, id.0)).collect();
-        let entry = |k: &usize| Entry {
+        let entry = |k: &usize| ContributionId {
             node: ids[*k],
             contribution: accepted[&ids[*k]],
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::share::Sharing;
+use super::share::ExchangingShares;
 use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
@@ -12,8 +12,8 @@ use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::cohort::Cohort;
 use crate::round::relay::reminder::Reminder;
 use crate::round::relay::report::Report;
-use crate::round::relay::stage::Progress;
-use crate::round::relay::state::State;
+use crate::round::relay::stage::AttemptProgress;
+use crate::round::relay::state::RelayState;
 use crate::wire::RelayFrame;
 
 pub(in crate::round) struct Advertising {
@@ -29,7 +29,7 @@ pub(in crate::round) struct Advertising {
 }
 
 impl Advertising {
-    pub(super) fn open(state: &mut State, cohort: Cohort, wait: Duration) -> Self {
+    pub(super) fn open(state: &mut RelayState, cohort: Cohort, wait: Duration) -> Self {
         let Cohort { nodes, exact } = cohort;
         let deadline = state.after(wait);
         for node in &nodes {
@@ -47,7 +47,7 @@ impl Advertising {
 
     pub(super) fn offered(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         signed: Signed<Keys>,
     ) -> Result<(), Refusal> {
@@ -64,25 +64,32 @@ impl Advertising {
     }
 
     /// A node that was asked has come back in time: it may have forgotten that it was.
-    pub(super) fn returned(&mut self, state: &mut State, node: NodeId) {
+    pub(super) fn returned(&mut self, state: &mut RelayState, node: NodeId) {
         if self.invited.contains(&node) && state.is_ready(node) && state.now < self.deadline {
             self.asked.insert(node);
             state.invite(node, self.deadline);
         }
     }
 
-    pub(super) fn without(mut self, state: &State, node: NodeId) -> Progress<Self, Sharing> {
+    pub(super) fn without(
+        mut self,
+        state: &RelayState,
+        node: NodeId,
+    ) -> AttemptProgress<Self, ExchangingShares> {
         if !self.asked.remove(&node) {
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         self.keys.remove(&node);
         match self.exact || !state.are_enough(self.asked.iter()) {
-            true => Progress::Abandoned(vec![node]),
-            false => Progress::Stays(self),
+            true => AttemptProgress::Abandoned(vec![node]),
+            false => AttemptProgress::Stays(self),
         }
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Progress<Self, Sharing> {
+    pub(super) fn advance(
+        mut self,
+        state: &mut RelayState,
+    ) -> AttemptProgress<Self, ExchangingShares> {
         let late = state.now >= self.deadline;
         let unanswered = |node: &&NodeId| !self.keys.contains_key(node);
         let missing: Vec<_> = self.asked.iter().filter(unanswered).copied().collect();
@@ -94,23 +101,23 @@ impl Advertising {
             for node in &missing {
                 state.obligations.exclude(*node);
             }
-            return Progress::Abandoned(missing);
+            return AttemptProgress::Abandoned(missing);
         }
         if late {
             self.reminder.remind(state, missing, self.exact);
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 
     /// The participants are fixed.
-    fn fix(self, state: &mut State) -> Progress<Self, Sharing> {
+    fn fix(self, state: &mut RelayState) -> AttemptProgress<Self, ExchangingShares> {
         let bundle: Vec<_> = self.keys.into_values().collect();
         let unix_s = state.unix_s();
         let participants = Participants::verify(bundle, &state.manifest, &state.head, unix_s);
         let participants = match participants {
             Ok(participants) => participants,
             Err(refusal) => {
-                return Progress::Abandoned(state.blame_expired(&refusal, self.exact));
+                return AttemptProgress::Abandoned(state.blame_expired(&refusal, self.exact));
             }
         };
         state.log(Entry::Keys(participants.bundle().to_vec()));
@@ -119,6 +126,6 @@ impl Advertising {
         }
         let (round, nodes) = (participants.round(), participants.ids().collect());
         state.report(Report::Participants { round, nodes });
-        Progress::Moves(Sharing::begin(state, participants))
+        AttemptProgress::Moves(ExchangingShares::begin(state, participants))
     }
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::collect::Collecting;
+use super::collect::CollectingSums;
 use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::message::Signed;
 use crate::round::peer::Participants;
 use crate::round::peer::message::Sum;
 use crate::round::refusal::{Kind, Refusal};
-use crate::round::relay::stage::Progress;
-use crate::round::relay::state::State;
+use crate::round::relay::stage::AttemptProgress;
+use crate::round::relay::state::RelayState;
 
 pub(in crate::round) struct Announcing {
     participants: Participants,
@@ -20,7 +20,7 @@ pub(in crate::round) struct Announcing {
 }
 
 impl Announcing {
-    pub(super) fn begin(state: &State, participants: Participants) -> Self {
+    pub(super) fn begin(state: &RelayState, participants: Participants) -> Self {
         Self {
             participants,
             sums: BTreeMap::new(),
@@ -35,7 +35,7 @@ impl Announcing {
 
     pub(super) fn announced(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         signed: Signed<Sum>,
     ) -> Result<(), Refusal> {
@@ -49,7 +49,12 @@ impl Announcing {
         Ok(())
     }
 
-    fn check(&self, state: &State, node: NodeId, signed: &Signed<Sum>) -> Result<Sum, Refusal> {
+    fn check(
+        &self,
+        state: &RelayState,
+        node: NodeId,
+        signed: &Signed<Sum>,
+    ) -> Result<Sum, Refusal> {
         let (what, signer) = (Kind::Sum, node);
         let (sum, _) = signed.verify_tagged(&state.manifest, state.unix_s())?;
         if sum.ctx != self.participants.ctx() {
@@ -65,18 +70,22 @@ impl Announcing {
         }
     }
 
-    pub(super) fn advance(self, state: &mut State) -> Progress<Self, Collecting> {
+    pub(super) fn advance(self, state: &mut RelayState) -> AttemptProgress<Self, CollectingSums> {
         let unannounced = |node: &NodeId| !self.sums.contains_key(node);
         let missing: Vec<_> = self.participants.ids().filter(unannounced).collect();
         if missing.is_empty() {
-            return Progress::Moves(Collecting::begin(state, self.participants, self.sums));
+            return AttemptProgress::Moves(CollectingSums::begin(
+                state,
+                self.participants,
+                self.sums,
+            ));
         }
         if state.now < self.deadline {
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         for node in &missing {
             state.obligations.exclude(*node);
         }
-        Progress::Abandoned(missing)
+        AttemptProgress::Abandoned(missing)
     }
 }

@@ -13,11 +13,11 @@ use crate::round::peer::Participants;
 use crate::round::peer::message::Sum;
 use crate::round::relay::action::Action;
 use crate::round::relay::reminder::Reminder;
-use crate::round::relay::stage::{Complete, Progress};
-use crate::round::relay::state::State;
+use crate::round::relay::stage::{AttemptProgress, Complete};
+use crate::round::relay::state::RelayState;
 use crate::wire::BodyId;
 
-pub(in crate::round) struct Collecting {
+pub(in crate::round) struct CollectingSums {
     participants: Participants,
     sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
     added: BTreeSet<NodeId>,
@@ -25,9 +25,9 @@ pub(in crate::round) struct Collecting {
     reminder: Reminder,
 }
 
-impl Collecting {
+impl CollectingSums {
     pub(super) fn begin(
-        state: &mut State,
+        state: &mut RelayState,
         participants: Participants,
         sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
     ) -> Self {
@@ -55,43 +55,47 @@ impl Collecting {
     /// A node has come back, and `holds` a masked sum or has lost it.
     pub(super) fn returned(
         self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         holds: Option<Digest>,
-    ) -> Progress<Self, Complete> {
+    ) -> AttemptProgress<Self, Complete> {
         let ctx = self.participants.ctx();
         match self.awaited(node) {
             Some(root) if holds == Some(ctx) => {
                 state.collect(node, ctx, BodyId::sum(ctx), root);
-                Progress::Stays(self)
+                AttemptProgress::Stays(self)
             }
             _ => self.withdrawn(state, node),
         }
     }
 
     /// The masked sum of a node will not come. The same participants may begin again, with fresh masks.
-    pub(super) fn withdrawn(self, state: &mut State, node: NodeId) -> Progress<Self, Complete> {
+    pub(super) fn withdrawn(
+        self,
+        state: &mut RelayState,
+        node: NodeId,
+    ) -> AttemptProgress<Self, Complete> {
         if self.awaited(node).is_none() {
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         state.obligations.require(self.participants.set());
-        Progress::Abandoned(vec![node])
+        AttemptProgress::Abandoned(vec![node])
     }
 
     pub(super) fn added(
         mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         body: BodyId,
-    ) -> Progress<Self, Complete> {
+    ) -> AttemptProgress<Self, Complete> {
         let ctx = self.participants.ctx();
         if body == BodyId::sum(ctx) && self.awaited(node).is_some() {
             self.added.insert(node);
             state.log(Entry::Body { ctx, node });
         }
         match self.added.len() < self.participants.len() {
-            true => Progress::Stays(self),
-            false => Progress::Moves(self.complete()),
+            true => AttemptProgress::Stays(self),
+            false => AttemptProgress::Moves(self.complete()),
         }
     }
 
@@ -108,9 +112,9 @@ impl Collecting {
         }
     }
 
-    pub(super) fn advance(mut self, state: &mut State) -> Progress<Self, Complete> {
+    pub(super) fn advance(mut self, state: &mut RelayState) -> AttemptProgress<Self, Complete> {
         if state.now < self.deadline {
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         let ids = self.participants.ids();
         let missing: Vec<_> = ids.filter(|node| !self.added.contains(node)).collect();
@@ -127,6 +131,6 @@ impl Collecting {
                 }
             }
         }
-        Progress::Stays(self)
+        AttemptProgress::Stays(self)
     }
 }

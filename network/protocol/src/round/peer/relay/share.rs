@@ -11,11 +11,11 @@ use crate::round::message::Signed;
 use crate::round::peer::Participants;
 use crate::round::peer::message::Share;
 use crate::round::refusal::{Kind, Refusal};
-use crate::round::relay::stage::Progress;
-use crate::round::relay::state::State;
+use crate::round::relay::stage::AttemptProgress;
+use crate::round::relay::state::RelayState;
 use crate::wire::RelayFrame;
 
-pub(in crate::round) struct Sharing {
+pub(in crate::round) struct ExchangingShares {
     participants: Participants,
     /// By addressee.
     boxes: BTreeMap<NodeId, Vec<Signed<Share>>>,
@@ -23,8 +23,8 @@ pub(in crate::round) struct Sharing {
     deadline: Duration,
 }
 
-impl Sharing {
-    pub(super) fn begin(state: &State, participants: Participants) -> Self {
+impl ExchangingShares {
+    pub(super) fn begin(state: &RelayState, participants: Participants) -> Self {
         let wait = Duration::from_secs(state.manifest.timeouts().shares_s);
         Self {
             participants,
@@ -41,7 +41,7 @@ impl Sharing {
 
     pub(super) fn shared(
         &mut self,
-        state: &mut State,
+        state: &mut RelayState,
         node: NodeId,
         list: Vec<Signed<Share>>,
     ) -> Result<(), Refusal> {
@@ -61,7 +61,7 @@ impl Sharing {
     /// Checks that there is one share for everyone to whom `node` gives one, each signed by it.
     fn check(
         &self,
-        state: &State,
+        state: &RelayState,
         node: NodeId,
         list: &[Signed<Share>],
     ) -> Result<BTreeMap<NodeId, Signed<Share>>, Refusal> {
@@ -92,21 +92,21 @@ impl Sharing {
         }
     }
 
-    pub(super) fn advance(self, state: &mut State) -> Progress<Self, Announcing> {
+    pub(super) fn advance(self, state: &mut RelayState) -> AttemptProgress<Self, Announcing> {
         let unshared = |node: &NodeId| !self.shared.contains(node);
         let missing: Vec<_> = self.participants.ids().filter(unshared).collect();
         if missing.is_empty() {
             for (node, shares) in self.boxes {
                 state.send(node, RelayFrame::Shares(shares));
             }
-            return Progress::Moves(Announcing::begin(state, self.participants));
+            return AttemptProgress::Moves(Announcing::begin(state, self.participants));
         }
         if state.now < self.deadline {
-            return Progress::Stays(self);
+            return AttemptProgress::Stays(self);
         }
         for node in &missing {
             state.obligations.exclude(*node);
         }
-        Progress::Abandoned(missing)
+        AttemptProgress::Abandoned(missing)
     }
 }
