@@ -56,27 +56,27 @@ impl Dataset {
         })
     }
 
-    /// What an example is and which classes there are.
+    /// Returns what an example is and which classes there are.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// All features, `[len, schema.shape().size()]`, row-major.
+    /// Returns all features, `[len, schema.shape().size()]`, row-major.
     pub fn features(&self) -> &[f32] {
         &self.features
     }
 
-    /// The label of each example, an index into the schema's classes.
+    /// Returns the label of each example, an index into the schema's classes.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// Number of examples.
+    /// Returns the number of examples.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are no examples.
+    /// Returns whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }

@@ -350,8 +350,8 @@ pub enum Error {
     },
 }
 
-/// The beginning of a name, short enough for an error message. What data says stays out of messages, which end up in
-/// logs.
+/// The beginning of a name, short enough for an error message. What data says stays out of
+/// messages, which end up in logs.
 pub(crate) fn excerpt(name: &str) -> String {
     const MAX_CHARS: usize = 40;
     match name.char_indices().nth(MAX_CHARS) {

@@ -8,8 +8,8 @@ use flate2::read::MultiGzDecoder;
 
 use crate::Error;
 
-/// The most that a compressed file may hold: gzip makes a thousandth of zeros, and a plain file at least says how large
-/// it is.
+/// The most that a compressed file may hold: gzip makes a thousandth of zeros, and a plain file at
+/// least says how large it is.
 const MAX_DECOMPRESSED: u64 = 4 << 30;
 
 /// The content of the file at `path`.

@@ -63,8 +63,8 @@ impl Classes {
 }
 
 impl Records {
-    /// The schema that fits these records: their own classes, sorted as numbers if all of them are
-    /// numbers and as text otherwise.
+    /// Returns the schema that fits these records: their own classes, sorted as numbers if all of
+    /// them are numbers and as text otherwise.
     pub(crate) fn schema(&self) -> Result<Schema, Error> {
         if let [class] = self.classes.as_slice() {
             return Err(Error::OneClass {

@@ -17,7 +17,7 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// A scaling by the given `mean` and `deviation`, each `[columns]`.
+    /// Returns a scaling by the given `mean` and `deviation`, each `[columns]`.
     ///
     /// # Errors
     ///
@@ -82,12 +82,12 @@ impl Scaling {
         )
     }
 
-    /// The mean of each column, `[columns]`.
+    /// Returns the mean of each column, `[columns]`.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// The standard deviation of each column, `[columns]`, positive.
+    /// Returns the standard deviation of each column, `[columns]`, positive.
     pub fn deviation(&self) -> &[f32] {
         &self.deviation
     }

@@ -73,7 +73,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// A schema of examples of `shape` with labels among `classes`.
+    /// Returns a schema of examples of `shape` with labels among `classes`.
     ///
     /// `columns` names the columns of a table in their order; it is empty for an image and for a
     /// table without a header.
@@ -111,7 +111,7 @@ impl Schema {
         })
     }
 
-    /// The shape of one example.
+    /// Returns the shape of one example.
     pub fn shape(&self) -> Shape {
         self.shape
     }

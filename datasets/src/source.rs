@@ -127,7 +127,7 @@ fn is_csv(path: &Path) -> bool {
     name.ends_with(".csv") || name.ends_with(".csv.gz")
 }
 
-/// A source without a test set of its own.
+/// Returns a source without a test set of its own.
 fn whole(records: Records, schema: Option<&Schema>) -> Result<Loaded, Error> {
     let train = match schema {
         Some(schema) => records.conform(schema)?,

@@ -67,7 +67,7 @@ pub(crate) fn by_label(labels: &[u32]) -> Vec<Vec<usize>> {
     groups.into_values().collect()
 }
 
-/// How many test examples to take of groups of the given sizes, by largest remainder.
+/// Returns how many test examples to take of groups of the given sizes, by largest remainder.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a share of a count is no more than the count"
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::{Schema, Shape};
 
-    /// A data set whose only feature is the index of the example.
+    /// Returns a data set whose only feature is the index of the example.
     fn numbered(labels: Vec<u32>) -> Dataset {
         let classes = (0..5).map(|class: u32| class.to_string()).collect();
         let schema = Schema::new(Shape::Table { columns: 1 }, vec![], classes).unwrap();

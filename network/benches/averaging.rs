@@ -32,7 +32,7 @@ fn format(ring: Ring) -> FixedPoint {
     format.unwrap()
 }
 
-/// A sum that honest nodes can have: small updates in both directions.
+/// Returns a sum that honest nodes can have: small updates in both directions.
 fn sum<W: Word>(format: &FixedPoint) -> Vec<u8> {
     let counters = Counters {
         examples: (NODES * EXAMPLES).into(),

@@ -1,16 +1,19 @@
-//! What a body costs on its way: our bulk streams, quinn as it comes, and TLS over TCP, over loopback and in one run.
+//! What a body costs on its way: our bulk streams, quinn as it comes, and TLS over TCP, over
+//! loopback and in one run.
 //!
-//! `cargo bench -p fl-network --bench bulk [-- MEGABYTES]` sends that much (256), from one node and from three at a time,
-//! and prints MB/s, the median and the best turn, and the part of our own rate that each median is:
+//! `cargo bench -p fl-network --bench bulk [-- MEGABYTES]` sends that much (256), from one node and
+//! from three at a time, and prints MB/s, the median and the best turn, and the part of our own
+//! rate that each median is:
 //!
-//! * `bodies`: [`send_bulk`] into [`BulkBody::next_piece`](fl_network::quic::BulkBody::next_piece), chunk by chunk, as
-//!   the relay takes a body;
+//! * `bodies`: [`send_bulk`] into [`BulkBody::next_piece`](fl_network::quic::BulkBody::next_piece),
+//!   chunk by chunk, as the relay takes a body;
 //! * `quinn, our settings`: a bare stream of quinn's on connections that are set up as ours are;
 //! * `quinn, its settings`: the same on its default configuration;
 //! * `TLS over TCP`: TLS 1.3 of the same suite, with certificates of both sides as well;
 //! * `memcpy`: the same bytes copied chunk by chunk.
 //!
-//! Sender and receiver share the processor. All routes take turns, so that a busy machine slows them alike.
+//! Sender and receiver share the processor. All routes take turns, so that a busy machine slows
+//! them alike.
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::hint::black_box;

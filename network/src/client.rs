@@ -55,13 +55,14 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether another connection with this node's key has taken the place of this one.
+    /// Returns whether another connection with this node's key has taken the place of this one.
     pub fn is_replaced(&self) -> bool {
         let replaced = u64::from(code::REPLACED);
         matches!(self, Self::Transport(TransportError::ClosedByPeer { code, .. }) if *code == replaced)
     }
 
-    /// Whether trying again cannot help: one side does not accept the other, or the kit is unusable.
+    /// Returns whether trying again cannot help: one side does not accept the other, or the kit is
+    /// unusable.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Transport(error) => {
@@ -82,6 +83,7 @@ impl LinkError {
 /// Splits `host:port`; an IPv6 address stands in brackets.
 ///
 /// # Errors
+///
 /// [`LinkError::Address`].
 pub fn host_of(address: &str) -> Result<&str, LinkError> {
     let (host, port) = address
@@ -102,6 +104,7 @@ pub fn host_of(address: &str) -> Result<&str, LinkError> {
 /// Checks that nodes can dial `address`: as [`host_of`], and the port is not 0.
 ///
 /// # Errors
+///
 /// [`LinkError::Address`].
 pub fn check_dialable(address: &str) -> Result<(), LinkError> {
     host_of(address)?;
@@ -160,10 +163,11 @@ pub struct Download {
 }
 
 impl Link {
-    /// Connects to the relay of the kit's manifest, or to `address` (`host:port`) if given. Its certificate must be for
-    /// the host in the manifest in any case.
+    /// Connects to the relay of the kit's manifest, or to `address` (`host:port`) if given. Its
+    /// certificate must be for the host in the manifest in any case.
     ///
     /// # Errors
+    ///
     /// [`LinkError`] that says what to do.
     pub async fn connect(kit: &Kit, address: Option<&str>) -> Result<Self, LinkError> {
         let name = kit.manifest.relay_address();
@@ -187,6 +191,7 @@ impl Link {
     /// Sends a frame.
     ///
     /// # Errors
+    ///
     /// [`LinkError::Transport`] if the connection is lost.
     pub async fn send(&mut self, frame: &NodeFrame) -> Result<(), LinkError> {
         let frame = wire::encode(frame)?;
@@ -197,7 +202,9 @@ impl Link {
     /// The relay's next frame. Cancel-safe.
     ///
     /// # Errors
-    /// [`LinkError::Transport`] if the connection is lost, [`LinkError::Wire`] if the relay sent something else.
+    ///
+    /// [`LinkError::Transport`] if the connection is lost, [`LinkError::Wire`] if the relay sent
+    /// something else.
     pub async fn recv(&mut self) -> Result<RelayFrame, LinkError> {
         match self.receiver.recv(MAX_FRAME_BYTES).await? {
             Some(bytes) => {
@@ -209,7 +216,7 @@ impl Link {
         }
     }
 
-    /// The part that moves bodies.
+    /// Returns the part that moves bodies.
     pub fn bodies(&self) -> BodyTransfer {
         BodyTransfer {
             connection: self.connection.clone(),
@@ -218,12 +225,12 @@ impl Link {
         }
     }
 
-    /// What the connection has cost so far.
+    /// Returns what the connection has cost so far.
     pub fn bytes(&self) -> ConnectionBytes {
         ConnectionBytes::of(&self.connection)
     }
 
-    /// The messages and bodies so far, without what QUIC adds.
+    /// Returns the messages and bodies so far, without what QUIC adds.
     pub fn payload(&self) -> ConnectionBytes {
         ConnectionBytes {
             sent: self.payload.sent.load(Ordering::Relaxed),
@@ -238,9 +245,11 @@ impl Link {
 }
 
 impl BodyTransfer {
-    /// Uploads the bytes of `body` from chunk `first_chunk` on, behind the list of its chunk hashes.
+    /// Uploads the bytes of `body` from chunk `first_chunk` on, behind the list of its chunk
+    /// hashes.
     ///
     /// # Errors
+    ///
     /// [`LinkError::Transport`] if the connection is lost or the relay does not want it.
     pub async fn upload(
         &self,
@@ -267,6 +276,7 @@ impl BodyTransfer {
     /// Awaits the bytes of `body`, a result or a certified model.
     ///
     /// # Errors
+    ///
     /// [`LinkError::UnexpectedBody`] if something else comes, [`LinkError::Transport`].
     pub async fn download(&self, body: BodyId) -> Result<Download, LinkError> {
         let length = match body.kind {
@@ -292,11 +302,13 @@ impl BodyTransfer {
 }
 
 impl Download {
-    /// The next chunk: [`CHUNK_BYTES`], unless it is the last one. `None` when all are here and nothing follows.
+    /// The next chunk: [`CHUNK_BYTES`], unless it is the last one. `None` when all are here and
+    /// nothing follows.
     ///
     /// Not cancel-safe.
     ///
     /// # Errors
+    ///
     /// [`LinkError::Transport`], for a body of another length as well.
     pub async fn chunk(&mut self) -> Result<Option<&[u8]>, LinkError> {
         if self.left == 0 {
@@ -311,7 +323,8 @@ impl Download {
     }
 }
 
-/// Tries one address after the other: a name often has one for IPv4 and one for IPv6, and not both answer.
+/// Tries one address after the other: a name often has one for IPv4 and one for IPv6, and not both
+/// answer.
 async fn dial(
     kit: &Kit,
     host: &str,

@@ -47,7 +47,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// A failure to read `path`.
+    /// Returns a failure to read `path`.
     pub fn read(path: &Path, source: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),
@@ -55,7 +55,7 @@ impl FileError {
         }
     }
 
-    /// A failure to write `path`.
+    /// Returns a failure to write `path`.
     pub fn write(path: &Path, source: io::Error) -> Self {
         Self::Write {
             path: path.to_owned(),
@@ -67,6 +67,7 @@ impl FileError {
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
+///
 /// [`FileError::Read`], [`FileError::TooLarge`].
 pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
@@ -74,9 +75,11 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Reads a secret of at most `limit` bytes, few enough to be held ready: a vector that grows leaves it behind.
+/// Reads a secret of at most `limit` bytes, few enough to be held ready: a vector that grows leaves
+/// it behind.
 ///
 /// # Errors
+///
 /// [`FileError::Read`], [`FileError::TooLarge`].
 pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
@@ -100,6 +103,7 @@ fn read_into(path: &Path, limit: usize, bytes: &mut Vec<u8>) -> Result<(), FileE
 /// Writes a file that anyone may read, replacing it whole.
 ///
 /// # Errors
+///
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let file = |new: &Path| create(new, 0o644);
@@ -109,14 +113,17 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// Writes a file that only its owner may read, replacing it whole.
 ///
 /// # Errors
+///
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, create_private, &[bytes], Durability::Disk)
 }
 
-/// Opens a file that only its owner may read, to be read and written in place. It is made if need be.
+/// Opens a file that only its owner may read, to be read and written in place. It is made if need
+/// be.
 ///
 /// # Errors
+///
 /// [`FileError::Write`].
 pub fn open_private(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
@@ -132,6 +139,7 @@ pub fn open_private(path: &Path) -> Result<File, FileError> {
 /// Writes parameters as little-endian `f32`, for the owner only, replacing the file whole.
 ///
 /// # Errors
+///
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError> {
     write_parts(path, &[&parameters::le_bytes(parameters)], Durability::Disk)
@@ -140,6 +148,7 @@ pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError
 /// Reads a file of `count` parameters.
 ///
 /// # Errors
+///
 /// [`FileError::Read`], [`FileError::TooLarge`], [`FileError::Length`].
 pub fn read_parameters(path: &Path, count: usize) -> Result<Vec<f32>, FileError> {
     let parameters = parameters::from_le_bytes(&read_limited(path, 4 * count)?);
@@ -162,16 +171,18 @@ pub enum Durability {
 /// Writes the concatenation of `parts`, for its owner only, replacing the file whole.
 ///
 /// # Errors
+///
 /// [`FileError::Write`]; the former file, if any, is then untouched.
 pub fn write_parts(path: &Path, parts: &[&[u8]], durability: Durability) -> Result<(), FileError> {
     replace(path, reopen, parts, durability)
 }
 
-/// Takes a file that may be missing out of use, and leaves its place on the disk to the next one that is written under the
-/// name `next` with [`write_parts`] or [`write_parameters`]: overwriting costs half of what a new file does, and needs no
-/// space anew.
+/// Takes a file that may be missing out of use, and leaves its place on the disk to the next one
+/// that is written under the name `next` with [`write_parts`] or [`write_parameters`]: overwriting
+/// costs half of what a new file does, and needs no space anew.
 ///
 /// # Errors
+///
 /// [`FileError::Write`].
 pub fn retire(path: &Path, next: &Path) -> Result<(), FileError> {
     match fs::rename(path, unfinished(next)) {
@@ -183,6 +194,7 @@ pub fn retire(path: &Path, next: &Path) -> Result<(), FileError> {
 /// Removes a file that may be missing.
 ///
 /// # Errors
+///
 /// [`FileError::Write`].
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
@@ -223,7 +235,7 @@ fn replace(
     }
 }
 
-/// Where a file is written before it takes its name.
+/// Returns where a file is written before it takes its name.
 fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
@@ -251,7 +263,7 @@ pub(crate) fn sync_folder(_path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// What was retired under this name, to be overwritten, or a new file, for its owner only.
+/// Returns what was retired under this name, to be overwritten, or a new file, for its owner only.
 fn reopen(path: &Path) -> io::Result<File> {
     match is_retired(path) {
         true => OpenOptions::new().write(true).open(path),
@@ -259,7 +271,7 @@ fn reopen(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Whether an ordinary private file is there.
+/// Returns whether an ordinary private file is there.
 fn is_retired(path: &Path) -> bool {
     let Ok(found) = fs::symlink_metadata(path) else {
         return false;
@@ -274,9 +286,11 @@ fn is_retired(path: &Path) -> bool {
     found.is_file()
 }
 
-/// A new file that only its owner may read, in place of any that is there. Neither it nor its name is made durable.
+/// Returns a new file that only its owner may read, in place of any that is there. Neither it nor
+/// its name is made durable.
 ///
 /// # Errors
+///
 /// Of the operating system.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     create(path, 0o600)

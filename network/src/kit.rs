@@ -6,7 +6,8 @@
 //! authority.pem   the authority's certificate
 //! cert.pem        this party's certificate
 //! key.pem         this party's private key, mode 0600
-//! epoch.key       the secret that the nodes share, in hexadecimal, mode 0600; not in the relay's kit
+//! epoch.key       the secret that the nodes share, in hexadecimal, mode 0600; not in the relay's
+//! kit
 //! initial.f32     the initial model: little-endian f32 in the order of the layout
 //! ```
 
@@ -124,9 +125,11 @@ pub struct KitFiles<'a> {
 }
 
 impl KitFiles<'_> {
-    /// Writes the kit into `folder`, which is made if need be. The private key is for its owner's eyes only.
+    /// Writes the kit into `folder`, which is made if need be. The private key is for its owner's
+    /// eyes only.
     ///
     /// # Errors
+    ///
     /// [`FileError`] naming the file that could not be written.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
         fs::create_dir_all(folder).map_err(|source| FileError::write(folder, source))?;
@@ -145,10 +148,12 @@ impl KitFiles<'_> {
 }
 
 impl Kit {
-    /// Reads the kit in `folder`: the manifest is checked against the authority's signature, the key against the
-    /// certificate. The initial model is read when it is needed, with [`Kit::initial`].
+    /// Reads the kit in `folder`: the manifest is checked against the authority's signature, the
+    /// key against the certificate. The initial model is read when it is needed, with
+    /// [`Kit::initial`].
     ///
     /// # Errors
+    ///
     /// A [`KitError`] that names the file and says what to do.
     pub fn load(folder: &Path) -> Result<Self, KitError> {
         let (manifest, authority) = load_manifest(folder)?;
@@ -176,6 +181,7 @@ impl Kit {
     /// Reads the initial model, in the order of the layout.
     ///
     /// # Errors
+    ///
     /// [`KitError::File`], [`KitError::InitialModel`].
     pub fn initial(&self) -> Result<Vec<f32>, KitError> {
         let path = self.folder.join(INITIAL);
@@ -194,6 +200,7 @@ impl Kit {
     /// Reads the epoch key of a node's kit.
     ///
     /// # Errors
+    ///
     /// [`KitError::File`], [`KitError::EpochKey`] if it is not the one that the manifest speaks of.
     pub fn epoch_key(&self) -> Result<Zeroizing<[u8; 32]>, KitError> {
         let path = self.folder.join(EPOCH_KEY);
@@ -206,9 +213,10 @@ impl Kit {
         }
     }
 
-    /// The identity of a node's kit.
+    /// Returns the identity of a node's kit.
     ///
     /// # Errors
+    ///
     /// [`KitError::NotInRoster`] for the relay's kit or a foreign one, [`KitError::Expired`].
     pub fn node_identity(&self) -> Result<&Identity, KitError> {
         let member = self
@@ -231,6 +239,7 @@ impl Kit {
     /// TLS of a node with this kit.
     ///
     /// # Errors
+    ///
     /// [`TlsError`] if the authority's certificate is unusable.
     pub fn client_tls(&self) -> Result<quinn::crypto::rustls::QuicClientConfig, TlsError> {
         tls::client(&self.authority, &self.credentials)
@@ -239,16 +248,18 @@ impl Kit {
     /// TLS of a relay with this kit.
     ///
     /// # Errors
+    ///
     /// [`TlsError`] if the authority's certificate is unusable.
     pub fn server_tls(&self) -> Result<ServerTls, TlsError> {
         tls::server(&self.authority, &self.credentials)
     }
 }
 
-/// Reads the manifest of the kit in `folder`, and checks it against the authority's signature. Nothing else of the kit
-/// need be there but the authority's certificate, which is given too.
+/// Reads the manifest of the kit in `folder`, and checks it against the authority's signature.
+/// Nothing else of the kit need be there but the authority's certificate, which is given too.
 ///
 /// # Errors
+///
 /// A [`KitError`] that names the file and says what to do.
 pub fn load_manifest(folder: &Path) -> Result<(Manifest, CertificateDer<'static>), KitError> {
     let authority_pem = text(folder.join(AUTHORITY))?;

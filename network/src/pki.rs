@@ -1,9 +1,10 @@
 //! The consortium's authority, and the X.509 certificates (RFC 5280) that it issues.
 //!
-//! One Ed25519 key (RFC 8410) is at the root of all trust: it signs the TLS certificates and the manifest. A
-//! node's certificate carries the node's identity key as its subject public key, so TLS client
-//! authentication proves the identity itself, and nothing else has to tie a connection to a node. A node's
-//! certificate is good for client authentication only, a relay's for server authentication only.
+//! One Ed25519 key (RFC 8410) is at the root of all trust: it signs the TLS certificates and the
+//! manifest. A node's certificate carries the node's identity key as its subject public key, so TLS
+//! client authentication proves the identity itself, and nothing else has to tie a connection to a
+//! node. A node's certificate is good for client authentication only, a relay's for server
+//! authentication only.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -80,15 +81,18 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Certificates become valid this much before they are issued, for the sake of peers whose clocks are late.
+    /// Certificates become valid this much before they are issued, for the sake of peers whose
+    /// clocks are late.
     pub const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
-    /// 9999-12-31T23:59:59Z, the last moment that a certificate can name (RFC 5280 section 4.1.2.5).
+    /// 9999-12-31T23:59:59Z, the last moment that a certificate can name (RFC 5280 section
+    /// 4.1.2.5).
     const LAST: Duration = Duration::from_secs(253_402_300_799);
 
     /// From `not_before` to `not_after`.
     ///
     /// # Errors
+    ///
     /// [`PkiError::Validity`] if the period is empty, begins before 1970 or ends after 9999.
     pub fn between(not_before: SystemTime, not_after: SystemTime) -> Result<Self, PkiError> {
         let since_epoch = |time: SystemTime| {
@@ -108,6 +112,7 @@ impl Validity {
     /// From [`Validity::CLOCK_SKEW`] before `now` to `days` days after it.
     ///
     /// # Errors
+    ///
     /// [`PkiError::Validity`] if that is no period between 1970 and 9999.
     pub fn days(now: SystemTime, days: u32) -> Result<Self, PkiError> {
         let not_before = now
@@ -132,6 +137,7 @@ pub struct Authority {
 /// Returns a new identity from the operating system's generator.
 ///
 /// # Errors
+///
 /// [`PkiError::Entropy`] if the generator fails.
 pub fn generate_identity() -> Result<Identity, PkiError> {
     let mut secret = Zeroizing::new([0; 32]);
@@ -141,12 +147,13 @@ pub fn generate_identity() -> Result<Identity, PkiError> {
 }
 
 impl Authority {
-    /// A new authority with a fresh key and a self-signed certificate for `consortium`.
+    /// Returns a new authority with a fresh key and a self-signed certificate for `consortium`.
     ///
-    /// TLS does not look at a trust anchor's own validity (RFC 5280 section 6.1.1): what ends trust is the
-    /// `validity` of the certificates it issues.
+    /// TLS does not look at a trust anchor's own validity (RFC 5280 section 6.1.1): what ends trust
+    /// is the `validity` of the certificates it issues.
     ///
     /// # Errors
+    ///
     /// [`PkiError::Name`] for an unusable name, [`PkiError::Entropy`].
     pub fn create(consortium: &str, validity: Validity) -> Result<Self, PkiError> {
         let identity = generate_identity()?;
@@ -165,19 +172,21 @@ impl Authority {
         })
     }
 
-    /// The key that signs certificates and manifests.
+    /// Returns the key that signs certificates and manifests.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The self-signed certificate that every node and relay trusts, in PEM.
+    /// Returns the self-signed certificate that every node and relay trusts, in PEM.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// Certifies that the identity key `key` belongs to the node `name`. Returns the certificate in PEM.
+    /// Certifies that the identity key `key` belongs to the node `name`. Returns the certificate in
+    /// PEM.
     ///
     /// # Errors
+    ///
     /// [`PkiError::Name`] for an unusable name, [`PkiError::Issue`] if encoding fails.
     pub fn issue_node(
         &self,
@@ -190,12 +199,13 @@ impl Authority {
         self.issue(params, key)
     }
 
-    /// Makes a key for a relay that nodes reach at `hosts`, DNS names or IP addresses, and certifies it.
-    /// Returns the certificate and the private key (PKCS#8), both in PEM.
+    /// Makes a key for a relay that nodes reach at `hosts`, DNS names or IP addresses, and
+    /// certifies it. Returns the certificate and the private key (PKCS#8), both in PEM.
     ///
     /// # Errors
-    /// [`PkiError::NoHost`] or [`PkiError::Host`] for unusable hosts, [`PkiError::Key`] if the system has
-    /// no randomness, [`PkiError::Issue`] if encoding fails.
+    ///
+    /// [`PkiError::NoHost`] or [`PkiError::Host`] for unusable hosts, [`PkiError::Key`] if the
+    /// system has no randomness, [`PkiError::Issue`] if encoding fails.
     pub fn issue_relay(
         &self,
         hosts: &[String],
@@ -231,6 +241,7 @@ impl fmt::Debug for Authority {
 /// The first certificate in `pem`.
 ///
 /// # Errors
+///
 /// [`PkiError::Pem`] if there is none.
 pub fn certificate_from_pem(pem: &str) -> Result<CertificateDer<'static>, PkiError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| PkiError::Pem)
@@ -241,6 +252,7 @@ pub fn certificate_from_pem(pem: &str) -> Result<CertificateDer<'static>, PkiErr
 /// Only reads. Whether the certificate is to be trusted is for TLS to decide.
 ///
 /// # Errors
+///
 /// [`PkiError::Malformed`], [`PkiError::NotEd25519`], or [`PkiError::Key`] for a weak key.
 pub fn public_key(certificate: &CertificateDer<'_>) -> Result<PublicKey, PkiError> {
     let parsed = ParsedCertificate::try_from(certificate).map_err(|_| PkiError::Malformed)?;
@@ -253,7 +265,8 @@ pub fn public_key(certificate: &CertificateDer<'_>) -> Result<PublicKey, PkiErro
     )?)
 }
 
-/// What precedes the 32 bytes of the key in the `SubjectPublicKeyInfo` of an Ed25519 key (RFC 8410 section 4).
+/// What precedes the 32 bytes of the key in the `SubjectPublicKeyInfo` of an Ed25519 key (RFC 8410
+/// section 4).
 const ED25519_KEY_INFO: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
@@ -297,7 +310,8 @@ impl rcgen::PublicKeyData for SubjectKey {
     }
 }
 
-/// The authority's key as `rcgen` wants it: one that signs certificates, without a label. Erased on drop.
+/// The authority's key as `rcgen` wants it: one that signs certificates, without a label. Erased on
+/// drop.
 struct AuthorityKey(SigningKey);
 
 impl AuthorityKey {

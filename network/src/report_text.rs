@@ -18,7 +18,8 @@ pub struct LogLine {
     pub round: Option<RoundLine>,
 }
 
-/// A completed round: a line of `--json`, and a row of the dashboard. All figures are sums or means over all participants.
+/// A completed round: a line of `--json`, and a row of the dashboard. All figures are sums or means
+/// over all participants.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RoundLine {
     pub(crate) round: u64,
@@ -47,7 +48,7 @@ impl ReportFormatter {
         Self { manifest, opened }
     }
 
-    /// What to say of a report. How long a round takes is measured from one to the other.
+    /// Returns what to say of a report. How long a round takes is measured from one to the other.
     pub fn tell(&mut self, report: &Report) -> LogLine {
         let manifest = &self.manifest;
         let (level, text) = match report {

@@ -1,6 +1,8 @@
-//! TLS 1.3 (RFC 8446) for QUIC: both sides authenticate by the consortium's authority, and by it alone.
+//! TLS 1.3 (RFC 8446) for QUIC: both sides authenticate by the consortium's authority, and by it
+//! alone.
 //!
-//! No session is resumed and no data is sent early (0-RTT): each connection proves both keys afresh.
+//! No session is resumed and no data is sent early (0-RTT): each connection proves both keys
+//! afresh.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +38,8 @@ pub enum TlsError {
     /// The crypto provider does not speak TLS 1.3.
     #[error("the crypto provider does not offer TLS 1.3: {0}")]
     Version(#[source] rustls::Error),
-    /// The crypto provider lacks AES-128-GCM, with which QUIC protects its first packets (RFC 9001).
+    /// The crypto provider lacks AES-128-GCM, with which QUIC protects its first packets (RFC
+    /// 9001).
     #[error(transparent)]
     InitialSuite(#[from] NoInitialCipherSuite),
 }
@@ -59,8 +62,9 @@ impl Credentials {
     /// Reads a certificate and its PKCS#8 Ed25519 key, both in PEM.
     ///
     /// # Errors
-    /// [`PkiError::Pem`], [`PkiError::Malformed`], [`PkiError::NotEd25519`] or [`PkiError::Key`] if either
-    /// cannot be read, [`PkiError::KeyMismatch`] if they do not belong together.
+    ///
+    /// [`PkiError::Pem`], [`PkiError::Malformed`], [`PkiError::NotEd25519`] or [`PkiError::Key`] if
+    /// either cannot be read, [`PkiError::KeyMismatch`] if they do not belong together.
     pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
         let certificate = pki::certificate_from_pem(certificate_pem)?;
         pki::public_key(&certificate)?;
@@ -88,6 +92,7 @@ impl fmt::Debug for Credentials {
 /// TLS of a relay: shows `relay`, and admits only clients that `authority` certified.
 ///
 /// # Errors
+///
 /// [`TlsError::Anchor`] if `authority` is no certificate of an authority.
 pub fn server(authority: &CertificateDer<'_>, relay: &Credentials) -> Result<ServerTls, TlsError> {
     let provider = provider();
@@ -107,9 +112,11 @@ pub fn server(authority: &CertificateDer<'_>, relay: &Credentials) -> Result<Ser
     })
 }
 
-/// TLS of a node: shows `node`, and accepts only a relay that `authority` certified for the host dialled.
+/// TLS of a node: shows `node`, and accepts only a relay that `authority` certified for the host
+/// dialled.
 ///
 /// # Errors
+///
 /// [`TlsError::Anchor`] if `authority` is no certificate of an authority.
 pub fn client(
     authority: &CertificateDer<'_>,

@@ -1,17 +1,21 @@
 //! The fixed-point format of a consortium, and the bit budget that keeps a sum from wrapping.
 //!
-//! A node encodes `round(clamp(u, −C, C) · (n_i / n_max) · 2^f)` (the protocol, section 3). Every number that the
-//! format depends on is checked once, when a [`FixedPoint`] is made; holding one is the proof that no honest sum wraps.
+//! A node encodes `round(clamp(u, −C, C) · (n_i / n_max) · 2^f)` (the protocol, section 3). Every
+//! number that the format depends on is checked once, when a [`FixedPoint`] is made; holding one is
+//! the proof that no honest sum wraps.
 
 use crate::Ring;
 
-/// Largest f. Beyond it `2^−f` and the shifts of the kernels would leave the range of `f32` and of 64-bit words.
+/// Largest f. Beyond it `2^−f` and the shifts of the kernels would leave the range of `f32` and of
+/// 64-bit words.
 const FRACTION_BITS_MAX: u32 = 63;
 /// The loss counter's unit stays within 2^±63 nats.
 const LOSS_FRACTION_BITS_MAX: u32 = 63;
-/// Exclusive bound on B, so that a 56-bit product of mantissas always has fraction bits left to round.
+/// Exclusive bound on B, so that a 56-bit product of mantissas always has fraction bits left to
+/// round.
 const BOUND_LIMIT: u64 = 1 << 48;
-/// Exclusive bound on `N_max · B` in [`Ring::U64`], so that a sum is unique modulo the tags' prime 2^61 − 1.
+/// Exclusive bound on `N_max · B` in [`Ring::U64`], so that a sum is unique modulo the tags' prime
+/// 2^61 − 1.
 const VERIFIABLE_LIMIT: u64 = 1 << 59;
 
 /// The numbers of a [`FixedPoint`], not yet checked against each other.
@@ -33,8 +37,8 @@ pub struct Parameters {
 
 /// A fixed-point format whose sums provably cannot wrap.
 ///
-/// `N_max · B` with `B = ⌈C · 2^f⌉` is at most 2^31 − 1 in Z_{2^32}, and 2^59 − 1 in Z_{2^64}, where tags have to tell sums
-/// apart. The same holds for every counter of the header.
+/// `N_max · B` with `B = ⌈C · 2^f⌉` is at most 2^31 − 1 in Z_{2^32}, and 2^59 − 1 in Z_{2^64},
+/// where tags have to tell sums apart. The same holds for every counter of the header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FixedPoint {
     parameters: Parameters,
@@ -218,12 +222,14 @@ impl FixedPoint {
         self.bound
     }
 
-    /// `⌊(2^31 − 1) / N_max⌋` in ring u32, `⌊(2^59 − 1) / N_max⌋` in ring u64: a counter of one node lies in [0, this].
+    /// `⌊(2^31 − 1) / N_max⌋` in ring u32, `⌊(2^59 − 1) / N_max⌋` in ring u64: a counter of one
+    /// node lies in [0, this].
     pub fn counter_max(&self) -> u64 {
         self.counter_max
     }
 
-    /// Step of the mean, `2^−f · n_max / Σn`, in the unit of the update, for `total_examples` = Σn > 0.
+    /// Step of the mean, `2^−f · n_max / Σn`, in the unit of the update, for `total_examples` = Σn
+    /// > 0.
     pub fn resolution(&self, total_examples: u64) -> f64 {
         f64::from(self.examples_max()) / total_examples as f64 / exp2(self.fraction_bits())
     }
@@ -235,7 +241,8 @@ impl FixedPoint {
     }
 }
 
-/// ⌈clip · 2^fraction_bits⌉, if below [`BOUND_LIMIT`]. Exact: scaling by a power of two does not round.
+/// ⌈clip · 2^fraction_bits⌉, if below [`BOUND_LIMIT`]. Exact: scaling by a power of two does not
+/// round.
 fn bound(clip: f32, fraction_bits: u32) -> Option<u64> {
     let bound = (f64::from(clip) * exp2(fraction_bits)).ceil();
     #[expect(clippy::cast_possible_truncation, reason = "below 2^48")]

@@ -1,4 +1,5 @@
-//! Sets of SIMD instructions. Loops are written plainly, compiled once for each set, and chosen at run time.
+//! Sets of SIMD instructions. Loops are written plainly, compiled once for each set, and chosen at
+//! run time.
 
 /// A set of instructions that this CPU has.
 ///
@@ -18,8 +19,8 @@ enum Set {
 
 /// Work to be compiled for a set of instructions.
 ///
-/// Implementations are `#[inline(always)]`, and so is all that they call in a loop, or it would be compiled for the
-/// baseline.
+/// Implementations are `#[inline(always)]`, and so is all that they call in a loop, or it would be
+/// compiled for the baseline.
 pub trait Work {
     /// The result.
     type Output;
@@ -49,7 +50,8 @@ impl Instructions {
         Self::available().next().unwrap_or(Self(Set::Baseline))
     }
 
-    /// Whether they are those of AVX-512 (F, VL and DQ), for code that is written with intrinsics.
+    /// Returns whether they are those of AVX-512 (F, VL and DQ), for code that is written with
+    /// intrinsics.
     #[cfg(target_arch = "x86_64")]
     #[must_use]
     pub fn has_avx512(self) -> bool {
@@ -61,7 +63,8 @@ impl Instructions {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "calls functions that not every CPU can run")]
-            // SAFETY: `available` alone makes values of this type, once the CPU was found to have what they name.
+            // SAFETY: `available` alone makes values of this type, once the CPU was found to have
+            // what they name.
             Set::Avx512 => unsafe { avx512(work) },
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "calls functions that not every CPU can run")]

@@ -1,7 +1,8 @@
 //! The kernels in WGSL: where their text is, and what a host must bind to run them.
 //!
-//! Each kernel is `wgsl/<name>.wgsl` behind the files of `wgsl/shared` that it needs, has one entry point of its own
-//! name, and a twin of that name in [`cpu`](crate::cpu) that defines its result. All bindings are in group 0.
+//! Each kernel is `wgsl/<name>.wgsl` behind the files of `wgsl/shared` that it needs, has one entry
+//! point of its own name, and a twin of that name in [`cpu`](crate::cpu) that defines its result.
+//! All bindings are in group 0.
 
 use crate::uniform::{Decoding, Encoding, Shares, Span, Tagging};
 
@@ -9,8 +10,8 @@ use crate::uniform::{Decoding, Encoding, Shares, Span, Tagging};
 pub const WORKGROUP_SIZE: u32 = 64;
 /// Most workgroups in one dimension of a dispatch that every device allows.
 pub const GRID_MAX: u32 = 65_535;
-/// Name of the pipeline-overridable constant that is 1 for [`Ring::U64`](crate::Ring::U64) and 0 for
-/// [`Ring::U32`](crate::Ring::U32).
+/// Name of the pipeline-overridable constant that is 1 for [`Ring::U64`](crate::Ring::U64) and 0
+/// for [`Ring::U32`](crate::Ring::U32).
 pub const WIDE: &str = "wide";
 
 /// A compute kernel.
@@ -54,9 +55,9 @@ macro_rules! module {
     };
 }
 
-/// Encodes an update: [`Encoding`], the update as bits, the vector, and two words that count what was met: the clipped
-/// coordinates, and the complement of the index of the first that is not finite (0 if there is none). The host clears
-/// these words.
+/// Encodes an update: [`Encoding`], the update as bits, the vector, and two words that count what
+/// was met: the clipped coordinates, and the complement of the index of the first that is not
+/// finite (0 if there is none). The host clears these words.
 pub const QUANTIZE: Kernel = Kernel {
     name: "quantize",
     source: module!("shared/grid", "shared/chacha20", "shared/ring", "quantize"),
@@ -122,9 +123,9 @@ pub const DEQUANTIZE: Kernel = Kernel {
     ],
 };
 
-/// Makes the linear part of a tag, but for the coefficients of the blocks: [`Tagging`], the vector, the coefficients of a
-/// block's elements as two numbers of two words each, and two such numbers for each of [`Tagging::runs`], one workgroup a
-/// run.
+/// Makes the linear part of a tag, but for the coefficients of the blocks: [`Tagging`], the vector,
+/// the coefficients of a block's elements as two numbers of two words each, and two such numbers
+/// for each of [`Tagging::runs`], one workgroup a run.
 pub const TAG: Kernel = Kernel {
     name: "tag",
     source: module!("shared/grid", "shared/ring", "tag"),

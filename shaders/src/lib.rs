@@ -1,8 +1,10 @@
-//! The arithmetic of secure aggregation: rings, fixed point, the input vector, and one module a kernel.
+//! The arithmetic of secure aggregation: rings, fixed point, the input vector, and one module a
+//! kernel.
 //!
-//! Everything here is defined on integers, so that every CPU and every GPU obtains the same words. The modules of
-//! [`cpu`] are written plainly and *define* the result; faster code, on whatever device, must equal them word for word.
-//! The modules of [`kernel`] are the same in WGSL, for GPUs; this crate does not call one.
+//! Everything here is defined on integers, so that every CPU and every GPU obtains the same words.
+//! The modules of [`cpu`] are written plainly and *define* the result; faster code, on whatever
+//! device, must equal them word for word. The modules of [`kernel`] are the same in WGSL, for GPUs;
+//! this crate does not call one.
 
 pub mod cpu;
 mod fixed_point;
@@ -21,8 +23,9 @@ pub use scale::{InputScale, MeanScale, ScaleError};
 pub use tag::{Beta, Coefficients, TAG_BLOCK, Tag};
 pub use vector::{Counters, HEADER_WORDS, TotalsError};
 
-/// Length of a chunk, in 32-bit keystream words: 256 KiB, or 4,096 ChaCha20 blocks (the protocol, section 4).
+/// Length of a chunk, in 32-bit keystream words: 256 KiB, or 4,096 ChaCha20 blocks (the protocol,
+/// section 4).
 ///
-/// A chunk holds 65,536 elements of [`Ring::U32`] or 32,768 of [`Ring::U64`], and starts on a block boundary, so any
-/// chunk of a share can be made alone.
+/// A chunk holds 65,536 elements of [`Ring::U32`] or 32,768 of [`Ring::U64`], and starts on a block
+/// boundary, so any chunk of a share can be made alone.
 pub const CHUNK_WORDS: usize = 65_536;

@@ -7,7 +7,8 @@ use std::fmt::{self, Debug};
 pub enum Ring {
     /// Z_{2^32}: four bytes a coordinate, as much as the plain model. The default.
     U32,
-    /// Z_{2^64}: eight bytes a coordinate, for large consortia, wide ranges, or very unequal example counts.
+    /// Z_{2^64}: eight bytes a coordinate, for large consortia, wide ranges, or very unequal
+    /// example counts.
     U64,
 }
 
@@ -88,7 +89,8 @@ pub trait Word: sealed::Sealed + Copy + Debug + Default + Eq + Send + Sync + 'st
     /// Subtraction in the ring.
     #[must_use]
     fn wrapping_sub(self, other: Self) -> Self;
-    /// The element made of `low` and `high`, two consecutive keystream words; a `u32` is `low` alone.
+    /// The element made of `low` and `high`, two consecutive keystream words; a `u32` is `low`
+    /// alone.
     #[must_use]
     fn from_keystream(low: u32, high: u32) -> Self;
     /// The low w bits of a signed value.
@@ -97,7 +99,8 @@ pub trait Word: sealed::Sealed + Copy + Debug + Default + Eq + Send + Sync + 'st
     /// The value as a signed integer.
     #[must_use]
     fn to_signed(self) -> i64;
-    /// The signed value times `factor`, exact, then rounded once to the nearest `f32`, ties to even.
+    /// The signed value times `factor`, exact, then rounded once to the nearest `f32`, ties to
+    /// even.
     #[must_use]
     fn times_rounded(self, factor: u32) -> f32;
     /// Decodes the little-endian form.
@@ -110,6 +113,7 @@ pub trait Word: sealed::Sealed + Copy + Debug + Default + Eq + Send + Sync + 'st
     /// The word that stands in `bytes`, little-endian.
     ///
     /// # Panics
+    ///
     /// If `bytes` has another length than a word.
     #[must_use]
     #[inline(always)]
@@ -122,6 +126,7 @@ pub trait Word: sealed::Sealed + Copy + Debug + Default + Eq + Send + Sync + 'st
     /// Writes the word into `bytes`, little-endian.
     ///
     /// # Panics
+    ///
     /// If `bytes` has another length than a word.
     #[inline(always)]
     fn write(self, bytes: &mut [u8]) {
@@ -209,13 +214,15 @@ impl Word for u64 {
 
     #[inline(always)]
     fn times_rounded(self, factor: u32) -> f32 {
-        // In halves of the product, because processors have no vectors of 128 bits, and no conversion of them.
+        // In halves of the product, because processors have no vectors of 128 bits, and no
+        // conversion of them.
         let (value, factor) = (self.to_signed(), u64::from(factor));
         let magnitude = value.unsigned_abs();
         let low = (magnitude & u64::from(u32::MAX)) * factor;
         let high = (magnitude >> 32) * factor + (low >> 32);
         let low = low & u64::from(u32::MAX);
-        // What is below a high half of 33 bits and more decides between two `f32` only by being there or not.
+        // What is below a high half of 33 bits and more decides between two `f32` only by being
+        // there or not.
         let (kept, unit) = match high >> 32 {
             0 => (high << 32 | low, 1.0),
             _ => (high | u64::from(low != 0), 2_f32.powi(32)),

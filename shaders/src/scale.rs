@@ -1,7 +1,7 @@
 //! The two scale factors of fixed point, as a 32-bit mantissa and a power of two.
 //!
-//! The host computes them once a round with exact integer division; the kernels then need nothing but integer
-//! products and shifts, which every device does alike.
+//! The host computes them once a round with exact integer division; the kernels then need nothing
+//! but integer products and shifts, which every device does alike.
 
 use crate::FixedPoint;
 
@@ -101,7 +101,8 @@ impl MeanScale {
     }
 }
 
-/// `numerator / denominator` as `mantissa · 2^−shift`, rounded down, with the mantissa in [2^31, 2^32).
+/// `numerator / denominator` as `mantissa · 2^−shift`, rounded down, with the mantissa in [2^31,
+/// 2^32).
 ///
 /// For 0 < numerator < 2^32 and denominator > 0 the shift lies in 0..=95.
 fn ratio(numerator: u64, denominator: u64) -> (u32, i32) {

@@ -1,8 +1,9 @@
-//! Tags, by which a sum that was opened is known to be the sum that was agreed on (the protocol, section 8).
+//! Tags, by which a sum that was opened is known to be the sum that was agreed on (the protocol,
+//! section 8).
 //!
-//! A tag is an element of the field Z_p with p = 2^61 − 1, twice, with independent randomness. It is linear in the
-//! vector that it belongs to: the tags of several vectors add up to the tag of their sum, as long as the sum does not
-//! wrap in the ring.
+//! A tag is an element of the field Z_p with p = 2^61 − 1, twice, with independent randomness. It
+//! is linear in the vector that it belongs to: the tags of several vectors add up to the tag of
+//! their sum, as long as the sum does not wrap in the ring.
 
 mod beta;
 
@@ -28,7 +29,8 @@ pub struct Tag([u64; 2]);
 
 impl DefaultIsZeroes for Tag {}
 
-/// The secret coefficients of a tag: element e of a vector counts `alpha[e / TAG_BLOCK] · beta[e % TAG_BLOCK]` times.
+/// The secret coefficients of a tag: element e of a vector counts `alpha[e / TAG_BLOCK] · beta[e %
+/// TAG_BLOCK]` times.
 #[derive(Clone, Copy)]
 pub struct Coefficients<'a> {
     /// One for each block of [`TAG_BLOCK`] elements.
@@ -72,7 +74,7 @@ impl Tag {
     }
 }
 
-/// A number modulo p.
+/// Returns a number modulo p.
 fn reduce(value: u128) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "below 2^61")]
     let low = |value: u128| value as u64 & MODULUS;

@@ -1,4 +1,5 @@
-//! The uniform buffers of the kernels, laid out as their WGSL structs. They hold keys: whoever writes them erases them.
+//! The uniform buffers of the kernels, laid out as their WGSL structs. They hold keys: whoever
+//! writes them erases them.
 
 use crate::cpu::chacha20::BLOCK_WORDS;
 use crate::kernel::WORKGROUP_SIZE;
@@ -64,7 +65,8 @@ impl Encoding<'_> {
     /// Size in bytes.
     pub const BYTES: u64 = 80;
 
-    /// Number of threads that encode the run: one for each block of the rounding keystream that it touches.
+    /// Returns the number of threads that encode the run: one for each block of the rounding
+    /// keystream that it touches.
     pub fn threads(first_coordinate: u64, coordinates: u32) -> u32 {
         let words = u64::from(skip(first_coordinate)) + u64::from(coordinates);
         #[expect(clippy::cast_possible_truncation, reason = "at most 2^28 + 1")]
@@ -98,15 +100,16 @@ impl Encoding<'_> {
 impl Tagging {
     /// Size in bytes.
     pub const BYTES: u64 = 8;
-    /// Elements in a run, which never lies in two blocks of [`TAG_BLOCK`]. The first and the last run may be shorter.
+    /// Elements in a run, which never lies in two blocks of [`TAG_BLOCK`]. The first and the last
+    /// run may be shorter.
     pub const RUN: u32 = 1_024;
 
-    /// Number of runs, of one workgroup each.
+    /// Returns the number of runs, of one workgroup each.
     pub fn runs(&self) -> u32 {
         (self.first() % Self::RUN + self.elements).div_ceil(Self::RUN)
     }
 
-    /// Number of threads of all runs.
+    /// Returns the number of threads of all runs.
     pub fn threads(&self) -> u32 {
         self.runs() * WORKGROUP_SIZE
     }
@@ -192,7 +195,7 @@ impl Decoding {
     }
 }
 
-/// Number of words of the first block that belong to earlier coordinates.
+/// Returns the number of words of the first block that belong to earlier coordinates.
 fn skip(first_coordinate: u64) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "below 16")]
     let skip = (first_coordinate % BLOCK_WORDS as u64) as u32;

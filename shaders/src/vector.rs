@@ -9,7 +9,8 @@
 //!       5… q_0 … q_{M−1}
 //! ```
 //!
-//! The header is masked like everything else, so neither weights nor metrics travel in clear; only their sums open.
+//! The header is masked like everything else, so neither weights nor metrics travel in clear; only
+//! their sums open.
 
 use crate::{FixedPoint, Word};
 
@@ -73,8 +74,9 @@ pub enum TotalsError {
 impl Counters {
     /// The header words of one node's vector.
     ///
-    /// A counter that exceeds `counter_max` is sent as `counter_max`, and so is a loss that is not finite; a negative
-    /// loss is sent as 0. (`examples` is held to n_max by [`InputScale::new`](crate::InputScale::new).)
+    /// A counter that exceeds `counter_max` is sent as `counter_max`, and so is a loss that is not
+    /// finite; a negative loss is sent as 0. (`examples` is held to n_max by
+    /// [`InputScale::new`](crate::InputScale::new).)
     pub fn to_header<W: Word>(&self, plan: &FixedPoint) -> [W; HEADER_WORDS] {
         let counter_max = plan.counter_max();
         let loss = self.loss * exp2(plan.loss_fraction_bits());

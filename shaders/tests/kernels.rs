@@ -137,7 +137,8 @@ fn constants_are_those_of_rust() {
     assert_eq!(tag("BLOCK_ELEMENTS") as usize, TAG_BLOCK);
 }
 
-/// Negative control: text that is no WGSL, a type error, and a store to a read-only buffer are all refused.
+/// Negative control: text that is no WGSL, a type error, and a store to a read-only buffer are all
+/// refused.
 #[test]
 fn what_is_not_valid_is_refused() {
     let refused = |source: &str| match naga::front::wgsl::parse_str(source) {

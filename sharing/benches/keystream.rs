@@ -1,19 +1,24 @@
-//! Share expansion and sum of every engine, against the plain ChaCha20 keystream of the same machine and run.
+//! Share expansion and sum of every engine, against the plain ChaCha20 keystream of the same
+//! machine and run.
 //!
-//! `cargo bench -p fl-sharing [--features gpu] [-- COORDINATES…]` prints, for each set of instructions that the CPU has,
-//! for both rings, for one thread and for all of them, and for the GPU, GB/s of keystream:
+//! `cargo bench -p fl-sharing [--features gpu] [-- COORDINATES…]` prints, for each set of
+//! instructions that the CPU has, for both rings, for one thread and for all of them, and for the
+//! GPU, GB/s of keystream:
 //!
-//! * `plain`: the `chacha20` crate writes keystream into a buffer that stays in the first-level cache, on as many threads
-//!   as the engine may use, whatever their instructions with the best that the CPU has;
+//! * `plain`: the `chacha20` crate writes keystream into a buffer that stays in the first-level
+//!   cache, on as many threads as the engine may use, whatever their instructions with the best
+//!   that the CPU has;
 //! * `masks`: what each further mask costs, the time with the masks minus the time without them;
-//! * `whole`: the whole pass, with encoding, the tag, the keystream that rounds, and on a GPU the way there and back;
+//! * `whole`: the whole pass, with encoding, the tag, the keystream that rounds, and on a GPU the
+//!   way there and back;
 //! * `sum`: the sum of as many shares, and nothing else;
 //!
 //! and GB/s of words:
 //!
-//! * `none`: the whole pass without masks, beside `copy`, which copies the words from one vector to another;
-//! * `tag`: on the CPU whichever the engine, the tag alone, of words that are in the second-level cache, and its share of
-//!   the time of the whole pass.
+//! * `none`: the whole pass without masks, beside `copy`, which copies the words from one vector to
+//!   another;
+//! * `tag`: on the CPU whichever the engine, the tag alone, of words that are in the second-level
+//!   cache, and its share of the time of the whole pass.
 //!
 //! The measurements take turns, and the best of several counts.
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
@@ -251,8 +256,8 @@ fn copy(from: &[u8], to: &mut [u8]) {
     chunks.for_each(|(to, from)| to.copy_from_slice(from));
 }
 
-/// Seconds for the tag of a byte of words, made on all threads of the pool, once the words and the coefficients are in the
-/// cache.
+/// Seconds for the tag of a byte of words, made on all threads of the pool, once the words and the
+/// coefficients are in the cache.
 fn tag(ring: Ring, epoch_key: &EpochKey) -> f64 {
     let block = vec![0x5a; ring.word_bytes() * TAG_BLOCK];
     let slowest = rayon::broadcast(|_| {

@@ -1,5 +1,5 @@
-//! What each pair of nodes costs in a round, beside the masks: a seed drawn, sealed, opened and made a key. And what each
-//! attempt costs a node: the coefficients of its tags.
+//! What each pair of nodes costs in a round, beside the masks: a seed drawn, sealed, opened and
+//! made a key. And what each attempt costs a node: the coefficients of its tags.
 //!
 //! `cargo bench -p fl-sharing --bench seeds`
 

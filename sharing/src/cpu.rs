@@ -1,7 +1,9 @@
-//! The engine of the CPU: all cores, SIMD, and every share made and consumed in the first-level cache.
+//! The engine of the CPU: all cores, SIMD, and every share made and consumed in the first-level
+//! cache.
 //!
-//! The vector is cut into chunks, one a task, and a chunk into pieces that stay in the first-level cache. A piece is
-//! encoded; then all its masks are generated and added up, and their sum is added to it.
+//! The vector is cut into chunks, one a task, and a chunk into pieces that stay in the first-level
+//! cache. A piece is encoded; then all its masks are generated and added up, and their sum is added
+//! to it.
 
 mod chacha20;
 mod encode;
@@ -25,7 +27,8 @@ pub(crate) use tag::tag_in_block;
 use upcoming::Upcoming;
 
 const CHUNK_BYTES: usize = 4 * CHUNK_WORDS;
-/// Small enough for the first-level cache of any CPU, large enough that starting a cipher costs nothing next to it.
+/// Small enough for the first-level cache of any CPU, large enough that starting a cipher costs
+/// nothing next to it.
 const PIECE_BYTES: usize = 16 * 1024;
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(PIECE_BYTES));
 // A piece lies in one block of the tag's coefficients.
@@ -150,7 +153,8 @@ fn sum_words<W: Word>(with: Instructions, keys: &[MaskKey], sum: &mut [u8]) {
     );
 }
 
-/// Calls `make` with each piece of chunk `index`: the byte of the vector at which it begins, itself, and the one after it.
+/// Calls `make` with each piece of chunk `index`: the byte of the vector at which it begins,
+/// itself, and the one after it.
 fn pieces(index: usize, chunk: &mut [u8], mut make: impl FnMut(usize, &mut [u8], &[u8])) {
     let mut pieces = chunk.chunks_mut(PIECE_BYTES).peekable();
     let mut offset = index * CHUNK_BYTES;
@@ -186,8 +190,8 @@ struct CpuMasking<'a> {
 }
 
 impl CpuMasking<'_> {
-    /// Masks the piece that begins at byte `offset`; header words are masked zeros. Gives the piece's share of the
-    /// vector's tag.
+    /// Masks the piece that begins at byte `offset`; header words are masked zeros. Returns the
+    /// piece's share of the vector's tag.
     fn piece<W: Word>(
         &self,
         offset: usize,

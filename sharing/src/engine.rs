@@ -1,7 +1,7 @@
 //! The one operation that touches every coordinate: encode, split and sum in a single pass.
 //!
-//! Engines differ in speed only. For the same input and keys all of them write the same bytes, which the kernels of
-//! [`fl_shaders::cpu`] define.
+//! Engines differ in speed only. For the same input and keys all of them write the same bytes,
+//! which the kernels of [`fl_shaders::cpu`] define.
 
 use fl_shaders::{
     Coefficients, Counters, FixedPoint, HEADER_WORDS, InputScale, Ring, ScaleError, TAG_BLOCK, Tag,
@@ -28,7 +28,8 @@ pub struct Blinding<'a> {
     pub rounding: &'a RoundingKey,
     /// Shares that this node gave away or was given.
     pub masks: &'a [Mask],
-    /// What the input's tag is made with: see [`TagKey::coefficients`](crate::TagKey::coefficients).
+    /// What the input's tag is made with: see
+    /// [`TagKey::coefficients`](crate::TagKey::coefficients).
     pub coefficients: Coefficients<'a>,
 }
 
@@ -55,8 +56,8 @@ pub enum Sign {
 pub struct Masked {
     /// Number of coordinates that were clipped to ±C.
     pub clipped: u64,
-    /// The linear part of the tag of the vector *before* it was masked, header included. It tells something about the
-    /// input, so it is masked itself before it leaves.
+    /// The linear part of the tag of the vector *before* it was masked, header included. It tells
+    /// something about the input, so it is masked itself before it leaves.
     pub tag: Tag,
 }
 
@@ -91,7 +92,8 @@ pub enum EngineError {
 /// How the device of an engine failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// The device is gone: unplugged, reset by its driver, or destroyed. Only a new engine can go on.
+    /// The device is gone: unplugged, reset by its driver, or destroyed. Only a new engine can go
+    /// on.
     #[error("the GPU was lost; restart, or run without it")]
     Lost,
     /// The device has no memory left. A later call may succeed.
@@ -107,10 +109,11 @@ pub enum DeviceError {
 
 /// Masks input vectors. Implementations must agree byte for byte.
 pub trait Engine: Send + Sync {
-    /// Writes `P = x ± Σ PRG(key)` over the masks, as little-endian words: the header, then the coordinates.
+    /// Writes `P = x ± Σ PRG(key)` over the masks, as little-endian words: the header, then the
+    /// coordinates.
     ///
-    /// Element e of the vector, header included, takes element e of each share; coordinate e is rounded with keystream
-    /// word e of the rounding key.
+    /// Element e of the vector, header included, takes element e of each share; coordinate e is
+    /// rounded with keystream word e of the rounding key.
     ///
     /// # Errors
     ///
@@ -154,9 +157,11 @@ pub(crate) fn checked(
     Ok(InputScale::new(format, counters.examples)?)
 }
 
-/// Adds the header to a vector that was masked as if its header were zeros. Gives what it adds to the vector's tag.
+/// Adds the header to a vector that was masked as if its header were zeros. Returns what it adds to
+/// the vector's tag.
 ///
-/// Masking is addition, so the header can come last, when the number of clipped coordinates is known.
+/// Masking is addition, so the header can come last, when the number of clipped coordinates is
+/// known.
 pub(crate) fn add_header<W: Word>(
     format: &FixedPoint,
     counters: Counters,

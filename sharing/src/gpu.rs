@@ -1,9 +1,10 @@
 //! The engine of the GPU, on whatever wgpu drives: Vulkan, Metal, DirectX 12.
 //!
-//! The vector goes through the device in pieces. Of each, only the finished words come back; an update that is on the
-//! device already ([`GpuEngine::mask_on_device`]) never leaves it. Uploads and downloads of some pieces overlap with the
-//! work on others. The keys of a call, and the coefficients of its tag, lie in one buffer that is erased, on the device
-//! and on the host, when the call ends.
+//! The vector goes through the device in pieces. Of each, only the finished words come back; an
+//! update that is on the device already ([`GpuEngine::mask_on_device`]) never leaves it. Uploads
+//! and downloads of some pieces overlap with the work on others. The keys of a call, and the
+//! coefficients of its tag, lie in one buffer that is erased, on the device and on the host, when
+//! the call ends.
 
 mod adapter;
 mod combining;
@@ -47,14 +48,15 @@ pub use wgpu;
 
 /// Most bytes in a piece: enough to keep a device busy, and little enough to overlap.
 const PIECE_BYTES: u64 = 16 << 20;
-/// Pieces are multiples of this: whole blocks of ChaCha20, and whole units of every buffer alignment.
+/// Pieces are multiples of this: whole blocks of ChaCha20, and whole units of every buffer
+/// alignment.
 const PIECE_UNIT: u64 = 256;
 
 /// Masks on a GPU.
 ///
-/// A call takes up to some 100 MiB of the device's memory and as much of the host's, which the next call reuses. After
-/// [`DeviceError::OutOfMemory`] or [`DeviceError::Refused`] the engine starts over with fresh buffers; after
-/// [`DeviceError::Lost`] a new engine is needed.
+/// A call takes up to some 100 MiB of the device's memory and as much of the host's, which the next
+/// call reuses. After [`DeviceError::OutOfMemory`] or [`DeviceError::Refused`] the engine starts
+/// over with fresh buffers; after [`DeviceError::Lost`] a new engine is needed.
 pub struct GpuEngine {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -74,7 +76,7 @@ struct Reserve {
 }
 
 impl GpuEngine {
-    /// An engine on the adapter that `selector` takes.
+    /// Returns an engine on the adapter that `selector` takes.
     ///
     /// # Errors
     ///
@@ -84,8 +86,8 @@ impl GpuEngine {
         Ok(Self::from_device(device, queue)?)
     }
 
-    /// An engine on a device that is open already, and may be shared with another library. It must bind 1 MiB of
-    /// storage at once, as every device does unless it was asked for less.
+    /// Returns an engine on a device that is open already, and may be shared with another library.
+    /// It must bind 1 MiB of storage at once, as every device does unless it was asked for less.
     ///
     /// # Errors
     ///
@@ -111,20 +113,22 @@ impl GpuEngine {
         })
     }
 
-    /// The device, for buffers that [`GpuEngine::mask_on_device`] takes.
+    /// Returns the device, for buffers that [`GpuEngine::mask_on_device`] takes.
     pub fn device(&self) -> &wgpu::Device {
         &self.device
     }
 
-    /// The queue of the device.
+    /// Returns the queue of the device.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
     }
 
-    /// Masks like [`Engine::mask`] an update that is on the device: the `f32`s of `update`, one a coordinate.
+    /// Masks like [`Engine::mask`] an update that is on the device: the `f32`s of `update`, one a
+    /// coordinate.
     ///
     /// What writes the update must have been submitted to [`GpuEngine::queue`]. The buffer needs
-    /// [`BufferUsages::STORAGE`](wgpu::BufferUsages::STORAGE), and the slice begins and ends at multiples of four bytes.
+    /// [`BufferUsages::STORAGE`](wgpu::BufferUsages::STORAGE), and the slice begins and ends at
+    /// multiples of four bytes.
     ///
     /// # Errors
     ///
@@ -263,7 +267,7 @@ impl GpuEngine {
         })
     }
 
-    /// Number of shares in a dispatch, so that none runs longer than about 100 ms.
+    /// Returns the number of shares in a dispatch, so that none runs longer than about 100 ms.
     fn shares_at_once(&self, pieces: &[Piece]) -> usize {
         // Bytes of keystream: some 10 GB/s are little for a GPU, 0.1 GB/s for a core of a CPU.
         let work: usize = match self.device.adapter_info().device_type {
@@ -281,7 +285,8 @@ impl GpuEngine {
         }
     }
 
-    /// Sends `pieces` through the device with the uniforms of `layout`, which are erased afterwards.
+    /// Sends `pieces` through the device with the uniforms of `layout`, which are erased
+    /// afterwards.
     fn run(
         &self,
         pieces: &[Piece],
@@ -319,7 +324,7 @@ impl GpuEngine {
         Ok(())
     }
 
-    /// The reserve, which is whole whatever happened to who held it.
+    /// Returns the reserve, which is whole whatever happened to who held it.
     fn reserve(&self) -> MutexGuard<'_, Reserve> {
         self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,12 +1,15 @@
-//! Additive secret sharing of model updates: fixed point, seeds, sealing, and the engine that masks a vector.
+//! Additive secret sharing of model updates: fixed point, seeds, sealing, and the engine that masks
+//! a vector.
 //!
-//! A node's input vector is split into additive shares. All shares but one are seeds of 32 bytes, which [`seal`] encrypts
-//! to their receivers; the last is the vector minus the expanded seeds. An [`Engine`] does the split and
-//! the sum of what the others sent in one pass, so no expanded share is ever in memory.
+//! A node's input vector is split into additive shares. All shares but one are seeds of 32 bytes,
+//! which [`seal`] encrypts to their receivers; the last is the vector minus the expanded seeds. An
+//! [`Engine`] does the split and the sum of what the others sent in one pass, so no expanded share
+//! is ever in memory.
 //!
 //! ```
 //! use fl_shaders::{Counters, Ring};
-//! use fl_sharing::{Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed, Sign, masked_len};
+//! use fl_sharing::{Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed,
+//! Sign, masked_len};
 //!
 //! let format = Plan::new(Ring::U32, 3, 1_000)?.format;
 //! let update = vec![0.25; 1_000];
@@ -21,7 +24,8 @@
 //! ];
 //! let tag_key = EpochKey::generate()?.tag_key(&ctx, 5 + update.len());
 //! let rounding = RoundingKey::generate()?;
-//! let blinding = Blinding { rounding: &rounding, masks: &masks, coefficients: tag_key.coefficients() };
+//! let blinding = Blinding { rounding: &rounding, masks: &masks, coefficients:
+//! tag_key.coefficients() };
 //! let mut masked = vec![0; masked_len(&format, update.len())];
 //! CpuEngine.mask(&input, &blinding, &mut masked)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -40,10 +40,11 @@ pub enum PlannerError {
 }
 
 impl Plan {
-    /// Chooses the format for `nodes` nodes, with at most `examples_max` training examples each: n_max. The closer that is,
-    /// the finer the resolution.
+    /// Chooses the format for `nodes` nodes, with at most `examples_max` training examples each:
+    /// n_max. The closer that is, the finer the resolution.
     ///
-    /// The format is the ring's default one; for more nodes than that adds up, each doubling costs one fraction bit.
+    /// The format is the ring's default one; for more nodes than that adds up, each doubling costs
+    /// one fraction bit.
     ///
     /// # Errors
     ///

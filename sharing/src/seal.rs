@@ -1,8 +1,9 @@
 //! Seals seeds to the one node that may hold them (the protocol, section 5, step 3, and section 7).
 //!
-//! HPKE in base mode (RFC 9180) with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20Poly1305, to a key pair that lives
-//! for one attempt of one round. The attempt, the sender and the recipient are bound into the `info` string, so a box moved
-//! between attempts, senders or recipients does not open. Who sent it is proved by the signature around it, not here.
+//! HPKE in base mode (RFC 9180) with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20Poly1305,
+//! to a key pair that lives for one attempt of one round. The attempt, the sender and the recipient
+//! are bound into the `info` string, so a box moved between attempts, senders or recipients does
+//! not open. Who sent it is proved by the signature around it, not here.
 
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::inout::InOutBuf;
@@ -30,7 +31,8 @@ const TAG_BYTES: usize = 16;
 /// Length of a sealed seed: encapsulated key (32 bytes), ciphertext (32), tag (16).
 pub const SEALED_BYTES: usize = sealed_bytes(1);
 
-/// Length of a box of so many seeds: encapsulated key (32 bytes), ciphertext (32 for each), tag (16).
+/// Length of a box of so many seeds: encapsulated key (32 bytes), ciphertext (32 for each), tag
+/// (16).
 pub const fn sealed_bytes(seeds: usize) -> usize {
     ENCAPPED_BYTES + seeds * SEED_BYTES + TAG_BYTES
 }
@@ -80,12 +82,13 @@ impl RoundKey {
         })
     }
 
-    /// The X25519 public key that goes into the Keys message.
+    /// Returns the X25519 public key that goes into the Keys message.
     pub fn public(&self) -> &[u8; 32] {
         &self.public
     }
 
-    /// Opens the seed that node `from` sealed to node `to`, the owner of this key, in the attempt `ctx`.
+    /// Opens the seed that node `from` sealed to node `to`, the owner of this key, in the attempt
+    /// `ctx`.
     ///
     /// # Errors
     ///
@@ -102,7 +105,8 @@ impl RoundKey {
         Ok(Seed::from_bytes(*seed))
     }
 
-    /// Opens the `count` seeds that node `from` sealed to node `to`, the owner of this key, in the attempt `ctx`.
+    /// Opens the `count` seeds that node `from` sealed to node `to`, the owner of this key, in the
+    /// attempt `ctx`.
     ///
     /// # Errors
     ///
@@ -153,11 +157,13 @@ impl std::fmt::Debug for RoundKey {
     }
 }
 
-/// Seals `seed` from node `from` to node `to`, whose round key is `to_public`, in the attempt `ctx`.
+/// Seals `seed` from node `from` to node `to`, whose round key is `to_public`, in the attempt
+/// `ctx`.
 ///
 /// # Errors
 ///
-/// [`SealError::Randomness`], or [`SealError::PublicKey`] if the recipient's key is a point of low order.
+/// [`SealError::Randomness`], or [`SealError::PublicKey`] if the recipient's key is a point of low
+/// order.
 pub fn seal(
     to_public: &[u8; 32],
     ctx: &[u8; 32],
@@ -170,7 +176,8 @@ pub fn seal(
     Ok(sealed)
 }
 
-/// Seals `seeds`, in this order, from node `from` to node `to`, whose round key is `to_public`, in the attempt `ctx`.
+/// Seals `seeds`, in this order, from node `from` to node `to`, whose round key is `to_public`, in
+/// the attempt `ctx`.
 ///
 /// # Errors
 ///

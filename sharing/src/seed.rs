@@ -1,4 +1,5 @@
-//! Secrets of 32 bytes: the seeds of shares, the keys that they expand to, and the key of stochastic rounding.
+//! Secrets of 32 bytes: the seeds of shares, the keys that they expand to, and the key of
+//! stochastic rounding.
 //!
 //! None of them prints, is cloned, or outlives its owner in memory.
 
@@ -23,7 +24,8 @@ const COMMIT_LABEL: &[u8] = b"smpcfl/1 seed commit";
 #[error("the operating system's random generator failed")]
 pub struct RandomnessError(#[from] rand::rngs::SysError);
 
-/// A share that is not a vector: 32 bytes, known to the node that drew it and the node it is sealed to.
+/// A share that is not a vector: 32 bytes, known to the node that drew it and the node it is sealed
+/// to.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Seed([u8; 32]);
 
@@ -31,7 +33,8 @@ pub struct Seed([u8; 32]);
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct MaskKey([u8; 32]);
 
-/// The private ChaCha20 key that rounds one update. Never shared, never derived from anything that is.
+/// The private ChaCha20 key that rounds one update. Never shared, never derived from anything that
+/// is.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct RoundingKey([u8; 32]);
 
@@ -50,14 +53,14 @@ impl Seed {
         Self(bytes)
     }
 
-    /// The key of this seed's vector share under `ctx`: HKDF-SHA256 (RFC 5869) with `ctx` as salt, the seed as input key
-    /// and the label "smpcfl/1 prg vec" (the protocol, section 4).
+    /// The key of this seed's vector share under `ctx`: HKDF-SHA256 (RFC 5869) with `ctx` as salt,
+    /// the seed as input key and the label "smpcfl/1 prg vec" (the protocol, section 4).
     pub fn expand(&self, ctx: &[u8; 32]) -> MaskKey {
         self.key(ctx, VECTOR_LABEL)
     }
 
-    /// What masks a tag where this seed masks the vector: the first keystream bytes of the key with the label
-    /// "smpcfl/1 prg tag" (the protocol, section 4).
+    /// Returns what masks a tag where this seed masks the vector: the first keystream bytes of the
+    /// key with the label "smpcfl/1 prg tag" (the protocol, section 4).
     pub fn tag_mask(&self, ctx: &[u8; 32]) -> Tag {
         let key = self.key(ctx, TAG_LABEL);
         let mut stream = Zeroizing::new([0; Tag::KEYSTREAM_BYTES]);
@@ -68,8 +71,9 @@ impl Seed {
         Tag::from_keystream(*stream)
     }
 
-    /// What the node that drew this seed commits to it as, for the class of holders without `excluded`: SHA-256 of
-    /// "smpcfl/1 seed commit", `ctx`, `excluded` and the seed (the protocol, section 7).
+    /// Returns what the node that drew this seed commits to it as, for the class of holders without
+    /// `excluded`: SHA-256 of "smpcfl/1 seed commit", `ctx`, `excluded` and the seed (the protocol,
+    /// section 7).
     pub fn commitment(&self, ctx: &[u8; 32], excluded: [u8; 2]) -> [u8; 32] {
         let mut hash = Sha256::new();
         for part in [COMMIT_LABEL, ctx, &excluded, &self.0] {
@@ -90,14 +94,14 @@ impl Seed {
         key
     }
 
-    /// The secret bytes.
+    /// Returns the secret bytes.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
 impl MaskKey {
-    /// The secret bytes.
+    /// Returns the secret bytes.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -113,13 +117,13 @@ impl RoundingKey {
         random_bytes().map(Self)
     }
 
-    /// The key with these bytes, for runs that must be reproducible. A key that rounds two updates reveals part of
-    /// their difference.
+    /// The key with these bytes, for runs that must be reproducible. A key that rounds two updates
+    /// reveals part of their difference.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The secret bytes.
+    /// Returns the secret bytes.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }

@@ -1,8 +1,9 @@
 //! The keys of tags, and the check of an opened sum (the protocol, section 8).
 //!
-//! Every node of a consortium holds the epoch key, and the relay never does. The tag of node i's input x is
-//! `Σ_e r_e · x_e + s_i`, where r and s_i are drawn from the epoch key anew in every context. Tags are shared additively,
-//! like the inputs, so that only their sum opens: it fits the sum of the inputs and, but for a chance of 2^−120, no other.
+//! Every node of a consortium holds the epoch key, and the relay never does. The tag of node i's
+//! input x is `Σ_e r_e · x_e + s_i`, where r and s_i are drawn from the epoch key anew in every
+//! context. Tags are shared additively, like the inputs, so that only their sum opens: it fits the
+//! sum of the inputs and, but for a chance of 2^−120, no other.
 
 use std::fmt;
 
@@ -46,7 +47,7 @@ impl EpochKey {
         Self(bytes)
     }
 
-    /// The secret bytes.
+    /// Returns the secret bytes.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -70,7 +71,7 @@ impl EpochKey {
 }
 
 impl TagKey {
-    /// The coefficients r, for an [`Engine`](crate::Engine).
+    /// Returns the coefficients r, for an [`Engine`](crate::Engine).
     pub fn coefficients(&self) -> Coefficients<'_> {
         Coefficients {
             alpha: &self.alpha,
@@ -85,7 +86,8 @@ impl TagKey {
 
     /// Begins to check a sum, little-endian words of `ring`, that arrives in parts.
     ///
-    /// The caller has checked that every word is in the range of an honest sum: tags are of integers, not of ring words.
+    /// The caller has checked that every word is in the range of an honest sum: tags are of
+    /// integers, not of ring words.
     pub fn verify(self, ring: Ring) -> Verification {
         Verification {
             key: self,
@@ -123,7 +125,8 @@ impl Verification {
         }
     }
 
-    /// Whether what was taken is the sum of the vectors of `nodes`, whose tags add up to `tag`.
+    /// Returns whether what was taken is the sum of the vectors of `nodes`, whose tags add up to
+    /// `tag`.
     pub fn holds<'a>(self, nodes: impl Iterator<Item = &'a [u8; 32]>, tag: Tag) -> bool {
         self.linear + nodes.map(|node| self.key.blind(node)).sum() == tag
     }

@@ -8,7 +8,8 @@ use fl_sharing::{
 };
 
 const COORDINATES: usize = 250_000;
-/// χ² with 255 degrees of freedom exceeds this once in 10^9 times, and stays below the other as rarely.
+/// χ² with 255 degrees of freedom exceeds this once in 10^9 times, and stays below the other as
+/// rarely.
 const CHI_SQUARE: std::ops::Range<f64> = 140.0..409.0;
 
 /// Pearson's χ² of the byte values against uniform.

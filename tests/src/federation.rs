@@ -1,7 +1,8 @@
 //! Federations in one process, for tests that look inside.
 //!
-//! [`Federation`] runs the relay and the real node drivers over real QUIC, each node behind a network of its own
-//! [`weather`](Weather). [`memory`] runs the state machines without any network and keeps every byte that the relay saw.
+//! [`Federation`] runs the relay and the real node drivers over real QUIC, each node behind a
+//! network of its own [`weather`](Weather). [`memory`] runs the state machines without any network
+//! and keeps every byte that the relay saw.
 
 mod engine;
 pub mod memory;
@@ -50,6 +51,7 @@ impl Kits {
     /// What the nodes check sums with.
     ///
     /// # Errors
+    ///
     /// If the epoch key is not in the kits.
     pub fn verifier(&self) -> Result<TagVerifier> {
         let key = EpochKey::from_bytes(*self.nodes[0].epoch_key()?);
@@ -59,6 +61,7 @@ impl Kits {
     /// Founds a consortium of `nodes` nodes, each an organisation of its own.
     ///
     /// # Errors
+    ///
     /// If the numbers do not fit each other, or the disk is full.
     pub fn found(
         nodes: usize,
@@ -74,6 +77,7 @@ impl Kits {
     /// Founds a consortium as [`Kits::found`] does, whose nodes share their updates in this way.
     ///
     /// # Errors
+    ///
     /// As [`Kits::found`], or if the nodes cannot share so.
     pub fn sharing(
         sharing: Sharing,
@@ -116,6 +120,7 @@ impl Kits {
     /// A consortium whose model is one tensor of zeros.
     ///
     /// # Errors
+    ///
     /// As [`Kits::found`].
     pub fn of_zeros(nodes: usize, parameters: usize, examples_max: u32) -> Result<Self> {
         let (layout, initial) = (layout(parameters)?, vec![0.0; parameters]);
@@ -151,9 +156,10 @@ pub struct Federation {
 }
 
 impl Federation {
-    /// Runs all rounds. Gives how each node's part ended.
+    /// Runs all rounds. Returns how each node's part ended.
     ///
     /// # Errors
+    ///
     /// Whatever stopped the relay or a node.
     pub async fn run(mut self, observe: impl FnMut(SimulationEvent)) -> Result<Vec<NodeOutcome>> {
         let first = self.members.first_mut().context("no members")?;
@@ -164,10 +170,11 @@ impl Federation {
         self.run_with(&kits, |_| (), observe).await
     }
 
-    /// Runs all rounds among the first nodes of a consortium that has more of them; `reached` is told the relay's
-    /// address, so that something else can speak for the others.
+    /// Runs all rounds among the first nodes of a consortium that has more of them; `reached` is
+    /// told the relay's address, so that something else can speak for the others.
     ///
     /// # Errors
+    ///
     /// Whatever stopped the relay or a node.
     pub async fn run_with(
         self,

@@ -1,7 +1,8 @@
 //! Tests of the whole: what only several crates together can show.
 //!
-//! [`deployed`] runs real processes, [`federation`] the same parties in one process, over a network that misbehaves.
-//! [`hostile_relay`] is a relay that cheats real nodes, [`workspace`] is about the sources.
+//! [`deployed`] runs real processes, [`federation`] the same parties in one process, over a network
+//! that misbehaves. [`hostile_relay`] is a relay that cheats real nodes, [`workspace`] is about the
+//! sources.
 
 // What goes wrong in a harness fails the test that uses it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,14 +1,16 @@
-//! Whether bytes look like chance to somebody who counts, and whether two sources of them can be told apart.
+//! Whether bytes look like chance to somebody who counts, and whether two sources of them can be
+//! told apart.
 //!
-//! The thresholds are so wide that a true source is taken for a false one less than once in 10^15 times; what is not
-//! hidden is farther off by orders of magnitude.
+//! The thresholds are so wide that a true source is taken for a false one less than once in 10^15
+//! times; what is not hidden is farther off by orders of magnitude.
 
 /// χ² with 255 degrees of freedom leaves this range less than once in 10^16 times.
 const CHI_SQUARE: std::ops::Range<f64> = 105.0..505.0;
 /// A normal variable is this many standard deviations off once in 10^18 times.
 pub const DEVIATIONS: f64 = 9.0;
 
-/// Whether `bytes` look like uniform words of 32 bits: every byte value and every bit as frequent as chance has it.
+/// Whether `bytes` look like uniform words of 32 bits: every byte value and every bit as frequent
+/// as chance has it.
 pub fn is_uniform(bytes: &[u8]) -> bool {
     let mut counts = [0_u64; 256];
     let mut ones = [0_u64; 32];
@@ -39,9 +41,9 @@ pub fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// Learns from the first half of the words of both sources, which must be as many, how often each byte value comes at
-/// each place of a word, and then says of each word of the second halves where it is from. Gives by how many standard
-/// deviations it is right more often than one who guesses.
+/// Learns from the first half of the words of both sources, which must be as many, how often each
+/// byte value comes at each place of a word, and then says of each word of the second halves where
+/// it is from. Returns by how many standard deviations it is right more often than one who guesses.
 pub fn told_apart(a: &[u8], b: &[u8]) -> f64 {
     let (a, b) = (a.as_chunks::<4>().0, b.as_chunks::<4>().0);
     let middle = a.len().min(b.len()) / 2;

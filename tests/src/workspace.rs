@@ -31,6 +31,7 @@ pub fn cargo(arguments: &[&str]) -> Result<String> {
 /// All Rust sources of a folder, build outputs left out.
 ///
 /// # Errors
+///
 /// If a folder cannot be read.
 pub fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();

@@ -1,7 +1,8 @@
-//! Images a second in local training: the built-in network for images on data of MNIST's size, on the CPU and on a GPU.
+//! Images a second in local training: the built-in network for images on data of MNIST's size, on
+//! the CPU and on a GPU.
 //!
-//! `cargo bench -p fl-trainer -- [--gpu NAME] [--images N] [--batch N]`, by default the fastest GPU, 8,192 images and batches of 256. The images are
-//! noise, which costs what real ones cost.
+//! `cargo bench -p fl-trainer -- [--gpu NAME] [--images N] [--batch N]`, by default the fastest
+//! GPU, 8,192 images and batches of 256. The images are noise, which costs what real ones cost.
 
 use std::ops::ControlFlow;
 use std::time::Instant;

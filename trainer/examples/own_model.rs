@@ -1,8 +1,8 @@
 //! A module and data of one's own as a federated task.
 //!
 //! Three participants each hold points of two interleaved spirals. They train a small network
-//! together by secure federated averaging, without showing each other a point or an update. Here they
-//! run in one process; on machines of their own each would hand its trainer to a
+//! together by secure federated averaging, without showing each other a point or an update. Here
+//! they run in one process; on machines of their own each would hand its trainer to a
 //! [`Participant`](fl_trainer::node::Participant) with the kit that it was given.
 //!
 //! Run with `cargo run --release -p fl-trainer --example own_model`.

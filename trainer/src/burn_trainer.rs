@@ -18,7 +18,8 @@ use crate::{
 /// Examples scored at once in an evaluation: bounds the memory, not the result.
 const EVALUATION_BATCH: usize = 256;
 
-/// Steps after which training waits for the device, so that it neither runs far ahead of it nor is slow to stop.
+/// Steps after which training waits for the device, so that it neither runs far ahead of it nor is
+/// slow to stop.
 const STEPS_AHEAD: usize = 32;
 
 /// Burn keeps one random generator per device for the whole process. Held from seeding it to the
@@ -27,8 +28,8 @@ static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// Trains a [`Task`] on a device.
 ///
-/// On the CPU the same task, settings, parameters and round give the same update to the bit. The initial model is drawn
-/// on the CPU wherever training runs, so it is the same everywhere.
+/// On the CPU the same task, settings, parameters and round give the same update to the bit. The
+/// initial model is drawn on the CPU wherever training runs, so it is the same everywhere.
 pub struct BurnTrainer<T: Task> {
     task: T,
     training: Training,
@@ -39,8 +40,8 @@ pub struct BurnTrainer<T: Task> {
 }
 
 impl<T: Task> BurnTrainer<T> {
-    /// Initialises the model. Training runs where `compute` says, a device of Burn's or a GPU, which must be where the
-    /// task has its data.
+    /// Initialises the model. Training runs where `compute` says, a device of Burn's or a GPU,
+    /// which must be where the task has its data.
     ///
     /// # Errors
     ///

@@ -25,8 +25,8 @@ pub struct Classification<M> {
 }
 
 impl<M: Classifier> Classification<M> {
-    /// A task on copies of the datasets on `device`. `init` makes the model, with as many features
-    /// and classes as the datasets have; it must draw random numbers from the device only.
+    /// Returns a task on copies of the datasets on `device`. `init` makes the model, with as many
+    /// features and classes as the datasets have; it must draw random numbers from the device only.
     ///
     /// # Errors
     ///

@@ -14,7 +14,8 @@ use crate::{Layout, TrainError, Update};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Compute {
-    /// A device of Burn's, usually [`cpu`](crate::cpu). Updates come to the host, where the CPU masks them.
+    /// A device of Burn's, usually [`cpu`](crate::cpu). Updates come to the host, where the CPU
+    /// masks them.
     Host(Device),
     /// A GPU. Updates stay on it, and only masked ones leave it.
     #[cfg(feature = "gpu")]
@@ -22,7 +23,7 @@ pub enum Compute {
 }
 
 impl Compute {
-    /// The device that models and data are put on.
+    /// Returns the device that models and data are put on.
     pub fn device(&self) -> &Device {
         match self {
             Self::Host(device) => device,
@@ -31,7 +32,7 @@ impl Compute {
         }
     }
 
-    /// What masks updates.
+    /// Returns what masks updates.
     pub fn engine(&self) -> Arc<dyn Engine> {
         match self {
             Self::Host(_) => Arc::new(CpuEngine),

@@ -56,17 +56,17 @@ impl Gpu {
         })
     }
 
-    /// What is known of the adapter.
+    /// Returns what is known of the adapter.
     pub fn adapter(&self) -> &AdapterSummary {
         &self.adapter
     }
 
-    /// The device that Burn trains on.
+    /// Returns the device that Burn trains on.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The engine, on the same device.
+    /// Returns the engine, on the same device.
     pub fn engine(&self) -> &Arc<GpuEngine> {
         &self.engine
     }

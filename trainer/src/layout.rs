@@ -10,12 +10,12 @@ use crate::{TrainError, state};
 
 /// Names, shapes and order of all floating-point state of a model.
 ///
-/// The flat vector of a model is its tensors one after the other in this order, each in row-major order. The order is
-/// that of the fields in the module's declaration, depth first; see [`Layout::of`]. Nodes can only
-/// be averaged when their layouts are equal.
+/// The flat vector of a model is its tensors one after the other in this order, each in row-major
+/// order. The order is that of the fields in the module's declaration, depth first; see
+/// [`Layout::of`]. Nodes can only be averaged when their layouts are equal.
 ///
-/// Serialised as a list of `{ name, shape }`. Names are unique and not empty, and the values number 1 to [`u32::MAX`];
-/// a list that breaks this does not deserialise.
+/// Serialised as a list of `{ name, shape }`. Names are unique and not empty, and the values number
+/// 1 to [`u32::MAX`]; a list that breaks this does not deserialise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<TensorLayout>", into = "Vec<TensorLayout>")]
 pub struct Layout {
@@ -25,12 +25,12 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The tensors in order.
+    /// Returns the tensors in order.
     pub fn tensors(&self) -> &[TensorLayout] {
         &self.tensors
     }
 
-    /// Number of values in the flat vector, at least 1.
+    /// Returns the number of values in the flat vector, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a layout is never empty")]
     pub fn len(&self) -> usize {
         self.ends.last().copied().unwrap_or_default()
@@ -60,7 +60,8 @@ impl Layout {
             .map(move |(tensor, (start, &end))| (tensor, &flat[start..end])))
     }
 
-    /// Fails if a flat vector is longer or shorter than the layout, or holds a value that is not finite.
+    /// Fails if a flat vector is longer or shorter than the layout, or holds a value that is not
+    /// finite.
     pub(crate) fn check_values(&self, flat: &[f32]) -> Result<(), TrainError> {
         if flat.len() != self.len() {
             return Err(TrainError::Length {

@@ -1,7 +1,7 @@
 //! The learning side of a federation's node: models, local training, evaluation and checkpoints.
 //!
-//! [`node`] is where training, sharing and the network meet; [`simulation`] runs a whole federation in one process, and
-//! [`provision`] founds one for several machines.
+//! [`node`] is where training, sharing and the network meet; [`simulation`] runs a whole federation
+//! in one process, and [`provision`] founds one for several machines.
 //!
 //! A node's driver works with a [`LocalTrainer`]: parameters in as one flat vector, their local
 //! change out. [`BurnTrainer`] is the one for Burn. It trains a [`Task`], which is a module with

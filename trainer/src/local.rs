@@ -1,7 +1,9 @@
-//! What a federation asks of the learning side of a node, without any type of the learning framework.
+//! What a federation asks of the learning side of a node, without any type of the learning
+//! framework.
 //!
-//! The node driver sees a model as one flat vector of `f32` with a [`Layout`]. It hands the global vector to a
-//! [`LocalTrainer`] and gets back the local change of it, which is what is then encoded and shared.
+//! The node driver sees a model as one flat vector of `f32` with a [`Layout`]. It hands the global
+//! vector to a [`LocalTrainer`] and gets back the local change of it, which is what is then encoded
+//! and shared.
 
 use std::ops::{AddAssign, ControlFlow};
 
@@ -9,24 +11,27 @@ use crate::{Layout, TrainError, Update};
 
 /// A model with one participant's data, trained a round at a time.
 ///
-/// Implemented by [`BurnTrainer`](crate::BurnTrainer) for every [`Task`](crate::Task). All methods block until the
-/// device has finished, so call them off the async runtime.
+/// Implemented by [`BurnTrainer`](crate::BurnTrainer) for every [`Task`](crate::Task). All methods
+/// block until the device has finished, so call them off the async runtime.
 pub trait LocalTrainer: Send {
-    /// Names, shapes and order of the tensors behind the flat vector. The same on every node of a federation.
+    /// Names, shapes and order of the tensors behind the flat vector. The same on every node of a
+    /// federation.
     fn layout(&self) -> &Layout;
 
-    /// Parameters of the freshly initialised model, [`Layout::len`] values: the same on every node with the same seed.
+    /// Parameters of the freshly initialised model, [`Layout::len`] values: the same on every node
+    /// with the same seed.
     fn initial(&mut self) -> Result<Vec<f32>, TrainError>;
 
     /// Trains on the local training set, starting from `global`, and returns what changed.
     ///
-    /// `round` sets the order of the examples, so rounds differ from each other and each can be repeated exactly.
-    /// `progress` is called after every optimizer step; when it breaks, training ends with [`TrainError::Stopped`].
+    /// `round` sets the order of the examples, so rounds differ from each other and each can be
+    /// repeated exactly. `progress` is called after every optimizer step; when it breaks, training
+    /// ends with [`TrainError::Stopped`].
     ///
     /// # Errors
     ///
-    /// `global` does not fit the layout or holds a non-finite value, training was stopped, or it diverged to a
-    /// non-finite value (the error names the tensor).
+    /// `global` does not fit the layout or holds a non-finite value, training was stopped, or it
+    /// diverged to a non-finite value (the error names the tensor).
     fn train(
         &mut self,
         global: &[f32],

@@ -1,4 +1,5 @@
-//! Founding a consortium: the authority, the signed manifest, a kit for every node and one for the relay.
+//! Founding a consortium: the authority, the signed manifest, a kit for every node and one for the
+//! relay.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -102,8 +103,8 @@ impl FromStr for NodeName {
     }
 }
 
-/// How updates are shared, as it is written on a command line: `peer`, or `committee:K,t` for a committee of the first K
-/// nodes with threshold t.
+/// How updates are shared, as it is written on a command line: `peer`, or `committee:K,t` for a
+/// committee of the first K nodes with threshold t.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
     /// Of every two participants, one holds a share of the other's update.
@@ -161,7 +162,8 @@ pub struct Agreement {
     pub sharing: Sharing,
     /// Ring of the shares.
     pub ring: Ring,
-    /// The most training examples that a node has. The closer, the finer the resolution of the average.
+    /// The most training examples that a node has. The closer, the finer the resolution of the
+    /// average.
     pub examples_max: u32,
     /// The model's parameters.
     pub layout: Layout,
@@ -193,9 +195,9 @@ struct Party {
 }
 
 impl Agreement {
-    /// Returns an agreement for a consortium on one machine: `nodes` organisations of one node each,
-    /// named `node-1`, `node-2`, …, and a local relay whose port is passed at run time. The nodes
-    /// train `layout`, beginning with `initial`, each on at most `examples_max` examples.
+    /// Returns an agreement for a consortium on one machine: `nodes` organisations of one node
+    /// each, named `node-1`, `node-2`, …, and a local relay whose port is passed at run time. The
+    /// nodes train `layout`, beginning with `initial`, each on at most `examples_max` examples.
     pub fn on_one_machine(
         nodes: usize,
         sharing: Sharing,
@@ -231,6 +233,7 @@ impl Agreement {
     /// Makes all keys and certificates, chooses the fixed-point format, and signs the manifest.
     ///
     /// # Errors
+    ///
     /// A [`ProvisionError`] that says what to change.
     pub fn provision(&self) -> Result<Consortium, ProvisionError> {
         let host = host_of(&self.relay)?.to_owned();
@@ -309,12 +312,12 @@ impl Agreement {
 }
 
 impl Consortium {
-    /// The fixed-point plan; its `Display` explains it.
+    /// Returns the fixed-point plan; its `Display` explains it.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// The signed manifest.
+    /// Returns the signed manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -322,8 +325,9 @@ impl Consortium {
     /// Writes the authority and all kits into `folder`, a subfolder each, named after its party.
     ///
     /// # Errors
-    /// [`ProvisionError::Exists`] if the folder has anything in it, [`ProvisionError::File`]; then there is nothing of this
-    /// consortium in it.
+    ///
+    /// [`ProvisionError::Exists`] if the folder has anything in it, [`ProvisionError::File`]; then
+    /// there is nothing of this consortium in it.
     pub fn write(&self, folder: &Path) -> Result<(), ProvisionError> {
         let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
         if occupied {

@@ -1,7 +1,8 @@
 //! A whole federation in one process: a relay and its nodes, over real QUIC on loopback.
 //!
-//! Nothing is cut short: keys and kits are made and written as for a deployment, every node has its own folder,
-//! connection and secrets, and the relay sees what it would see anywhere. Only the network is local.
+//! Nothing is cut short: keys and kits are made and written as for a deployment, every node has its
+//! own folder, connection and secrets, and the relay sees what it would see anywhere. Only the
+//! network is local.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -97,10 +98,12 @@ pub enum SimulationEvent {
 }
 
 impl Simulation {
-    /// Runs all rounds, or until `stop` completes. Gives how the first node's part ended. `observe` is given the
-    /// manifest as well, which has the names of the nodes that events are about.
+    /// Runs all rounds, or until `stop` completes. Returns how the first node's part ended.
+    /// `observe` is given the manifest as well, which has the names of the nodes that events are
+    /// about.
     ///
     /// # Errors
+    ///
     /// A [`SimulationError`] naming the party that failed.
     pub async fn run(
         mut self,
@@ -159,7 +162,8 @@ impl Simulation {
         let mut first = None;
         let mut failed = None;
         let mut relay_done = false;
-        // Whatever happens, all of them end before the folder goes, and what they have to say is heard.
+        // Whatever happens, all of them end before the folder goes, and what they have to say is
+        // heard.
         while !(nodes.is_empty() && relay_done) {
             let ended = tokio::select! {
                 biased;
@@ -197,7 +201,7 @@ impl Simulation {
         }
     }
 
-    /// Founds a consortium for these trainers in `folder`. Gives the nodes' names.
+    /// Founds a consortium for these trainers in `folder`. Returns the nodes' names.
     fn provision(&mut self, folder: &Path) -> Result<Vec<String>, SimulationError> {
         let nodes = self.trainers.len();
         let Some(first) = self.trainers.first_mut() else {
@@ -226,7 +230,7 @@ async fn run_relay(
     Ok(())
 }
 
-/// What a task came to.
+/// Returns what a task came to.
 fn flat<T>(
     ended: Result<Result<T, SimulationError>, tokio::task::JoinError>,
 ) -> Result<T, SimulationError> {

@@ -10,7 +10,8 @@ use burn::tensor::{FloatDType, Tensor, TensorReadError};
 
 use crate::{TensorLayout, TrainError};
 
-/// Returns the float tensors of a module in the order in which the fields are declared, depth first.
+/// Returns the float tensors of a module in the order in which the fields are declared, depth
+/// first.
 pub(crate) fn survey<M: Module>(module: &M) -> Vec<TensorLayout> {
     let mut survey = Survey::default();
     module.visit(&mut survey);

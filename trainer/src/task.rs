@@ -36,7 +36,7 @@ pub trait Task: Send {
     /// Nodes start from equal models only if this draws from nothing but that generator.
     fn model(&self, device: &Device) -> Self::Model;
 
-    /// How many examples a part of the data holds.
+    /// Returns how many examples a part of the data holds.
     fn examples(&self, part: Part) -> usize;
 
     /// Scores `model` on the examples of `part` at the given positions `[batch]`, each below

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
-/// Norm to which gradient descent shortens the gradient of each tensor that is longer. Without a limit the first steps of
-/// a network that is still random can throw it where no gradient leads back.
+/// Norm to which gradient descent shortens the gradient of each tensor that is longer. Without a
+/// limit the first steps of a network that is still random can throw it where no gradient leads
+/// back.
 const LARGEST_GRADIENT: f32 = 1.0;
 
 /// How a node trains in one round. The same on every node of a federation.
@@ -81,8 +82,8 @@ fn out_of_range(
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Optimizer {
-    /// Stochastic gradient descent with heavy-ball momentum, without dampening. The gradient of each tensor is shortened to
-    /// norm 1 where it is longer.
+    /// Stochastic gradient descent with heavy-ball momentum, without dampening. The gradient of
+    /// each tensor is shortened to norm 1 where it is longer.
     Sgd {
         /// Share of the last step that is kept, from 0 (none) to below 1.
         momentum: f64,
@@ -93,7 +94,7 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// The optimizer without any state.
+    /// Returns the optimizer without any state.
     pub(crate) fn init(&self) -> ModuleOptimizer {
         match *self {
             Self::Sgd { momentum } => {

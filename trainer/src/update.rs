@@ -11,7 +11,8 @@ use crate::gpu::Resident;
 
 /// Local parameters minus global parameters, in the order of the [`Layout`](crate::Layout).
 ///
-/// A trainer on the host makes one of a vector, and copies of it share that vector. What [`BurnTrainer`](crate::BurnTrainer) trains on a GPU stays there.
+/// A trainer on the host makes one of a vector, and copies of it share that vector. What
+/// [`BurnTrainer`](crate::BurnTrainer) trains on a GPU stays there.
 #[derive(Clone, Debug)]
 pub struct Update(Place);
 
@@ -23,7 +24,7 @@ enum Place {
 }
 
 impl Update {
-    /// Number of coordinates.
+    /// Returns the number of coordinates.
     #[expect(
         clippy::len_without_is_empty,
         reason = "an update of a model is never empty"
@@ -36,7 +37,8 @@ impl Update {
         }
     }
 
-    /// The values. From a GPU this copies all of them, which neither training nor masking needs.
+    /// Returns the values. From a GPU this copies all of them, which neither training nor masking
+    /// needs.
     ///
     /// # Errors
     ///
@@ -49,8 +51,8 @@ impl Update {
         }
     }
 
-    /// Masks the update like [`Engine::mask`]: with `engine` if it is on the host, and where it is otherwise. All
-    /// engines write the same bytes.
+    /// Masks the update like [`Engine::mask`]: with `engine` if it is on the host, and where it is
+    /// otherwise. All engines write the same bytes.
     ///
     /// # Errors
     ///

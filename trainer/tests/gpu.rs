@@ -1,4 +1,5 @@
-//! Training and masking on one GPU. Without an adapter a test is skipped, loudly, or fails where a GPU is required.
+//! Training and masking on one GPU. Without an adapter a test is skipped, loudly, or fails where a
+//! GPU is required.
 
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]

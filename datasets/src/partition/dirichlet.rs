@@ -28,7 +28,7 @@ impl Concentration {
         }
     }
 
-    /// The number α.
+    /// Returns the number α.
     pub fn value(&self) -> f64 {
         self.0
     }
@@ -63,7 +63,7 @@ pub(super) fn parts(
     Ok(parts)
 }
 
-/// Where each node's run of `len` examples ends.
+/// Returns where each node's run of `len` examples ends.
 ///
 /// Breaks a stick: node `i` of `n` takes the share `Beta(α, α (n - i - 1))` of what the nodes
 /// before it left. Unlike normalised gamma variates, this does not underflow when α is small.

@@ -13,17 +13,18 @@ use crate::parameters::le_bytes;
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// All 64 hexadecimal digits.
+    /// Returns all 64 hexadecimal digits.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0)
     }
 
-    /// SHA-256 of the concatenated `parts`. The caller sees to it that no two inputs concatenate alike.
+    /// SHA-256 of the concatenated `parts`. The caller sees to it that no two inputs concatenate
+    /// alike.
     pub fn sha256(parts: &[&[u8]]) -> Self {
         let mut hash = sha2::Sha256::new();
         for part in parts {
@@ -80,7 +81,7 @@ impl ModelHasher {
         self.0.update(&le_bytes(parameters));
     }
 
-    /// The hash of all that was taken.
+    /// Returns the hash of all that was taken.
     pub fn finish(&self) -> Digest {
         Digest(self.0.finalize().into())
     }
@@ -88,9 +89,9 @@ impl ModelHasher {
 
 /// BLAKE3 of each chunk of a bulk body, and the root over them that is signed.
 ///
-/// A chunk is [`CHUNK_BYTES`] long, the last one shorter. With the list at hand each chunk can be checked as
-/// it arrives, in any order, and an interrupted upload goes on at a chunk's edge. The list costs 32 bytes a
-/// chunk, 0.012 % of the body.
+/// A chunk is [`CHUNK_BYTES`] long, the last one shorter. With the list at hand each chunk can be
+/// checked as it arrives, in any order, and an interrupted upload goes on at a chunk's edge. The
+/// list costs 32 bytes a chunk, 0.012 % of the body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChunkHashes(Vec<Digest>);
 
@@ -108,12 +109,12 @@ impl ChunkHashes {
         Self(list)
     }
 
-    /// How many chunks a body of `bytes` has.
+    /// Returns how many chunks a body of `bytes` has.
     pub fn count_for(bytes: usize) -> usize {
         bytes.div_ceil(CHUNK_BYTES)
     }
 
-    /// The digests, in order.
+    /// Returns the digests, in order.
     pub fn as_slice(&self) -> &[Digest] {
         &self.0
     }

@@ -1,4 +1,5 @@
-//! Errors of identities, manifests and the wire. A round's refusals are in [`crate::round::Refusal`].
+//! Errors of identities, manifests and the wire. A round's refusals are in
+//! [`crate::round::Refusal`].
 
 use fl_shaders::PlanError;
 
@@ -111,7 +112,8 @@ pub enum ManifestError {
     /// A timeout of zero.
     #[error("timeouts.{0} must be greater than 0")]
     Timeout(&'static str),
-    /// A committee without its scheme, or the scheme without a committee: the scheme, and how many tables it has.
+    /// A committee without its scheme, or the scheme without a committee: the scheme, and how many
+    /// tables it has.
     #[error("scheme = \"{0}\" goes with {1} [committee] table; change one of them")]
     CommitteeTable(&'static str, &'static str),
     /// A holder who is no node of the manifest, or is listed twice.

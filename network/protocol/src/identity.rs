@@ -1,8 +1,9 @@
 //! Who speaks: node identities, and signatures over bytes as they were transmitted.
 //!
-//! A signature of bytes `b` under label `L` is Ed25519 over `"smpcfl/1 " ‖ L ‖ 0x00 ‖ SHA-256(b)`. Labels
-//! keep a message of one kind from being taken for another. Verification is strict (no small-order keys, no
-//! malleable signatures), and always over the bytes that arrived, never over a re-encoding.
+//! A signature of bytes `b` under label `L` is Ed25519 over `"smpcfl/1 " ‖ L ‖ 0x00 ‖ SHA-256(b)`.
+//! Labels keep a message of one kind from being taken for another. Verification is strict (no
+//! small-order keys, no malleable signatures), and always over the bytes that arrived, never over a
+//! re-encoding.
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ use crate::error::IdentityError;
 pub struct NodeId(pub Digest);
 
 impl NodeId {
-    /// The 32 bytes that enter transcripts and key derivations.
+    /// Returns the 32 bytes that enter transcripts and key derivations.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
@@ -47,6 +48,7 @@ impl PublicKey {
     /// Parses the 32-byte encoding of RFC 8032.
     ///
     /// # Errors
+    ///
     /// [`IdentityError::PublicKey`] if the bytes are no point of the curve, or one of small order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, IdentityError> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| IdentityError::PublicKey)?;
@@ -56,7 +58,7 @@ impl PublicKey {
         Ok(Self(key))
     }
 
-    /// The 32-byte encoding of RFC 8032.
+    /// Returns the 32-byte encoding of RFC 8032.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
@@ -69,6 +71,7 @@ impl PublicKey {
     /// Checks `signature` over `bytes` under `label`.
     ///
     /// # Errors
+    ///
     /// [`IdentityError::Signature`] if it does not verify strictly.
     pub fn verify(
         &self,
@@ -158,6 +161,7 @@ impl Identity {
     /// Reads a PKCS#8 private key (RFC 8410) in PEM.
     ///
     /// # Errors
+    ///
     /// [`IdentityError::PrivateKey`] if it is not an Ed25519 key in that form.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
         SigningKey::from_pkcs8_pem(pem)
@@ -165,9 +169,10 @@ impl Identity {
             .map_err(|_| IdentityError::PrivateKey)
     }
 
-    /// The PKCS#8 private key in PEM.
+    /// Returns the PKCS#8 private key in PEM.
     ///
     /// # Errors
+    ///
     /// [`IdentityError::PrivateKey`] if the key cannot be encoded.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, IdentityError> {
         self.0
@@ -175,7 +180,7 @@ impl Identity {
             .map_err(|_| IdentityError::PrivateKey)
     }
 
-    /// The public half.
+    /// Returns the public half.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())
     }

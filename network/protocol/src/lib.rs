@@ -1,10 +1,13 @@
-//! The protocol of secure federated averaging, as pure state machines and the bytes that they exchange.
+//! The protocol of secure federated averaging, as pure state machines and the bytes that they
+//! exchange.
 //!
-//! [`round`] decides what nodes and relay do, [`manifest`] is what a consortium agreed on, [`identity`] who speaks,
-//! [`wire`] how messages are encoded, and [`audit`] what a party logs and how anyone checks a log later.
+//! [`round`] decides what nodes and relay do, [`manifest`] is what a consortium agreed on,
+//! [`identity`] who speaks, [`wire`] how messages are encoded, and [`audit`] what a party logs and
+//! how anyone checks a log later.
 //!
-//! Nothing here performs I/O, reads a clock or draws randomness: time, keys and seeds are arguments. A driver hands
-//! what happens to a machine, and carries out the actions that it gets back, in their order:
+//! Nothing here performs I/O, reads a clock or draws randomness: time, keys and seeds are
+//! arguments. A driver hands what happens to a machine, and carries out the actions that it gets
+//! back, in their order:
 //!
 //! * an entry to log is on the log before whatever comes after it is done;
 //! * what is to be kept or recorded is durable before whatever comes after it is done;

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Parameters as little-endian `f32`, as they are stored, sent and hashed; where that is how they lie in memory, as they
-/// lie there.
+/// Parameters as little-endian `f32`, as they are stored, sent and hashed; where that is how they
+/// lie in memory, as they lie there.
 pub fn le_bytes(parameters: &[f32]) -> Cow<'_, [u8]> {
     if cfg!(target_endian = "little") {
         Cow::Borrowed(bytemuck::cast_slice(parameters))

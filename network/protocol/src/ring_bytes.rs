@@ -10,7 +10,8 @@ pub fn read<W: Word>(bytes: &[u8], words: &mut [W]) {
     }
 }
 
-/// Adds the words in `bytes` to those in `sum`, modulo 2^w. Both are little-endian and equally long.
+/// Adds the words in `bytes` to those in `sum`, modulo 2^w. Both are little-endian and equally
+/// long.
 pub fn add(ring: Ring, sum: &mut [u8], bytes: &[u8]) {
     debug_assert_eq!(sum.len(), bytes.len());
     match ring {

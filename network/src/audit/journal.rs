@@ -1,7 +1,8 @@
-//! A party's log as its driver writes it: what the machine says to log, once, and before the act that it permits.
+//! A party's log as its driver writes it: what the machine says to log, once, and before the act
+//! that it permits.
 //!
-//! A node does nothing that its log does not have. The relay goes on without its log, since the others' rounds must not
-//! hang on its disk; what it could not write it writes later, in order.
+//! A node does nothing that its log does not have. The relay goes on without its log, since the
+//! others' rounds must not hang on its disk; what it could not write it writes later, in order.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -28,6 +29,7 @@ impl Journal {
     /// Opens the log at `path` of a party that stands at `head`, and logs that it has started.
     ///
     /// # Errors
+    ///
     /// [`LogError`]; the party then does not begin.
     pub fn open(
         path: &Path,
@@ -75,6 +77,7 @@ impl Journal {
     /// Appends a record, unless the log says that already.
     ///
     /// # Errors
+    ///
     /// [`LogError`]; what the record permits must then not be done.
     pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
         if let Some(statement) = self.transcript.lacks(&record.entry)? {
@@ -103,6 +106,7 @@ impl RelayJournal {
     /// Opens the log at `path` of a relay that stands at `head`.
     ///
     /// # Errors
+    ///
     /// [`LogError`]; the relay then does not begin.
     pub fn open(
         path: &Path,
@@ -127,7 +131,7 @@ impl RelayJournal {
         })
     }
 
-    /// Whether the log ended, when it was opened, in a result that nobody had acknowledged.
+    /// Returns whether the log ended, when it was opened, in a result that nobody had acknowledged.
     pub fn ended_untaken(&self) -> bool {
         self.ended_untaken
     }

@@ -1,7 +1,7 @@
 //! The file of a log.
 //!
-//! A crash in mid-append leaves a last record that the file ends before. [`Log::open`] cuts it off, and refuses to go on
-//! with a log that is wrong anywhere else.
+//! A crash in mid-append leaves a last record that the file ends before. [`Log::open`] cuts it off,
+//! and refuses to go on with a log that is wrong anywhere else.
 
 use std::fs::File;
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
@@ -51,10 +51,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log at `path`, which is made if need be. Gives the number of bytes of an incomplete last record, which
-    /// are cut off.
+    /// Opens the log at `path`, which is made if need be. Returns the number of bytes of an
+    /// incomplete last record, which are cut off.
     ///
     /// # Errors
+    ///
     /// [`LogError::Altered`] if the chain of digests is broken, [`LogError::File`].
     pub fn open(path: &Path, consortium_id: Digest) -> Result<(Self, u64), LogError> {
         Self::open_and_read(path, consortium_id, |_| ())
@@ -63,6 +64,7 @@ impl Log {
     /// [`Log::open`]; `each` is told the payloads of the whole records.
     ///
     /// # Errors
+    ///
     /// [`LogError::Altered`] if the chain of digests is broken, [`LogError::File`].
     pub(super) fn open_and_read(
         path: &Path,
@@ -97,10 +99,11 @@ impl Log {
         Ok((log, dropped))
     }
 
-    /// Appends a record, whole or not at all. It survives the end of the process; a loss of power only after
-    /// [`Log::sync`].
+    /// Appends a record, whole or not at all. It survives the end of the process; a loss of power
+    /// only after [`Log::sync`].
     ///
     /// # Errors
+    ///
     /// [`LogError::File`], on a full disk for instance; the log is then as it was.
     pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
         let (bytes, digest) = format::append(self.previous, record)?;
@@ -123,7 +126,8 @@ impl Log {
         Ok(())
     }
 
-    /// What makes all that was appended survive a loss of power: to be called where it may block.
+    /// Returns what makes all that was appended survive a loss of power: to be called where it may
+    /// block.
     pub fn sync(&self) -> impl Fn() -> Result<(), FileError> + Send + Sync + use<> {
         let (file, path) = (self.file.clone(), self.path.clone());
         move || {
@@ -135,7 +139,7 @@ impl Log {
 
 #[cfg(test)]
 impl Log {
-    /// Takes another file handle, one that fails for instance. Gives the former.
+    /// Takes another file handle, one that fails for instance. Returns the former.
     pub(super) fn exchange(&mut self, file: Arc<File>) -> Arc<File> {
         std::mem::replace(&mut self.file, file)
     }

@@ -1,8 +1,8 @@
-//! A page in the browser that shows where the relay stands. It can be looked at, and nothing else: it takes no input, has no
-//! password, and shows what the relay's log lines and `--json` say.
+//! A page in the browser that shows where the relay stands. It can be looked at, and nothing else:
+//! it takes no input, has no password, and shows what the relay's log lines and `--json` say.
 //!
-//! `GET /status.json` gives [`RelayProgress`] as JSON; with `?seen=REVISION` it waits a while for another one, so that the page
-//! shows a change at once without asking all the time.
+//! `GET /status.json` gives [`RelayProgress`] as JSON; with `?seen=REVISION` it waits a while for
+//! another one, so that the page shows a change at once without asking all the time.
 
 mod progress;
 
@@ -38,7 +38,8 @@ const CONNECTIONS_MAX: usize = 64;
 const CONNECTION: Duration = Duration::from_secs(60);
 /// How long a request for another state waits.
 const WAIT: Duration = Duration::from_secs(25);
-/// How long pages have to fetch the last state when the relay stops: they pause between two requests.
+/// How long pages have to fetch the last state when the relay stops: they pause between two
+/// requests.
 const FAREWELL: Duration = Duration::from_secs(1);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -58,7 +59,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// Whether only this machine reaches this address.
+/// Returns whether only this machine reaches this address.
 pub fn is_local(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
@@ -74,6 +75,7 @@ impl Dashboard {
     /// Begins to serve on `address`.
     ///
     /// # Errors
+    ///
     /// What the operating system says if it cannot listen there.
     pub async fn open(address: SocketAddr, progress: RelayProgress) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
@@ -87,7 +89,7 @@ impl Dashboard {
         })
     }
 
-    /// Where it listens.
+    /// Returns where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -148,7 +150,8 @@ async fn answer(
     progress: watch::Receiver<RelayProgress>,
     local: bool,
 ) -> Response<Full<Bytes>> {
-    // A page of the internet can give its own name this machine's address, and would then read along in the browser.
+    // A page of the internet can give its own name this machine's address, and would then read
+    // along in the browser.
     if local && !names_this_machine(request) {
         let text = "this dashboard is shown as localhost or 127.0.0.1 only\n";
         return respond(StatusCode::MISDIRECTED_REQUEST, PLAIN, text);
@@ -174,7 +177,8 @@ async fn answer(
     }
 }
 
-/// Whether the request was made to an address of this machine's own, and not to a name that leads here.
+/// Returns whether the request was made to an address of this machine's own, and not to a name that
+/// leads here.
 fn names_this_machine(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
@@ -187,8 +191,8 @@ fn names_this_machine(request: &Request<Incoming>) -> bool {
     })
 }
 
-/// Whether a browser says that another site's page wants this. That page could not read the answer, but have it made all the
-/// time. Its user may come from anywhere.
+/// Returns whether a browser says that another site's page wants this. That page could not read the
+/// answer, but have it made all the time. Its user may come from anywhere.
 fn comes_from_elsewhere(request: &Request<Incoming>) -> bool {
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
     let site = header("sec-fetch-site");
@@ -214,7 +218,8 @@ async fn status(
             let text = "the only query is seen=REVISION\n";
             return respond(StatusCode::BAD_REQUEST, PLAIN, text);
         };
-        // Not only a later one: a relay that was restarted counts from the beginning. And the same again is an answer too.
+        // Not only a later one: a relay that was restarted counts from the beginning. And the same
+        // again is an answer too.
         let other = progress.wait_for(|progress| progress.revision != seen);
         let _ = timeout(WAIT, other).await;
     }

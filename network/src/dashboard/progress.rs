@@ -15,7 +15,8 @@ const ROUNDS_MAX: usize = 1000;
 /// Warnings that are kept to be shown.
 const NOTICES_MAX: usize = 50;
 
-/// What the dashboard shows: what the relay's log lines and `--json` say, and the manifest's nodes. Nothing of it is secret.
+/// What the dashboard shows: what the relay's log lines and `--json` say, and the manifest's nodes.
+/// Nothing of it is secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct RelayProgress {
     /// Grows with every change.

@@ -28,7 +28,7 @@ fn completed(round: u64) -> Report {
     }))
 }
 
-/// A dashboard on a port of its own, and what is needed to tell it something.
+/// Returns a dashboard on a port of its own, and what is needed to tell it something.
 async fn open() -> (Dashboard, ReportFormatter, [NodeId; 3]) {
     let Consortium {
         identities,

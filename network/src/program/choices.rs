@@ -25,6 +25,7 @@ impl RoundChoices {
     /// nodes insist to their number.
     ///
     /// # Errors
+    ///
     /// The first choice that is out of its range.
     pub fn settings(self, min_nodes: RangeInclusive<usize>) -> Result<Settings, SettingsError> {
         let settings = Settings {

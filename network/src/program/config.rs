@@ -28,6 +28,7 @@ pub enum ConfigError {
 /// Reads the file, or gives the settings of an empty one where there is none.
 ///
 /// # Errors
+///
 /// A [`ConfigError`].
 pub fn read<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, ConfigError> {
     let Some(path) = path else {

@@ -1,4 +1,5 @@
-//! Results on standard output; log lines and errors on standard error: terse, with colours only in a terminal, filtered by `RUST_LOG`.
+//! Results on standard output; log lines and errors on standard error: terse, with colours only in
+//! a terminal, filtered by `RUST_LOG`.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -28,7 +29,7 @@ pub fn say(line: impl Display) {
     }
 }
 
-/// A number of bytes for people.
+/// Returns a number of bytes for people.
 pub fn bytes(count: u64) -> String {
     match count {
         0..10_000 => format!("{count} B"),
@@ -37,7 +38,8 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// An error with its causes, each said once: some errors already name their cause in their own words.
+/// Returns an error with its causes, each said once: some errors already name their cause in their
+/// own words.
 pub fn explain(error: &(dyn Error + 'static)) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();

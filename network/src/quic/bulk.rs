@@ -4,10 +4,10 @@
 //! stream = length: u32, little-endian ‖ header: length bytes ‖ body
 //! ```
 //!
-//! The header says what the body is. The body's length is not on the wire: the receiver knows it from the
-//! manifest and from its own place in the protocol, and a stream of any other length is an error. Neither
-//! side copies a body as a whole: the sender hands QUIC slices of one shared allocation, and the receiver
-//! takes it in pieces.
+//! The header says what the body is. The body's length is not on the wire: the receiver knows it
+//! from the manifest and from its own place in the protocol, and a stream of any other length is an
+//! error. Neither side copies a body as a whole: the sender hands QUIC slices of one shared
+//! allocation, and the receiver takes it in pieces.
 
 use std::time::Duration;
 
@@ -21,11 +21,14 @@ use super::control::{LENGTH_BYTES, checked_length, length_field};
 
 /// Sends `header`, then the body: the concatenation of `parts`, none of which is copied.
 ///
-/// Returns when QUIC has taken the last byte, which is before the peer has it: the protocol's answer tells.
-/// A call that is cancelled gives the stream up, which the receiver sees as [`TransportError::StreamReset`].
+/// Returns when QUIC has taken the last byte, which is before the peer has it: the protocol's
+/// answer tells. A call that is cancelled gives the stream up, which the receiver sees as
+/// [`TransportError::StreamReset`].
 ///
 /// # Errors
-/// [`TransportError::StreamStopped`] if the peer does not want the rest, and those of a lost connection.
+///
+/// [`TransportError::StreamStopped`] if the peer does not want the rest, and those of a lost
+/// connection.
 pub async fn send_bulk(
     connection: &Connection,
     header: &[u8],
@@ -38,8 +41,8 @@ pub async fn send_bulk(
 
 /// A bulk stream that is sent bit by bit.
 ///
-/// It is reset if it is dropped before it is finished: quinn would finish it, and the peer would take what was given up
-/// for what is short.
+/// It is reset if it is dropped before it is finished: quinn would finish it, and the peer would
+/// take what was given up for what is short.
 #[derive(Debug)]
 pub struct BulkSender {
     stream: SendStream,
@@ -50,6 +53,7 @@ impl BulkSender {
     /// Opens a stream and sends its header.
     ///
     /// # Errors
+    ///
     /// Those of [`send_bulk`].
     pub async fn open(connection: &Connection, header: &[u8]) -> Result<Self, TransportError> {
         let start = Bytes::from([&length_field(header)?, header].concat());
@@ -64,13 +68,15 @@ impl BulkSender {
     /// Sends the next parts of the body.
     ///
     /// # Errors
+    ///
     /// Those of [`send_bulk`].
     pub async fn send(
         &mut self,
         parts: impl IntoIterator<Item = Bytes>,
     ) -> Result<(), TransportError> {
         let mut parts: Vec<_> = parts.into_iter().collect();
-        // quinn 0.11 does not wake a writer that waits for the peer's credit when the peer stops the stream.
+        // quinn 0.11 does not wake a writer that waits for the peer's credit when the peer stops
+        // the stream.
         let stopped = self.stream.stopped();
         tokio::select! {
             written = self.stream.write_all_chunks(&mut parts) => Ok(written?),
@@ -84,6 +90,7 @@ impl BulkSender {
     /// Ends the body.
     ///
     /// # Errors
+    ///
     /// [`TransportError::StreamClosed`] if the peer does not want it any more.
     pub fn finish(mut self) -> Result<(), TransportError> {
         self.stream.finish()?;
@@ -106,20 +113,23 @@ impl Drop for BulkSender {
 pub struct BulkReceiver(PacedStream);
 
 impl BulkReceiver {
-    /// Waits for the peer's next bulk stream, of which header and body are each to be read at `pace`.
-    /// Cancel-safe.
+    /// Waits for the peer's next bulk stream, of which header and body are each to be read at
+    /// `pace`. Cancel-safe.
     ///
     /// # Errors
+    ///
     /// Those of a lost connection.
     pub async fn accept(connection: &Connection, pace: Pace) -> Result<Self, TransportError> {
         Ok(Self(PacedStream::new(connection.accept_uni().await?, pace)))
     }
 
-    /// Reads the header, of at most `max_len` bytes. The caller learns from it how long the body must be.
+    /// Reads the header, of at most `max_len` bytes. The caller learns from it how long the body
+    /// must be.
     ///
     /// # Errors
-    /// [`TransportError::FrameTooLong`], [`TransportError::Truncated`], [`TransportError::TooSlow`], and
-    /// those of a lost connection or stream.
+    ///
+    /// [`TransportError::FrameTooLong`], [`TransportError::Truncated`],
+    /// [`TransportError::TooSlow`], and those of a lost connection or stream.
     pub async fn header(mut self, max_len: usize) -> Result<(Vec<u8>, BulkBody), TransportError> {
         let mut field = [0; LENGTH_BYTES];
         self.0.fill(&mut field).await?;
@@ -142,8 +152,9 @@ impl BulkBody {
     /// Not cancel-safe: a cancelled call loses the bytes it had put into `piece`.
     ///
     /// # Errors
-    /// [`TransportError::Truncated`] if the body ends before `piece` is full, [`TransportError::TooSlow`],
-    /// and those of a lost connection or stream.
+    ///
+    /// [`TransportError::Truncated`] if the body ends before `piece` is full,
+    /// [`TransportError::TooSlow`], and those of a lost connection or stream.
     pub async fn next_piece(&mut self, piece: &mut [u8]) -> Result<(), TransportError> {
         self.0.fill(piece).await
     }
@@ -151,8 +162,9 @@ impl BulkBody {
     /// Sees to it that nothing follows.
     ///
     /// # Errors
-    /// [`TransportError::Trailing`] if something does, [`TransportError::TooSlow`], and those of a lost
-    /// connection or stream.
+    ///
+    /// [`TransportError::Trailing`] if something does, [`TransportError::TooSlow`], and those of a
+    /// lost connection or stream.
     pub async fn end(&mut self) -> Result<(), TransportError> {
         let expected = self.0.received;
         match self.0.read(&mut [0], expected).await? {
@@ -199,8 +211,8 @@ impl PacedStream {
         Ok(())
     }
 
-    /// Reads what has arrived into `buffer`: how many bytes, or 0 at the end of the stream. `expected` is how
-    /// many will have been received once the caller has all it wants now.
+    /// Reads what has arrived into `buffer`: how many bytes, or 0 at the end of the stream.
+    /// `expected` is how many will have been received once the caller has all it wants now.
     async fn read(&mut self, buffer: &mut [u8], expected: u64) -> Result<usize, TransportError> {
         let allowance = self.pace.allowance(expected).saturating_sub(self.waited);
         let begun = Instant::now();

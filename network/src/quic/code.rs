@@ -1,4 +1,5 @@
-//! Codes with which the relay closes a connection. Only [`REFUSED`] is final: the node must not come back.
+//! Codes with which the relay closes a connection. Only [`REFUSED`] is final: the node must not
+//! come back.
 
 /// The node is refused.
 pub(crate) const REFUSED: u32 = 1;

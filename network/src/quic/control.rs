@@ -4,8 +4,9 @@
 //! frame = length: u32, little-endian ‖ payload: length bytes
 //! ```
 //!
-//! The side that dialled opens the stream and must speak first: QUIC tells the peer of a stream only when
-//! bytes travel on it. Control frames go out before bulk that is queued on the same connection.
+//! The side that dialled opens the stream and must speak first: QUIC tells the peer of a stream
+//! only when bytes travel on it. Control frames go out before bulk that is queued on the same
+//! connection.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quinn::{Connection, RecvStream, SendStream};
@@ -21,6 +22,7 @@ const PRIORITY: i32 = 1;
 /// Opens the control stream. The peer learns of it with the first frame.
 ///
 /// # Errors
+///
 /// Those of a lost connection.
 pub async fn open(
     connection: &Connection,
@@ -31,6 +33,7 @@ pub async fn open(
 /// Waits for the peer to open the control stream. Cancel-safe.
 ///
 /// # Errors
+///
 /// Those of a lost connection.
 pub async fn accept(
     connection: &Connection,
@@ -58,6 +61,7 @@ fn frames(
 /// The length field of a frame with `payload`.
 ///
 /// # Errors
+///
 /// [`TransportError::FrameTooLong`] if 32 bits cannot hold the length.
 pub(super) fn length_field(payload: &[u8]) -> Result<[u8; LENGTH_BYTES], TransportError> {
     let length = u32::try_from(payload.len()).map_err(|_| TransportError::FrameTooLong {
@@ -78,11 +82,14 @@ pub struct ControlSender {
 impl ControlSender {
     /// Sends one frame; returns when QUIC has taken it, which is before the peer has it.
     ///
-    /// Cancellation does not tear frames: once polled, the frame is queued, and what a cancelled call left
-    /// over goes out first in the next [`ControlSender::send`] or [`ControlSender::finish`].
+    /// Cancellation does not tear frames: once polled, the frame is queued, and what a cancelled
+    /// call left over goes out first in the next [`ControlSender::send`] or
+    /// [`ControlSender::finish`].
     ///
     /// # Errors
-    /// [`TransportError::FrameTooLong`] above 2³² − 1 bytes, and those of a lost connection or stream.
+    ///
+    /// [`TransportError::FrameTooLong`] above 2³² − 1 bytes, and those of a lost connection or
+    /// stream.
     pub async fn send(&mut self, payload: &[u8]) -> Result<(), TransportError> {
         let length = length_field(payload)?;
         self.unsent.reserve(LENGTH_BYTES + payload.len());
@@ -91,9 +98,11 @@ impl ControlSender {
         self.flush().await
     }
 
-    /// Ends the stream: after the frames sent so far the peer's [`ControlReceiver::recv`] gives `None`.
+    /// Ends the stream: after the frames sent so far the peer's [`ControlReceiver::recv`] gives
+    /// `None`.
     ///
     /// # Errors
+    ///
     /// Those of a lost connection or stream.
     pub async fn finish(mut self) -> Result<(), TransportError> {
         self.flush().await?;
@@ -118,17 +127,20 @@ pub struct ControlReceiver {
 }
 
 impl ControlReceiver {
-    /// The next frame's payload, of at most `max_len` bytes, or `None` where the peer ended the stream.
+    /// The next frame's payload, of at most `max_len` bytes, or `None` where the peer ended the
+    /// stream.
     ///
-    /// The length is checked before the payload is read, and memory grows with the bytes that arrive, never
-    /// with the length announced.
+    /// The length is checked before the payload is read, and memory grows with the bytes that
+    /// arrive, never with the length announced.
     ///
     /// Cancel-safe: what has arrived of a frame is kept for the next call, so this may stand in
     /// `tokio::select!`.
     ///
     /// # Errors
+    ///
     /// [`TransportError::FrameTooLong`], after which the stream is of no more use;
-    /// [`TransportError::Truncated`] if the stream ends inside a frame; those of a lost connection or stream.
+    /// [`TransportError::Truncated`] if the stream ends inside a frame; those of a lost connection
+    /// or stream.
     pub async fn recv(&mut self, max_len: usize) -> Result<Option<Bytes>, TransportError> {
         loop {
             let arrived = self.frame.len();
@@ -159,6 +171,7 @@ impl ControlReceiver {
 /// The length in `field`, if it is at most `max_len`.
 ///
 /// # Errors
+///
 /// [`TransportError::FrameTooLong`].
 pub(super) fn checked_length(
     field: [u8; LENGTH_BYTES],

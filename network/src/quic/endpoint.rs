@@ -32,17 +32,19 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Bytes of a stream that may be under way: 80 MB/s over a round trip of 100 ms.
 const STREAM_WINDOW: u32 = 8 << 20;
 
-/// The least that a sender keeps under way, in bytes, and what it may keep for each second that a round trip takes, up
-/// to [`STREAM_WINDOW`]. Where the way is short, a full window queues in the receiver's socket, falls out of the caches,
-/// and with several senders, which is what a round has, overflows the socket and is sent again. On loopback the least
-/// saves three senders 6 to 12 % of the time, and ten of them a tenth of what they send; a single one on an idle machine
-/// loses 12 %. It is enough for 4 ms, and 34 ms lead to the full window.
+/// The least that a sender keeps under way, in bytes, and what it may keep for each second that a
+/// round trip takes, up to [`STREAM_WINDOW`]. Where the way is short, a full window queues in the
+/// receiver's socket, falls out of the caches, and with several senders, which is what a round has,
+/// overflows the socket and is sent again. On loopback the least saves three senders 6 to 12 % of
+/// the time, and ten of them a tenth of what they send; a single one on an idle machine loses 12 %.
+/// It is enough for 4 ms, and 34 ms lead to the full window.
 const SEND_WINDOW_MIN: u64 = 1 << 20;
 const SEND_BYTES_PER_SECOND: u64 = 250_000_000;
 
-/// Unread bytes of bodies that all nodes together may leave at a relay, and the least that each may: a window fills a
-/// way of 100 ms at 160 MB/s if they all send. What a relay holds so hardly grows with the number of nodes. The price is
-/// that a single one of 64 nodes or more sends at most 2.6 MB/s over a way of 100 ms, and 26 MB/s over one of 10 ms.
+/// Unread bytes of bodies that all nodes together may leave at a relay, and the least that each
+/// may: a window fills a way of 100 ms at 160 MB/s if they all send. What a relay holds so hardly
+/// grows with the number of nodes. The price is that a single one of 64 nodes or more sends at most
+/// 2.6 MB/s over a way of 100 ms, and 26 MB/s over one of 10 ms.
 const RELAY_WINDOW: usize = 16 << 20;
 const RELAY_STREAM_WINDOW_MIN: usize = 256 << 10;
 
@@ -52,21 +54,23 @@ const CONTROL_STREAMS: u32 = 1;
 /// Bulk streams that either side lets the other have open.
 const BULK_STREAMS: u32 = 2;
 
-/// Room for control frames beside full windows of unread bulk, so that a body which nobody reads yet does not silence
-/// the peer.
+/// Room for control frames beside full windows of unread bulk, so that a body which nobody reads
+/// yet does not silence the peer.
 const CONTROL_WINDOW: u32 = 1 << 20;
 
-/// Largest UDP payload that path MTU discovery tries, in bytes: for loopback and jumbo frames, where it doubles
-/// the throughput. quinn hands the kernel up to 10 packets in one segmented datagram, and that has to stay
-/// under UDP's 65,507 bytes: beyond 6,550 every full batch would be lost without a word.
+/// Largest UDP payload that path MTU discovery tries, in bytes: for loopback and jumbo frames,
+/// where it doubles the throughput. quinn hands the kernel up to 10 packets in one segmented
+/// datagram, and that has to stay under UDP's 65,507 bytes: beyond 6,550 every full batch would be
+/// lost without a word.
 const MTU_MAX: u16 = 6_500;
 
-/// Wanted for the socket's buffers, in bytes; the system may grant less (Linux: `net.core.rmem_max`). A burst of
-/// half a stream window fits. Linux's usual 208 KiB overflow within a millisecond at 200 MB/s.
+/// Wanted for the socket's buffers, in bytes; the system may grant less (Linux:
+/// `net.core.rmem_max`). A burst of half a stream window fits. Linux's usual 208 KiB overflow
+/// within a millisecond at 200 MB/s.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// Connection attempts that may wait to be accepted, and the bytes that each may leave meanwhile: there is no
-/// early data, so a handshake's first packets are all there is.
+/// Connection attempts that may wait to be accepted, and the bytes that each may leave meanwhile:
+/// there is no early data, so a handshake's first packets are all there is.
 const WAITING_MAX: usize = 1024;
 const WAITING_BYTES: u64 = 64 << 10;
 
@@ -78,9 +82,11 @@ const REASON_MAX: usize = Reason::MAX;
 pub struct Server(Endpoint);
 
 impl Server {
-    /// Binds `address`, to serve so many nodes; port 0 lets the system choose. Must be called within a tokio runtime.
+    /// Binds `address`, to serve so many nodes; port 0 lets the system choose. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
+    ///
     /// [`TransportError::AddressInUse`], [`TransportError::AddressForbidden`],
     /// [`TransportError::AddressUnavailable`] or [`TransportError::Bind`].
     pub fn bind(address: SocketAddr, tls: ServerTls, nodes: usize) -> Result<Self, TransportError> {
@@ -98,23 +104,25 @@ impl Server {
         endpoint(address, endpoint_config, Some(config)).map(Self)
     }
 
-    /// The address in fact bound.
+    /// Returns the address in fact bound.
     ///
     /// # Errors
+    ///
     /// [`TransportError::Socket`] if the system does not tell.
     pub fn local_address(&self) -> Result<SocketAddr, TransportError> {
         self.0.local_addr().map_err(TransportError::Socket)
     }
 
-    /// The next connection attempt, or `None` once the server is shut down. Cancel-safe.
+    /// Returns the next connection attempt, or `None` once the server is shut down. Cancel-safe.
     ///
-    /// The handshake is the caller's to run, best in a task of its own, so that a slow one delays nobody.
+    /// The handshake is the caller's to run, best in a task of its own, so that a slow one delays
+    /// nobody.
     pub async fn accept(&self) -> Option<Incoming> {
         self.0.accept().await.map(Incoming)
     }
 
-    /// Closes every connection with `code` and `reason`, accepts no more, and waits until the peers have
-    /// been told.
+    /// Closes every connection with `code` and `reason`, accepts no more, and waits until the peers
+    /// have been told.
     pub async fn shutdown(&self, code: u32, reason: &str) {
         self.0.close(code.into(), bounded(reason));
         self.0.wait_idle().await;
@@ -126,7 +134,7 @@ impl Server {
 pub struct Incoming(quinn::Incoming);
 
 impl Incoming {
-    /// Where it comes from, which is not proven yet.
+    /// Returns where it comes from, which is not proven yet.
     pub fn remote_address(&self) -> SocketAddr {
         self.0.remote_address()
     }
@@ -135,14 +143,15 @@ impl Incoming {
     /// consortium; [`peer_public_key`](super::peer_public_key) says which node it is.
     ///
     /// # Errors
-    /// [`TransportError::RefusedPeer`] with the node's fault, [`TransportError::RefusedByPeer`] with ours,
-    /// [`TransportError::Unreachable`], and those of a lost connection.
+    ///
+    /// [`TransportError::RefusedPeer`] with the node's fault, [`TransportError::RefusedByPeer`]
+    /// with ours, [`TransportError::Unreachable`], and those of a lost connection.
     pub async fn handshake(self) -> Result<Connection, TransportError> {
         let address = self.remote_address();
         handshake(self.0.accept()?, address).await
     }
 
-    /// Whether the node has shown that it receives at its address (RFC 9000 section 8.1).
+    /// Returns whether the node has shown that it receives at its address (RFC 9000 section 8.1).
     pub fn is_validated(&self) -> bool {
         self.0.remote_address_validated()
     }
@@ -168,9 +177,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A socket from which `relay` can be reached. Must be called within a tokio runtime.
+    /// Returns a socket from which `relay` can be reached. Must be called within a tokio runtime.
     ///
     /// # Errors
+    ///
     /// [`TransportError::Bind`] and its kin if the system gives no socket.
     pub fn bind(relay: SocketAddr, tls: QuicClientConfig) -> Result<Self, TransportError> {
         let any: IpAddr = match relay {
@@ -186,15 +196,17 @@ impl Client {
         })
     }
 
-    /// Dials the relay, whose certificate must be for `host`: the DNS name or IP address in the kit.
+    /// Dials the relay, whose certificate must be for `host`: the DNS name or IP address in the
+    /// kit.
     ///
-    /// The relay judges the node's certificate after the node's side of the handshake is complete (TLS 1.3),
-    /// so a node that is not admitted learns so from whatever it does first on the connection, as
-    /// [`TransportError::RefusedByPeer`].
+    /// The relay judges the node's certificate after the node's side of the handshake is complete
+    /// (TLS 1.3), so a node that is not admitted learns so from whatever it does first on the
+    /// connection, as [`TransportError::RefusedByPeer`].
     ///
     /// # Errors
-    /// [`TransportError::RefusedPeer`] with the relay's fault, [`TransportError::Unreachable`] after
-    /// ten seconds, [`TransportError::Dial`] for an unusable address or host.
+    ///
+    /// [`TransportError::RefusedPeer`] with the relay's fault, [`TransportError::Unreachable`]
+    /// after ten seconds, [`TransportError::Dial`] for an unusable address or host.
     pub async fn connect(&self, host: &str) -> Result<Connection, TransportError> {
         handshake(
             self.endpoint
@@ -204,7 +216,8 @@ impl Client {
         .await
     }
 
-    /// Closes the connection, if there is one, with `code` and `reason`, and waits until the relay has been told.
+    /// Closes the connection, if there is one, with `code` and `reason`, and waits until the relay
+    /// has been told.
     pub async fn shutdown(&self, code: u32, reason: &str) {
         self.endpoint.close(code.into(), bounded(reason));
         self.endpoint.wait_idle().await;
@@ -239,14 +252,14 @@ async fn handshake(
     }
 }
 
-/// What may be under way to a peer at this distance, in bytes.
+/// Returns what may be under way to a peer at this distance, in bytes.
 fn send_window(round_trip: Duration) -> u64 {
     let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
     let bytes = micros.saturating_mul(SEND_BYTES_PER_SECOND / 1_000_000);
     bytes.clamp(SEND_WINDOW_MIN, STREAM_WINDOW.into())
 }
 
-/// What each of so many nodes may leave unread of a stream at their relay, in bytes.
+/// Returns what each of so many nodes may leave unread of a stream at their relay, in bytes.
 fn relay_stream_window(nodes: usize) -> u32 {
     let share = RELAY_WINDOW / nodes.max(1);
     let share = share.max(RELAY_STREAM_WINDOW_MIN);

@@ -67,7 +67,8 @@ pub enum TransportError {
         /// The TLS library's words.
         detail: Reason,
     },
-    /// The peer turned us down. A client may learn this only after its side of the handshake is complete.
+    /// The peer turned us down. A client may learn this only after its side of the handshake is
+    /// complete.
     #[error("refused by the peer: {fault} ({detail})")]
     RefusedByPeer {
         /// What is wrong with us, in the peer's eyes.
@@ -186,7 +187,8 @@ pub enum TransportFault {
 }
 
 impl TransportFault {
-    /// The fault behind a QUIC error code, if that code stands for a TLS alert (RFC 9001 section 4.8).
+    /// The fault behind a QUIC error code, if that code stands for a TLS alert (RFC 9001 section
+    /// 4.8).
     fn from_code(code: u64) -> Option<Self> {
         let alert = u8::try_from(code.checked_sub(0x100)?).ok()?;
         Some(match AlertDescription::from(alert) {

@@ -1,9 +1,9 @@
 //! QUIC (RFC 9000) between a node and the relay.
 //!
-//! A node dials ([`Client`]), the relay accepts ([`Server`]); both have proven their certificates when the
-//! handshake is over ([`crate::tls`]). On the connection there is one [`control`] stream for messages, and one
-//! unidirectional stream for each [bulk body](send_bulk). Streams do not wait for each other: a lost packet of a
-//! body does not delay a message.
+//! A node dials ([`Client`]), the relay accepts ([`Server`]); both have proven their certificates
+//! when the handshake is over ([`crate::tls`]). On the connection there is one [`control`] stream
+//! for messages, and one unidirectional stream for each [bulk body](send_bulk). Streams do not wait
+//! for each other: a lost packet of a body does not delay a message.
 
 mod bulk;
 pub(crate) mod code;
@@ -27,9 +27,11 @@ pub(crate) use reset::ResetKey;
 
 use crate::pki;
 
-/// The key that the peer proved to hold in the handshake: a node's identity, or the relay's TLS key.
+/// The key that the peer proved to hold in the handshake: a node's identity, or the relay's TLS
+/// key.
 ///
 /// # Errors
+///
 /// [`TransportError::Anonymous`] or [`TransportError::PeerCertificate`] if there is no such key.
 pub fn peer_public_key(connection: &Connection) -> Result<PublicKey, TransportError> {
     let identity = connection

@@ -1,6 +1,6 @@
-//! How a relay that was restarted tells the nodes so: a packet of a connection that it does not know is answered with a
-//! stateless reset (RFC 9000, section 10.3). Else they would learn of it only by silence, after
-//! [`IDLE_TIMEOUT`](super::IDLE_TIMEOUT).
+//! How a relay that was restarted tells the nodes so: a packet of a connection that it does not
+//! know is answered with a stateless reset (RFC 9000, section 10.3). Else they would learn of it
+//! only by silence, after [`IDLE_TIMEOUT`](super::IDLE_TIMEOUT).
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{ConnectionId, ConnectionIdGenerator};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Makes the tokens of stateless resets. It follows from the relay's private key, so that the relay has it again after a
-/// restart, and nobody else has it.
+/// Makes the tokens of stateless resets. It follows from the relay's private key, so that the relay
+/// has it again after a restart, and nobody else has it.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct ResetKey([u8; blake3::KEY_LEN]);
 
@@ -43,7 +43,8 @@ impl HmacKey for ResetKey {
     }
 }
 
-/// Random ids of connections. quinn's own are such that a process tells its own from others', and answers only those.
+/// Random ids of connections. quinn's own are such that a process tells its own from others', and
+/// answers only those.
 #[derive(Debug)]
 pub(crate) struct ConnectionIds;
 

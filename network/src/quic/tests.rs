@@ -77,7 +77,7 @@ fn pace() -> Pace {
     }
 }
 
-/// What node and relay make of each other.
+/// Returns what node and relay make of each other.
 async fn meet(
     client: &Client,
     server: &Server,

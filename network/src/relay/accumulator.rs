@@ -44,8 +44,9 @@ struct RunningAverage {
 }
 
 impl Accumulator {
-    /// A sum of the bodies of `nodes` participants, to be averaged onto `model`. It takes the place
-    /// of `zeros`, of which there are as many as a body has, and the average that of `spare`.
+    /// Returns a sum of the bodies of `nodes` participants, to be averaged onto `model`. It takes
+    /// the place of `zeros`, of which there are as many as a body has, and the average that of
+    /// `spare`.
     pub(super) fn new(
         ctx: Digest,
         plan: &FixedPoint,
@@ -76,7 +77,7 @@ impl Accumulator {
         self.ctx
     }
 
-    /// Expects a body with this root of `node`. Gives the first chunk that is missing.
+    /// Expects a body with this root of `node`. Returns the first chunk that is missing.
     pub(super) fn expect(&self, node: NodeId, root: Digest) -> usize {
         self.lock().added.expect(node, root)
     }
@@ -96,7 +97,7 @@ impl Accumulator {
         self.lock().added.chunk_len(index)
     }
 
-    /// Number of chunks of a body.
+    /// Returns the number of chunks of a body.
     pub(super) fn chunks(&self) -> usize {
         self.lock().added.chunks()
     }
@@ -151,8 +152,8 @@ impl Accumulator {
         }
     }
 
-    /// Takes out the sum, and its average onto the model of `head`. Gives nothing if that was done
-    /// before.
+    /// Takes out the sum, and its average onto the model of `head`. Returns nothing if that was
+    /// done before.
     pub(super) fn finish(&self, head: Head) -> Option<(Vec<u8>, Result<Averaged, Refusal>)> {
         let mut average = self.average.lock().unwrap_or_else(PoisonError::into_inner);
         let mut average = average.take()?;
@@ -211,7 +212,7 @@ mod tests {
         crate::pki::generate_identity().unwrap().node_id()
     }
 
-    /// An input that no mask hides.
+    /// Returns an input that no mask hides.
     fn body(salt: u32) -> Vec<u8> {
         let counters = Counters {
             examples: 100,

@@ -45,7 +45,7 @@ impl<K: Copy + Ord> Arrivals<K> {
         }
     }
 
-    /// Expects a body with this root. Gives the first chunk that is missing.
+    /// Expects a body with this root. Returns the first chunk that is missing.
     pub(super) fn expect(&mut self, key: K, root: Digest) -> usize {
         let body = self.bodies.entry(key).or_insert(Body { root, chunks: 0 });
         body.chunks
@@ -66,7 +66,7 @@ impl<K: Copy + Ord> Arrivals<K> {
         Ok(())
     }
 
-    /// How many chunks of this body are here, to be changed, if `index` is the next.
+    /// Returns how many chunks of this body are here, to be changed, if `index` is the next.
     pub(super) fn next(&mut self, key: K, index: usize) -> Result<&mut usize, BodyError> {
         let body = self.bodies.get_mut(&key);
         let chunks = body.map(|body| &mut body.chunks);
@@ -75,7 +75,7 @@ impl<K: Copy + Ord> Arrivals<K> {
             .ok_or(BodyError::Unasked)
     }
 
-    /// Number of chunks of a body.
+    /// Returns the number of chunks of a body.
     pub(super) fn chunks(&self) -> usize {
         ChunkHashes::count_for(self.bytes)
     }
@@ -87,7 +87,8 @@ impl<K: Copy + Ord> Arrivals<K> {
             .min(CHUNK_BYTES)
     }
 
-    /// Number of chunks, from the first on, that are here of `count` bodies, which are all.
+    /// Returns the number of chunks, from the first on, that are here of `count` bodies, which are
+    /// all.
     pub(super) fn complete(&self, count: usize) -> usize {
         if self.bodies.len() < count {
             return 0;
@@ -96,7 +97,7 @@ impl<K: Copy + Ord> Arrivals<K> {
         chunks.min().unwrap_or(0)
     }
 
-    /// Whose bodies are expected.
+    /// Returns whose bodies are expected.
     pub(super) fn keys(&self) -> impl Iterator<Item = K> {
         self.bodies.keys().copied()
     }

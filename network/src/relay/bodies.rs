@@ -157,6 +157,7 @@ impl Bodies {
     /// Waits for an average, for ever if none is being computed. Cancel-safe.
     ///
     /// # Errors
+    ///
     /// The thread panicked, which would be a bug, not an input.
     pub(super) async fn averaged(&mut self) -> Result<Option<Average>, JoinError> {
         match self.averaging.join_next().await {

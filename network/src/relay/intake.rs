@@ -24,7 +24,7 @@ pub(super) enum Intake {
 }
 
 impl Intake {
-    /// Context of the attempt, or the hash of the model.
+    /// Returns the context of the attempt, or the hash of the model.
     pub(super) fn subject(&self) -> Digest {
         match self {
             Self::Sum(sum) => sum.ctx(),
@@ -33,7 +33,7 @@ impl Intake {
         }
     }
 
-    /// Whether `node` can have such a body in this attempt.
+    /// Returns whether `node` can have such a body in this attempt.
     pub(super) fn admits(&self, node: NodeId, body: BodyId) -> bool {
         let fits = body.subject == self.subject();
         match (self, body.kind) {
@@ -44,7 +44,7 @@ impl Intake {
         }
     }
 
-    /// Expects a body with this root. Gives the first chunk that is missing.
+    /// Expects a body with this root. Returns the first chunk that is missing.
     pub(super) fn expect(&self, source: BodySource, root: Digest) -> usize {
         match self {
             Self::Sum(sum) => sum.expect(source.0, root),
@@ -77,7 +77,7 @@ impl Intake {
         }
     }
 
-    /// Number of chunks of a body.
+    /// Returns the number of chunks of a body.
     pub(super) fn chunks(&self) -> usize {
         match self {
             Self::Sum(sum) => sum.chunks(),

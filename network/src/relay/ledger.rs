@@ -6,8 +6,8 @@
 //!   disk does not take it;
 //! * **keep**: a result is on the disk before any node has all of it ([`RelayLedger::kept`]), since
 //!   nodes that have it do not come back for it. The log is synced first;
-//! * **commit**: the model that it leads to follows when a node has taken the result. Until then the
-//!   result can be taken back, and until then it can be averaged again.
+//! * **commit**: the model that it leads to follows when a node has taken the result. Until then
+//!   the result can be taken back, and until then it can be averaged again.
 //!
 //! Writes follow each other, and each is tried again until it succeeds. So the disk is never more
 //! than a result behind the nodes, which a relay that is killed could not make up for.
@@ -224,7 +224,7 @@ impl LoadedState {
         Ok(loaded)
     }
 
-    /// Gives the way back up, and makes the model durable.
+    /// Returns the way back up, and makes the model durable.
     fn settle(&mut self, store: &RelayStore) -> Result<(), StoreError> {
         match self.former.take() {
             Some(_) => store.commit(&self.head, &self.model),
@@ -251,7 +251,7 @@ async fn follows(former: Option<JoinHandle<bool>>) -> bool {
     }
 }
 
-/// Says whether it was written.
+/// Returns whether it was written.
 async fn attempt(
     what: &str,
     write: &Arc<impl Fn() -> Result<(), StoreError> + Send + Sync + 'static>,

@@ -5,8 +5,8 @@
 //! transfer.
 //!
 //! What the relay has is cut by who uses it: [`Connections`] who is connected, [`Bodies`] what
-//! arrives of the attempt under way, [`PublishedModel`] the model and the result that led to it, and
-//! [`RelayLedger`] what is on the disk.
+//! arrives of the attempt under way, [`PublishedModel`] the model and the result that led to it,
+//! and [`RelayLedger`] what is on the disk.
 
 mod accumulator;
 mod arrivals;

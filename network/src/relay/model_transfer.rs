@@ -56,7 +56,7 @@ impl ModelTransfer {
         self.lock().here.chunk_len(index)
     }
 
-    /// Number of chunks.
+    /// Returns the number of chunks.
     pub(super) fn chunks(&self) -> usize {
         self.lock().here.chunks()
     }
@@ -74,7 +74,7 @@ impl ModelTransfer {
         Ok(())
     }
 
-    /// The model, if it is all here and the right one.
+    /// Returns the model, if it is all here and the right one.
     pub(super) fn model(&self) -> Option<Vec<f32>> {
         let bytes = std::mem::take(&mut self.lock().bytes);
         let model = from_le_bytes(&bytes);

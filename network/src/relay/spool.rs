@@ -37,7 +37,7 @@ struct SpooledBodies {
 }
 
 impl Spool {
-    /// An empty spool in `folder` for bodies of `bytes` bytes.
+    /// Returns an empty spool in `folder` for bodies of `bytes` bytes.
     pub(super) fn new(ctx: Digest, folder: PathBuf, bytes: usize) -> Self {
         Self {
             ctx,
@@ -53,7 +53,7 @@ impl Spool {
         self.ctx
     }
 
-    /// Expects a body with this root. Gives the first chunk that is missing.
+    /// Expects a body with this root. Returns the first chunk that is missing.
     pub(super) fn expect(&self, source: BodySource, root: Digest) -> usize {
         self.lock().written.expect(source, root)
     }
@@ -73,7 +73,7 @@ impl Spool {
         self.lock().written.chunk_len(index)
     }
 
-    /// Number of chunks of a body.
+    /// Returns the number of chunks of a body.
     pub(super) fn chunks(&self) -> usize {
         self.lock().written.chunks()
     }
@@ -134,6 +134,7 @@ impl Spool {
     /// The sum of these bodies.
     ///
     /// # Errors
+    ///
     /// Those of the disk.
     pub(super) fn sum(
         &self,

@@ -23,6 +23,7 @@ impl NodeStore {
     /// Opens `folder`, which is made if need be, for this process alone.
     ///
     /// # Errors
+    ///
     /// [`StoreError::Locked`], [`StoreError::File`].
     pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self, StoreError> {
         Ok(Self(Folder::open(folder, manifest)?))
@@ -32,6 +33,7 @@ impl NodeStore {
     /// with the kit's initial model.
     ///
     /// # Errors
+    ///
     /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`],
     /// [`StoreError::Kit`].
     pub fn load(&self, kit: &Kit) -> Result<(Head, Vec<f32>), StoreError> {
@@ -41,6 +43,7 @@ impl NodeStore {
     /// Makes a new state durable.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`]; the former state is then untouched.
     pub fn commit(&self, head: &Head, model: &[f32]) -> Result<(), StoreError> {
         self.0.commit(head, model)
@@ -55,6 +58,7 @@ impl NodeStore {
     /// its loss is noticed.
     ///
     /// # Errors
+    ///
     /// [`StoreError::Damaged`], [`StoreError::File`].
     pub fn sent(&self) -> Result<SentSums, StoreError> {
         let path = self.0.path(SENT);
@@ -72,6 +76,7 @@ impl NodeStore {
     /// Makes the record of sent sums durable.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`].
     pub fn record(&self, sent: &SentSums) -> Result<(), StoreError> {
         self.0.write_json(SENT, sent)
@@ -83,6 +88,7 @@ impl NodeStore {
     /// well, so no second sum for the same context can come about.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`], on a full disk for instance.
     pub fn keep(&self, pending: &Pending, body: &[u8]) -> Result<(), StoreError> {
         outbox::write(&self.outbox(), pending, body)
@@ -91,6 +97,7 @@ impl NodeStore {
     /// Takes up the masked sum in the outbox, if there is one that belongs to `head`.
     ///
     /// # Errors
+    ///
     /// [`StoreError::Damaged`], [`StoreError::File`].
     pub fn outgoing(
         &self,
@@ -103,6 +110,7 @@ impl NodeStore {
     /// Empties the outbox.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`].
     pub fn forget(&self) -> Result<(), StoreError> {
         let path = self.outbox();

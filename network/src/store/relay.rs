@@ -26,6 +26,7 @@ impl RelayStore {
     /// Opens `folder`, which is made if need be, for this process alone.
     ///
     /// # Errors
+    ///
     /// [`StoreError::Locked`], [`StoreError::File`].
     pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self, StoreError> {
         Ok(Self(Folder::open(folder, manifest)?))
@@ -35,6 +36,7 @@ impl RelayStore {
     /// with the kit's initial model.
     ///
     /// # Errors
+    ///
     /// [`StoreError::OtherManifest`], [`StoreError::Damaged`], [`StoreError::File`],
     /// [`StoreError::Kit`].
     pub fn load(&self, kit: &Kit) -> Result<(Head, Vec<f32>), StoreError> {
@@ -44,6 +46,7 @@ impl RelayStore {
     /// Makes a new state durable.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`]; the former state is then untouched.
     pub fn commit(&self, head: &Head, model: &[f32]) -> Result<(), StoreError> {
         self.0.commit(head, model)
@@ -57,6 +60,7 @@ impl RelayStore {
     /// Makes an empty folder for what arrives of an attempt, in place of the former one.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`].
     pub fn spool(&self) -> Result<PathBuf, StoreError> {
         let folder = self.0.path("spool");
@@ -73,6 +77,7 @@ impl RelayStore {
     /// Makes a result and its bytes durable, replacing the former one.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`], on a full disk for instance.
     pub fn keep_result(&self, last: &LastResult, body: &[u8]) -> Result<(), StoreError> {
         let path = self.0.path(RESULT);
@@ -84,6 +89,7 @@ impl RelayStore {
     /// Forgets the last result for good.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`]; whether it is there after a loss of power is then open.
     pub fn forget_result(&self) -> Result<(), StoreError> {
         let path = self.0.path(RESULT);
@@ -94,6 +100,7 @@ impl RelayStore {
     /// Returns the last result and its bytes, if they were kept.
     ///
     /// # Errors
+    ///
     /// [`StoreError::Damaged`], [`StoreError::File`].
     pub fn result(&self, manifest: &Manifest) -> Result<Option<(LastResult, Bytes)>, StoreError> {
         let path = self.0.path(RESULT);
@@ -110,6 +117,7 @@ impl RelayStore {
     /// Keeps a certified state, replacing the former one.
     ///
     /// # Errors
+    ///
     /// [`StoreError::File`].
     pub fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let bytes = wire::encode(checkpoint);
@@ -120,6 +128,7 @@ impl RelayStore {
     /// Returns the last certified state, if one was kept. Its signatures are not checked here.
     ///
     /// # Errors
+    ///
     /// [`StoreError::Damaged`], [`StoreError::File`].
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         let path = self.0.path(CHECKPOINT);

@@ -1,8 +1,9 @@
 //! ChaCha20 (RFC 8439), addressed by the word (the protocol, section 4).
 //!
-//! Word e of a keystream is the little-endian word at byte 4e. It lies in block `e / 16`; the low 32 bits of the block's
-//! number are the counter, the high 32 bits, its *stripe*, are the first four bytes of the nonce. The other eight are
-//! zero. So one key makes 2^64 blocks, and any of them alone.
+//! Word e of a keystream is the little-endian word at byte 4e. It lies in block `e / 16`; the low
+//! 32 bits of the block's number are the counter, the high 32 bits, its *stripe*, are the first
+//! four bytes of the nonce. The other eight are zero. So one key makes 2^64 blocks, and any of them
+//! alone.
 
 use crate::Word;
 
@@ -64,7 +65,8 @@ pub fn words(key: &[u8; 32], first: u64) -> impl Iterator<Item = u32> {
         .skip(skip)
 }
 
-/// The elements of a share, from element `first` on: `PRG(seed)` for the key that the seed expands to.
+/// The elements of a share, from element `first` on: `PRG(seed)` for the key that the seed expands
+/// to.
 pub fn share<W: Word>(key: &[u8; 32], first: u64) -> impl Iterator<Item = W> {
     let mut words = words(key, first * W::KEYSTREAM_WORDS as u64);
     std::iter::from_fn(move || {
@@ -114,7 +116,8 @@ mod tests {
         );
     }
 
-    /// RFC 8439, appendix A.1, test vectors 1 and 2: consecutive blocks under the zero key and nonce.
+    /// RFC 8439, appendix A.1, test vectors 1 and 2: consecutive blocks under the zero key and
+    /// nonce.
     #[test]
     fn keystream_of_the_rfc() {
         assert_eq!(

@@ -1,8 +1,9 @@
 //! Turns a sum of encoded updates into the mean update.
 //!
-//! `mean = X · S · 2^−k` with the 32-bit mantissa S and shift k of a [`MeanScale`]. The product is exact and rounded
-//! once, to the nearest `f32`, ties to even; a result below the smallest normal `f32` is 0. All of it is on integers, so that CPUs and GPUs
-//! agree on every bit of the next model.
+//! `mean = X · S · 2^−k` with the 32-bit mantissa S and shift k of a [`MeanScale`]. The product is
+//! exact and rounded once, to the nearest `f32`, ties to even; a result below the smallest normal
+//! `f32` is 0. All of it is on integers, so that CPUs and GPUs agree on every bit of the next
+//! model.
 
 use crate::{MeanScale, Word};
 
@@ -11,7 +12,8 @@ const FRACTION_FIELD_BITS: u32 = 23;
 /// Largest value of the exponent field of an `f32`.
 const EXPONENT_FIELD: u32 = 0xff;
 
-/// Writes the mean update that `sum` stands for, coordinate by coordinate, in the unit of the update.
+/// Writes the mean update that `sum` stands for, coordinate by coordinate, in the unit of the
+/// update.
 ///
 /// # Panics
 ///

@@ -1,9 +1,11 @@
-//! Subtracts and adds shares in one pass: what a node does with its input, and with what the others sent.
+//! Subtracts and adds shares in one pass: what a node does with its input, and with what the others
+//! sent.
 
 use super::{split, sum};
 use crate::Word;
 
-/// `vector += Σ PRG(plus) − Σ PRG(minus)`, where `vector[0]` is element `first_element` of the whole.
+/// `vector += Σ PRG(plus) − Σ PRG(minus)`, where `vector[0]` is element `first_element` of the
+/// whole.
 pub fn mask<W: Word>(vector: &mut [W], first_element: u64, minus: &[[u8; 32]], plus: &[[u8; 32]]) {
     split(vector, first_element, minus);
     sum(vector, first_element, plus);

@@ -3,10 +3,11 @@
 //! The kernel reads the *bits* of each `f32` and uses integers only:
 //!
 //! 1. A magnitude above C becomes C, and is counted.
-//! 2. With the 24-bit mantissa m and exponent E of the magnitude, `|u| = m · 2^E`, and the scale's mantissa W, the exact
-//!    product `P = m · W` has at most 56 bits; the encoded magnitude is `P · 2^−s` with `s = shift − E ≥ 1`.
-//! 3. The integer part is `P >> s`. The top 32 bits of the fraction, plus a random 32-bit word, carry into it: it is
-//!    rounded up with a probability equal to the fraction.
+//! 2. With the 24-bit mantissa m and exponent E of the magnitude, `|u| = m · 2^E`, and the scale's
+//!    mantissa W, the exact product `P = m · W` has at most 56 bits; the encoded magnitude is
+//!    `P · 2^−s` with `s = shift − E ≥ 1`.
+//! 3. The integer part is `P >> s`. The top 32 bits of the fraction, plus a random 32-bit word,
+//!    carry into it: it is rounded up with a probability equal to the fraction.
 //! 4. The sign is applied in two's complement.
 
 use super::chacha20;
@@ -27,10 +28,11 @@ pub struct Quantized {
     pub non_finite: Option<u64>,
 }
 
-/// Encodes `update`, whose first element is coordinate `first_coordinate` of the whole, into `encoded`.
+/// Encodes `update`, whose first element is coordinate `first_coordinate` of the whole, into
+/// `encoded`.
 ///
-/// Coordinate e is rounded with keystream word e of `rounding_key`, which must be private and fresh. A coordinate that
-/// is NaN or infinite is reported and encoded as 0.
+/// Coordinate e is rounded with keystream word e of `rounding_key`, which must be private and
+/// fresh. A coordinate that is NaN or infinite is reported and encoded as 0.
 ///
 /// # Panics
 ///

@@ -1,10 +1,11 @@
-//! The linear part of a tag: an inner product with secret coefficients, over the integers modulo 2^61 − 1.
+//! The linear part of a tag: an inner product with secret coefficients, over the integers modulo
+//! 2^61 − 1.
 
 use crate::Word;
 use crate::tag::{Coefficients, TAG_BLOCK, Tag};
 
-/// `Σ_e alpha[e / 2^16] · beta[e % 2^16] · vector[e]`, words taken as signed, where `vector[0]` is element `first_element`
-/// of the whole.
+/// `Σ_e alpha[e / 2^16] · beta[e % 2^16] · vector[e]`, words taken as signed, where `vector[0]` is
+/// element `first_element` of the whole.
 ///
 /// # Panics
 ///

@@ -6,9 +6,9 @@ use super::Tag;
 
 /// Secret coefficients, one for each element of a block. Erased on drop.
 ///
-/// A product with 61 bits is not what CPUs have many of, so each value is cut into two limbs, whose products with 32 bits
-/// fit in 64. The limbs of two consecutive elements lie side by side, like two words of a vector, so that SIMD takes them
-/// as they are.
+/// A product with 61 bits is not what CPUs have many of, so each value is cut into two limbs, whose
+/// products with 32 bits fit in 64. The limbs of two consecutive elements lie side by side, like
+/// two words of a vector, so that SIMD takes them as they are.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Beta {
     limbs: [Vec<u64>; Self::LIMBS],
@@ -21,7 +21,8 @@ impl Beta {
     /// Bits of a low limb. A high limb has one less.
     pub const LIMB_BITS: u32 = 31;
 
-    /// The coefficients, in order. The length is known in advance because a vector that grows leaves secrets behind.
+    /// The coefficients, in order. The length is known in advance because a vector that grows
+    /// leaves secrets behind.
     pub fn new(coefficients: impl ExactSizeIterator<Item = Tag>) -> Self {
         let len = coefficients.len();
         let mut limbs = [(); Self::LIMBS].map(|()| vec![0; len.div_ceil(2)]);
@@ -37,12 +38,12 @@ impl Beta {
         Self { limbs, len }
     }
 
-    /// Number of coefficients.
+    /// Returns the number of coefficients.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -61,13 +62,14 @@ impl Beta {
         Tag([0, 2].map(|low| limb(low) | limb(low + 1) << Self::LIMB_BITS))
     }
 
-    /// Each limb of all coefficients, those of elements 2i and 2i + 1 in the low and the high half of number i.
+    /// Each limb of all coefficients, those of elements 2i and 2i + 1 in the low and the high half
+    /// of number i.
     pub fn pairs(&self) -> [&[u64]; Self::LIMBS] {
         self.limbs.each_ref().map(Vec::as_slice)
     }
 }
 
-/// Where the limbs of an element are in their pairs.
+/// Returns where the limbs of an element are in their pairs.
 fn shift(element: usize) -> u32 {
     match element.is_multiple_of(2) {
         true => 0,

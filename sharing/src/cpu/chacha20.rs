@@ -1,11 +1,12 @@
-//! ChaCha20 blocks side by side, one a SIMD lane, added up over several keys before they are put in order.
+//! ChaCha20 blocks side by side, one a SIMD lane, added up over several keys before they are put in
+//! order.
 //!
-//! A block function with one block a lane needs no shuffles, but leaves word r of all blocks in one vector, where the
-//! keystream wants all words of one block. Shares are needed as their sum only, so they are added up as they come, and
-//! only the sum is put in order.
+//! A block function with one block a lane needs no shuffles, but leaves word r of all blocks in one
+//! vector, where the keystream wants all words of one block. Shares are needed as their sum only,
+//! so they are added up as they come, and only the sum is put in order.
 //!
-//! Sums are erased by their owners. What registers, and the stack behind them, have held of keys and keystreams is out
-//! of reach.
+//! Sums are erased by their owners. What registers, and the stack behind them, have held of keys
+//! and keystreams is out of reach.
 
 use fl_shaders::cpu::chacha20::BLOCK_WORDS;
 use fl_shaders::{Ring, Word};
@@ -13,8 +14,8 @@ use fl_shaders::{Ring, Word};
 use super::upcoming::Upcoming;
 use crate::engine::Sign;
 
-/// Blocks that are made side by side: as many as the widest vectors have lanes of 32 bits. Narrower ones take several
-/// turns.
+/// Blocks that are made side by side: as many as the widest vectors have lanes of 32 bits. Narrower
+/// ones take several turns.
 pub(super) const LANES: usize = 16;
 pub(super) const BLOCK_BYTES: usize = 4 * BLOCK_WORDS;
 pub(super) const BATCH_BYTES: usize = LANES * BLOCK_BYTES;
@@ -31,8 +32,8 @@ pub(super) type Batch = [[u32; LANES]; BLOCK_WORDS];
 
 pub(super) const EMPTY: Batch = [[0; LANES]; BLOCK_WORDS];
 
-/// Adds or subtracts the keystream of `key`, from block `first_block` on, a multiple of [`LANES`], to `sums`, whose
-/// words are those of the ring. After each batch `upcoming` memory is asked for.
+/// Adds or subtracts the keystream of `key`, from block `first_block` on, a multiple of [`LANES`],
+/// to `sums`, whose words are those of the ring. After each batch `upcoming` memory is asked for.
 #[inline(always)]
 pub(super) fn combine<W: Word>(
     key: &[u8; 32],
@@ -81,8 +82,8 @@ fn in_stripe<W: Word, const PLUS: bool>(
     }
     initial[COUNTER + 1] = stripe;
     for rows in sums {
-        // One iteration is one block; compiled, a vector of blocks. What does not depend on the counter, most of the
-        // first round, is then done once for all batches.
+        // One iteration is one block; compiled, a vector of blocks. What does not depend on the
+        // counter, most of the first round, is then done once for all batches.
         for lane in 0..LANES {
             let mut initial = initial;
             initial[COUNTER] = counter.wrapping_add(lane as u32);
@@ -124,8 +125,8 @@ fn subtract<W: Word>([low, high]: [u32; 2], other: [u32; 2]) -> [u32; 2] {
     [low.wrapping_sub(other[0]), high]
 }
 
-/// Ten double rounds. They and their steps are written out, because only a loop without a loop inside is compiled to
-/// vectors.
+/// Ten double rounds. They and their steps are written out, because only a loop without a loop
+/// inside is compiled to vectors.
 #[inline(always)]
 fn rounds(state: &mut [u32; BLOCK_WORDS]) {
     double_round(state);
@@ -154,8 +155,8 @@ fn double_round(state: &mut [u32; BLOCK_WORDS]) {
 
 /// Four quarter rounds (RFC 8439, section 2.1), a quarter of each at a time.
 ///
-/// Compilers keep much of this order. Of a processor's units that calculate, one alone rotates; here it never has to
-/// wait, and never has others wait, for long.
+/// Compilers keep much of this order. Of a processor's units that calculate, one alone rotates;
+/// here it never has to wait, and never has others wait, for long.
 #[inline(always)]
 fn quarter_rounds(state: &mut [u32; BLOCK_WORDS], words: [[usize; 4]; 4]) {
     step(state, words.map(|[a, b, _, d]| [a, b, d]), 16);

@@ -1,4 +1,5 @@
-//! Encodes coordinates as fixed point: [`fl_shaders::cpu::quantize`] without branches, so that it vectorises.
+//! Encodes coordinates as fixed point: [`fl_shaders::cpu::quantize`] without branches, so that it
+//! vectorises.
 
 use std::marker::PhantomData;
 use std::ops::AddAssign;
@@ -28,7 +29,8 @@ impl AddAssign for Encoded {
     }
 }
 
-/// Encodes `update`, rounded with `random`, one word a coordinate, into the little-endian words of `encoded`.
+/// Encodes `update`, rounded with `random`, one word a coordinate, into the little-endian words of
+/// `encoded`.
 pub(super) fn encode<W: Word>(
     with: Instructions,
     update: &[f32],

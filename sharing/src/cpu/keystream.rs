@@ -34,8 +34,8 @@ impl Drop for KeystreamSums {
     }
 }
 
-/// Adds `shares` to the little-endian words of `piece`, or subtracts them: from block `first_block` on, a multiple of
-/// [`LANES`]. Meanwhile `upcoming` memory is asked for.
+/// Adds `shares` to the little-endian words of `piece`, or subtracts them: from block `first_block`
+/// on, a multiple of [`LANES`]. Meanwhile `upcoming` memory is asked for.
 pub(super) fn combine<W: Word>(
     with: Instructions,
     shares: &[KeystreamShare<'_>],
@@ -133,8 +133,8 @@ impl Random {
         }
     }
 
-    /// Words `first` to `first + count` of the keystream of `key`, as many as a piece has at most. All calls have the
-    /// same key.
+    /// Words `first` to `first + count` of the keystream of `key`, as many as a piece has at most.
+    /// All calls have the same key.
     pub(super) fn words(
         &mut self,
         with: Instructions,
@@ -293,7 +293,8 @@ mod tests {
         }
     }
 
-    /// RFC 8439, appendix A.1, test vectors 1 and 2: consecutive blocks under the zero key and nonce.
+    /// RFC 8439, appendix A.1, test vectors 1 and 2: consecutive blocks under the zero key and
+    /// nonce.
     #[test]
     fn keystream_of_the_rfc() {
         let expected = "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7\

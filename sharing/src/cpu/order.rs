@@ -1,4 +1,5 @@
-//! Puts blocks that were made side by side in order: the one step that compilers do not find the instructions for.
+//! Puts blocks that were made side by side in order: the one step that compilers do not find the
+//! instructions for.
 
 use std::array;
 
@@ -11,8 +12,8 @@ use fl_shaders::{Instructions, Work};
 const SIDE: usize = 4;
 const _: () = assert!(SIDE * SIDE == BLOCK_WORDS && SIDE * SIDE == LANES);
 
-/// Turns rows into blocks: afterwards word r of block b is `[b][r]`, and the words of a batch are in the order of the
-/// keystream.
+/// Turns rows into blocks: afterwards word r of block b is `[b][r]`, and the words of a batch are
+/// in the order of the keystream.
 pub(super) fn order(with: Instructions, batches: &mut [Batch]) {
     #[cfg(target_arch = "x86_64")]
     if with.has_avx512() {

@@ -1,10 +1,12 @@
-//! The linear part of a tag: [`fl_shaders::cpu::tag`] with SIMD, and one reduction a part instead of one a word.
+//! The linear part of a tag: [`fl_shaders::cpu::tag`] with SIMD, and one reduction a part instead
+//! of one a word.
 
 use fl_shaders::{Beta, Coefficients, Instructions, Ring, TAG_BLOCK, Tag, Word, Work, cpu};
 
 const PAIR_BYTES: usize = size_of::<u64>();
 
-/// What the words of `part`, which begins at element `first`, an even one, and lies in one block, add to the tag.
+/// Returns what the words of `part`, which begins at element `first`, an even one, and lies in one
+/// block, add to the tag.
 pub(crate) fn tag_in_block<W: Word>(
     with: Instructions,
     part: &[u8],
@@ -24,8 +26,9 @@ pub(crate) fn tag_in_block<W: Word>(
     coefficients.alpha[first / TAG_BLOCK] * linear + cpu::tag(&odd, last, coefficients)
 }
 
-/// Sums of fewer than 2^31 numbers of 64 bits, one sum for each limb of the coefficients. Longer than 64 bits, they are
-/// held as what is left of them modulo 2^64, and as the sums of the numbers' high halves, rounded down.
+/// Sums of fewer than 2^31 numbers of 64 bits, one sum for each limb of the coefficients. Longer
+/// than 64 bits, they are held as what is left of them modulo 2^64, and as the sums of the numbers'
+/// high halves, rounded down.
 #[derive(Clone, Copy, Default)]
 struct TagSums {
     wrapped: [u64; Beta::LIMBS],

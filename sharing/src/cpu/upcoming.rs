@@ -4,7 +4,8 @@ const LINE_BYTES: usize = 64;
 
 /// What the next piece reads and writes.
 ///
-/// Processors guess it from what was read and written before, but not far, and not beyond a page of memory.
+/// Processors guess it from what was read and written before, but not far, and not beyond a page of
+/// memory.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Upcoming<'a> {
     update: &'a [f32],

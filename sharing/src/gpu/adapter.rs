@@ -6,8 +6,8 @@ use wgpu::{Backend, Backends, DeviceType};
 
 use crate::engine::DeviceError;
 
-/// When this environment variable is set, and not to 0, a software adapter may be taken without being named, and tests
-/// fail where there is no adapter at all.
+/// When this environment variable is set, and not to 0, a software adapter may be taken without
+/// being named, and tests fail where there is no adapter at all.
 pub const REQUIRE_GPU: &str = "FL_REQUIRE_GPU";
 
 /// Which adapter to take.
@@ -76,7 +76,8 @@ pub enum AdapterError {
     Device(#[from] DeviceError),
 }
 
-/// An adapter that is ready for work: all that another library needs in order to work on the same device.
+/// An adapter that is ready for work: all that another library needs in order to work on the same
+/// device.
 #[derive(Clone, Debug)]
 pub struct OpenAdapter {
     /// What is known of the adapter.
@@ -106,7 +107,7 @@ impl AdapterSummary {
         }
     }
 
-    /// Whether the adapter computes on the CPU.
+    /// Returns whether the adapter computes on the CPU.
     pub fn is_software(&self) -> bool {
         self.device_type == DeviceType::Cpu
     }
@@ -198,7 +199,7 @@ pub fn open(selector: &Selector) -> Result<OpenAdapter, AdapterError> {
     })
 }
 
-/// Whether [`REQUIRE_GPU`] is set.
+/// Returns whether [`REQUIRE_GPU`] is set.
 pub fn is_required() -> bool {
     std::env::var_os(REQUIRE_GPU).is_some_and(|value| value != "0")
 }
@@ -221,7 +222,8 @@ fn listed(instance: &wgpu::Instance) -> Vec<(AdapterSummary, wgpu::Adapter)> {
     listed
 }
 
-/// Index of the adapter that `selector` takes; `software` allows a software adapter that is not named.
+/// Index of the adapter that `selector` takes; `software` allows a software adapter that is not
+/// named.
 fn position(
     adapters: &[AdapterSummary],
     selector: &Selector,

@@ -26,13 +26,15 @@ enum CombiningKernel {
 }
 
 impl Combination {
-    /// Sizes of the uniforms for so many pieces and shares, with at most `batch` shares in one dispatch.
+    /// Sizes of the uniforms for so many pieces and shares, with at most `batch` shares in one
+    /// dispatch.
     pub(super) fn sizes(pieces: usize, shares: usize, batch: usize) -> impl Iterator<Item = u64> {
         let spans = (0..pieces).map(|_| Span::BYTES);
         spans.chain((0..shares).step_by(batch).map(|_| Shares::BYTES))
     }
 
-    /// Subtracts the shares of the keys `minus` and adds those of `plus`, at most `batch` of them in one dispatch.
+    /// Subtracts the shares of the keys `minus` and adds those of `plus`, at most `batch` of them
+    /// in one dispatch.
     pub(super) fn new(
         layout: &mut UniformLayout,
         pieces: &[Piece],
@@ -97,7 +99,7 @@ impl CombiningKernel {
     }
 }
 
-/// Number of blocks in a piece.
+/// Returns the number of blocks in a piece.
 fn blocks(piece: &Piece) -> u32 {
     count(piece.output.len().div_ceil(BLOCK_BYTES))
 }

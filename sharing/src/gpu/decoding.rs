@@ -83,7 +83,7 @@ impl Job for GpuAveraging<'_> {
     }
 }
 
-/// Number of coordinates in a piece.
+/// Returns the number of coordinates in a piece.
 fn coordinates(piece: &Piece) -> u32 {
     count(piece.output.len() / MEAN_BYTES)
 }

@@ -1,8 +1,9 @@
 //! How the graphics library's failures become errors.
 //!
-//! wgpu reports refusals and want of memory through error scopes, a lost device through callbacks of failed mappings,
-//! and panics where the device is lost while it waits. An operation therefore runs inside [`guarded`], and waits with
-//! [`wait`]; then each of these is a [`DeviceError`], and the process goes on.
+//! wgpu reports refusals and want of memory through error scopes, a lost device through callbacks
+//! of failed mappings, and panics where the device is lost while it waits. An operation therefore
+//! runs inside [`guarded`], and waits with [`wait`]; then each of these is a [`DeviceError`], and
+//! the process goes on.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -10,8 +11,8 @@ use wgpu::{ErrorFilter, PollType, SubmissionIndex};
 
 use crate::engine::DeviceError;
 
-/// Runs `operation` and collects what the device reports meanwhile on this thread. A report says more than the
-/// operation's own error, which is only its consequence.
+/// Runs `operation` and collects what the device reports meanwhile on this thread. A report says
+/// more than the operation's own error, which is only its consequence.
 pub(super) fn guarded<T, E: From<DeviceError>>(
     device: &wgpu::Device,
     operation: impl FnOnce() -> Result<T, E>,

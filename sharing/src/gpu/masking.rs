@@ -173,7 +173,8 @@ impl<W: Word> Job for GpuMasking<'_, W> {
     }
 }
 
-/// The elements that are the bytes `output` of the vector, as the kernel that makes tags takes them.
+/// The elements that are the bytes `output` of the vector, as the kernel that makes tags takes
+/// them.
 pub(super) fn tagging<W: Word>(output: &Range<usize>) -> Tagging {
     Tagging {
         first_element: (output.start / W::BYTES) as u64,
@@ -190,7 +191,8 @@ pub(super) fn write_beta(beta: &Beta, words: &mut [u32]) {
     }
 }
 
-/// What a piece adds to the tag: the partial tags of its runs, each times the coefficient of its block.
+/// Returns what a piece adds to the tag: the partial tags of its runs, each times the coefficient
+/// of its block.
 pub(super) fn total(tagging: &Tagging, partials: &[u8], alpha: &[Tag]) -> Tag {
     let (partials, _) = partials.as_chunks::<TAG_BYTES>();
     let terms = partials.iter().enumerate().map(|(run, partial)| {

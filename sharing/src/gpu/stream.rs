@@ -1,5 +1,5 @@
-//! A vector in pieces, several under way at once: while the device works on one, the host fills the next and empties the
-//! one before.
+//! A vector in pieces, several under way at once: while the device works on one, the host fills the
+//! next and empties the one before.
 
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ pub(super) struct PieceOutput<'a> {
 
 /// What happens to each piece.
 pub(super) trait Job {
-    /// The host's input. Empty if the input is on the device already.
+    /// Returns the host's input. Empty if the input is on the device already.
     fn input(&self) -> &[u8];
 
     /// Records what makes a piece's output.
@@ -101,7 +101,7 @@ impl Stream {
         Self { sizes, slots }
     }
 
-    /// Whether `pieces` fit.
+    /// Returns whether `pieces` fit.
     pub(super) fn holds(&self, pieces: &[Piece]) -> bool {
         let (own, needed) = (self.sizes, Sizes::of(pieces));
         needed.input <= own.input
@@ -248,7 +248,7 @@ impl Slot {
     }
 }
 
-/// A count within a piece, which is far smaller than 2^32 bytes.
+/// Returns a count within a piece, which is far smaller than 2^32 bytes.
 pub(super) fn count(count: usize) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "within a piece")]
     let count = count as u32;

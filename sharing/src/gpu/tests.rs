@@ -1,4 +1,5 @@
-//! The kernels that combine shares, at places that no vector reaches: known answers, and the ends of stripes.
+//! The kernels that combine shares, at places that no vector reaches: known answers, and the ends
+//! of stripes.
 
 mod tagging;
 

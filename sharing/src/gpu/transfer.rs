@@ -1,4 +1,5 @@
-//! Buffers through which bytes go to the device and come back. Between uses each is mapped or about to be.
+//! Buffers through which bytes go to the device and come back. Between uses each is mapped or about
+//! to be.
 
 use std::ops::Range;
 use std::sync::mpsc::{self, Receiver};
@@ -14,7 +15,8 @@ const COPY_BYTES: usize = 1 << 20;
 /// A callback that takes longer than this never comes: the device is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A buffer that the host writes and the device copies from. Mapped while the device does not need it.
+/// A buffer that the host writes and the device copies from. Mapped while the device does not need
+/// it.
 #[derive(Debug)]
 pub(super) struct Upload {
     buffer: Buffer,
@@ -42,8 +44,8 @@ impl Upload {
         }
     }
 
-    /// Writes `bytes`, on the current rayon pool, and unmaps, so that the device may copy them. What maps the buffer
-    /// again must be complete.
+    /// Writes `bytes`, on the current rayon pool, and unmaps, so that the device may copy them.
+    /// What maps the buffer again must be complete.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<&Buffer, DeviceError> {
         complete(self.mapping.take())?;
         let buffer = &self.buffer;
@@ -92,7 +94,7 @@ impl Readback {
         }
     }
 
-    /// What the device copies to.
+    /// Returns what the device copies to.
     pub(super) fn buffer(&self) -> &Buffer {
         &self.buffer
     }

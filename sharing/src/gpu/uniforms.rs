@@ -1,5 +1,5 @@
-//! The uniforms of one call: keys, and where each dispatch works; with them, because they are secret too, the
-//! coefficients of a tag. Uploaded once, and erased when the call ends.
+//! The uniforms of one call: keys, and where each dispatch works; with them, because they are
+//! secret too, the coefficients of a tag. Uploaded once, and erased when the call ends.
 
 use wgpu::{Buffer, BufferBinding, BufferSize, BufferUsages, SubmissionIndex};
 use zeroize::Zeroizing;
@@ -32,7 +32,8 @@ pub(super) struct Uniforms {
 }
 
 impl UniformLayout {
-    /// Room for uniforms of the given sizes in bytes. Fixed, because a vector that grows leaves keys behind.
+    /// Room for uniforms of the given sizes in bytes. Fixed, because a vector that grows leaves
+    /// keys behind.
     pub(super) fn new(device: &wgpu::Device, sizes: impl IntoIterator<Item = u64>) -> Self {
         let limits = device.limits();
         let alignment = limits
@@ -83,7 +84,7 @@ impl Uniforms {
         }
     }
 
-    /// Whether `layout` fits.
+    /// Returns whether `layout` fits.
     pub(super) fn hold(&self, layout: &UniformLayout) -> bool {
         layout.bytes().len() as u64 <= self.buffer.size()
     }
@@ -132,7 +133,7 @@ impl Uniforms {
     }
 }
 
-/// Number of words in so many bytes.
+/// Returns the number of words in so many bytes.
 fn words(bytes: u64) -> usize {
     #[expect(clippy::cast_possible_truncation, reason = "little more than 1 MiB")]
     let bytes = bytes as usize;

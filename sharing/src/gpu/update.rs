@@ -21,7 +21,7 @@ pub(super) enum DeviceUpdate<'a> {
 }
 
 impl<'a> DeviceUpdate<'a> {
-    /// Number of coordinates.
+    /// Returns the number of coordinates.
     pub(super) fn coordinates(&self) -> usize {
         match self {
             Self::Host(update) => update.len(),
@@ -44,7 +44,7 @@ impl<'a> DeviceUpdate<'a> {
         }
     }
 
-    /// The bytes to upload.
+    /// Returns the bytes to upload.
     pub(super) fn host_bytes(&self) -> &'a [u8] {
         match self {
             Self::Host(update) => bytemuck::cast_slice(update),
@@ -52,7 +52,8 @@ impl<'a> DeviceUpdate<'a> {
         }
     }
 
-    /// The pieces of the vector that this update gives, each of at most `piece_bytes`, a multiple of a block.
+    /// The pieces of the vector that this update gives, each of at most `piece_bytes`, a multiple
+    /// of a block.
     pub(super) fn pieces<W: Word>(&self, piece_bytes: usize) -> Vec<Piece> {
         let len = (HEADER_WORDS + self.coordinates()) * W::BYTES;
         let starts = (0..len).step_by(piece_bytes);
@@ -73,7 +74,8 @@ impl<'a> DeviceUpdate<'a> {
         starts.enumerate().map(piece).collect()
     }
 
-    /// Where the binding of a run begins, in bytes, and the index of the first coordinate in it.
+    /// Returns where the binding of a run begins, in bytes, and the index of the first coordinate
+    /// in it.
     pub(super) fn start(&self, device: &wgpu::Device, run: &UpdateRun) -> (u64, u32) {
         let Self::Device(slice) = self else {
             return (0, 0);

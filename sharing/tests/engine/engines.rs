@@ -13,8 +13,8 @@ impl<E: Engine + Debug> Named for E {}
 
 pub(crate) type TestEngine = dyn Named;
 
-/// All of them: the CPU's, also with each set of instructions that it has, and with the feature `gpu` the GPU's if there
-/// is one.
+/// All of them: the CPU's, also with each set of instructions that it has, and with the feature
+/// `gpu` the GPU's if there is one.
 pub(crate) fn engines() -> impl Iterator<Item = &'static TestEngine> {
     static ENGINES: LazyLock<Vec<Box<TestEngine>>> = LazyLock::new(|| {
         let cpu: Box<TestEngine> = Box::new(CpuEngine);

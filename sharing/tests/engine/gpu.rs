@@ -23,7 +23,8 @@ pub(crate) fn open() -> Option<OpenAdapter> {
 /// What the coefficients of a block take, and so the least that a device must bind at once.
 const BINDING_MIN: u64 = 1 << 20;
 
-/// A device of the same adapter that binds at most `bytes` at once, so that every vector takes many pieces.
+/// A device of the same adapter that binds at most `bytes` at once, so that every vector takes many
+/// pieces.
 fn small_engine(bytes: u64) -> Option<GpuEngine> {
     let adapter = open()?.adapter;
     let required_limits = wgpu::Limits {
@@ -255,7 +256,8 @@ fn means_equal_the_twin() {
     for engine in &engines {
         let mut mix = Mix(5);
         for (len, examples) in [(0, 1), (1, 1), (70_001, 4_000), (20_000, 127_999)] {
-            // Words of every magnitude, ties of rounding (where the scale is a power of two), the ends of the range.
+            // Words of every magnitude, ties of rounding (where the scale is a power of two), the
+            // ends of the range.
             let mut words: Vec<u64> = (0..len)
                 .map(|e| mix.next() >> (e % 64) & (u64::MAX << (e % 29)))
                 .collect();

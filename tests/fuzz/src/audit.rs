@@ -1,4 +1,5 @@
-//! Logs of rounds, as files of any bytes, and as records of any contents whose chain of digests holds.
+//! Logs of rounds, as files of any bytes, and as records of any contents whose chain of digests
+//! holds.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +22,8 @@ use crate::fixture::{EPOCH, consortium, round};
 use crate::folder::folder;
 use crate::{Seed, memory};
 
-/// Most memory that checking may take: a record, what is decoded of it, and what is remembered of those before.
+/// Most memory that checking may take: a record, what is decoded of it, and what is remembered of
+/// those before.
 const CHECKING_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 
 /// Where digests are computed anew after a change.
@@ -37,7 +39,8 @@ pub(crate) fn audit_log(data: &[u8]) {
     audit_log_of(Chaining::Kept, data);
 }
 
-/// The first byte says of which consortium, and whether the rest is a file or payloads behind their lengths.
+/// The first byte says of which consortium, and whether the rest is a file or payloads behind their
+/// lengths.
 pub(crate) fn audit_log_of(chaining: Chaining, data: &[u8]) {
     let Some((mode, data)) = data.split_first() else {
         return;
@@ -77,7 +80,8 @@ fn checked(manifest: &Manifest, log: &[u8]) -> Verdict {
     verdict
 }
 
-/// A party goes on with a log if its chain of digests holds, whatever its contents, and cuts off what a crash left.
+/// A party goes on with a log if its chain of digests holds, whatever its contents, and cuts off
+/// what a crash left.
 fn gone_on_with(manifest: &Manifest, log: &[u8], verdict: &Verdict) {
     thread_local! {
         static FOLDER: TempDir = folder(|_| ());

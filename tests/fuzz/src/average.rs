@@ -95,12 +95,14 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
     for (index, (base, next)) in base.iter().zip(&*averaged.model).enumerate() {
         let resolution = plan.resolution(averaged.totals.examples);
         let mean = words(HEADER_WORDS + index) as f64 * resolution;
-        // B is C rounded up to a whole number of steps, which for the smallest C is a multiple of it.
+        // B is C rounded up to a whole number of steps, which for the smallest C is a multiple of
+        // it.
         let weight = averaged.totals.examples as f64 / f64::from(plan.examples_max());
         let limit = (plan.bound() as f64 * weight + nodes as f64 + 1.0) * resolution;
         assert!(mean.abs() <= limit, "{mean} is beyond {limit}");
         let expected = f64::from(*base) + mean;
-        // The mean and the sum are each rounded once, the scale is cut off at 31 bits, and what is too small is 0.
+        // The mean and the sum are each rounded once, the scale is cut off at 31 bits, and what is
+        // too small is 0.
         let error = (mean.abs() + expected.abs()) * f64::from(f32::EPSILON);
         let error = error + 2.0 * f64::from(f32::MIN_POSITIVE);
         let off = (f64::from(*next) - expected).abs();

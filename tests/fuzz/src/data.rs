@@ -31,7 +31,8 @@ pub(crate) fn csv(data: &[u8]) {
     });
 }
 
-/// A folder of images and labels. The first byte says how it is written, the next two where the labels begin.
+/// A folder of images and labels. The first byte says how it is written, the next two where the
+/// labels begin.
 pub(crate) fn idx(data: &[u8]) {
     let Some(([how, at @ ..], files)) = data.split_first_chunk::<3>() else {
         return;
@@ -66,7 +67,8 @@ fn compressed(contents: &[u8]) -> Vec<u8> {
     encoder.finish().expect("a vector takes it")
 }
 
-/// What is loaded is sound, fits its own schema, and takes no more memory than its `contents` warrant.
+/// What is loaded is sound, fits its own schema, and takes no more memory than its `contents`
+/// warrant.
 fn loads(path: PathBuf, options: LoadOptions, contents: &[u8]) {
     let source = Source::Path(path);
     let (loaded, peak) = memory::peak(|| load(&source, &options));

@@ -22,7 +22,8 @@ pub(crate) fn with_contents(path: &Path, contents: &[u8], work: impl FnOnce()) {
     fs::write(path, former).expect("a file of our own");
 }
 
-/// What the target makes of the files as they are: the index of each among `names`, and its contents.
+/// What the target makes of the files as they are: the index of each among `names`, and its
+/// contents.
 pub(crate) fn seeds(folder: &Path, names: &[&str]) -> Vec<Seed> {
     let seed = |(which, name): (u8, &&str)| {
         let contents = fs::read(folder.join(name)).expect("a file of our own");

@@ -98,7 +98,8 @@ pub(crate) fn write(folder: &Path) {
     files.write(folder).expect("a folder of our own");
 }
 
-/// The certificates of the authority and of node 0, in PEM. Unlike those of [`pki`], they are always the same.
+/// The certificates of the authority and of node 0, in PEM. Unlike those of [`pki`], they are
+/// always the same.
 fn certificates() -> (String, String) {
     let params = |serial: u8| {
         let mut params = CertificateParams::default();

@@ -1,8 +1,9 @@
-//! Fuzz targets: functions of arbitrary bytes that panic where a property of the protocol or of a decoder fails.
+//! Fuzz targets: functions of arbitrary bytes that panic where a property of the protocol or of a
+//! decoder fails.
 //!
-//! libFuzzer runs each in a program of its own, `fuzz_targets/NAME.rs`; `tests/replay.rs` runs all of them on any
-//! toolchain. Each has a corpus in `corpus/NAME`, whose seeds are made from real messages. The README says how to run
-//! them, and how to add one.
+//! libFuzzer runs each in a program of its own, `fuzz_targets/NAME.rs`; `tests/replay.rs` runs all
+//! of them on any toolchain. Each has a corpus in `corpus/NAME`, whose seeds are made from real
+//! messages. The README says how to run them, and how to add one.
 
 mod audit;
 mod average;
@@ -119,6 +120,7 @@ pub const CONTROLS: &[Control] = &[
 /// Runs the target called `name`.
 ///
 /// # Panics
+///
 /// If a property fails, or if there is no such target.
 pub fn run(name: &str, data: &[u8]) {
     let mut targets = TARGETS.iter();

@@ -41,7 +41,8 @@ pub(crate) fn manifest(data: &[u8]) {
     assert!(again.roster().keys().eq(manifest.roster().keys()));
 }
 
-/// What the protocol, section 1, demands of a manifest; and that no number that follows from it overflows.
+/// What the protocol, section 1, demands of a manifest; and that no number that follows from it
+/// overflows.
 fn assert_is_sound(manifest: &Manifest) {
     let (nodes, min_nodes) = (manifest.roster().len(), manifest.min_nodes());
     assert!(min_nodes >= 3.max(manifest.collusion() + 2));

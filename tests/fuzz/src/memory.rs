@@ -9,7 +9,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// Bytes that this thread has allocated and not freed. (Negative where it frees what others have allocated.)
+    /// Bytes that this thread has allocated and not freed. (Negative where it frees what others
+    /// have allocated.)
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }

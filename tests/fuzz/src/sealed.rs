@@ -18,8 +18,8 @@ struct Sealed {
 
 const SECRET: [u8; 32] = [9; 32];
 
-/// A box, its context and its parties are altered: it opens only where nothing is. The data are its length and what
-/// is added to each byte, so that an input means the same under every key.
+/// A box, its context and its parties are altered: it opens only where nothing is. The data are its
+/// length and what is added to each byte, so that an input means the same under every key.
 pub(crate) fn sealed_box(data: &[u8]) {
     let Sealed {
         key,

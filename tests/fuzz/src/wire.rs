@@ -18,10 +18,12 @@ use serde::de::DeserializeOwned;
 use crate::fixture::{EPOCH, consortium};
 use crate::{Seed, memory};
 
-/// Most memory that decoding may take, whatever a message claims: it, what became of it, and a list that grows.
+/// Most memory that decoding may take, whatever a message claims: it, what became of it, and a list
+/// that grows.
 const DECODING_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
 
-/// Decodes `data`, if it is an encoding of `T`: then the only one of its value, and no more memory than allowed.
+/// Decodes `data`, if it is an encoding of `T`: then the only one of its value, and no more memory
+/// than allowed.
 pub(crate) fn canonical<T: Serialize + DeserializeOwned>(data: &[u8]) -> Option<T> {
     let (decoded, peak) = memory::peak(|| decode::<T>(data));
     assert!(peak <= DECODING_BYTES, "{peak} bytes of memory");

@@ -1,4 +1,5 @@
-//! Every target over its corpus, and over inputs that are near it; and whether the corpora are as they should be.
+//! Every target over its corpus, and over inputs that are near it; and whether the corpora are as
+//! they should be.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use fl_fuzz::{CONTROLS, Control, TARGETS, Target};
 
-/// For each target, beside its corpus: this many altered inputs, as long as they do not take longer than this.
+/// For each target, beside its corpus: this many altered inputs, as long as they do not take longer
+/// than this.
 const MUTATIONS: usize = 2000;
 const MOST: Duration = Duration::from_secs(3);
 

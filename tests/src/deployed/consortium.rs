@@ -37,6 +37,7 @@ fn own_address() -> SocketAddr {
 /// Waits until a relay listens. Returns the address that it prints.
 ///
 /// # Panics
+///
 /// If it ends before.
 pub fn relay_address(relay: &Process) -> SocketAddr {
     let line = relay.line(" rounds on ");
@@ -50,7 +51,8 @@ pub struct Consortium {
 }
 
 impl Consortium {
-    /// Founds one of these nodes, joined by commas, with further flags for `provision`; for digits, if they do not say.
+    /// Founds one of these nodes, joined by commas, with further flags for `provision`; for digits,
+    /// if they do not say.
     pub fn found(nodes: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = fl_node();
@@ -97,6 +99,7 @@ impl Consortium {
     /// A node's key, for one that is in league with somebody.
     ///
     /// # Panics
+    ///
     /// If the kit is unusable.
     pub fn identity(&self, node: &str) -> Identity {
         let kit = Kit::load(&self.kit(node)).unwrap();
@@ -124,7 +127,7 @@ impl Consortium {
         command
     }
 
-    /// Starts the relay on an address that stays its own. Gives that too.
+    /// Starts the relay on an address that stays its own. Returns that too.
     pub fn relay(&self, flags: &[&str]) -> (Process, SocketAddr) {
         self.relay_at(own_address(), flags)
     }
@@ -171,6 +174,7 @@ impl Consortium {
     /// Checks that all `nodes` hold the very model that the relay has after `round`.
     ///
     /// # Panics
+    ///
     /// If not.
     #[track_caller]
     pub fn assert_one_model(&self, nodes: &[&str], round: u64) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// The 569 patients of the embedded set, a line each, the class last.
 ///
 /// # Panics
+///
 /// If the source tree is not there.
 pub fn patients() -> Vec<String> {
     let text = fs::read_to_string(embedded("breast_cancer.csv")).unwrap();
@@ -27,6 +28,7 @@ pub fn embedded(name: &str) -> PathBuf {
 /// Writes lines into `folder`, and gives the file's name.
 ///
 /// # Panics
+///
 /// If it cannot be written.
 pub fn csv<'a>(folder: &Path, name: &str, lines: impl IntoIterator<Item = &'a String>) -> String {
     let mut text = String::new();
@@ -41,6 +43,7 @@ pub fn csv<'a>(folder: &Path, name: &str, lines: impl IntoIterator<Item = &'a St
 /// Writes a folder of IDX files: square images of two classes, bright above or below.
 ///
 /// # Panics
+///
 /// If it cannot be written.
 pub fn images(folder: &Path, count: u32, side: u32) {
     fs::create_dir_all(folder).unwrap();

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A file system in memory that is mounted on a folder. It is unmounted when dropped, and all in it is gone.
+/// A file system in memory that is mounted on a folder. It is unmounted when dropped, and all in it
+/// is gone.
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts one with room for so many KiB on `folder`, which is made if need be. Who may not mount gets nothing, and a
-    /// loud word about it.
+    /// Mounts one with room for so many KiB on `folder`, which is made if need be. Who may not
+    /// mount gets nothing, and a loud word about it.
     ///
     /// # Panics
+    ///
     /// If it cannot be mounted where `CI` is set: there nothing may be left untested.
     pub fn mount(folder: &Path, kib: u32) -> Option<Self> {
         std::fs::create_dir_all(folder).unwrap();
@@ -31,9 +33,10 @@ impl SmallDisk {
         }
     }
 
-    /// Gives it room for so many KiB in all.
+    /// Returns it room for so many KiB in all.
     ///
     /// # Panics
+    ///
     /// If it refuses, because there is more on it already for instance.
     pub fn resize(&self, kib: u32) {
         let mut command = Command::new("mount");

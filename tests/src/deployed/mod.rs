@@ -1,6 +1,7 @@
 //! Federations of real processes on loopback, each test in a folder of its own.
 //!
-//! Nothing waits for the clock where something can be observed: a line of a log, a file, the end of a process.
+//! Nothing waits for the clock where something can be observed: a line of a log, a file, the end of
+//! a process.
 
 mod consortium;
 pub mod data;
@@ -24,6 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Waits until `condition` holds, which nothing announces: the state of a file, for instance.
 ///
 /// # Panics
+///
 /// After [`PATIENCE`], naming `what` was waited for.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -39,6 +41,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// All files in a folder and in those below it.
 ///
 /// # Panics
+///
 /// If one cannot be listed.
 pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

@@ -67,6 +67,7 @@ impl Process {
     /// The first line, of either stream, that contains `text`, once it is there.
     ///
     /// # Panics
+    ///
     /// If the process ends without it, or after [`PATIENCE`].
     pub fn line(&self, text: &str) -> String {
         let found = self.output.wait(|lines| {
@@ -96,6 +97,7 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Panics
+    ///
     /// After [`PATIENCE`].
     pub fn ended(mut self) -> Ended {
         let lines = self.output.wait(|lines| {
@@ -176,6 +178,7 @@ impl Ended {
     /// Checks that it ended as it should, and gives it back.
     ///
     /// # Panics
+    ///
     /// If it did not.
     #[track_caller]
     pub fn succeeded(self) -> Self {
@@ -187,6 +190,7 @@ impl Ended {
     /// Checks that it refused with an error message that has all of `parts` in it.
     ///
     /// # Panics
+    ///
     /// If it ended well, by a signal or in a panic, or with another message.
     #[track_caller]
     pub fn refused(self, parts: &[&str]) -> Self {
@@ -203,6 +207,7 @@ impl Ended {
     /// Lines of standard output as JSON.
     ///
     /// # Panics
+    ///
     /// If one is something else.
     #[track_caller]
     pub fn json(&self) -> Vec<serde_json::Value> {

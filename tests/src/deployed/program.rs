@@ -1,7 +1,8 @@
 //! Where the programs under test are.
 //!
-//! `cargo test --workspace` builds them, since their packages have integration tests too, and puts them beside the
-//! folder of this test's executable. With fewer packages selected it does not: then they are built here.
+//! `cargo test --workspace` builds them, since their packages have integration tests too, and puts
+//! them beside the folder of this test's executable. With fewer packages selected it does not: then
+//! they are built here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ fn find() -> PathBuf {
     folder
 }
 
-/// Whether the program is there, and none of its sources has changed between its build and the test's.
+/// Whether the program is there, and none of its sources has changed between its build and the
+/// test's.
 fn is_fresh(folder: &Path, name: &str, test: SystemTime) -> bool {
     let Some(program) = modified(&folder.join(name)) else {
         return false;

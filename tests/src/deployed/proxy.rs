@@ -52,8 +52,8 @@ impl Gate {
         };
     }
 
-    /// Lets only datagrams up to so many bytes pass. A connection lives on acknowledgements, which are short, for as long
-    /// as it takes, while no message of more than that gets through.
+    /// Lets only datagrams up to so many bytes pass. A connection lives on acknowledgements, which
+    /// are short, for as long as it takes, while no message of more than that gets through.
     pub fn cut_longer_than(&self, bytes: usize) {
         *self.state.lock().unwrap() = State {
             passage: Passage::Short(bytes),
@@ -69,6 +69,7 @@ impl Gate {
     /// Waits until something was held back.
     ///
     /// # Panics
+    ///
     /// After [`PATIENCE`].
     pub fn wait_for_cut(&self) {
         let deadline = Instant::now() + PATIENCE;

@@ -77,6 +77,7 @@ impl Engine for RecordingEngine {
 /// An input, masked by the CPU engine with fresh keys for all else.
 ///
 /// # Errors
+///
 /// The engine's, or if the system gives no random bytes.
 pub fn masked(input: &Input<'_>, masks: &[Mask]) -> anyhow::Result<Vec<u8>> {
     let elements = HEADER_WORDS + input.update.len();

@@ -1,7 +1,8 @@
-//! A round in memory: the real state machines, sealing and engine, and a relay that keeps every byte it sees.
+//! A round in memory: the real state machines, sealing and engine, and a relay that keeps every
+//! byte it sees.
 //!
-//! What each machine was told is kept as well, so that a test can bring a fresh one to any point of the round and tell
-//! it something else.
+//! What each machine was told is kept as well, so that a test can bring a fresh one to any point of
+//! the round and tell it something else.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -87,6 +88,7 @@ pub type Contribution = (Vec<f32>, Counters);
 /// The signed sums of a result, in the peer scheme.
 ///
 /// # Panics
+///
 /// If it is a committee's.
 pub fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
     match &mut outcome.parts {
@@ -106,7 +108,8 @@ pub fn counters(examples: u64) -> Counters {
     }
 }
 
-/// Contributions with updates drawn from ±0.5, always the same, one for each number of training examples.
+/// Contributions with updates drawn from ±0.5, always the same, one for each number of training
+/// examples.
 pub fn drawn(examples: &[u64], parameters: usize) -> Vec<Contribution> {
     let mut random = StdRng::seed_from_u64(7);
     let mut drawn = Vec::with_capacity(examples.len());
@@ -126,6 +129,7 @@ impl Round {
     /// Runs one round of the consortium with these contributions, one a node.
     ///
     /// # Errors
+    ///
     /// Any refusal: among honest parties there is none.
     pub fn run(kits: &Kits, contributions: Vec<Contribution>) -> Result<Self> {
         let unix_s = unix_s();
@@ -168,6 +172,7 @@ impl Round {
     /// A machine of node `index` that was told the first `calls` of what it was told then.
     ///
     /// # Errors
+    ///
     /// If it does not take them as it did then.
     pub fn node_after(&self, kits: &Kits, index: usize, calls: usize) -> Result<Node> {
         let (kit, party) = (&kits.nodes[index], &self.parties[index]);
@@ -191,6 +196,7 @@ impl Round {
     /// The result as node 0 has checked it, before its bytes.
     ///
     /// # Errors
+    ///
     /// If there was none.
     pub fn outcome(&self, kits: &Kits) -> Result<CheckedOutcome> {
         let calls = &self.parties[0].calls;
@@ -212,6 +218,7 @@ impl Round {
     /// A machine of the relay that was told the first `calls` of what it was told then.
     ///
     /// # Errors
+    ///
     /// If a frame no longer decodes.
     pub fn relay_after(&self, kits: &Kits, calls: usize) -> Result<Relay> {
         let manifest = kits.relay.manifest.clone();
@@ -348,6 +355,7 @@ impl Party {
     /// Node `index` of the consortium at the beginning, with what it is to contribute.
     ///
     /// # Errors
+    ///
     /// If the system gives no random bytes.
     pub fn new(kits: &Kits, index: usize, contribution: Contribution) -> Result<Self> {
         let kit = &kits.nodes[index];
@@ -368,9 +376,11 @@ impl Party {
         &self.host.secrets.round_key
     }
 
-    /// Tells the node something, and carries out what follows. `result` is what the relay would send as the sum.
+    /// Tells the node something, and carries out what follows. `result` is what the relay would
+    /// send as the sum.
     ///
     /// # Errors
+    ///
     /// The node's refusal.
     pub fn tell(&mut self, call: NodeCall, result: &[u8], unix_s: u64) -> Result<Vec<Outgoing>> {
         let mut effects = VecDeque::from(self.call(call, unix_s)?);

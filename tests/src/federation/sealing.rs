@@ -1,4 +1,5 @@
-//! The secrets of a node as the real one has them: sealed seeds, the engine's masks, tags under the epoch key.
+//! The secrets of a node as the real one has them: sealed seeds, the engine's masks, tags under the
+//! epoch key.
 
 #![expect(
     clippy::expect_used,
@@ -43,6 +44,7 @@ impl Sealing {
     /// The secrets of node `index` of the consortium.
     ///
     /// # Errors
+    ///
     /// If the system gives no random bytes, or the epoch key is not in the kits.
     pub fn new(kits: &Kits, index: usize, (update, counters): Contribution) -> Result<Self> {
         let kit = &kits.nodes[index];

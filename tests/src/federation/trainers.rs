@@ -1,4 +1,5 @@
-//! Trainers for tests: real ones with unequal data, one that remembers, and one that only draws numbers.
+//! Trainers for tests: real ones with unequal data, one that remembers, and one that only draws
+//! numbers.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -168,9 +169,11 @@ impl LocalTrainer for Disturbed {
     }
 }
 
-/// Trainers of the usual model for `source`, one for each of `shares`, with sample counts in those proportions.
+/// Trainers of the usual model for `source`, one for each of `shares`, with sample counts in those
+/// proportions.
 ///
 /// # Errors
+///
 /// If the data cannot be parted like this.
 pub fn learners(source: &Source, shares: &[usize]) -> Result<Vec<Box<dyn LocalTrainer>>> {
     learners_on(source, shares, &vec![cpu().into(); shares.len()])
@@ -179,6 +182,7 @@ pub fn learners(source: &Source, shares: &[usize]) -> Result<Vec<Box<dyn LocalTr
 /// [`learners`], each on a device of its own.
 ///
 /// # Errors
+///
 /// If the data cannot be parted like this, or a device fails.
 pub fn learners_on(
     source: &Source,
@@ -203,7 +207,8 @@ pub fn learners_on(
     shares.iter().zip(places).map(trainer).collect()
 }
 
-/// The mean update of a round, weighted by examples, in f64 and in the clear: what the federation must arrive at.
+/// The mean update of a round, weighted by examples, in f64 and in the clear: what the federation
+/// must arrive at.
 pub fn plain_mean<'a>(steps: impl IntoIterator<Item = &'a Step> + Clone) -> Vec<f64> {
     let total: u64 = steps
         .clone()
@@ -224,6 +229,7 @@ pub fn plain_mean<'a>(steps: impl IntoIterator<Item = &'a Step> + Clone) -> Vec<
 /// A layout of one tensor.
 ///
 /// # Errors
+///
 /// If `parameters` is 0.
 pub fn layout(parameters: usize) -> Result<Layout> {
     let tensor = TensorLayout {
@@ -244,6 +250,7 @@ impl Synthetic {
     /// Updates of `parameters` coordinates in ±0.5, said to come from `examples` examples.
     ///
     /// # Errors
+    ///
     /// If `parameters` is 0.
     pub fn new(parameters: usize, examples: u32, seed: u64) -> Result<Self> {
         let layout = layout(parameters)?;

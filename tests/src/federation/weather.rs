@@ -58,7 +58,8 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// Puts this weather between a node and `relay`. Gives the address at which the node finds the relay.
+    /// Puts this weather between a node and `relay`. Returns the address at which the node finds
+    /// the relay.
     ///
     /// It lasts as long as the runtime.
     pub(super) async fn between(self, relay: SocketAddr) -> io::Result<SocketAddr> {
@@ -67,7 +68,8 @@ impl Weather {
         let address = front.local_addr()?;
         let mut outward = Sky::new(self.clone(), 0);
         tokio::spawn(async move {
-            // A node that reconnects does so from a new socket, and gets a new one towards the relay.
+            // A node that reconnects does so from a new socket, and gets a new one towards the
+            // relay.
             let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
             let mut buffer = vec![0; DATAGRAM_BYTES];
             while let Ok((length, node)) = front.recv_from(&mut buffer).await {

@@ -20,7 +20,8 @@ const CODE_BROKEN: u32 = 4;
 /// Between two bytes of a body that trickles.
 const DRIP: Duration = Duration::from_millis(100);
 
-/// What a connection tells the relay's loop. Only the node's last connection counts: the one with the highest number.
+/// What a connection tells the relay's loop. Only the node's last connection counts: the one with
+/// the highest number.
 pub(super) struct Input {
     pub(super) node: NodeId,
     pub(super) serial: u64,

@@ -45,7 +45,8 @@ pub(super) struct Driver {
     record: Record,
 }
 
-/// The bodies of one attempt, each under its root, which with a committee may be one of several of its node.
+/// The bodies of one attempt, each under its root, which with a committee may be one of several of
+/// its node.
 #[derive(Default)]
 struct Bodies {
     asked: BTreeMap<(NodeId, BodyId), Digest>,
@@ -97,7 +98,8 @@ impl Driver {
         self.server.local_address().unwrap()
     }
 
-    /// Runs until all rounds are done, and gives where it stands then; or until nobody is left to command it.
+    /// Runs until all rounds are done, and gives where it stands then; or until nobody is left to
+    /// command it.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
@@ -170,7 +172,8 @@ impl Driver {
 
     fn frame(&mut self, node: NodeId, mut frame: NodeFrame) -> bool {
         self.record.heard.push((node, frame.clone()));
-        // In a rerun without some, for whom the holders have voted is what it does not want to know.
+        // In a rerun without some, for whom the holders have voted is what it does not want to
+        // know.
         if let NodeFrame::Hello(hello) = &mut frame
             && !self.absent.is_empty()
         {
@@ -193,7 +196,8 @@ impl Driver {
         }
     }
 
-    /// Lets the machine decide, and does what it says, unless the attack says otherwise. True when all rounds are done.
+    /// Lets the machine decide, and does what it says, unless the attack says otherwise. True when
+    /// all rounds are done.
     fn handle(&mut self, event: Event) -> bool {
         let mut finished = false;
         let mut events = vec![event];
@@ -249,7 +253,8 @@ impl Driver {
         finished
     }
 
-    /// Keeps a body. Nodes are honest: it is the one that they signed. True when all rounds are done.
+    /// Keeps a body. Nodes are honest: it is the one that they signed. True when all rounds are
+    /// done.
     fn body(&mut self, node: NodeId, id: BodyId, body: Vec<u8>) -> bool {
         let Some(root) = self.bodies.asked.get(&(node, id)) else {
             // Of a former attempt.

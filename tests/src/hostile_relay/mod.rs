@@ -1,10 +1,12 @@
 //! A relay that cheats, for real nodes to meet.
 //!
-//! It speaks QUIC and TLS with the relay's own kit and lets the honest state machine decide; but before anything leaves,
-//! an [`Attack`] may change it, and before the machine hears a node, the attack may take the frame away. Given an attack
-//! that changes nothing it is an honest relay without a disk.
+//! It speaks QUIC and TLS with the relay's own kit and lets the honest state machine decide; but
+//! before anything leaves, an [`Attack`] may change it, and before the machine hears a node, the
+//! attack may take the frame away. Given an attack that changes nothing it is an honest relay
+//! without a disk.
 //!
-//! A node that refuses is cut off and may come back, so that one run can mount many attacks, one after the other.
+//! A node that refuses is cut off and may come back, so that one run can mount many attacks, one
+//! after the other.
 
 mod connection;
 mod driver;
@@ -105,6 +107,7 @@ impl Record {
     /// The node of this name.
     ///
     /// # Panics
+    ///
     /// If there is none.
     pub fn id(&self, name: &str) -> NodeId {
         let mut roster = self.manifest.roster().iter();
@@ -124,6 +127,7 @@ impl Record {
     /// The last box for the node of this name, or, if `to` is false, for any other.
     ///
     /// # Panics
+    ///
     /// If there is none.
     pub fn last_box(&self, to: bool, name: &str) -> Signed<Share> {
         let addressee = self.id(name);
@@ -135,12 +139,14 @@ impl Record {
     /// What was signed.
     ///
     /// # Panics
+    ///
     /// If the signature does not hold.
     pub fn opened<T: Message>(&self, signed: &Signed<T>) -> T {
         signed.verify(&self.manifest, 0).unwrap()
     }
 
-    /// The last result with another sum, and a root and, where the sum can be averaged, a model that go with it.
+    /// The last result with another sum, and a root and, where the sum can be averaged, a model
+    /// that go with it.
     pub fn forged(&self, body: Vec<u8>) -> Vec<Parcel> {
         let (mut outcome, _) = self.results.last().unwrap().clone();
         outcome.root = ChunkHashes::of(&body).root();
@@ -188,6 +194,7 @@ impl HostileRelay {
     /// Starts it for so many rounds.
     ///
     /// # Panics
+    ///
     /// If the kit is unusable.
     pub fn start(consortium: &Consortium, rounds: u64, attack: impl Attack) -> Self {
         let kit = Kit::load(&consortium.kit("relay")).unwrap();
@@ -222,6 +229,7 @@ impl HostileRelay {
     /// The next refusal that a node sent, and the node's name.
     ///
     /// # Panics
+    ///
     /// If none comes within [`PATIENCE`].
     pub fn refusal(&self) -> (String, Refusal) {
         let (node, refusal) = self.refusals.recv_timeout(PATIENCE).unwrap();
@@ -231,6 +239,7 @@ impl HostileRelay {
     /// Has the relay forget everything, and begin again without these nodes.
     ///
     /// # Panics
+    ///
     /// If it has ended.
     pub fn rerun_without(&self, nodes: &[&str]) {
         let absent = |name: &String| nodes.contains(&name.as_str());
@@ -239,9 +248,11 @@ impl HostileRelay {
         self.commands.send(Command::Rerun { without }).unwrap();
     }
 
-    /// Waits until all rounds are done. Gives where the relay stands, and the refusals that nobody has asked for.
+    /// Waits until all rounds are done. Returns where the relay stands, and the refusals that
+    /// nobody has asked for.
     ///
     /// # Panics
+    ///
     /// If that takes longer than [`PATIENCE`].
     pub fn finished(self) -> (Head, Vec<Refusal>) {
         let head = self.done.recv_timeout(PATIENCE).unwrap();

@@ -37,7 +37,8 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Starts the relay, for so many rounds, and a process for each of these nodes, joined by commas.
+    /// Starts the relay, for so many rounds, and a process for each of these nodes, joined by
+    /// commas.
     pub fn start(
         consortium: &'a Consortium,
         nodes: &str,
@@ -57,6 +58,7 @@ impl<'a> Run<'a> {
     /// A node's process.
     ///
     /// # Panics
+    ///
     /// If there is none of this name.
     pub fn node(&self, name: &str) -> &Process {
         &self.nodes.iter().find(|(node, _)| node == name).unwrap().1
@@ -65,6 +67,7 @@ impl<'a> Run<'a> {
     /// Waits until a node says that it refuses, and why.
     ///
     /// # Panics
+    ///
     /// If it does not.
     pub fn says(&self, node: &str, refusal: &Refusal) {
         let manifest = Kit::load(&self.consortium.kit(node)).unwrap().manifest;
@@ -75,6 +78,7 @@ impl<'a> Run<'a> {
     /// Kills a node and starts it again.
     ///
     /// # Panics
+    ///
     /// If there is none of this name.
     pub fn restart(&mut self, name: &str) {
         let at = self.nodes.iter().position(|(node, _)| node == name);
@@ -87,10 +91,11 @@ impl<'a> Run<'a> {
         self.nodes.push((name.to_owned(), node));
     }
 
-    /// Waits for the relay and all nodes to complete all rounds, and checks that they hold one model. Gives the refusals
-    /// that nobody has asked for.
+    /// Waits for the relay and all nodes to complete all rounds, and checks that they hold one
+    /// model. Returns the refusals that nobody has asked for.
     ///
     /// # Panics
+    ///
     /// If they do not.
     pub fn completes(self) -> Vec<Refusal> {
         let (head, refusals) = self.relay.finished();
@@ -106,7 +111,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A change to what goes to the victim. It says whether this was the time for it, and changes nothing if not.
+/// A change to what goes to the victim. It says whether this was the time for it, and changes
+/// nothing if not.
 type Tell = Box<dyn FnMut(&Record, &mut Vec<Parcel>) -> bool + Send>;
 
 /// How the victim meets a lie.
@@ -133,7 +139,8 @@ impl Lie {
         Self { tell, met }
     }
 
-    /// One over which the victim gives the connection up, for a reason that begins with these words.
+    /// One over which the victim gives the connection up, for a reason that begins with these
+    /// words.
     pub fn given_up(
         words: &'static str,
         tell: impl FnMut(&Record, &mut Vec<Parcel>) -> bool + Send + 'static,
@@ -143,8 +150,8 @@ impl Lie {
     }
 }
 
-/// Tells the lies one after the other, each at the first time that suits it and when those before are refused: of
-/// several that travel together only the first would be answered.
+/// Tells the lies one after the other, each at the first time that suits it and when those before
+/// are refused: of several that travel together only the first would be answered.
 struct Liar {
     lies: VecDeque<(Tell, bool)>,
     /// Refusals of the lies so far.
@@ -167,10 +174,11 @@ impl Attack for Liar {
     }
 }
 
-/// Runs so many rounds among these nodes, and tells the victim all `lies`. Each must be met as it should be, and all
-/// rounds completed by the very same processes.
+/// Runs so many rounds among these nodes, and tells the victim all `lies`. Each must be met as it
+/// should be, and all rounds completed by the very same processes.
 ///
 /// # Panics
+///
 /// If not.
 pub fn lie(consortium: &Consortium, nodes: &str, rounds: u64, lies: Vec<Lie>) {
     let lies = lies.into_iter().map(|Lie { tell, met }| {

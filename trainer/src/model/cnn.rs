@@ -30,7 +30,7 @@ impl Cnn {
     /// The shortest side of an image that the network takes, in pixels.
     pub const SHORTEST_SIDE: usize = 4;
 
-    /// A network for images of `[channels, height, width]`, the sides at least
+    /// Returns a network for images of `[channels, height, width]`, the sides at least
     /// [`SHORTEST_SIDE`](Self::SHORTEST_SIDE).
     pub fn new(image: [usize; 3], classes: usize, device: &Device) -> Self {
         let [mut channels, mut height, mut width] = image;

@@ -18,7 +18,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A network for rows of `columns` numbers.
+    /// Returns a network for rows of `columns` numbers.
     pub fn new(columns: usize, classes: usize, device: &Device) -> Self {
         let linear = |inputs, outputs| LinearConfig::new(inputs, outputs).init(device);
         Self {

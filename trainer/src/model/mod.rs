@@ -76,7 +76,8 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
-    /// A model of `kind` for data of `schema`, scaled by `scaling` before it enters the model.
+    /// Returns a model of `kind` for data of `schema`, scaled by `scaling` before it enters the
+    /// model.
     ///
     /// # Errors
     ///
@@ -102,8 +103,8 @@ impl ModelSpec {
         })
     }
 
-    /// Returns a model for data like `training`: of `kind`, or of the usual one for examples of this shape. Tables are
-    /// standardised by the means and deviations of `training`.
+    /// Returns a model for data like `training`: of `kind`, or of the usual one for examples of
+    /// this shape. Tables are standardised by the means and deviations of `training`.
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ impl ModelSpec {
         Self::new(kind, training.schema().clone(), scaling)
     }
 
-    /// The architecture.
+    /// Returns the architecture.
     pub fn kind(&self) -> ModelKind {
         self.kind
     }
@@ -134,7 +135,7 @@ impl ModelSpec {
         &self.schema
     }
 
-    /// The layout of the model's flat vector.
+    /// Returns the layout of the model's flat vector.
     ///
     /// # Errors
     ///
@@ -148,7 +149,8 @@ impl ModelSpec {
         }
     }
 
-    /// A trainer of this model, on a device of Burn's or a GPU, with one participant's data, which is scaled here.
+    /// A trainer of this model, on a device of Burn's or a GPU, with one participant's data, which
+    /// is scaled here.
     ///
     /// # Errors
     ///
@@ -209,7 +211,8 @@ impl ModelSpec {
         }
     }
 
-    /// The sizes of an image, if the model is a [`Cnn`]; [`new`](Self::new) saw that they fit.
+    /// Returns the sizes of an image, if the model is a [`Cnn`]; [`new`](Self::new) saw that they
+    /// fit.
     fn image(&self) -> Option<[usize; 3]> {
         match (self.kind, self.schema.shape()) {
             (

@@ -45,7 +45,7 @@ impl Holding {
         })
     }
 
-    /// The public part of the round key.
+    /// Returns the public part of the round key.
     pub(super) fn public(&self) -> &[u8; 32] {
         self.round_key.public()
     }

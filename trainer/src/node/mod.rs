@@ -114,7 +114,7 @@ pub struct NodeOutcome {
 }
 
 impl NodeOutcome {
-    /// Whether the relay said that all rounds are done.
+    /// Returns whether the relay said that all rounds are done.
     pub fn is_finished(&self) -> bool {
         matches!(self.finished, Ok(true))
     }
@@ -133,6 +133,7 @@ impl Participant {
     /// cannot go on. A lost connection is retried, a refused round is reported.
     ///
     /// # Errors
+    ///
     /// What the participant brings cannot be used, so that there is no model to give either.
     pub async fn run(
         self,

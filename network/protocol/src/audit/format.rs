@@ -30,6 +30,7 @@ pub fn start(consortium_id: Digest) -> Digest {
 /// Returns the bytes of a record behind one with the digest `previous`, and its own digest.
 ///
 /// # Errors
+///
 /// [`WireError`] if the record cannot be encoded.
 pub fn append(previous: Digest, record: &Record) -> Result<(Vec<u8>, Digest), WireError> {
     let payload = wire::encode(record)?;
@@ -76,7 +77,7 @@ pub struct LinkedRecord {
 }
 
 impl<R: Read> Reader<R> {
-    /// A reader at the beginning of a log.
+    /// Returns a reader at the beginning of a log.
     pub fn new(input: R, consortium_id: Digest) -> Self {
         Self {
             input,
@@ -93,7 +94,7 @@ impl<R: Read> Reader<R> {
         self.offset += FRAME_BYTES + record.payload.len() as u64;
     }
 
-    /// What is wrong with the record that comes next.
+    /// Returns what is wrong with the record that comes next.
     pub fn flaw(&self, what: Unsound) -> Flaw {
         Flaw {
             record: self.records + 1,
@@ -105,6 +106,7 @@ impl<R: Read> Reader<R> {
     /// Returns what comes next. Does not pass over it.
     ///
     /// # Errors
+    ///
     /// If the log cannot be read.
     #[expect(
         clippy::should_implement_trait,
@@ -146,8 +148,8 @@ impl<R: Read> Reader<R> {
         Ok(taken)
     }
 
-    /// No record has this length. File systems that lose power may leave a new end of zeros, in which nothing was
-    /// written; all else was put there.
+    /// No record has this length. File systems that lose power may leave a new end of zeros, in
+    /// which nothing was written; all else was put there.
     fn rest_without_length(&mut self, length: usize) -> io::Result<Next> {
         let mut rest = 4;
         loop {
@@ -162,8 +164,9 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Whether a record ends somewhere in `rest`, which is shorter than its length says: then the length was altered.
-    /// What a crash leaves is the beginning of a record, and ends before its digest.
+    /// Returns whether a record ends somewhere in `rest`, which is shorter than its length says:
+    /// then the length was altered. What a crash leaves is the beginning of a record, and ends
+    /// before its digest.
     fn holds_a_shorter_record(&self, rest: &[u8]) -> bool {
         let mut hash = sha2::Sha256::new();
         hash.update(LINK);

@@ -1,16 +1,18 @@
-//! The transcript: what a party saw and did, in a log that can be checked later, offline, by anyone with the manifest.
+//! The transcript: what a party saw and did, in a log that can be checked later, offline, by anyone
+//! with the manifest.
 //!
-//! A log is a series of records, each chained to the one before by a digest ([`mod@format`]). Its [`Entry`]s hold the
-//! signed messages of every round as they were transmitted; bodies stand in it by their roots. The machines say what to
-//! log, in the line that accepts it and before the act that it permits. [`verify`] reads a log again: first the chain of
-//! digests, which locates whatever was altered afterwards, then what the protocol demands of its contents, which the
-//! one who keeps the log cannot invent without the others' keys.
+//! A log is a series of records, each chained to the one before by a digest ([`mod@format`]). Its
+//! [`Entry`]s hold the signed messages of every round as they were transmitted; bodies stand in it
+//! by their roots. The machines say what to log, in the line that accepts it and before the act
+//! that it permits. [`verify`] reads a log again: first the chain of digests, which locates
+//! whatever was altered afterwards, then what the protocol demands of its contents, which the one
+//! who keeps the log cannot invent without the others' keys.
 //!
-//! **What is in it.** Nothing secret: sealed shares, roots, acknowledgements, refusals, and times. No update, metric,
-//! seed or private key ever comes near.
+//! **What is in it.** Nothing secret: sealed shares, roots, acknowledgements, refusals, and times.
+//! No update, metric, seed or private key ever comes near.
 //!
-//! **What it cannot show.** That it goes on to the end: whole records can be cut off there, and a party may keep no log
-//! at all. The logs of the others are what that is compared with.
+//! **What it cannot show.** That it goes on to the end: whole records can be cut off there, and a
+//! party may keep no log at all. The logs of the others are what that is compared with.
 
 pub mod format;
 mod record;

@@ -84,8 +84,8 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Returns whether a relay's log that ends with this entry ends in a result that nobody has acknowledged, or nothing
-    /// if that depends on the entries before.
+    /// Returns whether a relay's log that ends with this entry ends in a result that nobody has
+    /// acknowledged, or nothing if that depends on the entries before.
     pub fn is_unacknowledged_result(&self) -> Option<bool> {
         match self {
             Self::Outcome(_) => Some(true),

@@ -11,7 +11,8 @@ use crate::wire;
 /// Refusals of one round that are logged: a hostile peer can cause any number of them.
 pub const MAX_REFUSALS: usize = 256;
 
-/// What a log has said since the last result. It keeps the log from saying anything twice, and short.
+/// What a log has said since the last result. It keeps the log from saying anything twice, and
+/// short.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     said: BTreeSet<Digest>,
@@ -37,6 +38,7 @@ impl Transcript {
     /// Returns what `entry` says, unless the log has said it already, or has enough refusals.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the entry cannot be encoded.
     pub fn lacks(&self, entry: &Entry) -> Result<Option<Statement>, WireError> {
         let (digest, kind) = (said(entry)?, StatementKind::of(entry));
@@ -66,7 +68,8 @@ impl StatementKind {
     }
 }
 
-/// What an entry says. A signature does not count: a dishonest signer can make any number of them for one message.
+/// Returns what an entry says. A signature does not count: a dishonest signer can make any number
+/// of them for one message.
 fn said(entry: &Entry) -> Result<Digest, WireError> {
     fn message<T: Message>(signed: &Signed<T>) -> Digest {
         Digest::sha256(&[T::LABEL.as_str().as_bytes(), signed.bytes()])

@@ -1,4 +1,5 @@
-//! The manifest as written: TOML tables, and the checks that make a [`Manifest`](super::Manifest) of them.
+//! The manifest as written: TOML tables, and the checks that make a [`Manifest`](super::Manifest)
+//! of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
@@ -23,8 +24,8 @@ const MAX_PEER_NODES: u32 = 1000;
 const MAX_COMMITTEE_NODES: u32 = 4000;
 const MAX_PARAMETERS: u64 = u32::MAX as u64;
 
-/// o: the fewest organisations, and so the fewest nodes, of which `collusion` can collude and still learn no more than the
-/// sum of several others (the protocol, section 1).
+/// o: the fewest organisations, and so the fewest nodes, of which `collusion` can collude and still
+/// learn no more than the sum of several others (the protocol, section 1).
 pub fn min_organisations(collusion: u32) -> u32 {
     collusion.saturating_add(2).max(3)
 }
@@ -44,7 +45,8 @@ pub struct ManifestFile {
     /// SHA-256 of the previous epoch's manifest, in hexadecimal; absent in the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_epoch: Option<String>,
-    /// Check value of the epoch key that every node's kit holds: [`epoch_key_check`], in hexadecimal.
+    /// Check value of the epoch key that every node's kit holds: [`epoch_key_check`], in
+    /// hexadecimal.
     pub epoch_key: String,
     /// How updates are shared.
     pub scheme: Scheme,
@@ -151,7 +153,8 @@ impl PlanTable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutTable {
-    /// Local training, from the opening of a round; afterwards the round goes on with whoever is ready.
+    /// Local training, from the opening of a round; afterwards the round goes on with whoever is
+    /// ready.
     pub training_s: u64,
     /// Round keys, once training is done.
     pub keys_s: u64,
@@ -210,7 +213,7 @@ pub struct TensorLayout {
 }
 
 impl TensorLayout {
-    /// Number of elements, saturating.
+    /// Returns the number of elements, saturating.
     pub fn parameters(&self) -> usize {
         self.shape
             .iter()
@@ -238,8 +241,8 @@ pub fn epoch_key_check(key: &[u8; 32]) -> Digest {
 }
 
 impl ManifestFile {
-    /// A first-epoch manifest of the peer scheme, with `collusion` 1, the least `min_nodes` and the default
-    /// timeouts.
+    /// Returns a first-epoch manifest of the peer scheme, with `collusion` 1, the least `min_nodes`
+    /// and the default timeouts.
     pub fn new(
         name: String,
         relay_address: String,
@@ -397,7 +400,7 @@ impl ManifestFile {
     }
 }
 
-/// Whether `name` can name a node and its kit's folder.
+/// Returns whether `name` can name a node and its kit's folder.
 fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     (1..=MAX_NAME_BYTES).contains(&name.len())

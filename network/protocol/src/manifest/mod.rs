@@ -1,8 +1,9 @@
 //! The manifest: everything that a consortium agreed on, signed by its authority.
 //!
-//! A manifest is TOML plus a detached signature. Every node and the relay hold the same bytes; their SHA-256,
-//! `consortium_id`, names the session and enters every transcript, so nothing in it can be overridden by the relay. A
-//! new site or a revoked one is a new epoch, that is a new manifest.
+//! A manifest is TOML plus a detached signature. Every node and the relay hold the same bytes;
+//! their SHA-256, `consortium_id`, names the session and enters every transcript, so nothing in it
+//! can be overridden by the relay. A new site or a revoked one is a new epoch, that is a new
+//! manifest.
 
 mod file;
 mod pace;
@@ -50,7 +51,8 @@ pub struct Member {
     pub id: NodeId,
     /// Name, unique in the manifest.
     pub name: String,
-    /// Organisation that runs the node; a round has participants of [`Manifest::min_organisations`] at least.
+    /// Organisation that runs the node; a round has participants of [`Manifest::min_organisations`]
+    /// at least.
     pub organisation: String,
     /// Identity key.
     pub key: PublicKey,
@@ -62,6 +64,7 @@ impl Manifest {
     /// Writes `file` as TOML and signs it with the authority's identity.
     ///
     /// # Errors
+    ///
     /// Whatever [`Manifest::verify`] would find wrong with the contents.
     pub fn sign(file: &ManifestFile, authority: &Identity) -> Result<Self, ManifestError> {
         let text = toml::to_string(file).map_err(|error| ManifestError::Write(Box::new(error)))?;
@@ -72,6 +75,7 @@ impl Manifest {
     /// Checks the authority's signature over `bytes`, then every number in them.
     ///
     /// # Errors
+    ///
     /// A [`ManifestError`] that says what is wrong and, where there is a choice, what to change.
     pub fn verify(
         bytes: Vec<u8>,
@@ -91,10 +95,11 @@ impl Manifest {
         Self::parse(bytes, signature)
     }
 
-    /// Reads a manifest without the authority's signature, for whoever knows from elsewhere that it is the
-    /// consortium's. [`Manifest::signature`] is then none.
+    /// Reads a manifest without the authority's signature, for whoever knows from elsewhere that it
+    /// is the consortium's. [`Manifest::signature`] is then none.
     ///
     /// # Errors
+    ///
     /// As [`Manifest::verify`], but for the signature.
     pub fn unsigned(bytes: Vec<u8>) -> Result<Self, ManifestError> {
         Self::parse(bytes, [0; 64])
@@ -132,12 +137,12 @@ impl Manifest {
         self.consortium_id
     }
 
-    /// The bytes that were signed.
+    /// Returns the bytes that were signed.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The authority's signature over [`Manifest::bytes`].
+    /// Returns the authority's signature over [`Manifest::bytes`].
     pub fn signature(&self) -> &[u8; 64] {
         &self.signature
     }
@@ -147,17 +152,18 @@ impl Manifest {
         self.epoch_key
     }
 
-    /// Name of the consortium.
+    /// Returns the name of the consortium.
     pub fn name(&self) -> &str {
         &self.file.name
     }
 
-    /// Where nodes find the relay, as `host:port`.
+    /// Returns where nodes find the relay, as `host:port`.
     pub fn relay_address(&self) -> &str {
         &self.file.relay.address
     }
 
-    /// How many colluding participants the relay may have without learning more than the sum.
+    /// Returns how many colluding participants the relay may have without learning more than the
+    /// sum.
     pub fn collusion(&self) -> usize {
         self.file.collusion as usize
     }
@@ -167,13 +173,13 @@ impl Manifest {
         self.file.min_nodes as usize
     }
 
-    /// Least number of organisations behind the participants of a round: with fewer, those that collude could be all
-    /// the others.
+    /// Least number of organisations behind the participants of a round: with fewer, those that
+    /// collude could be all the others.
     pub fn min_organisations(&self) -> usize {
         min_organisations(self.file.collusion) as usize
     }
 
-    /// The fixed-point plan.
+    /// Returns the fixed-point plan.
     pub fn fixed_point(&self) -> &FixedPoint {
         &self.fixed_point
     }
@@ -183,7 +189,7 @@ impl Manifest {
         &self.file.model.layout
     }
 
-    /// Number of parameters M of the model.
+    /// Returns the number of parameters M of the model.
     pub fn parameters(&self) -> usize {
         self.file
             .model
@@ -193,12 +199,13 @@ impl Manifest {
             .sum()
     }
 
-    /// Number of ring elements of an input vector: the counters, then one for each parameter.
+    /// Returns the number of ring elements of an input vector: the counters, then one for each
+    /// parameter.
     pub fn elements(&self) -> usize {
         HEADER_WORDS + self.parameters()
     }
 
-    /// Length of an input vector, a masked sum or a result in bytes.
+    /// Returns the length of an input vector, a masked sum or a result in bytes.
     pub fn body_bytes(&self) -> usize {
         self.elements() * self.fixed_point.ring().word_bytes()
     }
@@ -208,17 +215,17 @@ impl Manifest {
         self.initial_model
     }
 
-    /// What is learned and how: read by nodes only.
+    /// Returns what is learned and how: read by nodes only.
     pub fn task(&self) -> &toml::Table {
         &self.file.task
     }
 
-    /// Who holds the seeds; nobody in particular in the peer scheme.
+    /// Returns who holds the seeds; nobody in particular in the peer scheme.
     pub fn committee(&self) -> Option<&Committee> {
         self.committee.as_ref()
     }
 
-    /// The nodes, by id.
+    /// Returns the nodes, by id.
     pub fn roster(&self) -> &BTreeMap<NodeId, Member> {
         &self.roster
     }
@@ -226,6 +233,7 @@ impl Manifest {
     /// The node called `id`.
     ///
     /// # Errors
+    ///
     /// [`ManifestError::Stranger`] if it is not in the roster.
     pub fn member(&self, id: NodeId) -> Result<&Member, ManifestError> {
         self.roster.get(&id).ok_or(ManifestError::Stranger(id))

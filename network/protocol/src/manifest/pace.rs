@@ -5,7 +5,8 @@ use std::time::Duration;
 
 /// How slow a peer may be: the guard against one that holds a stream open by trickling bytes.
 ///
-/// What is counted is the time that the receiver spends waiting for bytes, not what it does between.
+/// What is counted is the time that the receiver spends waiting for bytes, not what it does
+/// between.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
     /// Waiting that is always allowed.

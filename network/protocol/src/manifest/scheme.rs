@@ -1,4 +1,5 @@
-//! How updates are shared, and with a committee: who holds the seeds, and how many of them may collude.
+//! How updates are shared, and with a committee: who holds the seeds, and how many of them may
+//! collude.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ use crate::round::committee::Committee;
 pub enum Scheme {
     /// Of every two participants, one holds a share of the other's update.
     Peer,
-    /// Some nodes hold shares of everyone's update; all others may leave once theirs is with the relay.
+    /// Some nodes hold shares of everyone's update; all others may leave once theirs is with the
+    /// relay.
     Committee,
 }
 
@@ -29,12 +31,14 @@ pub struct CommitteeTable {
     pub threshold: u32,
 }
 
-/// Returns the committee that this table of the manifest describes, if the scheme has one. `collusion` is how many
-/// organisations may side with the relay.
+/// Returns the committee that this table of the manifest describes, if the scheme has one.
+/// `collusion` is how many organisations may side with the relay.
 ///
 /// # Errors
-/// [`ManifestError`]: a table without the scheme or a scheme without its table, a holder that is not in the roster or
-/// named twice, a threshold that does not fit the number of holders or those that may collude.
+///
+/// [`ManifestError`]: a table without the scheme or a scheme without its table, a holder that is
+/// not in the roster or named twice, a threshold that does not fit the number of holders or those
+/// that may collude.
 pub(super) fn committee(
     scheme: Scheme,
     table: Option<&CommitteeTable>,

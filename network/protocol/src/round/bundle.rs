@@ -22,15 +22,19 @@ pub struct KeyBundle {
 }
 
 impl KeyBundle {
-    /// Checks a bundle against the manifest and the chain that the checker itself follows. The round keys may have
-    /// expired: a result is taken whenever it comes. `eligible` says whether these nodes are the right ones for an attempt.
+    /// Checks a bundle against the manifest and the chain that the checker itself follows. The
+    /// round keys may have expired: a result is taken whenever it comes. `eligible` says whether
+    /// these nodes are the right ones for an attempt.
     ///
-    /// The context is SHA-256 of `label`, the number of ring elements (LE64) and every Keys message in order of node id.
-    /// Keys messages all have the same length, so their concatenation is unambiguous.
+    /// The context is SHA-256 of `label`, the number of ring elements (LE64) and every Keys message
+    /// in order of node id. Keys messages all have the same length, so their concatenation is
+    /// unambiguous.
     ///
     /// # Errors
-    /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, what `eligible` refuses, another
-    /// consortium, model or previous result, a round that is not next, or keys of different attempts.
+    ///
+    /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, what `eligible`
+    /// refuses, another consortium, model or previous result, a round that is not next, or keys of
+    /// different attempts.
     pub(super) fn check(
         bundle: Vec<Signed<Keys>>,
         label: &[u8],
@@ -76,6 +80,7 @@ impl KeyBundle {
     /// Checks that no round key has expired at `unix_s`.
     ///
     /// # Errors
+    ///
     /// [`Refusal::KeyExpired`].
     pub(super) fn check_unexpired(&self, unix_s: u64) -> Result<(), Refusal> {
         let mut keys = self.keys.iter();

@@ -1,4 +1,5 @@
-//! The checks that a node makes before it believes a result: its signatures first, then its bytes as they arrive.
+//! The checks that a node makes before it believes a result: its signatures first, then its bytes
+//! as they arrive.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -16,23 +17,25 @@ use crate::digest::{CHUNK_BYTES, Digest};
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 
-/// Tells a sum that fits its tags from any other (the protocol, section 8). That takes a key that only nodes have, which
-/// is none of this crate's business.
+/// Tells a sum that fits its tags from any other (the protocol, section 8). That takes a key that
+/// only nodes have, which is none of this crate's business.
 pub trait Verifier {
     /// The check of one sum.
     type Check: Check;
 
-    /// Begins the check of a sum of `elements` elements of `ring`, header included, in the context `ctx`.
+    /// Begins the check of a sum of `elements` elements of `ring`, header included, in the context
+    /// `ctx`.
     fn begin(&self, ctx: Digest, ring: Ring, elements: usize) -> Self::Check;
 }
 
 /// A sum that is being checked while its chunks arrive.
 pub trait Check {
-    /// Takes the next chunk: little-endian ring words, each in the range of honest sums, [`CHUNK_BYTES`] of them unless it
-    /// is the last one.
+    /// Takes the next chunk: little-endian ring words, each in the range of honest sums,
+    /// [`CHUNK_BYTES`] of them unless it is the last one.
     fn add(&mut self, chunk: &[u8]);
 
-    /// Whether what was taken is the sum of the inputs of `nodes`, whose tag shares add up to `tag`.
+    /// Returns whether what was taken is the sum of the inputs of `nodes`, whose tag shares add up
+    /// to `tag`.
     fn holds(self, nodes: &BTreeSet<NodeId>, tag: Tag) -> bool;
 }
 
@@ -56,17 +59,17 @@ pub struct CheckedOutcome {
 }
 
 impl CheckedOutcome {
-    /// Context of the attempt.
+    /// Returns the context of the attempt.
     pub fn ctx(&self) -> Digest {
         self.ctx
     }
 
-    /// Those whose inputs are in the sum.
+    /// Returns those whose inputs are in the sum.
     pub fn nodes(&self) -> &BTreeSet<NodeId> {
         &self.nodes
     }
 
-    /// The state after the round, if the sum and the model are those that were announced.
+    /// Returns the state after the round, if the sum and the model are those that were announced.
     pub(super) fn leads_to(&self) -> Head {
         self.head.next(self.ctx, self.root, self.announced)
     }
@@ -76,10 +79,12 @@ impl CheckedOutcome {
     /// `own` is the checker, with the masked vector that it holds, if any.
     ///
     /// # Errors
-    /// In the peer scheme, what [`Participants::of_result`] refuses; an outcome without the sum of a participant, with a
-    /// stranger's or a doubled one, with a sum of another context, or with another sum in the checker's name. In the
-    /// committee scheme, what [`Holders::of_result`] and [`Decision::verify`](super::committee::Decision::verify) refuse.
-    /// [`Refusal::Unexpected`] for an outcome of the other scheme.
+    ///
+    /// In the peer scheme, what [`Participants::of_result`] refuses; an outcome without the sum of
+    /// a participant, with a stranger's or a doubled one, with a sum of another context, or with
+    /// another sum in the checker's name. In the committee scheme, what [`Holders::of_result`] and
+    /// [`Decision::verify`](super::committee::Decision::verify) refuse. [`Refusal::Unexpected`] for
+    /// an outcome of the other scheme.
     pub fn verify(
         outcome: Outcome,
         own: Option<(NodeId, &Pending)>,
@@ -114,8 +119,8 @@ impl CheckedOutcome {
         })
     }
 
-    /// Begins to check the bytes of X against the outcome and its tags, and to average them onto `base`, the model of the
-    /// chain, in the place of `spare`.
+    /// Begins to check the bytes of X against the outcome and its tags, and to average them onto
+    /// `base`, the model of the chain, in the place of `spare`.
     pub fn open<B, V>(
         &self,
         base: B,
@@ -138,6 +143,7 @@ impl CheckedOutcome {
     /// Does it with all of X at once.
     ///
     /// # Errors
+    ///
     /// Those of [`ResultCheck::finish`].
     pub fn average<V: Verifier>(
         &self,
@@ -161,7 +167,8 @@ where
 {
     /// Takes the next chunk of X: [`CHUNK_BYTES`] of it, unless it is the last one.
     pub fn add(&mut self, chunk: &[u8]) {
-        // Tags are of integers: they mean something only where every word is known to be in its range.
+        // Tags are of integers: they mean something only where every word is known to be in its
+        // range.
         if self.averaging.add(chunk) {
             self.check.add(chunk);
         }
@@ -170,9 +177,10 @@ where
     /// The average, if all holds.
     ///
     /// # Errors
-    /// [`Refusal::ResultRoot`] for other bytes than announced, whatever [`Averaging::finish`] refuses, [`Refusal::Tag`]
-    /// for a sum that does not fit the tags, and [`Refusal::Averaged`] if the relay announced another model than comes
-    /// out.
+    ///
+    /// [`Refusal::ResultRoot`] for other bytes than announced, whatever [`Averaging::finish`]
+    /// refuses, [`Refusal::Tag`] for a sum that does not fit the tags, and [`Refusal::Averaged`] if
+    /// the relay announced another model than comes out.
     pub fn finish(self) -> Result<Averaged, Refusal> {
         let outcome = self.outcome;
         let found = self.averaging.root();

@@ -43,8 +43,9 @@ impl Checkpoint {
     /// Checks the acknowledgements. Those that do not hold are not counted.
     ///
     /// # Errors
-    /// [`Refusal::Checkpoint`] if fewer than `min_nodes` nodes of the manifest have signed this state,
-    /// [`Refusal::Organisations`] if they are of too few organisations.
+    ///
+    /// [`Refusal::Checkpoint`] if fewer than `min_nodes` nodes of the manifest have signed this
+    /// state, [`Refusal::Organisations`] if they are of too few organisations.
     pub fn verify(self, manifest: &Manifest, unix_s: u64) -> Result<CheckedCheckpoint, Refusal> {
         let acks = self.valid_acks(manifest, unix_s);
         check_cohort(manifest, acks.keys()).map_err(|refusal| match refusal {
@@ -60,7 +61,7 @@ impl Checkpoint {
 }
 
 impl CheckedCheckpoint {
-    /// The state that was certified.
+    /// Returns the state that was certified.
     pub fn head(&self) -> Head {
         self.0
     }
@@ -68,6 +69,7 @@ impl CheckedCheckpoint {
     /// Checks that `parameters` are the certified model.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Averaged`] if they hash to something else.
     pub fn check_model(&self, parameters: &[f32]) -> Result<(), Refusal> {
         let computed = model_hash(parameters);

@@ -6,9 +6,11 @@ use super::refusal::Refusal;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 
-/// Checks that these nodes of the roster, each of them named once, are enough for a sum to hide each of them.
+/// Checks that these nodes of the roster, each of them named once, are enough for a sum to hide
+/// each of them.
 ///
 /// # Errors
+///
 /// [`Refusal::TooFew`] or [`Refusal::Organisations`].
 pub(crate) fn check_cohort<'a>(
     manifest: &Manifest,

@@ -1,10 +1,11 @@
 //! The difference rule: one model, one set of participants.
 //!
-//! A relay could claim a loss, have the round rerun with others, and subtract the sums. That the sets differ by many
-//! does not help: of the sums over {0, 1, 2}, {0, 3, 4} and {1, 2, 3, 4} each pair is far apart, and yet the first two
-//! less the third are twice the input of node 0. So a node that has sent a sum on a model joins another attempt on that
-//! model only with the very same participants. The sets of any two sums on one model are then equal or have no honest
-//! node in common, and nothing can be subtracted.
+//! A relay could claim a loss, have the round rerun with others, and subtract the sums. That the
+//! sets differ by many does not help: of the sums over {0, 1, 2}, {0, 3, 4} and {1, 2, 3, 4} each
+//! pair is far apart, and yet the first two less the third are twice the input of node 0. So a node
+//! that has sent a sum on a model joins another attempt on that model only with the very same
+//! participants. The sets of any two sums on one model are then equal or have no honest node in
+//! common, and nothing can be subtracted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,7 @@ impl SentSums {
     /// Checks an offered set of participants.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Difference`], with the participants that would be accepted if they are the last.
     pub fn check(&self, model: Digest, offered: &BTreeSet<NodeId>) -> Result<(), Refusal> {
         let sent = self.sums.get(&model.to_hex());

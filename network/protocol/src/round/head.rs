@@ -27,15 +27,16 @@ impl Head {
         }
     }
 
-    /// The round that comes next. (Saturating: a hostile message may claim any number of rounds.)
+    /// Returns the round that comes next. (Saturating: a hostile message may claim any number of
+    /// rounds.)
     pub fn next_round(&self) -> u64 {
         self.round.saturating_add(1)
     }
 
-    /// What follows when the sum over context `ctx`, with this `root`, has led to `model`.
+    /// Returns what follows when the sum over context `ctx`, with this `root`, has led to `model`.
     ///
-    /// The result's hash is SHA-256 of `"smpcfl/1 result"`, ctx, root and model hash; ctx holds the previous
-    /// result's hash, which makes the results a chain.
+    /// The result's hash is SHA-256 of `"smpcfl/1 result"`, ctx, root and model hash; ctx holds the
+    /// previous result's hash, which makes the results a chain.
     #[must_use]
     pub fn next(&self, ctx: Digest, root: Digest, model: Digest) -> Self {
         let previous = Digest::sha256(&[
@@ -54,6 +55,7 @@ impl Head {
     /// Checks that a round builds on this model and result.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Previous`] or [`Refusal::Model`].
     pub fn check_base(&self, round: u64, previous: Digest, model: Digest) -> Result<(), Refusal> {
         if previous != self.previous {

@@ -23,7 +23,7 @@ pub trait Message: Serialize + DeserializeOwned {
     const LABEL: Label;
     /// Its kind, for refusals.
     const KIND: Kind;
-    /// Who must have signed it.
+    /// Returns who must have signed it.
     fn signer(&self) -> NodeId;
 }
 
@@ -69,6 +69,7 @@ impl Keys {
     /// Checks that they build on the state at `head`.
     ///
     /// # Errors
+    ///
     /// [`Refusal`] naming what differs.
     pub(super) fn check(&self, manifest: &Manifest, head: &Head) -> Result<(), Refusal> {
         if self.consortium_id != manifest.consortium_id() {
@@ -134,6 +135,7 @@ impl<T: Message> Signed<T> {
     /// Encodes and signs `message`.
     ///
     /// # Errors
+    ///
     /// [`WireError::Encode`] if it is too long.
     pub fn new(message: &T, identity: &Identity) -> Result<Self, WireError> {
         let bytes = wire::encode(message)?;
@@ -148,13 +150,17 @@ impl<T: Message> Signed<T> {
         })
     }
 
-    /// Decodes the message and checks its signature against the key that the manifest has for its signer.
+    /// Decodes the message and checks its signature against the key that the manifest has for its
+    /// signer.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] for bytes or a signature that are wrong, [`Refusal::Stranger`] for a signer
-    /// outside the manifest, [`Refusal::Expired`] for one whose membership ended before `unix_s`.
+    ///
+    /// [`Refusal::Invalid`] for bytes or a signature that are wrong, [`Refusal::Stranger`] for a
+    /// signer outside the manifest, [`Refusal::Expired`] for one whose membership ended before
+    /// `unix_s`.
     pub fn verify(&self, manifest: &Manifest, unix_s: u64) -> Result<T, Refusal> {
-        // Decoding comes first because the message names its signer; nothing is believed before the check.
+        // Decoding comes first because the message names its signer; nothing is believed before the
+        // check.
         let unknown = NodeId(Digest([0; 32]));
         let message: T = wire::decode(&self.bytes).map_err(|_| Refusal::Invalid {
             what: T::KIND,
@@ -180,17 +186,19 @@ impl<T: Message> Signed<T> {
         Ok(message)
     }
 
-    /// The bytes that were signed.
+    /// Returns the bytes that were signed.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 impl<T: Tagged> Signed<T> {
-    /// [`Signed::verify`], and that the tag is one. Gives the tag as well.
+    /// [`Signed::verify`], and that the tag is one. Returns the tag as well.
     ///
     /// # Errors
-    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the field's modulus.
+    ///
+    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] for values that are not below the
+    /// field's modulus.
     pub fn verify_tagged(&self, manifest: &Manifest, unix_s: u64) -> Result<(T, Tag), Refusal> {
         let message = self.verify(manifest, unix_s)?;
         let (what, signer) = (T::KIND, message.signer());

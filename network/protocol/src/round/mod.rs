@@ -1,9 +1,10 @@
-//! A round, as pure state machines: no sockets, no threads, no clock. Time and randomness are arguments.
+//! A round, as pure state machines: no sockets, no threads, no clock. Time and randomness are
+//! arguments.
 //!
-//! [`node`] and [`relay`] are the machines, and know what every round has in common: who is there, what comes next, results
-//! and who has them. How a sum comes about that hides its inputs is a scheme, a folder of its own with both sides in it:
-//! [`peer`] or [`committee`]. What is made of the sum is the kind of the round: [`training`]. The relay is trusted for
-//! nothing.
+//! [`node`] and [`relay`] are the machines, and know what every round has in common: who is there,
+//! what comes next, results and who has them. How a sum comes about that hides its inputs is a
+//! scheme, a folder of its own with both sides in it: [`peer`] or [`committee`]. What is made of
+//! the sum is the kind of the round: [`training`]. The relay is trusted for nothing.
 
 mod bundle;
 mod checked_outcome;

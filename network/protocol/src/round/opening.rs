@@ -30,9 +30,11 @@ impl Opening {
         }
     }
 
-    /// Checks that the relay may open this attempt, after `joined`, the last one of the round that this node has answered.
+    /// Checks that the relay may open this attempt, after `joined`, the last one of the round that
+    /// this node has answered.
     ///
     /// # Errors
+    ///
     /// [`Refusal::NotNext`], or what [`Head::check_base`] refuses.
     pub(super) fn check(&self, head: &Head, joined: u32) -> Result<(), Refusal> {
         let Self {

@@ -36,7 +36,7 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// How many inputs are in it.
+    /// Returns how many inputs are in it.
     pub fn len(&self) -> usize {
         match self {
             Self::Sums(sums) => sums.len(),
@@ -44,7 +44,7 @@ impl Evidence {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -10,8 +10,8 @@ impl Reason {
     /// Bytes that are kept.
     pub const MAX: usize = 256;
 
-    /// Keeps the first [`Reason::MAX`] bytes, and escapes whatever does not print: controls, line ends,
-    /// and the characters that change the direction of the text around them.
+    /// Keeps the first [`Reason::MAX`] bytes, and escapes whatever does not print: controls, line
+    /// ends, and the characters that change the direction of the text around them.
     pub fn new(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(Self::MAX)]);
         let mut shown = String::with_capacity(text.len());

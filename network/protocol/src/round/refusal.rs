@@ -1,4 +1,5 @@
-//! Why an honest party does not go on. Refusals travel, so that node and relay show the same reason.
+//! Why an honest party does not go on. Refusals travel, so that node and relay show the same
+//! reason.
 
 use serde::{Deserialize, Serialize};
 
@@ -260,7 +261,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether there is no use in coming back: the two sides do not belong together.
+    /// Returns whether there is no use in coming back: the two sides do not belong together.
     pub fn is_final(&self) -> bool {
         matches!(
             self,
@@ -273,7 +274,8 @@ impl Refusal {
     }
 }
 
-/// What keeps a node from contributing. It travels, so it says no more than others may know: no counts, no paths.
+/// What keeps a node from contributing. It travels, so it says no more than others may know: no
+/// counts, no paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum AbortReason {
     /// A NaN or an infinity in the update.

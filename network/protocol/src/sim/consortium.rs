@@ -27,12 +27,12 @@ pub struct Consortium {
 }
 
 impl Consortium {
-    /// A consortium of `n` nodes of different organisations, in the peer scheme.
+    /// Returns a consortium of `n` nodes of different organisations, in the peer scheme.
     pub fn new(n: usize) -> Self {
         Self::with(n, |_| ())
     }
 
-    /// A consortium of `n` nodes whose manifest is changed before it is signed.
+    /// Returns a consortium of `n` nodes whose manifest is changed before it is signed.
     pub fn with(n: usize, change: impl FnOnce(&mut ManifestFile)) -> Self {
         // The same in every run: much goes by the order of ids, and a seed that failed must fail
         // again.
@@ -56,7 +56,7 @@ impl Consortium {
         self.identities[k].node_id()
     }
 
-    /// Which node has this id, if one has.
+    /// Returns which node has this id, if one has.
     pub fn index(&self, id: NodeId) -> Option<usize> {
         let mut nodes = self.identities.iter();
         nodes.position(|identity| identity.node_id() == id)

@@ -16,7 +16,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Which way it goes.
+    /// Returns which way it goes.
     pub fn way(&self) -> Way {
         match self.content {
             Content::ToRelay(_) | Content::Piece { .. } => Way::Up,

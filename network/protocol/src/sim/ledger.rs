@@ -131,7 +131,7 @@ impl Ledger {
     }
 }
 
-/// What a node itself has signed.
+/// Returns what a node itself has signed.
 fn opened<T: Message>(signed: &Signed<T>, manifest: &Manifest) -> T {
     let message = signed.verify(manifest, 0);
     message.expect("a node's own signature holds")

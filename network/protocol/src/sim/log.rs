@@ -17,7 +17,7 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// An empty log of a party of the consortium `consortium_id`.
+    /// Returns an empty log of a party of the consortium `consortium_id`.
     pub fn new(consortium_id: Digest, party: Party) -> Self {
         Self {
             consortium_id,
@@ -28,7 +28,8 @@ impl MemoryLog {
         }
     }
 
-    /// Logs that the party's process starts at `head`, after it has taken off what a crash had cut short.
+    /// Logs that the party's process starts at `head`, after it has taken off what a crash had cut
+    /// short.
     pub fn start(&mut self, head: Head, unix_s: u64) {
         self.transcript = Transcript::default();
         let mut reader = Reader::new(&self.bytes[..], self.consortium_id);
@@ -72,12 +73,12 @@ impl MemoryLog {
         self.bytes.extend_from_slice(beginning);
     }
 
-    /// The whole log.
+    /// Returns the whole log.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The records, first to last.
+    /// Returns the records, first to last.
     pub fn records(&self) -> Vec<Record> {
         let mut reader = Reader::new(&self.bytes[..], self.consortium_id);
         let mut records = Vec::new();

@@ -1,13 +1,14 @@
 //! Whole federations in memory: what tests need in place of disks, networks and clocks.
 //!
-//! [`NodeHost`] and [`RelayHost`] are the processes around the two machines. They do what a driver does: they log,
-//! keep and compute, and what they cannot do alone they give back as effects. [`Secrets`] is the part of a node that
-//! depends on keys and data; [`OpenSecrets`] has real masks, and seeds that anyone can read.
+//! [`NodeHost`] and [`RelayHost`] are the processes around the two machines. They do what a driver
+//! does: they log, keep and compute, and what they cannot do alone they give back as effects.
+//! [`Secrets`] is the part of a node that depends on keys and data; [`OpenSecrets`] has real masks,
+//! and seeds that anyone can read.
 //!
-//! [`Network`] connects hosts under virtual time. Everything in it follows from its seed and from a fault policy,
-//! [`Faults`], that sees each delivery before it takes place. While it runs it checks what no run may violate: a sum is
-//! that of its participants' inputs, a round has one model, and a node signs and sends nothing twice (see [`Ledger`]).
-//! At the end it checks every party's log.
+//! [`Network`] connects hosts under virtual time. Everything in it follows from its seed and from a
+//! fault policy, [`Faults`], that sees each delivery before it takes place. While it runs it checks
+//! what no run may violate: a sum is that of its participants' inputs, a round has one model, and a
+//! node signs and sends nothing twice (see [`Ledger`]). At the end it checks every party's log.
 
 #![allow(
     clippy::expect_used,

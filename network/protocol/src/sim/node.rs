@@ -121,7 +121,7 @@ pub struct NodeHost<S = OpenSecrets> {
 }
 
 impl<S: Secrets> NodeHost<S> {
-    /// A node with an empty disk, whose process starts at this time.
+    /// Returns a node with an empty disk, whose process starts at this time.
     pub fn new(manifest: Arc<Manifest>, identity: Identity, secrets: S, unix_s: u64) -> Self {
         let disk = Disk::empty(&manifest);
         let mut host = Self {
@@ -147,7 +147,7 @@ impl<S: Secrets> NodeHost<S> {
         self.identity.node_id()
     }
 
-    /// What its consortium agreed on.
+    /// Returns what its consortium agreed on.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -301,7 +301,7 @@ impl<S: Secrets> NodeHost<S> {
         effects
     }
 
-    /// What an action leads to that has one effect.
+    /// Returns what an action leads to that has one effect.
     fn effect(&mut self, action: Action) -> Effect {
         let model = self.disk.head.model;
         match action {

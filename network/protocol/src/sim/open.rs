@@ -61,7 +61,8 @@ impl<T: Tagging> OpenSecrets<T> {
         Digest::sha256(&[what, self.id.as_bytes(), &self.draws.to_le_bytes()]).0
     }
 
-    /// Masks the update in this context: subtracts what is expanded from `minus`, adds that from `plus`.
+    /// Masks the update in this context: subtracts what is expanded from `minus`, adds that from
+    /// `plus`.
     fn masked(&mut self, ctx: Digest, minus: &[[u8; 32]], plus: &[[u8; 32]]) -> Masked {
         let (_, mut input) = self.update.clone().unwrap();
         self.inputs.insert(ctx, to_le_bytes(&input));

@@ -16,8 +16,8 @@ use crate::round::training::{Averaged, average};
 use crate::round::{Checkpoint, Head, Refusal};
 use crate::wire::{BodyId, BodyKind, RelayFrame};
 
-/// Length of the pieces in which simulated bodies travel: a chunk that is asked for begins this many
-/// bytes behind the one before.
+/// Length of the pieces in which simulated bodies travel: a chunk that is asked for begins this
+/// many bytes behind the one before.
 pub(super) const PIECE_BYTES: usize = 16;
 
 /// What survives a crash, beside the log.
@@ -111,7 +111,7 @@ pub struct RelayHost {
 }
 
 impl RelayHost {
-    /// A relay with an empty disk, and no process yet, whose time begins at this Unix time.
+    /// Returns a relay with an empty disk, and no process yet, whose time begins at this Unix time.
     pub fn new(manifest: Arc<Manifest>, settings: Settings, epoch_unix_s: u64) -> Self {
         Self {
             settings,
@@ -130,7 +130,7 @@ impl RelayHost {
         }
     }
 
-    /// The machine, while the process runs.
+    /// Returns the machine, while the process runs.
     pub fn machine(&self) -> Option<&Relay> {
         self.machine.as_ref()
     }
@@ -203,6 +203,7 @@ impl RelayHost {
     /// A part of a body has arrived.
     ///
     /// # Errors
+    ///
     /// What is wrong with it. The connection ends with that.
     pub fn body(
         &mut self,
@@ -299,7 +300,7 @@ impl RelayHost {
         None
     }
 
-    /// What an action leads to that has an effect.
+    /// Returns what an action leads to that has an effect.
     fn effect(&mut self, action: Action) -> RelayEffect {
         let disk = &mut self.disk;
         match action {

@@ -18,7 +18,7 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// The root that is signed.
+    /// Returns the root that is signed.
     pub fn root(&self) -> Digest {
         ChunkHashes::of(&self.body).root()
     }
@@ -50,6 +50,7 @@ pub trait Secrets {
     /// Opens the shares, and masks the update.
     ///
     /// # Errors
+    ///
     /// A share that does not open.
     fn mask(&mut self, shares: &CompleteShares) -> Result<Masked, Refusal>;
 
@@ -61,6 +62,7 @@ pub trait Secrets {
     /// Opens a contributor's box, and keeps its seeds.
     ///
     /// # Errors
+    ///
     /// What is wrong with it.
     fn open(&mut self, _: &CheckedSeeds) -> Result<(), Fault> {
         panic!("these secrets are of the peer scheme")
@@ -71,7 +73,8 @@ pub trait Secrets {
         panic!("these secrets are of the peer scheme")
     }
 
-    /// Returns the input that was masked in this context, if one was: what simulations check sums against.
+    /// Returns the input that was masked in this context, if one was: what simulations check sums
+    /// against.
     fn input(&self, ctx: Digest) -> Option<&[u8]>;
 
     /// Forgets what belongs to a connection.

@@ -43,7 +43,7 @@ pub enum NodeFrame {
 }
 
 impl NodeFrame {
-    /// What kind of message it carries.
+    /// Returns what kind of message it carries.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Hello(_) => Kind::Hello,
@@ -98,7 +98,8 @@ pub enum RelayFrame {
     },
     /// The result of a round; its body follows on a stream of its own.
     Outcome(Outcome),
-    /// A model that `min_nodes` participants have acknowledged; its body follows on a stream of its own.
+    /// A model that `min_nodes` participants have acknowledged; its body follows on a stream of its
+    /// own.
     Checkpoint(Checkpoint),
     /// The round cannot begin or go on; these nodes are missing.
     Waiting {
@@ -159,7 +160,8 @@ pub enum RelayFrame {
 pub const MAX_BULK_HEADER_BYTES: usize = 128;
 
 impl RelayFrame {
-    /// Asks a node for a body, from this chunk on. A model is always sent whole, and a result is never asked for.
+    /// Asks a node for a body, from this chunk on. A model is always sent whole, and a result is
+    /// never asked for.
     pub fn request(body: BodyId, first_chunk: u32) -> Self {
         let BodyId { kind, subject } = body;
         match kind {
@@ -195,7 +197,7 @@ pub struct BodyId {
 }
 
 impl BodyId {
-    /// A masked sum or a contribution, in the attempt with this context.
+    /// Returns a masked sum or a contribution, in the attempt with this context.
     pub const fn sum(ctx: Digest) -> Self {
         Self {
             kind: BodyKind::Sum,
@@ -231,12 +233,13 @@ impl BodyId {
 /// What a bulk body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum BodyKind {
-    /// Chunk hashes of a masked sum or a contribution (32 bytes each, all of them), then its chunks from `first_chunk`
-    /// on.
+    /// Chunk hashes of a masked sum or a contribution (32 bytes each, all of them), then its chunks
+    /// from `first_chunk` on.
     Sum,
     /// The sum over all participants.
     Result,
-    /// The parameters of a model, little-endian `f32`. From a node behind their chunk hashes, like a masked sum.
+    /// The parameters of a model, little-endian `f32`. From a node behind their chunk hashes, like
+    /// a masked sum.
     Model,
     /// A holder's sum of masks, like a masked sum.
     Reveal,

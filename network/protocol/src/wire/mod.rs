@@ -1,8 +1,8 @@
 //! What travels: frames of the control stream, headers of bulk bodies, and their encoding.
 //!
-//! Control frames are `serde` types in bincode's fixed-width little-endian encoding, one enum for each
-//! direction. Bulk bodies (masked sums, results, models) are raw little-endian words on streams of their own
-//! and are never serialised element by element.
+//! Control frames are `serde` types in bincode's fixed-width little-endian encoding, one enum for
+//! each direction. Bulk bodies (masked sums, results, models) are raw little-endian words on
+//! streams of their own and are never serialised element by element.
 
 mod codec;
 mod frame;

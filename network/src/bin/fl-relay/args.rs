@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 /// The relay of a secure federated-learning consortium.
 ///
-/// It carries the nodes' shares, which are sealed so that it cannot open them, adds up masked sums, and publishes
-/// the average. What it learns are sums over all participants, and who they are.
+/// It carries the nodes' shares, which are sealed so that it cannot open them, adds up masked sums,
+/// and publishes the average. What it learns are sums over all participants, and who they are.
 #[derive(Debug, Parser)]
 #[command(name = "fl-relay", version)]
 pub(crate) struct Args {
@@ -29,7 +29,8 @@ pub(crate) enum Command {
     Serve(Serve),
 }
 
-/// Flags of `serve`, which may also stand in a TOML file. A flag wins over the file, the file over the default.
+/// Flags of `serve`, which may also stand in a TOML file. A flag wins over the file, the file over
+/// the default.
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Serve {
@@ -103,7 +104,7 @@ impl TryFrom<Serve> for Config {
 }
 
 impl Config {
-    /// Where to listen: on all addresses and the manifest's port unless told otherwise.
+    /// Returns where to listen: on all addresses and the manifest's port unless told otherwise.
     pub(crate) fn listen(&self, manifest: &Manifest) -> anyhow::Result<SocketAddr> {
         if let Some(address) = self.listen {
             return Ok(address);

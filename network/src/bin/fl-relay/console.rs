@@ -4,7 +4,8 @@ use fl_network::program::logging::say;
 use fl_network::report_text::LogLine;
 use tracing::{Level, debug, info, warn};
 
-/// Prints what is told: completed rounds as JSON on standard output if that is wanted, all else as log lines.
+/// Prints what is told: completed rounds as JSON on standard output if that is wanted, all else as
+/// log lines.
 pub(crate) fn show(line: &LogLine, json: bool) {
     match &line.round {
         Some(round) if json => match serde_json::to_string(round) {

@@ -1,4 +1,5 @@
-//! `fl-relay`: carries sealed shares that it cannot open, adds up masked sums, publishes the average.
+//! `fl-relay`: carries sealed shares that it cannot open, adds up masked sums, publishes the
+//! average.
 
 mod args;
 mod console;

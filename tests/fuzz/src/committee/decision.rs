@@ -1,4 +1,5 @@
-//! What a result rests on, put together in any way: it is accepted if, and only if, the rule says so.
+//! What a result rests on, put together in any way: it is accepted if, and only if, the rule says
+//! so.
 
 use std::collections::BTreeSet;
 
@@ -155,8 +156,8 @@ impl Parcel {
         contributors.map_or(Digest([8; 32]), |contributors| contributors.digest())
     }
 
-    /// The rule: at least three contributions in order, Q votes of different holders for just these, and reveals of
-    /// them that cover each class once, by those who hold it.
+    /// The rule: at least three contributions in order, Q votes of different holders for just
+    /// these, and reveals of them that cover each class once, by those who hold it.
     fn is_decided(&self, holders: &Holders) -> bool {
         let (ctx, list) = (holders.ctx(), self.digest(holders));
         let is_holder = |node: NodeId| committee().index(node).is_some_and(|k| k < HOLDERS);

@@ -1,5 +1,5 @@
-//! One honest node, holder and contributor, before a relay that has the keys of all others and sends it anything in any
-//! order, cuts it off, and has it restarted.
+//! One honest node, holder and contributor, before a relay that has the keys of all others and
+//! sends it anything in any order, cuts it off, and has it restarted.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,8 +21,8 @@ use crate::rounds::{Conduct, Step, seed, steps};
 /// The node that is honest.
 const OWN: usize = 0;
 
-/// Whatever the relay does, the node contradicts itself nowhere, which its ledger asserts, and sums up no masks without a
-/// certificate.
+/// Whatever the relay does, the node contradicts itself nowhere, which its ledger asserts, and sums
+/// up no masks without a certificate.
 pub(crate) fn holder(data: &[u8]) {
     holder_of(Conduct::Sound, data);
 }
@@ -228,8 +228,8 @@ impl Relay {
         }
     }
 
-    /// Shows the node votes of the other holders whose bit is not set, the first of them perhaps twice, for a list of
-    /// all nodes or of all but one or two.
+    /// Shows the node votes of the other holders whose bit is not set, the first of them perhaps
+    /// twice, for a list of all nodes or of all but one or two.
     fn order(&mut self, who: u8, which: u8) {
         let (ctx, list) = (
             self.holders.ctx(),

@@ -1,8 +1,9 @@
 //! The committee scheme: what holders decide on and open, whatever they are sent.
 //!
-//! Four holders of whom one may collude, so that three votes decide; five contributors, the holders among them. As in
-//! [`crate::rounds`], an input is a list of steps of three bytes. All keys are there to sign with, so that nothing is
-//! refused for want of a signature but where a step wants that.
+//! Four holders of whom one may collude, so that three votes decide; five contributors, the holders
+//! among them. As in [`crate::rounds`], an input is a list of steps of three bytes. All keys are
+//! there to sign with, so that nothing is refused for want of a signature but where a step wants
+//! that.
 
 pub(crate) mod decision;
 pub(crate) mod holder;

@@ -1,5 +1,5 @@
-//! Honest nodes before a relay that is not, and that has a node of its own. It knows all that ever left the nodes,
-//! and makes frames of it that look right, or nearly.
+//! Honest nodes before a relay that is not, and that has a node of its own. It knows all that ever
+//! left the nodes, and makes frames of it that look right, or nearly.
 
 mod frames;
 
@@ -19,7 +19,8 @@ use crate::fixture::{NODES, consortium};
 /// The relay's own node; those before it are honest.
 const OWN: usize = NODES - 1;
 
-/// What a step does; the number is its first byte modulo [`KINDS`]. Its second byte is a set of honest nodes.
+/// What a step does; the number is its first byte modulo [`KINDS`]. Its second byte is a set of
+/// honest nodes.
 mod kind {
     pub(super) const OPEN: u8 = 0;
     pub(super) const KEYS: u8 = 1;
@@ -35,12 +36,13 @@ mod kind {
     pub(super) const KINDS: u8 = 11;
 }
 
-/// Whatever the relay does, a node signs no two sums or shares in one context and sends no sums over two sets of
-/// participants on one model (which its ledger asserts), takes nothing for the sum of a round but that of its participants'
-/// inputs, and takes over no model that no honest node has averaged.
+/// Whatever the relay does, a node signs no two sums or shares in one context and sends no sums
+/// over two sets of participants on one model (which its ledger asserts), takes nothing for the sum
+/// of a round but that of its participants' inputs, and takes over no model that no honest node has
+/// averaged.
 ///
-/// The relay's own node has the epoch key, too. It tags zeros with it, as an honest one does; with more, it would shift
-/// the sum as it may by its input.
+/// The relay's own node has the epoch key, too. It tags zeros with it, as an honest one does; with
+/// more, it would shift the sum as it may by its input.
 pub(crate) fn hostile_relay(data: &[u8]) {
     hostile_relay_of(Conduct::Sound, data);
 }
@@ -256,7 +258,8 @@ pub(crate) fn hostile_relays() -> Vec<Seed> {
 mod tests {
     use super::*;
 
-    /// The rounds that each honest node has completed, and whether any took a checkpoint, after the seed.
+    /// The rounds that each honest node has completed, and whether any took a checkpoint, after the
+    /// seed.
     fn after(name: &str) -> ([u64; OWN], bool) {
         let seeds = hostile_relays();
         let seed = seeds.iter().find(|(seed, _)| seed == name);

@@ -1,8 +1,8 @@
-//! Whole rounds with arbitrary trouble: an honest relay behind a hostile network, and honest nodes before a hostile
-//! relay.
+//! Whole rounds with arbitrary trouble: an honest relay behind a hostile network, and honest nodes
+//! before a hostile relay.
 //!
-//! An input is a list of steps of three bytes: what happens, to whom, and which of several. Time, keys and updates
-//! follow from it alone.
+//! An input is a list of steps of three bytes: what happens, to whom, and which of several. Time,
+//! keys and updates follow from it alone.
 
 mod conduct;
 pub(crate) mod hostile;

@@ -1,5 +1,5 @@
-//! An honest relay and honest nodes, between which frames are reordered, doubled, lost, altered and misdirected, and
-//! one of which also lies.
+//! An honest relay and honest nodes, between which frames are reordered, doubled, lost, altered and
+//! misdirected, and one of which also lies.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::fixture::{NODES, consortium};
 
 const ROUNDS: u64 = 2;
 
-/// Arbitrary trouble, and then, if nobody interfered with what is on a connection, peace, in which all rounds end.
+/// Arbitrary trouble, and then, if nobody interfered with what is on a connection, peace, in which
+/// all rounds end.
 pub(crate) fn network(data: &[u8]) {
     network_of(Conduct::Sound, data);
 }

@@ -1,5 +1,5 @@
-//! What can go wrong between a relay and its nodes: what a step of the target `network` does. The number is the step's first
-//! byte modulo [`KINDS`].
+//! What can go wrong between a relay and its nodes: what a step of the target `network` does. The
+//! number is the step's first byte modulo [`KINDS`].
 
 use super::seed;
 use crate::Seed;
@@ -38,8 +38,8 @@ pub(crate) fn networks() -> Vec<Seed> {
             "relay",
             &[[GO_ON, 0, 70], [RESTART_RELAY, 0, 0], [GO_ON, 0, 200]],
         ),
-        // A round of the first three begins without the fourth. Node 0 is the first whose sum is asked for, and then it
-        // has only its disk to know that from.
+        // A round of the first three begins without the fourth. Node 0 is the first whose sum is
+        // asked for, and then it has only its disk to know that from.
         seed(
             "bound",
             &[

@@ -9,8 +9,8 @@ use fl_trainer::Sharing;
 
 use crate::mode::Mode;
 
-/// Time rounds without training, the same without masks, and bare averaging beside them: relay and nodes are processes
-/// on this machine
+/// Time rounds without training, the same without masks, and bare averaging beside them: relay and
+/// nodes are processes on this machine
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-round",
@@ -40,11 +40,12 @@ pub(crate) struct BenchRound {
     /// Number of parameters of the model
     #[arg(long, value_name = "M", default_value_t = 1_000_000)]
     pub(crate) params: usize,
-    /// Train on this data in every round, as `fl-node simulate` does by default: digits, breast-cancer, or a path. Without
-    /// it an update is there at once
+    /// Train on this data in every round, as `fl-node simulate` does by default: digits,
+    /// breast-cancer, or a path. Without it an update is there at once
     #[arg(long, value_name = "DATA", conflicts_with = "params")]
     pub(crate) data: Option<Source>,
-    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
+    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with
+    /// threshold t
     #[arg(long, value_name = "SCHEME", default_value = "peer")]
     pub(crate) scheme: Sharing,
     /// Number of rounds of each kind

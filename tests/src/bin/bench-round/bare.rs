@@ -1,9 +1,11 @@
-//! Federated averaging in the open, as fast as the same transport allows: what all of the protocol is measured against.
+//! Federated averaging in the open, as fast as the same transport allows: what all of the protocol
+//! is measured against.
 //!
-//! Connections, tuning, mutual TLS and bulk streams are those of the protocol. A node uploads its update as it is, the
-//! relay adds chunks as they arrive and sends the mean to all, and a node adds that to its model as it arrives. There
-//! are no keys, seeds, masks, signatures, hashes, tags, acknowledgements or files. It is a bench and no way to run a
-//! federation: the relay sees every update.
+//! Connections, tuning, mutual TLS and bulk streams are those of the protocol. A node uploads its
+//! update as it is, the relay adds chunks as they arrive and sends the mean to all, and a node adds
+//! that to its model as it arrives. There are no keys, seeds, masks, signatures, hashes, tags,
+//! acknowledgements or files. It is a bench and no way to run a federation: the relay sees every
+//! update.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -142,7 +144,7 @@ impl Updates {
         })
     }
 
-    /// Waits for the bench. Gives the bytes of the update from `model` on.
+    /// Waits for the bench. Returns the bytes of the update from `model` on.
     fn next(&mut self, model: &[f32], round: u64) -> anyhow::Result<Bytes> {
         match self {
             Self::Instant(update) => {

@@ -117,7 +117,8 @@ struct Measured {
     median_s: f64,
     least_s: f64,
     most_s: f64,
-    /// Median until every party has its new state on disk; of the bare federation, which keeps nothing, that of the round.
+    /// Median until every party has its new state on disk; of the bare federation, which keeps
+    /// nothing, that of the round.
     on_disk_s: f64,
     /// Of a node that holds nothing of others. All nodes may be holders.
     node: Option<Traffic>,
@@ -128,7 +129,8 @@ struct Measured {
     relay_memory_idle_bytes: u64,
     relay_memory_bytes: u64,
     node_memory_bytes: u64,
-    /// Medians over nodes and rounds, in the order of [`PHASES`]; none where nodes train, for their clocks begin after it.
+    /// Medians over nodes and rounds, in the order of [`PHASES`]; none where nodes train, for their
+    /// clocks begin after it.
     phases_s: Vec<(&'static str, Option<f64>)>,
 }
 
@@ -205,7 +207,8 @@ impl Measured {
         let nodes = || all.rounds.iter().flat_map(|round| &round.nodes);
         let traffic = |holding: bool| {
             let of_kind = nodes().filter(|(number, _)| (*number < holders) == holding);
-            // By node first: they do not all send the same, and the last report of one may come too late to count.
+            // By node first: they do not all send the same, and the last report of one may come too
+            // late to count.
             let mut of_each: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for (number, node) in of_kind {
                 of_each.entry(number).or_default().push(&node.traffic);

@@ -1,12 +1,14 @@
 //! `bench-round`: what a round costs beside training, and what it would cost without the secrecy.
 //!
-//! Three federations of the same nodes and parameters stand side by side, every party a process of its own, one of each
-//! [`Mode`]. Each round waits until all of its nodes have their update, and the three take turns, so that whatever else
-//! the machine does slows all alike. A round lasts from the moment when the nodes are let go until all of them are ready
-//! for the next; with data to train on that includes the training. In a federation that would be training meanwhile, the
-//! new state then goes to the disk; here it is waited for before the turn passes.
+//! Three federations of the same nodes and parameters stand side by side, every party a process of
+//! its own, one of each [`Mode`]. Each round waits until all of its nodes have their update, and
+//! the three take turns, so that whatever else the machine does slows all alike. A round lasts from
+//! the moment when the nodes are let go until all of them are ready for the next; with data to
+//! train on that includes the training. In a federation that would be training meanwhile, the new
+//! state then goes to the disk; here it is waited for before the turn passes.
 //!
-//! Two of the three federations do not mask what their nodes send, which is why none of this is part of `fl-node`.
+//! Two of the three federations do not mask what their nodes send, which is why none of this is
+//! part of `fl-node`.
 
 mod args;
 mod bare;
@@ -33,7 +35,8 @@ use federation::Federation;
 use mode::Mode;
 use training::Learned;
 
-/// A round that is not counted: connections find their pace, and memory is touched for the first time.
+/// A round that is not counted: connections find their pace, and memory is touched for the first
+/// time.
 const WARM_UP: usize = 1;
 
 fn main() -> ExitCode {

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::costs::NodeCosts;
 use crate::mode::Mode;
 
-/// Ticks of a second in which Linux counts processor time for programs, whatever the kernel's own clock.
+/// Ticks of a second in which Linux counts processor time for programs, whatever the kernel's own
+/// clock.
 const TICKS: f64 = 100.0;
 
 /// A line of a party.
@@ -69,7 +70,8 @@ pub(crate) fn leave_with_bench() {
     LazyLock::force(&RELEASES);
 }
 
-/// A line of the bench each. When there are no more, the bench is gone, and there is nothing left to do.
+/// A line of the bench each. When there are no more, the bench is gone, and there is nothing left
+/// to do.
 static RELEASES: LazyLock<Mutex<Receiver<()>>> = LazyLock::new(|| {
     let (release, releases) = channel();
     std::thread::spawn(move || {
@@ -89,8 +91,8 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    /// Starts party `number` with the kit in `folder`: a node where the `relay` is known, the relay where it is not. A node
-    /// trains on its part of the data, if there is any.
+    /// Starts party `number` with the kit in `folder`: a node where the `relay` is known, the relay
+    /// where it is not. A node trains on its part of the data, if there is any.
     pub(crate) fn start(
         number: usize,
         folder: &Path,

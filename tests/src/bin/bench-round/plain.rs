@@ -1,8 +1,10 @@
-//! The engine of the plain federation: encodes, rounds and tags as [`CpuEngine`] does, and adds no masks.
+//! The engine of the plain federation: encodes, rounds and tags as [`CpuEngine`] does, and adds no
+//! masks.
 //!
-//! Everything else is as in the secure federation: keys are agreed on, seeds sealed, hashes, tags and signatures
-//! checked, and the same files written. What the secure round takes longer is the price of the masks. It is a bench
-//! and no way to run a federation: the relay could read every update.
+//! Everything else is as in the secure federation: keys are agreed on, seeds sealed, hashes, tags
+//! and signatures checked, and the same files written. What the secure round takes longer is the
+//! price of the masks. It is a bench and no way to run a federation: the relay could read every
+//! update.
 
 use fl_shaders::Ring;
 use fl_sharing::{Blinding, CpuEngine, DeviceError, Engine, EngineError, Input, MaskKey, Masked};

@@ -1,4 +1,5 @@
-//! What the nodes of a bench contribute: an update that is there at once, or one that is trained on data.
+//! What the nodes of a bench contribute: an update that is there at once, or one that is trained on
+//! data.
 
 use std::ops::ControlFlow;
 
@@ -57,7 +58,8 @@ fn usual(data: &Source) -> anyhow::Result<(ModelSpec, Split)> {
     Ok((ModelSpec::for_data(&split.train, None)?, split))
 }
 
-/// The trainer of a node: on its part of `data`, or [`Instantly`]. It waits for the bench before it trains.
+/// The trainer of a node: on its part of `data`, or [`Instantly`]. It waits for the bench before it
+/// trains.
 pub(crate) fn trainer(kit: &Kit, data: Option<&Source>) -> anyhow::Result<Box<dyn LocalTrainer>> {
     let Some(data) = data else {
         return Ok(Box::new(Instantly::new(kit)?));

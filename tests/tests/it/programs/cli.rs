@@ -1,4 +1,5 @@
-//! The text of `--help` of every program and command. `UPDATE_SNAPSHOTS=1` writes the snapshots anew.
+//! The text of `--help` of every program and command. `UPDATE_SNAPSHOTS=1` writes the snapshots
+//! anew.
 
 use std::fs;
 use std::path::Path;

@@ -17,7 +17,7 @@ fn simulate(folder: &Path, flags: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end. Gives what it printed and its `run.json`.
+/// Runs it to its end. Returns what it printed and its `run.json`.
 fn simulated(flags: &[&str]) -> (Ended, Value) {
     let folder = tempfile::tempdir().unwrap();
     let ended = Process::start("simulate", simulate(folder.path(), flags));
@@ -74,7 +74,8 @@ fn ten_nodes_with_skewed_data_learn_together() {
 fn half_of_eight_nodes_take_part_in_each_round() {
     let (_, run) = simulated(&["--nodes", "8", "--fraction-fit", "0.5"]);
     let accuracy = accuracy(&run, 10);
-    // Who takes part is random: of 70 runs the worst ended at 91.6 %. One that does not learn ends at 10 %.
+    // Who takes part is random: of 70 runs the worst ended at 91.6 %. One that does not learn ends
+    // at 10 %.
     assert!(accuracy >= 0.85, "{accuracy}");
     let lines = run["rounds"].as_array().unwrap();
     assert!(lines.iter().all(|line| line["nodes"] == 4), "{run}");

@@ -281,8 +281,8 @@ impl Rogue {
         }
     }
 
-    /// Uploads `body` behind `hashes`, from the chunk that was asked for. Gives that chunk, and why
-    /// the relay hung up.
+    /// Uploads `body` behind `hashes`, from the chunk that was asked for. Returns that chunk, and
+    /// why the relay hung up.
     async fn upload(&mut self, hashes: &ChunkHashes, body: &[u8]) -> Result<(u32, String)> {
         let (mut link, asked, first_chunk) = self.asked_for_body().await?;
         let (bodies, hashes, body) = (link.bodies(), hashes.clone(), body.to_vec());

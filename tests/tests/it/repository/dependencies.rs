@@ -14,7 +14,8 @@ fn metadata() -> Result<Value> {
     Ok(serde_json::from_str(&metadata)?)
 }
 
-/// The packages that `package` alone is built from, itself included, with the features that `features` sets.
+/// The packages that `package` alone is built from, itself included, with the features that
+/// `features` sets.
 fn closure(package: &str, features: &[&str]) -> Result<BTreeSet<String>> {
     let tree = ["tree", "--package", package, "--edges", "normal,build"];
     let format = ["--prefix", "none", "--format", "{p}"];
@@ -162,8 +163,8 @@ fn datasets_are_read_without_a_runtime_or_a_model() -> Result<()> {
     assert_free_of("fl-datasets", &["fl-network", "fl-sharing", "fl-shaders"])
 }
 
-/// The packages of this workspace: those that a plain `cargo build` builds, from which all is taken that is shipped, and
-/// the rest.
+/// The packages of this workspace: those that a plain `cargo build` builds, from which all is taken
+/// that is shipped, and the rest.
 fn shipped_and_not() -> Result<(Vec<Value>, Vec<Value>)> {
     let metadata = metadata()?;
     let members = metadata["workspace_default_members"].as_array();
@@ -194,7 +195,8 @@ fn two_programs_are_shipped_and_none_that_measures() -> Result<()> {
 
 /// Where an `Engine` is implemented in the sources of a package: the file and the type.
 ///
-/// Nodes mask with nothing else, so an engine that masks nothing would be among them. It could only hide in a macro.
+/// Nodes mask with nothing else, so an engine that masks nothing would be among them. It could only
+/// hide in a macro.
 fn engines(package: &Value) -> Result<BTreeSet<(PathBuf, String)>> {
     let is_engine = |word: &str| word.rsplit([':', '{', '(']).next() == Some("Engine");
     let manifest = package["manifest_path"].as_str().context("a manifest")?;

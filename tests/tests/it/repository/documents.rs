@@ -1,4 +1,5 @@
-//! The documents name a test for every claim and every invariant, and every test and file that they name exists.
+//! The documents name a test for every claim and every invariant, and every test and file that they
+//! name exists.
 
 use std::fs;
 
@@ -68,7 +69,8 @@ fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// The files that a text names, which are not there: from the root, or from the folder of the protocol.
+/// The files that a text names, which are not there: from the root, or from the folder of the
+/// protocol.
 fn missing_files(text: &str) -> Vec<&str> {
     let mut named = quoted(text);
     named.retain(|name| name.contains('/') && !name.contains(' ') && name.ends_with(".rs"));

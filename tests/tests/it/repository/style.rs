@@ -103,7 +103,8 @@ fn comments_are_no_wider_than_code() {
     assert_eq!(wide_comments(&text).len(), 1);
 }
 
-/// Docs of functions that begin otherwise than the standard library's, and sections without their blank line.
+/// Docs of functions that begin otherwise than the standard library's, and sections without their
+/// blank line.
 fn odd_docs(text: &str) -> Vec<Finding> {
     let lines: Vec<_> = text.lines().map(str::trim_start).collect();
     let mut odd = Vec::new();

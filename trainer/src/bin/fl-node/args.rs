@@ -1,6 +1,7 @@
 //! The command line as typed.
 //!
-//! Flags that may also stand in a TOML file are optional here; a flag wins over the file, the file over the default.
+//! Flags that may also stand in a TOML file are optional here; a flag wins over the file, the file
+//! over the default.
 
 use std::path::PathBuf;
 
@@ -11,8 +12,8 @@ use serde::Deserialize;
 
 /// A participant of secure federated learning.
 ///
-/// Trains on its own data, splits the update into shares that no single party can read, and takes over the average
-/// of all participants. Nobody else sees its data or its update.
+/// Trains on its own data, splits the update into shares that no single party can read, and takes
+/// over the average of all participants. Nobody else sees its data or its update.
 #[derive(Debug, Parser)]
 #[command(name = "fl-node", version)]
 pub(crate) struct Args {
@@ -32,7 +33,8 @@ pub(crate) enum Command {
     Evaluate(Evaluate),
     /// List the GPUs of this machine, and say which of them `--gpu` takes
     Devices,
-    /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds followed the protocol
+    /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds
+    /// followed the protocol
     VerifyLog(VerifyLog),
 }
 
@@ -52,8 +54,8 @@ pub(crate) struct Simulate {
     /// Least number of participants of a round [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) min_nodes: Option<usize>,
-    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
-    /// [default: peer]
+    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with
+    /// threshold t [default: peer]
     #[arg(long, value_name = "SCHEME")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) scheme: Option<Sharing>,
@@ -107,8 +109,8 @@ pub(crate) struct TaskArgs {
     /// Passes over the local data a round [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) local_epochs: Option<usize>,
-    /// Seed of the initial model, of the split into training and test data, and of the order of examples
-    /// [default: 42]
+    /// Seed of the initial model, of the split into training and test data, and of the order of
+    /// examples [default: 42]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
 }
@@ -161,19 +163,23 @@ pub(crate) struct Provision {
     /// Name of the consortium
     #[arg(long, value_name = "NAME", default_value = "consortium")]
     pub(crate) name: String,
-    /// Organisations that may all be on the relay's side: a round has participants of two more, and of three at least
+    /// Organisations that may all be on the relay's side: a round has participants of two more, and
+    /// of three at least
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) collusion: u32,
-    /// Least number of participants of a round, at least 3 and two more than --collusion [default: just that]
+    /// Least number of participants of a round, at least 3 and two more than --collusion [default:
+    /// just that]
     #[arg(long, value_name = "N")]
     pub(crate) min_nodes: Option<u32>,
-    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with threshold t
+    /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with
+    /// threshold t
     #[arg(long, value_name = "SCHEME", default_value = "peer")]
     pub(crate) scheme: Sharing,
     /// The most training examples that a node has: the closer, the finer the average
     #[arg(long, value_name = "N", default_value_t = 65_536)]
     pub(crate) examples_max: u32,
-    /// Longest time that local training takes, in seconds; rounds then go on with those who are ready
+    /// Longest time that local training takes, in seconds; rounds then go on with those who are
+    /// ready
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) training_s: u64,
     /// Least bandwidth of a node in each direction, in Mbit/s: whoever is slower is not waited for
@@ -182,11 +188,13 @@ pub(crate) struct Provision {
     /// For how many days the certificates are valid, and so the consortium
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) valid_days: u32,
-    /// A sample that shows what the nodes' data looks like: digits, breast-cancer, a CSV file, or a folder of IDX files;
-    /// only names, classes, means and deviations of its columns go into the kits
+    /// A sample that shows what the nodes' data looks like: digits, breast-cancer, a CSV file, or a
+    /// folder of IDX files; only names, classes, means and deviations of its columns go into the
+    /// kits
     #[arg(long, value_name = "SOURCE", required_unless_present = "from")]
     pub(crate) data: Option<Source>,
-    /// A model to go on from, made by `simulate` or `train`, in place of a new one: it knows what the nodes' data looks like
+    /// A model to go on from, made by `simulate` or `train`, in place of a new one: it knows what
+    /// the nodes' data looks like
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "model"])]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
@@ -255,8 +263,8 @@ pub(crate) struct VerifyLog {
     /// The log: audit.log in the state folder of a node or of the relay
     #[arg(value_name = "FILE")]
     pub(crate) log: PathBuf,
-    /// Folder of any party's kit, whose signed manifest the log is checked against [default: the folder above the
-    /// log's, where `train` and `serve` put it]
+    /// Folder of any party's kit, whose signed manifest the log is checked against [default: the
+    /// folder above the log's, where `train` and `serve` put it]
     #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
     pub(crate) kit: Option<PathBuf>,
     /// The manifest alone, without its signature: make sure yourself that it is the

@@ -1,4 +1,5 @@
-//! What the user sees while a run goes on: bars in a terminal, plain lines elsewhere, JSON where asked for.
+//! What the user sees while a run goes on: bars in a terminal, plain lines elsewhere, JSON where
+//! asked for.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -14,7 +15,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// A console for a run of so many rounds; 0 where that is not known.
+    /// Returns a console for a run of so many rounds; 0 where that is not known.
     pub(crate) fn new(rounds: u64, json: bool) -> Self {
         let target = match !json && std::io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr(),

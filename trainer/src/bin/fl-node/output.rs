@@ -85,15 +85,16 @@ impl std::fmt::Display for RoundLine {
 struct Run {
     program: String,
     version: String,
-    /// Whose run it is: a node's of a consortium. A simulation is nobody's, and begins anew each time.
+    /// Whose run it is: a node's of a consortium. A simulation is nobody's, and begins anew each
+    /// time.
     party: Option<String>,
     finished: bool,
     rounds: Vec<RoundLine>,
 }
 
 impl Output {
-    /// Makes the folder and sees that it can be written, so that no run ends in front of a locked door, and that nothing
-    /// of another party is lost in it.
+    /// Makes the folder and sees that it can be written, so that no run ends in front of a locked
+    /// door, and that nothing of another party is lost in it.
     pub(crate) fn open(folder: PathBuf, party: Option<String>) -> anyhow::Result<Self> {
         let try_out = || -> anyhow::Result<()> {
             std::fs::create_dir_all(&folder)?;
@@ -126,8 +127,8 @@ impl Output {
         Ok(Self { folder, former })
     }
 
-    /// Writes both files, if a round was completed: a model that nobody has trained is not worth another. Gives the path of
-    /// the model.
+    /// Writes both files, if a round was completed: a model that nobody has trained is not worth
+    /// another. Returns the path of the model.
     pub(crate) fn write(
         self,
         spec: &ModelSpec,

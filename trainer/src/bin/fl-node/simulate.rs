@@ -199,8 +199,8 @@ impl Rounds {
     }
 }
 
-/// Evaluations and bytes add up. Of the times the longest counts, but of the network's the shortest: the last node to
-/// be ready waits for nobody, so only its time is all transfer.
+/// Evaluations and bytes add up. Of the times the longest counts, but of the network's the
+/// shortest: the last node to be ready waits for nobody, so only its time is all transfer.
 fn add(mut total: RoundReport, report: &RoundReport) -> RoundReport {
     let mut local: Evaluation = total.local;
     local += report.local;

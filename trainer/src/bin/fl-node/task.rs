@@ -41,7 +41,8 @@ impl TaskTable {
         Ok((Self { training, model }, split))
     }
 
-    /// The task of the model in a file, with these flags for its training. Gives that model as well.
+    /// The task of the model in a file, with these flags for its training. Returns that model as
+    /// well.
     pub(crate) fn from_checkpoint(
         path: &Path,
         args: &TaskArgs,
@@ -64,7 +65,7 @@ impl TaskTable {
         Ok(task)
     }
 
-    /// The task as a manifest's table.
+    /// Returns the task as a manifest's table.
     pub(crate) fn to_table(&self) -> anyhow::Result<toml::Table> {
         Ok(toml::Table::try_from(self)?)
     }

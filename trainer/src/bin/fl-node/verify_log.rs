@@ -36,7 +36,7 @@ pub(crate) fn run(args: VerifyLog) -> ExitCode {
     }
 }
 
-/// Whether the log is sound.
+/// Returns whether the log is sound.
 fn check(args: &VerifyLog) -> anyhow::Result<bool> {
     let manifest = manifest(args)?;
     let cannot = || format!("cannot read {}", args.log.display());

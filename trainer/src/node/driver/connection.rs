@@ -65,6 +65,7 @@ impl ConnectionJobs {
     /// Waits for the relay's next frame, or for a job to end. Cancel-safe.
     ///
     /// # Errors
+    ///
     /// A job died.
     pub(super) async fn next(&mut self) -> Result<FromRelay, JoinError> {
         loop {

@@ -166,7 +166,7 @@ impl Learner {
     }
 }
 
-/// What others may know of failed training.
+/// Returns what others may know of failed training.
 pub(super) fn hindrance(error: &TrainError) -> AbortReason {
     match error {
         TrainError::NotFinite { tensor, .. } => AbortReason::NotFinite {

@@ -6,12 +6,13 @@
 //! 1. **log**: what the machine accepts is in the log before what rests on it is done;
 //! 2. **sync**: the log survives a loss of power before the outbox has what it explains;
 //! 3. **keep**: a masked vector is in the outbox before it is announced;
-//! 4. **send**: its announcement is what [`NodeLedger::keep`] returns, so nothing gets around 1 to 3.
+//! 4. **send**: its announcement is what [`NodeLedger::keep`] returns, so nothing gets around 1 to
+//!    3.
 //!
 //! Two rules tie a round to the next one. The sums that this node has sent are on record before a
 //! body goes out ([`NodeLedger::record`]). And a new state goes to the disk beside the loop
-//! ([`NodeLedger::commit`]: log, model and state, then the outbox is emptied), but the log says nothing
-//! of a result or a masked vector before the last state is there.
+//! ([`NodeLedger::commit`]: log, model and state, then the outbox is emptied), but the log says
+//! nothing of a result or a masked vector before the last state is there.
 //!
 //! A disk that does not take something is an inner error: the node steps back from what rests on
 //! it, and goes on. A state that cannot be written is an outer one: the node ends, for the relay

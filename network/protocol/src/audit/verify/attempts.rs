@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 
-/// Attempts by their contexts: those of the round under way, and those of the one before, behind whose result a party may
-/// have to go back.
+/// Attempts by their contexts: those of the round under way, and those of the one before, behind
+/// whose result a party may have to go back.
 pub(super) struct Attempts<A> {
     current: BTreeMap<Digest, A>,
     former: BTreeMap<Digest, A>,

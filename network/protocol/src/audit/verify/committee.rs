@@ -1,7 +1,7 @@
 //! What the messages of a committee's attempt must satisfy in a log.
 //!
-//! The relay logs what it has accepted of everybody, a node what it has signed itself. So only the relay's log can show
-//! that the certificate came before the masks.
+//! The relay logs what it has accepted of everybody, a node what it has signed itself. So only the
+//! relay's log can show that the certificate came before the masks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +36,9 @@ impl LoggedCommitteeAttempt {
     /// Notes a contribution.
     ///
     /// # Errors
-    /// [`Refusal::Stranger`] for another's in a node's log; [`Refusal::Duplicate`] for a second one of a node in the
-    /// relay's.
+    ///
+    /// [`Refusal::Stranger`] for another's in a node's log; [`Refusal::Duplicate`] for a second one
+    /// of a node in the relay's.
     pub(super) fn contribution(
         &mut self,
         party: Party,
@@ -56,6 +57,7 @@ impl LoggedCommitteeAttempt {
     /// Checks whose receipt it is.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Stranger`].
     pub(super) fn receipt(&self, party: Party, receipt: &Receipt) -> Result<(), Unsound> {
         self.seated(party, receipt.holder)
@@ -64,8 +66,9 @@ impl LoggedCommitteeAttempt {
     /// Notes a vote.
     ///
     /// # Errors
-    /// [`Refusal::Stranger`]; [`Refusal::Duplicate`] if the holder has voted for another list before,
-    /// [`Refusal::OtherContributors`] if another has.
+    ///
+    /// [`Refusal::Stranger`]; [`Refusal::Duplicate`] if the holder has voted for another list
+    /// before, [`Refusal::OtherContributors`] if another has.
     pub(super) fn vote(&mut self, party: Party, vote: &Vote) -> Result<(), Unsound> {
         let (what, signer) = (Kind::Vote, vote.holder);
         self.seated(party, signer)?;
@@ -89,8 +92,9 @@ impl LoggedCommitteeAttempt {
     /// Checks a sum of masks against the votes before it.
     ///
     /// # Errors
-    /// [`Refusal::Stranger`], [`Refusal::Classes`]; [`Refusal::OtherContributors`] if others were voted for;
-    /// [`Refusal::Votes`] if there is no certificate in the relay's log.
+    ///
+    /// [`Refusal::Stranger`], [`Refusal::Classes`]; [`Refusal::OtherContributors`] if others were
+    /// voted for; [`Refusal::Votes`] if there is no certificate in the relay's log.
     pub(super) fn reveal(&self, party: Party, reveal: &Reveal) -> Result<(), Unsound> {
         let (what, signer) = (Kind::Reveal, reveal.holder);
         self.seated(party, signer)?;
@@ -114,9 +118,11 @@ impl LoggedCommitteeAttempt {
         }
     }
 
-    /// Checks that a result has the contributions of the log: all of them in the relay's, its own in a node's.
+    /// Checks that a result has the contributions of the log: all of them in the relay's, its own
+    /// in a node's.
     ///
     /// # Errors
+    ///
     /// [`Unsound::OtherSum`].
     pub(super) fn outcome(
         &self,
@@ -150,7 +156,7 @@ impl LoggedCommitteeAttempt {
 
 /// A message with its context.
 pub(super) trait InContext: Message {
-    /// Context of the attempt.
+    /// Returns the context of the attempt.
     fn ctx(&self) -> Digest;
 }
 

@@ -1,5 +1,5 @@
-//! What the contents of a log must satisfy, whatever the scheme: the checks that its keeper made, or should have made, made
-//! again.
+//! What the contents of a log must satisfy, whatever the scheme: the checks that its keeper made,
+//! or should have made, made again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,8 +54,9 @@ pub(super) struct History<'a> {
     peer: Attempts<LoggedPeerAttempt>,
     /// In one of the round before, a holder may still be at work.
     committee: Attempts<LoggedCommitteeAttempt>,
-    /// The state that the last result has replaced, as long as a crash may keep the result from the disk: until someone has
-    /// acknowledged it, in a relay's log, and until the node signs its next sum or contribution, in a node's.
+    /// The state that the last result has replaced, as long as a crash may keep the result from the
+    /// disk: until someone has acknowledged it, in a relay's log, and until the node signs its next
+    /// sum or contribution, in a node's.
     former: Option<Head>,
     /// What each node has sent, for the difference rule.
     sent: BTreeMap<NodeId, SentSums>,
@@ -77,7 +78,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Whose log it is, where it begins and ends, and its rounds.
+    /// Returns whose log it is, where it begins and ends, and its rounds.
     pub(super) fn told(self) -> (Option<Party>, Option<Head>, Option<Head>, Vec<Round>) {
         let stands = self.begins.map(|_| self.head);
         (self.party, self.begins, stands, self.rounds)
@@ -156,7 +157,8 @@ impl<'a> History<'a> {
         if self.party.is_some() && head == self.head {
             return Ok(());
         }
-        // The log is written first. What it has and the disk has not is taken, or computed, once more.
+        // The log is written first. What it has and the disk has not is taken, or computed, once
+        // more.
         if self.former == Some(head) && self.go_back() {
             return Ok(());
         }
@@ -307,8 +309,8 @@ impl<'a> History<'a> {
                     self.sends(*node, &participants)?;
                 }
             }
-            // It is the holders who answer for the difference rule; that only one list is decided on follows from the
-            // certificate.
+            // It is the holders who answer for the difference rule; that only one list is decided
+            // on follows from the certificate.
             Evidence::Decision(decision) => match self.committee.current(ctx) {
                 Some(attempt) => attempt.outcome(party, &participants, decision)?,
                 None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),

@@ -57,7 +57,8 @@ pub struct Summary {
     pub records: u64,
     /// Their length in bytes.
     pub bytes: u64,
-    /// Digest of the last one. Who notes it can tell later whether the log was cut off before it, or written anew.
+    /// Digest of the last one. Who notes it can tell later whether the log was cut off before it,
+    /// or written anew.
     pub last_digest: Digest,
     /// Bytes behind them of a record that a crash has cut short.
     pub incomplete: u64,
@@ -74,9 +75,11 @@ pub struct Verdict {
     pub flaw: Option<Flaw>,
 }
 
-/// Checks a log against the manifest: the chain of digests, and whatever the protocol demands of its contents.
+/// Checks a log against the manifest: the chain of digests, and whatever the protocol demands of
+/// its contents.
 ///
 /// # Errors
+///
 /// If `log` cannot be read.
 pub fn verify(manifest: &Manifest, log: impl Read) -> io::Result<Verdict> {
     let mut reader = Reader::new(log, manifest.consortium_id());

@@ -39,8 +39,9 @@ impl LoggedPeerAttempt {
     /// Notes a share.
     ///
     /// # Errors
-    /// [`Refusal::Stranger`] for one that is not of this attempt, or of others in a node's log; [`Refusal::Invalid`] for
-    /// one in the wrong direction; [`Refusal::Duplicate`].
+    ///
+    /// [`Refusal::Stranger`] for one that is not of this attempt, or of others in a node's log;
+    /// [`Refusal::Invalid`] for one in the wrong direction; [`Refusal::Duplicate`].
     pub(super) fn share(&mut self, party: Party, share: &Share) -> Result<(), Unsound> {
         let (what, from, to) = (Kind::Share, share.from, share.to);
         let signer = from;
@@ -64,8 +65,9 @@ impl LoggedPeerAttempt {
     /// Notes a signed sum.
     ///
     /// # Errors
-    /// [`Refusal::Stranger`] for one that is not of this attempt, or of another in a node's log; [`Unsound::Shares`] if
-    /// shares are missing; [`Refusal::Duplicate`] for a second one.
+    ///
+    /// [`Refusal::Stranger`] for one that is not of this attempt, or of another in a node's log;
+    /// [`Unsound::Shares`] if shares are missing; [`Refusal::Duplicate`] for a second one.
     pub(super) fn sum(
         &mut self,
         party: Party,
@@ -94,7 +96,9 @@ impl LoggedPeerAttempt {
     /// Notes that the body of `node` travels.
     ///
     /// # Errors
-    /// [`Refusal::Stranger`] for another's in a node's log; [`Unsound::Unsigned`] without a signed sum.
+    ///
+    /// [`Refusal::Stranger`] for another's in a node's log; [`Unsound::Unsigned`] without a signed
+    /// sum.
     pub(super) fn body(&mut self, party: Party, node: NodeId) -> Result<(), Unsound> {
         if matches!(party, Party::Node(own) if own != node) {
             return Err(Unsound::Refused(Refusal::Stranger(node)));
@@ -109,6 +113,7 @@ impl LoggedPeerAttempt {
     /// Checks that a result has the sums of the log, and in the relay's log waits for all bodies.
     ///
     /// # Errors
+    ///
     /// [`Unsound::OtherSum`], [`Unsound::Body`].
     pub(super) fn outcome(&self, party: Party, listed: &[Signed<Sum>]) -> Result<(), Unsound> {
         let mut sums = self.sums.iter();

@@ -1,7 +1,8 @@
 //! A holder's one decision in an attempt.
 //!
-//! A [`Ballot`] is made with the [`Stance`] of a new attempt, once for each round key, and is spent by value: when the
-//! holder votes, or follows the votes of others. What is left of it, [`Voted`], is what a reveal demands.
+//! A [`Ballot`] is made with the [`Stance`] of a new attempt, once for each round key, and is spent
+//! by value: when the holder votes, or follows the votes of others. What is left of it, [`Voted`],
+//! is what a reveal demands.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,8 @@ pub(super) enum Stance {
 #[cfg_attr(test, derive(Clone, PartialEq, Eq, Hash))]
 pub(super) struct Voted(Contributors);
 
-/// Contributors that this holder may sum up: enough of them, each accepted, and with no other sum on the model.
+/// Contributors that this holder may sum up: enough of them, each accepted, and with no other sum
+/// on the model.
 #[derive(Debug)]
 pub(super) struct Endorsed(Contributors);
 
@@ -65,9 +67,10 @@ impl Voted {
         &self.0
     }
 
-    /// Whether the certificate is for the same contributors.
+    /// Returns whether the certificate is for the same contributors.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Voted`] if not.
     pub(super) fn check(&self, certificate: &Certificate) -> Result<(), Refusal> {
         match certificate.contributors() == self.0.digest() {
@@ -78,11 +81,14 @@ impl Voted {
 }
 
 impl Endorsed {
-    /// Checks contributors as a holder must before it votes for them, on `model`: `accepted` are the contributions
-    /// that it has accepted in this attempt, `sent` is whom it has ever voted for.
+    /// Checks contributors as a holder must before it votes for them, on `model`: `accepted` are
+    /// the contributions that it has accepted in this attempt, `sent` is whom it has ever voted
+    /// for.
     ///
     /// # Errors
-    /// What [`Contributors::check_cohort`] refuses; [`Refusal::NotAccepted`], [`Refusal::Difference`].
+    ///
+    /// What [`Contributors::check_cohort`] refuses; [`Refusal::NotAccepted`],
+    /// [`Refusal::Difference`].
     pub(super) fn check(
         contributors: Contributors,
         accepted: &BTreeMap<NodeId, Digest>,

@@ -41,8 +41,9 @@ impl Tally {
     /// Counts a vote, whose signature holds, of one of `holders`.
     ///
     /// # Errors
-    /// [`Refusal::Stale`] for another context, [`Refusal::Stranger`] for a voter that is not a holder of it,
-    /// [`Refusal::OtherContributors`], [`Refusal::Duplicate`].
+    ///
+    /// [`Refusal::Stale`] for another context, [`Refusal::Stranger`] for a voter that is not a
+    /// holder of it, [`Refusal::OtherContributors`], [`Refusal::Duplicate`].
     pub(super) fn count(
         &mut self,
         vote: &Vote,
@@ -64,7 +65,7 @@ impl Tally {
         }
     }
 
-    /// Who has voted.
+    /// Returns who has voted.
     pub(super) fn voters(&self) -> &BTreeSet<NodeId> {
         &self.voters
     }
@@ -72,6 +73,7 @@ impl Tally {
     /// The certificate that these votes are.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Votes`] if they are fewer than the committee's quorum.
     pub(super) fn certify(&self, committee: &Committee) -> Result<Certificate, Refusal> {
         self.certify_with(committee.quorum())
@@ -92,6 +94,7 @@ impl Certificate {
     /// Checks that enough of `holders` have voted for `contributors`.
     ///
     /// # Errors
+    ///
     /// What [`Signed::verify`], [`Tally::count`] and [`Tally::certify`] refuse.
     pub(super) fn verify(
         votes: &[Signed<Vote>],

@@ -1,8 +1,9 @@
 //! Classes: which holders get which seeds, and who reveals which of them.
 //!
-//! With K holders and threshold t there is a class for each set T of t holders, and its seed goes to every holder
-//! *outside* T. So the relay and any t holders together lack one seed of each contributor, that of their own class,
-//! which masks everything; and a class is lost only with all of its K − t holders.
+//! With K holders and threshold t there is a class for each set T of t holders, and its seed goes
+//! to every holder *outside* T. So the relay and any t holders together lack one seed of each
+//! contributor, that of their own class, which masks everything; and a class is lost only with all
+//! of its K − t holders.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,22 +23,23 @@ impl Seats {
         Self(seats.into_iter().fold(0, |set, seat| set | 1 << seat))
     }
 
-    /// Whether the holder at place `seat` is in it.
+    /// Returns whether the holder at place `seat` is in it.
     pub fn contains(self, seat: usize) -> bool {
         self.0 >> seat & 1 == 1
     }
 
-    /// How many they are.
+    /// Returns how many they are.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The set as it enters commitments and boxes: bit h, counted from the least of the first byte, is holder h.
+    /// The set as it enters commitments and boxes: bit h, counted from the least of the first byte,
+    /// is holder h.
     pub fn to_bytes(self) -> [u8; 2] {
         self.0.to_le_bytes()
     }
@@ -66,22 +68,22 @@ impl ClassSet {
         (0..MAX_CLASSES).filter(move |class| self.contains(*class))
     }
 
-    /// Whether class `class` is in it.
+    /// Returns whether class `class` is in it.
     pub fn contains(self, class: usize) -> bool {
         self.0 >> class & 1 == 1
     }
 
-    /// How many they are.
+    /// Returns how many they are.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether all of them are in `other`.
+    /// Returns whether all of them are in `other`.
     pub fn is_subset(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
@@ -117,8 +119,8 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// The classes of `holders` holders with `threshold`; nothing if they are out of bounds: 1 ≤ t < K ≤
-    /// [`MAX_HOLDERS`] and at most [`MAX_CLASSES`] classes.
+    /// The classes of `holders` holders with `threshold`; nothing if they are out of bounds: 1 ≤ t
+    /// < K ≤ [`MAX_HOLDERS`] and at most [`MAX_CLASSES`] classes.
     pub fn new(holders: usize, threshold: usize) -> Option<Self> {
         if threshold == 0 || threshold >= holders || holders > MAX_HOLDERS {
             return None;
@@ -147,12 +149,12 @@ impl Classes {
         self.threshold
     }
 
-    /// Number of classes, C(K, t).
+    /// Returns the number of classes, C(K, t).
     pub fn count(&self) -> usize {
         self.excluded.len()
     }
 
-    /// All classes.
+    /// Returns all classes.
     pub fn all(&self) -> ClassSet {
         ClassSet::of(0..self.count())
     }
@@ -168,8 +170,9 @@ impl Classes {
         ClassSet::of((0..self.count()).filter(held))
     }
 
-    /// Who is to reveal which of the classes `wanted`, if only the holders `present` can: the primary where it is
-    /// present, else whoever has least to do. Gives the parts by seat, and the classes that nobody present holds.
+    /// Returns who is to reveal which of the classes `wanted`, if only the holders `present` can:
+    /// the primary where it is present, else whoever has least to do. Returns the parts by seat,
+    /// and the classes that nobody present holds.
     pub fn assign(&self, wanted: ClassSet, present: Seats) -> (Vec<(usize, ClassSet)>, ClassSet) {
         let mut parts = vec![ClassSet::default(); self.holders];
         let mut lost = ClassSet::default();
@@ -212,9 +215,10 @@ fn subsets(holders: usize, size: usize, from: usize, set: Seats, found: &mut Vec
     }
 }
 
-/// Who reveals each class. Classes that are rotations of each other form an orbit; where it has K of them, the
-/// holder moves on with the class, so that each holder has one of the orbit: for a prime K, where all orbits are of
-/// this kind, everyone has exactly C(K, t)/K. What shorter orbits there are goes to whoever has least.
+/// Returns who reveals each class. Classes that are rotations of each other form an orbit; where it
+/// has K of them, the holder moves on with the class, so that each holder has one of the orbit: for
+/// a prime K, where all orbits are of this kind, everyone has exactly C(K, t)/K. What shorter
+/// orbits there are goes to whoever has least.
 fn primaries(holders: usize, excluded: &[Seats]) -> Vec<usize> {
     let mut load = vec![0; holders];
     let mut primary = vec![None; excluded.len()];
@@ -223,7 +227,8 @@ fn primaries(holders: usize, excluded: &[Seats]) -> Vec<usize> {
             .map(|by| set.rotated(holders - by, holders))
             .collect();
         let whole = rotations[1..].iter().all(|rotation| rotation != set);
-        // Classes come in lexicographic order, so the least of an orbit is the one that comes first.
+        // Classes come in lexicographic order, so the least of an orbit is the one that comes
+        // first.
         let place = |of: &Seats| excluded.iter().position(|set| set == of);
         let least = (0..holders).min_by_key(|by| place(&rotations[*by]));
         if let (true, Some(by)) = (whole, least) {

@@ -20,7 +20,9 @@ impl Contributors {
     /// The list under `ctx`; `what` is the message that it came with.
     ///
     /// # Errors
-    /// [`Refusal::Duplicate`] if the ids do not ascend: there is one order, and nobody is in it twice.
+    ///
+    /// [`Refusal::Duplicate`] if the ids do not ascend: there is one order, and nobody is in it
+    /// twice.
     pub fn new(ctx: Digest, entries: Vec<ContributionId>, what: Kind) -> Result<Self, Refusal> {
         let disorder = entries.windows(2).find(|pair| pair[0].node >= pair[1].node);
         if let Some([_, ContributionId { node: signer, .. }]) = disorder {
@@ -36,17 +38,18 @@ impl Contributors {
         Ok(Self { entries, digest })
     }
 
-    /// SHA-256 of `"smpcfl/1 contributors"`, ctx, the number of contributors (LE64), and each one's id and contribution.
+    /// SHA-256 of `"smpcfl/1 contributors"`, ctx, the number of contributors (LE64), and each one's
+    /// id and contribution.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The list, in ascending order of node id.
+    /// Returns the list, in ascending order of node id.
     pub fn entries(&self) -> &[ContributionId] {
         &self.entries
     }
 
-    /// Who they are.
+    /// Returns who they are.
     pub fn nodes(&self) -> BTreeSet<NodeId> {
         self.entries.iter().map(|entry| entry.node).collect()
     }
@@ -54,6 +57,7 @@ impl Contributors {
     /// Checks that they are enough, so that the sum hides each of them.
     ///
     /// # Errors
+    ///
     /// [`Refusal::TooFew`] or [`Refusal::Organisations`].
     pub fn check_cohort(&self, manifest: &Manifest) -> Result<(), Refusal> {
         check_cohort(manifest, self.entries.iter().map(|entry| &entry.node))

@@ -18,7 +18,8 @@ use crate::round::cohort::count;
 use crate::round::message::Signed;
 use crate::round::refusal::{Kind, Refusal};
 
-/// Who contributed, that the holders decided on them, and that their masks were taken off, each once.
+/// Who contributed, that the holders decided on them, and that their masks were taken off, each
+/// once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The contributions, in ascending order of node id.
@@ -33,14 +34,15 @@ impl Decision {
     /// Checks it, as what was announced under `announced`, and gives the contributors, and the
     /// sum of the tag's shares.
     ///
-    /// `own` is the checker, with the contribution that it holds, if any. That it is not among the others' is no fault:
-    /// it may have come too late.
+    /// `own` is the checker, with the contribution that it holds, if any. That it is not among the
+    /// others' is no fault: it may have come too late.
     ///
     /// # Errors
-    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_cohort`] and `Certificate::verify`
-    /// refuse; [`Refusal::Stale`] for a message of another context, [`Refusal::OwnContribution`]; [`Refusal::Stranger`],
-    /// [`Refusal::OtherContributors`], [`Refusal::Classes`], [`Refusal::Duplicate`] and [`Refusal::NotRevealed`] for
-    /// reveals.
+    ///
+    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_cohort`] and
+    /// `Certificate::verify` refuse; [`Refusal::Stale`] for a message of another context,
+    /// [`Refusal::OwnContribution`]; [`Refusal::Stranger`], [`Refusal::OtherContributors`],
+    /// [`Refusal::Classes`], [`Refusal::Duplicate`] and [`Refusal::NotRevealed`] for reveals.
     pub fn verify(
         &self,
         announced: Digest,
@@ -72,7 +74,7 @@ impl Decision {
         Ok((contributors.nodes(), tag))
     }
 
-    /// Checks that each class was revealed once. Gives the sum of the tags' masks.
+    /// Checks that each class was revealed once. Returns the sum of the tags' masks.
     fn check_reveals(
         &self,
         contributors: &Contributors,
@@ -102,9 +104,11 @@ impl Decision {
     }
 }
 
-/// Checks that a reveal is one of a holder of this attempt, for these contributors, of classes that it holds.
+/// Checks that a reveal is one of a holder of this attempt, for these contributors, of classes that
+/// it holds.
 ///
 /// # Errors
+///
 /// [`Refusal::Stale`], [`Refusal::Stranger`], [`Refusal::OtherContributors`], [`Refusal::Classes`].
 pub(super) fn check_reveal(
     reveal: &Reveal,

@@ -17,7 +17,8 @@ pub const MAX_BOX_BYTES: usize = 4096;
 /// What a contributor sends beside its [`Contribution`], for the relay to hand out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// A commitment to the seed of each class, in the order of the classes; none if a seed has one holder only.
+    /// A commitment to the seed of each class, in the order of the classes; none if a seed has one
+    /// holder only.
     pub commitments: Vec<Digest>,
     /// Each holder's seeds, sealed to it, in ascending order of the holders' ids. Opaque here.
     pub boxes: Vec<Vec<u8>>,
@@ -36,7 +37,8 @@ pub struct SealedSeeds {
     pub sealed: Vec<u8>,
 }
 
-/// A slip that belongs to a signed contribution. Its box remains to be opened, and the seeds to be compared.
+/// A slip that belongs to a signed contribution. Its box remains to be opened, and the seeds to be
+/// compared.
 #[derive(Clone, Debug)]
 pub struct CheckedSeeds {
     ctx: Digest,
@@ -46,8 +48,8 @@ pub struct CheckedSeeds {
 }
 
 impl Envelope {
-    /// SHA-256 of `"smpcfl/1 envelope"`, the numbers of commitments and boxes (LE64 each), the commitments, and SHA-256
-    /// of each box.
+    /// SHA-256 of `"smpcfl/1 envelope"`, the numbers of commitments and boxes (LE64 each), the
+    /// commitments, and SHA-256 of each box.
     pub fn digest(&self) -> Digest {
         digest(&self.commitments, &self.box_digests())
     }
@@ -59,9 +61,11 @@ impl Envelope {
             .collect()
     }
 
-    /// Checks that it is what `contribution`, which `holders` are to get, speaks of, with a box for each of them.
+    /// Checks that it is what `contribution`, which `holders` are to get, speaks of, with a box for
+    /// each of them.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Stale`] for another context, [`Refusal::Invalid`] for anything else.
     pub fn check(&self, contribution: &Contribution, holders: &Holders) -> Result<(), Refusal> {
         let (what, signer) = (Kind::Contribution, contribution.node);
@@ -80,7 +84,7 @@ impl Envelope {
         }
     }
 
-    /// What the holder at `place` in the bundle gets; nothing if there is no box for it.
+    /// Returns what the holder at `place` in the bundle gets; nothing if there is no box for it.
     pub fn seeds_for(
         &self,
         contribution: &Signed<Contribution>,
@@ -99,8 +103,9 @@ impl SealedSeeds {
     /// Checks that this is the holder `own`'s part of a signed envelope of this attempt.
     ///
     /// # Errors
-    /// What [`Signed::verify`] refuses; [`Refusal::Stale`] for another context, [`Refusal::Invalid`] if it is not
-    /// what the contributor signed, or not this holder's.
+    ///
+    /// What [`Signed::verify`] refuses; [`Refusal::Stale`] for another context,
+    /// [`Refusal::Invalid`] if it is not what the contributor signed, or not this holder's.
     pub fn verify(
         self,
         own: NodeId,
@@ -136,7 +141,7 @@ impl SealedSeeds {
 }
 
 impl CheckedSeeds {
-    /// Context of the attempt.
+    /// Returns the context of the attempt.
     pub fn ctx(&self) -> Digest {
         self.ctx
     }
@@ -146,12 +151,13 @@ impl CheckedSeeds {
         self.entry
     }
 
-    /// The seeds that the box must hold, in this order: T of each, and what it must be committed to as.
+    /// Returns the seeds that the box must hold, in this order: T of each, and what it must be
+    /// committed to as.
     pub fn seeds(&self) -> &[(Seats, Option<Digest>)] {
         &self.seeds
     }
 
-    /// The holder's box.
+    /// Returns the holder's box.
     pub fn sealed(&self) -> &[u8] {
         &self.sealed
     }

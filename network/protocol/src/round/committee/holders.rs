@@ -21,10 +21,11 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// Checks a bundle that is to be used at `unix_s`: what [`Holders::of_result`] checks, and that no round key has
-    /// expired.
+    /// Checks a bundle that is to be used at `unix_s`: what [`Holders::of_result`] checks, and that
+    /// no round key has expired.
     ///
     /// # Errors
+    ///
     /// What [`Holders::of_result`] refuses, or [`Refusal::KeyExpired`].
     pub fn verify(
         bundle: Vec<Signed<Keys>>,
@@ -37,14 +38,17 @@ impl Holders {
         Ok(holders)
     }
 
-    /// Checks a bundle of keys of holders against the manifest and the chain that the checker itself follows.
+    /// Checks a bundle of keys of holders against the manifest and the chain that the checker
+    /// itself follows.
     ///
-    /// At least Q holders must be there. Fewer could never decide. And Q are more than t, so that each class has a
-    /// holder among them: Q − t at the least, of which all but one may be lost.
+    /// At least Q holders must be there. Fewer could never decide. And Q are more than t, so that
+    /// each class has a holder among them: Q − t at the least, of which all but one may be lost.
     ///
     /// # Errors
-    /// [`Refusal`]: a signer who is no holder, or is expired, or is there twice; an invalid signature; fewer than Q;
-    /// another consortium, model or previous result, a round that is not next, or keys of different attempts.
+    ///
+    /// [`Refusal`]: a signer who is no holder, or is expired, or is there twice; an invalid
+    /// signature; fewer than Q; another consortium, model or previous result, a round that is not
+    /// next, or keys of different attempts.
     pub fn of_result(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,

@@ -8,7 +8,8 @@ use crate::identity::NodeId;
 use crate::round::message::{Signed, message, tagged};
 use crate::round::refusal::Fault;
 
-/// A contributor's word for what it has uploaded. Small, for the result lists that of every contributor.
+/// A contributor's word for what it has uploaded. Small, for the result lists that of every
+/// contributor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contribution {
     /// Context of the attempt.
@@ -17,7 +18,8 @@ pub struct Contribution {
     pub node: NodeId,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the masked update.
     pub root: Digest,
-    /// What is left of the input's tag without the masks of the seeds: both values of a [`Tag`](fl_shaders::Tag).
+    /// What is left of the input's tag without the masks of the seeds: both values of a
+    /// [`Tag`](fl_shaders::Tag).
     pub tag: [u64; 2],
     /// [`Envelope::digest`](super::envelope::Envelope::digest).
     pub envelope: Digest,
@@ -53,7 +55,8 @@ impl ContributionId {
     }
 }
 
-/// A holder's vote: it will take part in the sum of these contributors, and of no others in this attempt.
+/// A holder's vote: it will take part in the sum of these contributors, and of no others in this
+/// attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vote {
     /// Context of the attempt.

@@ -1,6 +1,8 @@
-//! The committee scheme: some nodes hold the seeds of all, and all others may leave after their upload.
+//! The committee scheme: some nodes hold the seeds of all, and all others may leave after their
+//! upload.
 //!
-//! The K holders and the threshold t are the manifest's. The phases are those of the protocol, section 7:
+//! The K holders and the threshold t are the manifest's. The phases are those of the protocol,
+//! section 7:
 //!
 //! ```text
 //!  contributor i                           relay                                   holder h
@@ -27,15 +29,18 @@
 //!                                            │  outcome, X: as in the peer scheme       │
 //! ```
 //!
-//! **What ends it.** Lost contributors are left out, lost holders replaced by others of the class. With fewer holders
-//! than the quorum, or a class without any, the attempt is over; and if a vote was cast in it, only the very same
-//! contributors can try again on this model (the difference rule).
+//! **What ends it.** Lost contributors are left out, lost holders replaced by others of the class.
+//! With fewer holders than the quorum, or a class without any, the attempt is over; and if a vote
+//! was cast in it, only the very same contributors can try again on this model (the difference
+//! rule).
 //!
-//! **Why it is so.** A vote is spent by value (`ballot`), a certificate is made of counted votes only
-//! (`certificate`), and a [`RevealOrder`] of both: masks of two lists of contributors cannot be asked for. The
-//! contribution that is signed is small, since the result lists them all; what is large hangs on its digest.
+//! **Why it is so.** A vote is spent by value (`ballot`), a certificate is made of counted votes
+//! only (`certificate`), and a [`RevealOrder`] of both: masks of two lists of contributors cannot
+//! be asked for. The contribution that is signed is small, since the result lists them all; what is
+//! large hangs on its digest.
 //!
-//! **What is not handled.** More than t holders that break the rules: they can open a single contribution.
+//! **What is not handled.** More than t holders that break the rules: they can open a single
+//! contribution.
 
 mod ballot;
 mod certificate;

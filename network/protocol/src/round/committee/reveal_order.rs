@@ -8,7 +8,8 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::refusal::Refusal;
 
-/// The masks that a certificate asks for: what [`Action::Reveal`](crate::round::node::Action::Reveal) demands.
+/// The masks that a certificate asks for: what
+/// [`Action::Reveal`](crate::round::node::Action::Reveal) demands.
 #[derive(Clone, Debug)]
 pub struct RevealOrder {
     ctx: Digest,
@@ -18,11 +19,13 @@ pub struct RevealOrder {
 }
 
 impl RevealOrder {
-    /// Orders what `own` is to reveal of these classes, now that it has voted and that the others have decided.
+    /// Orders what `own` is to reveal of these classes, now that it has voted and that the others
+    /// have decided.
     ///
     /// # Errors
-    /// [`Refusal::Voted`] if they have decided on others than it has voted for; [`Refusal::Classes`] for none, or for
-    /// classes that it does not hold.
+    ///
+    /// [`Refusal::Voted`] if they have decided on others than it has voted for;
+    /// [`Refusal::Classes`] for none, or for classes that it does not hold.
     pub(super) fn new(
         own: NodeId,
         voted: &Voted,

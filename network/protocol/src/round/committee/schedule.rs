@@ -1,4 +1,5 @@
-//! The committee that the manifest names: who may hold seeds, how many may collude, how many make a decision.
+//! The committee that the manifest names: who may hold seeds, how many may collude, how many make a
+//! decision.
 
 use std::collections::BTreeSet;
 
@@ -14,27 +15,28 @@ pub struct Committee {
 }
 
 impl Committee {
-    /// The committee of these holders, all different; nothing if [`Classes::new`] has none for their number.
+    /// The committee of these holders, all different; nothing if [`Classes::new`] has none for
+    /// their number.
     pub fn new(holders: Vec<NodeId>, threshold: usize) -> Option<Self> {
         let classes = Classes::new(holders.len(), threshold)?;
         Some(Self { holders, classes })
     }
 
-    /// The holders, in the order of the schedule.
+    /// Returns the holders, in the order of the schedule.
     pub fn holders(&self) -> &[NodeId] {
         &self.holders
     }
 
-    /// The classes.
+    /// Returns the classes.
     pub fn classes(&self) -> &Classes {
         &self.classes
     }
 
     /// Q = ⌊(K + t)/2⌋ + 1: so many votes are a certificate.
     ///
-    /// Two sets of Q out of K holders share more than t of them, so one that is honest, and it votes once. K is the
-    /// manifest's, whoever is present: certificates of different attempts meet in an honest holder too, which
-    /// remembers for whom it voted.
+    /// Two sets of Q out of K holders share more than t of them, so one that is honest, and it
+    /// votes once. K is the manifest's, whoever is present: certificates of different attempts meet
+    /// in an honest holder too, which remembers for whom it voted.
     pub fn quorum(&self) -> usize {
         (self.classes.holders() + self.classes.threshold()) / 2 + 1
     }
@@ -44,7 +46,7 @@ impl Committee {
         self.holders.iter().position(|holder| *holder == node)
     }
 
-    /// Whether `node` is one of the holders.
+    /// Returns whether `node` is one of the holders.
     pub fn contains(&self, node: NodeId) -> bool {
         self.seat(node).is_some()
     }
@@ -64,6 +66,7 @@ impl Committee {
     /// That these are classes, and that `holder` holds all of them.
     ///
     /// # Errors
+    ///
     /// [`Refusal::Classes`].
     pub(crate) fn check_held(&self, classes: ClassSet, holder: NodeId) -> Result<(), Refusal> {
         match !classes.is_empty() && classes.is_subset(self.held_by(holder)) {
@@ -77,7 +80,8 @@ impl Committee {
         Seats::of(nodes.into_iter().filter_map(|node| self.seat(*node)))
     }
 
-    /// Whether contributors commit to their seeds: with t = K − 1 a seed has one holder, and nobody to differ from.
+    /// Returns whether contributors commit to their seeds: with t = K − 1 a seed has one holder,
+    /// and nobody to differ from.
     pub fn commits(&self) -> bool {
         self.classes.threshold() + 1 < self.classes.holders()
     }
@@ -95,7 +99,8 @@ mod tests {
 
     #[test]
     fn classes_quorum_and_tolerated_losses_are_those_of_the_protocols_table() {
-        // K, t; classes, Q; lost before the vote, after it; holders beside the relay that it falls to.
+        // K, t; classes, Q; lost before the vote, after it; holders beside the relay that it falls
+        // to.
         let table = [
             (3, 2, 3, 3, 0, 0, 3),
             (4, 1, 4, 3, 1, 2, 2),

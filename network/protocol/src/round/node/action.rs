@@ -15,8 +15,8 @@ use crate::round::peer::CompleteShares;
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, NodeFrame};
 
-/// A masked vector that is to be held from now on. It is logged, then put into the outbox with what is needed to go on after
-/// a restart, then announced; if it cannot be, call [`Node::not_kept`].
+/// A masked vector that is to be held from now on. It is logged, then put into the outbox with what
+/// is needed to go on after a restart, then announced; if it cannot be, call [`Node::not_kept`].
 #[derive(Debug)]
 pub struct Announcement {
     /// What to log.
@@ -34,7 +34,8 @@ pub enum Action {
     Log(Entry),
     /// Send this frame.
     Send(NodeFrame),
-    /// Train from the global model, or take the update that was kept for it, and call [`Node::trained`].
+    /// Train from the global model, or take the update that was kept for it, and call
+    /// [`Node::trained`].
     Train {
         /// Round, from 1.
         round: u64,
@@ -43,7 +44,8 @@ pub enum Action {
         /// When the relay goes on without this node, in milliseconds from now.
         deadline_ms: u64,
     },
-    /// Draw a seed for each receiver, seal it to the receiver's round key, and call [`Node::sealed`].
+    /// Draw a seed for each receiver, seal it to the receiver's round key, and call
+    /// [`Node::sealed`].
     Seal {
         /// Context.
         ctx: Digest,
@@ -59,11 +61,11 @@ pub enum Action {
         /// Attempt, from 1.
         attempt: u32,
     },
-    /// Draw a seed for each class, seal to each holder those of its classes, mask the update with all of them, and
-    /// call [`Node::contributed`].
+    /// Draw a seed for each class, seal to each holder those of its classes, mask the update with
+    /// all of them, and call [`Node::contributed`].
     Contribute(Holders),
-    /// Open the box with the round key, compare the seeds with what they are committed to as, and call
-    /// [`Node::opened`].
+    /// Open the box with the round key, compare the seeds with what they are committed to as, and
+    /// call [`Node::opened`].
     Open(CheckedSeeds),
     /// Sum up the masks, and call [`Node::revealed`].
     Reveal(RevealOrder),

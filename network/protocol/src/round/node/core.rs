@@ -49,9 +49,11 @@ impl Core {
         self.identity.node_id()
     }
 
-    /// Returns keys for an attempt of the next round, good for all timeouts that lie ahead at `unix_s`.
+    /// Returns keys for an attempt of the next round, good for all timeouts that lie ahead at
+    /// `unix_s`.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the message cannot be encoded.
     pub(in crate::round) fn offer(
         &self,
@@ -86,6 +88,7 @@ impl Core {
     /// Acknowledges the state where the node stands.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the message cannot be encoded.
     pub(super) fn ack(&self) -> Result<[Action; 2], WireError> {
         let ack = ResultAck {

@@ -1,11 +1,12 @@
 //! The node's side of a round.
 //!
-//! The machine decides; its driver acts. Frames of the relay and the results of the driver's work go in, and a list
-//! of [`Action`]s comes out, to be carried out in order. Everything secret (seeds, round keys, the update) stays
-//! with the driver: shares pass through here sealed.
+//! The machine decides; its driver acts. Frames of the relay and the results of the driver's work
+//! go in, and a list of [`Action`]s comes out, to be carried out in order. Everything secret
+//! (seeds, round keys, the update) stays with the driver: shares pass through here sealed.
 //!
-//! What the schemes have in common is here: greeting, results, and what is held until a result accounts for it. What a node
-//! does in an attempt is in [`peer`](super::peer) and [`committee`](super::committee).
+//! What the schemes have in common is here: greeting, results, and what is held until a result
+//! accounts for it. What a node does in an attempt is in [`peer`](super::peer) and
+//! [`committee`](super::committee).
 
 pub(in crate::round) mod action;
 mod catch_up;
@@ -64,8 +65,8 @@ enum Phase {
 }
 
 impl Node {
-    /// Returns a node that stands at `head` and has sent these sums before. `pending` is what its outbox holds; what it
-    /// holds of an earlier round is of no use.
+    /// Returns a node that stands at `head` and has sent these sums before. `pending` is what its
+    /// outbox holds; what it holds of an earlier round is of no use.
     pub fn new(
         manifest: Arc<Manifest>,
         identity: Identity,
@@ -108,7 +109,8 @@ impl Node {
         matches!(self.phase, Phase::CatchingUp(_))
     }
 
-    /// Returns whether the machine waits for [`Node::summed`] or [`Node::contributed`] in this context.
+    /// Returns whether the machine waits for [`Node::summed`] or [`Node::contributed`] in this
+    /// context.
     pub fn is_masking(&self, ctx: Digest) -> bool {
         match &self.phase {
             Phase::Participating(participant) => participant.is_masking(ctx),
@@ -120,6 +122,7 @@ impl Node {
     /// The connection is up: says where the node stands, and what it had to say before.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if a message cannot be encoded.
     pub fn connected(&mut self) -> Result<Vec<Action>, WireError> {
         let core = &self.core;
@@ -151,7 +154,9 @@ impl Node {
     /// A frame of the relay has arrived.
     ///
     /// # Errors
-    /// The [`Refusal`] that this frame meets. The machine is then where it was, or out of the attempt.
+    ///
+    /// The [`Refusal`] that this frame meets. The machine is then where it was, or out of the
+    /// attempt.
     pub fn handle(&mut self, frame: RelayFrame, unix_s: u64) -> Result<Vec<Action>, Refusal> {
         let core = &mut self.core;
         match frame {
@@ -239,9 +244,11 @@ impl Node {
         actions
     }
 
-    /// The fresh round key for `round` that [`Action::DrawRoundKey`] asked for. Returns nothing if it came too late.
+    /// The fresh round key for `round` that [`Action::DrawRoundKey`] asked for. Returns nothing if
+    /// it came too late.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the message cannot be encoded.
     pub fn keyed(
         &mut self,
@@ -263,6 +270,7 @@ impl Node {
     /// The seeds are sealed, one to each receiver. Returns nothing if the attempt is over.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if a message cannot be encoded.
     pub fn sealed(
         &mut self,
@@ -272,10 +280,11 @@ impl Node {
         self.participant_work(|own, core| own.sealed(core, ctx, sealed))
     }
 
-    /// The masked sum is computed; `root` is its chunk root, `tag` the node's share of the tags' sum. Returns nothing if
-    /// the attempt is over.
+    /// The masked sum is computed; `root` is its chunk root, `tag` the node's share of the tags'
+    /// sum. Returns nothing if the attempt is over.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the message cannot be encoded.
     pub fn summed(
         &mut self,
@@ -299,10 +308,11 @@ impl Node {
         }
     }
 
-    /// The update is masked and the seeds are sealed. `root` is the chunk root of the masked update, `tag` what is left
-    /// of its tag. Returns nothing if the attempt is over.
+    /// The update is masked and the seeds are sealed. `root` is the chunk root of the masked
+    /// update, `tag` what is left of its tag. Returns nothing if the attempt is over.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the message cannot be encoded.
     pub fn contributed(
         &mut self,
@@ -337,10 +347,11 @@ impl Node {
         }
     }
 
-    /// A contributor's box was opened, and its seeds compared to what they are committed to as. Returns nothing if the
-    /// attempt is over.
+    /// A contributor's box was opened, and its seeds compared to what they are committed to as.
+    /// Returns nothing if the attempt is over.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the receipt cannot be encoded.
     pub fn opened(
         &mut self,
@@ -351,10 +362,11 @@ impl Node {
         self.holder.opened(&self.core, ctx, entry, found)
     }
 
-    /// The masks of `classes` are summed up; `root` is the chunk root of their sum, `tag` that of their tags. Returns
-    /// nothing if the attempt is over.
+    /// The masks of `classes` are summed up; `root` is the chunk root of their sum, `tag` that of
+    /// their tags. Returns nothing if the attempt is over.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the message cannot be encoded.
     pub fn revealed(
         &mut self,
@@ -366,13 +378,14 @@ impl Node {
         self.holder.revealed(&self.core, ctx, classes, root, tag)
     }
 
-    /// The masks of these classes could not be summed up. The relay may ask again. Returns whether they were waited for.
+    /// The masks of these classes could not be summed up. The relay may ask again. Returns whether
+    /// they were waited for.
     pub fn not_revealed(&mut self, ctx: Digest, classes: ClassSet) -> bool {
         self.holder.not_revealed(ctx, classes)
     }
 
-    /// The keys of all participants, or of the holders. A node may wait for these as a holder, as a contributor, or as
-    /// both.
+    /// The keys of all participants, or of the holders. A node may wait for these as a holder, as a
+    /// contributor, or as both.
     fn keys(&mut self, bundle: Vec<Signed<Keys>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
         if let Phase::Participating(_) = self.phase {
             let hear = |own: ParticipantStage, core: &Core| own.keys(core, bundle, unix_s);
@@ -499,20 +512,24 @@ impl Node {
     /// A result was checked and averaged. Returns nothing if it is not the one that is waited for.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the acknowledgement cannot be encoded.
     pub fn averaged(&mut self, averaged: &Averaged) -> Result<Vec<Action>, WireError> {
         self.advance(averaged.head)
     }
 
-    /// The certified model of this state has arrived and holds. Returns nothing if it is not the one that is waited for.
+    /// The certified model of this state has arrived and holds. Returns nothing if it is not the
+    /// one that is waited for.
     ///
     /// # Errors
+    ///
     /// [`WireError`] if the acknowledgement cannot be encoded.
     pub fn adopted(&mut self, head: Head) -> Result<Vec<Action>, WireError> {
         self.advance(head)
     }
 
-    /// Takes this state, if it is the one that is waited for: a relay may have announced two sums of one context.
+    /// Takes this state, if it is the one that is waited for: a relay may have announced two sums
+    /// of one context.
     fn advance(&mut self, head: Head) -> Result<Vec<Action>, WireError> {
         let caught_up = match self.take_phase() {
             Phase::CatchingUp(caught_up) if caught_up.leads_to() == head => caught_up,
@@ -538,14 +555,16 @@ impl Node {
         vec![Action::Log(entry), Action::TurnedAway(refusal)]
     }
 
-    /// The masked vector could not be written to the outbox: it is forgotten, nothing was announced.
+    /// The masked vector could not be written to the outbox: it is forgotten, nothing was
+    /// announced.
     pub fn not_kept(&mut self, refusal: Refusal) -> Vec<Action> {
         let actions = self.abandon(refusal);
         self.phase = Phase::Idle;
         actions
     }
 
-    /// The driver could not do what the machine asked for: the node leaves the attempt, and tells the relay why.
+    /// The driver could not do what the machine asked for: the node leaves the attempt, and tells
+    /// the relay why.
     ///
     /// A masked vector that is already held is kept: it may still be asked for.
     pub fn abandon(&mut self, refusal: Refusal) -> Vec<Action> {

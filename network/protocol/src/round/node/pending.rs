@@ -113,8 +113,8 @@ impl StoredPending {
     ///
     /// # Errors
     ///
-    /// What the keys and signatures meet; [`Refusal::MissingSum`] or [`Refusal::OwnContribution`] if its parts do not belong
-    /// together.
+    /// What the keys and signatures meet; [`Refusal::MissingSum`] or [`Refusal::OwnContribution`]
+    /// if its parts do not belong together.
     pub fn verify(self, manifest: &Manifest, head: &Head) -> Result<(Pending, Digest), Refusal> {
         match self {
             Self::Sum { bundle, sum } => {

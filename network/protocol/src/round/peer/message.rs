@@ -41,6 +41,7 @@ impl Share {
     /// [`Signed::verify`], and that the sealed seed is no longer than [`MAX_SEALED_BYTES`].
     ///
     /// # Errors
+    ///
     /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] if it is longer.
     pub(crate) fn verify(
         signed: &Signed<Self>,

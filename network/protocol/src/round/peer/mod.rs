@@ -31,15 +31,17 @@
 //!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
 //! ```
 //!
-//! **What ends it.** A node lost before `collect` costs at most an attempt: the relay opens another with those that
-//! remain, the trained update is kept, keys and seeds are fresh. Bodies are asked for only when every participant has
-//! its masked sum in its outbox, so that a node lost later restarts and sends the identical bytes; from then on the
-//! round goes on with these participants or not at all. A node that refuses sits out the round, and its process
-//! runs on, unless the two sides do not belong together.
+//! **What ends it.** A node lost before `collect` costs at most an attempt: the relay opens another
+//! with those that remain, the trained update is kept, keys and seeds are fresh. Bodies are asked
+//! for only when every participant has its masked sum in its outbox, so that a node lost later
+//! restarts and sends the identical bytes; from then on the round goes on with these participants
+//! or not at all. A node that refuses sits out the round, and its process runs on, unless the two
+//! sides do not belong together.
 //!
-//! **Why it is so.** The signed sum precedes its body, so that no body travels before all are recoverable. The relay
-//! adds a body chunk by chunk, each checked against the hashes behind the signed root, instead of holding it whole.
-//! Nothing is published before all bodies are complete, so no partial sum is ever seen.
+//! **Why it is so.** The signed sum precedes its body, so that no body travels before all are
+//! recoverable. The relay adds a body chunk by chunk, each checked against the hashes behind the
+//! signed root, instead of holding it whole. Nothing is published before all bodies are complete,
+//! so no partial sum is ever seen.
 //!
 //! **What is not handled.** That a node feeds honest data, and that the relay serves anyone.
 

@@ -156,8 +156,8 @@ impl ParticipantStage {
         receiving.take(core, shares, unix_s).into()
     }
 
-    /// The masked sum is computed. Returns what is held from now on and how it is logged, or the participant, if it does
-    /// not wait for that sum.
+    /// The masked sum is computed. Returns what is held from now on and how it is logged, or the
+    /// participant, if it does not wait for that sum.
     pub(in crate::round) fn summed(
         self,
         core: &Core,

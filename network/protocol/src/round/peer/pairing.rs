@@ -1,13 +1,16 @@
 //! Who gives whom a share: of each pair, one.
 //!
-//! A share hides both its ends, as what the giver takes away and the receiver adds. A second one in the other direction
-//! would hide the same two behind the same two keys, and cost each of them another expansion of the whole vector.
+//! A share hides both its ends, as what the giver takes away and the receiver adds. A second one in
+//! the other direction would hide the same two behind the same two keys, and cost each of them
+//! another expansion of the whole vector.
 
-/// Whether the participant in place `from` gives the one in place `to` a share, with `nodes` of them in a circle: each
-/// gives to the half of the others that comes next (the protocol, section 5, step 3).
+/// Returns whether the participant in place `from` gives the one in place `to` a share, with
+/// `nodes` of them in a circle: each gives to the half of the others that comes next (the protocol,
+/// section 5, step 3).
 ///
-/// So each gives and receives (n − 1) / 2 shares, or, where n is even, one more of one than of the other. Opposites in
-/// an even circle are as far from each other both ways, and the one in the lower place gives.
+/// So each gives and receives (n − 1) / 2 shares, or, where n is even, one more of one than of the
+/// other. Opposites in an even circle are as far from each other both ways, and the one in the
+/// lower place gives.
 pub(super) fn gives(from: usize, to: usize, nodes: usize) -> bool {
     let ahead = (to + nodes - from) % nodes;
     let opposite = 2 * ahead == nodes;

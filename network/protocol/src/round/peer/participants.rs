@@ -11,15 +11,17 @@ use crate::round::head::Head;
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::Refusal;
 
-/// The participants of an attempt, whose keys were all checked: at least `min_nodes`, of enough organisations.
+/// The participants of an attempt, whose keys were all checked: at least `min_nodes`, of enough
+/// organisations.
 #[derive(Clone, Debug)]
 pub struct Participants(KeyBundle);
 
 impl Participants {
-    /// Checks a bundle of keys that is to be used at `unix_s`: what [`Participants::of_result`] checks, and that
-    /// no round key has expired.
+    /// Checks a bundle of keys that is to be used at `unix_s`: what [`Participants::of_result`]
+    /// checks, and that no round key has expired.
     ///
     /// # Errors
+    ///
     /// What [`Participants::of_result`] refuses, or [`Refusal::KeyExpired`].
     pub fn verify(
         bundle: Vec<Signed<Keys>>,
@@ -32,12 +34,14 @@ impl Participants {
         Ok(participants)
     }
 
-    /// Checks a bundle of keys against the manifest and the chain that the checker itself follows. The round keys
-    /// may have expired: a result is taken whenever it comes.
+    /// Checks a bundle of keys against the manifest and the chain that the checker itself follows.
+    /// The round keys may have expired: a result is taken whenever it comes.
     ///
     /// # Errors
-    /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, fewer than `min_nodes`,
-    /// another consortium, model or previous result, a round that is not next, or keys of different attempts.
+    ///
+    /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, fewer than
+    /// `min_nodes`, another consortium, model or previous result, a round that is not next, or keys
+    /// of different attempts.
     pub fn of_result(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
@@ -51,8 +55,8 @@ impl Participants {
         Ok(Self(bundle))
     }
 
-    /// Returns whether `from` gives `to` a share. Of two participants one gives and the other receives; nobody else does
-    /// either.
+    /// Returns whether `from` gives `to` a share. Of two participants one gives and the other
+    /// receives; nobody else does either.
     pub fn gives(&self, from: NodeId, to: NodeId) -> bool {
         let places = self.place(from).zip(self.place(to));
         places.is_some_and(|(from, to)| gives(from, to, self.len()))

@@ -12,12 +12,14 @@ use crate::manifest::Manifest;
 use crate::round::message::Signed;
 use crate::round::refusal::{Kind, Refusal};
 
-/// Checks that there is one sum of each participant, and of nobody else, and returns the sum of their tag shares. `own` is
-/// what the checker holds.
+/// Checks that there is one sum of each participant, and of nobody else, and returns the sum of
+/// their tag shares. `own` is what the checker holds.
 ///
 /// # Errors
-/// An outcome without the sum of a participant, with a stranger's or a doubled one, with a sum of another context than the
-/// participants' and the one that was `announced`, or with another sum in the checker's name.
+///
+/// An outcome without the sum of a participant, with a stranger's or a doubled one, with a sum of
+/// another context than the participants' and the one that was `announced`, or with another sum in
+/// the checker's name.
 pub(in crate::round) fn check_sums(
     signed: &[Signed<Sum>],
     announced: Digest,

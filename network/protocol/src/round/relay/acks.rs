@@ -26,7 +26,8 @@ impl Acks {
             return None;
         }
         let missing: Vec<_> = state.published.unserved().iter().copied().collect();
-        // After any other round those who miss its result are waited for as participants of the next.
+        // After any other round those who miss its result are waited for as participants of the
+        // next.
         if state.is_finished() && !missing.is_empty() && self.reminder.is_long(state) {
             self.reminder.remind(state, missing, false);
         }

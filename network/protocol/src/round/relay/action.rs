@@ -25,11 +25,12 @@ pub enum Action {
     Receive {
         /// Context.
         ctx: Digest,
-        /// How many bodies there will be if all of them are in the sum, so that each can be added on arrival. Otherwise they
-        /// have to be kept apart until it is known which ones are.
+        /// How many bodies there will be if all of them are in the sum, so that each can be added
+        /// on arrival. Otherwise they have to be kept apart until it is known which ones are.
         all: Option<usize>,
     },
-    /// Ask the node for a body of the attempt whose bytes have this root, from the first chunk that is missing.
+    /// Ask the node for a body of the attempt whose bytes have this root, from the first chunk that
+    /// is missing.
     Collect {
         /// Who.
         node: NodeId,
@@ -40,13 +41,15 @@ pub enum Action {
         /// Signed root.
         root: Digest,
     },
-    /// Average the sum of these bodies onto the global model. From here on, the last result is not delivered any more.
+    /// Average the sum of these bodies onto the global model. From here on, the last result is not
+    /// delivered any more.
     Average {
         /// State before the round.
         head: Head,
         /// Context.
         ctx: Digest,
-        /// Masked sums or contributions, one for each input of the average, and the sums of masks that open these.
+        /// Masked sums or contributions, one for each input of the average, and the sums of masks
+        /// that open these.
         bodies: Vec<(NodeId, BodyId)>,
     },
     /// Forget what has arrived of the attempt.
@@ -57,8 +60,8 @@ pub enum Action {
     Commit(Head),
     /// Enough nodes have acknowledged where the relay stands: make that durable.
     Certify(Checkpoint),
-    /// Nobody takes the last result: remove it, return to the model before it, and say so with [`Event::RolledBack`] before
-    /// anything else.
+    /// Nobody takes the last result: remove it, return to the model before it, and say so with
+    /// [`Event::RolledBack`] before anything else.
     RollBack,
     /// Ask the node for the model with this hash.
     RequestModel {

@@ -1,11 +1,12 @@
 //! States that are ahead of the relay, as nodes have acknowledged them.
 //!
-//! A relay whose state was lost, or that was given an older one, stands behind its nodes. They say so: a node that connects
-//! repeats its last acknowledgement. When enough of them have acknowledged the same state, that is a checkpoint like those
-//! that the relay hands out itself. What fewer claim, however far ahead, holds nobody up.
+//! A relay whose state was lost, or that was given an older one, stands behind its nodes. They say
+//! so: a node that connects repeats its last acknowledgement. When enough of them have acknowledged
+//! the same state, that is a checkpoint like those that the relay hands out itself. What fewer
+//! claim, however far ahead, holds nobody up.
 //!
-//! Only a relay that has completed no round since its start can stand behind. Later, a state that is ahead of it would be
-//! another history.
+//! Only a relay that has completed no round since its start can stand behind. Later, a state that
+//! is ahead of it would be another history.
 
 use std::collections::BTreeMap;
 

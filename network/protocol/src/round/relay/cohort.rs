@@ -68,7 +68,8 @@ impl<'a> Candidates<'a> {
         are_enough(self.manifest, self.settings, free.iter())
     }
 
-    /// Returns the nodes without which no attempt can begin, or, where any will do, all that are not ready.
+    /// Returns the nodes without which no attempt can begin, or, where any will do, all that are
+    /// not ready.
     pub(super) fn missing(&self) -> Vec<NodeId> {
         let needed: BTreeSet<NodeId> = match self.bound() {
             Some(bound) => {

@@ -10,10 +10,11 @@ use crate::wire::{BodyId, NodeFrame};
 pub enum Event {
     /// A frame of an authenticated node. The first one of a connection is its hello.
     Frame(NodeId, NodeFrame),
-    /// A node's connection is gone. (If it is replaced by another, this comes before the other's hello, or not at
-    /// all.)
+    /// A node's connection is gone. (If it is replaced by another, this comes before the other's
+    /// hello, or not at all.)
     Lost(NodeId),
-    /// A body of a node has arrived whole, and every chunk was as announced. (A model has the hash that was asked for.)
+    /// A body of a node has arrived whole, and every chunk was as announced. (A model has the hash
+    /// that was asked for.)
     BodyAdded(NodeId, BodyId),
     /// The sum was averaged.
     Averaged(Averaged),

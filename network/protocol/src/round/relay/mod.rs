@@ -1,7 +1,8 @@
 //! The relay's side of a round.
 //!
-//! The machine decides; its driver moves bytes. Everything that happens is an [`Event`], everything to be done an
-//! [`Action`], and each phase is a struct that owns only what is valid in it and is consumed by its transition:
+//! The machine decides; its driver moves bytes. Everything that happens is an [`Event`], everything
+//! to be done an [`Action`], and each phase is a struct that owns only what is valid in it and is
+//! consumed by its transition:
 //!
 //! ```text
 //! Gathering ─► Attempt ─► Averaging ─► Acks ─► Attempt … ─► Done
@@ -9,9 +10,10 @@
 //!     └───────────┴───────────┴──────────┘  too few nodes: wait for them
 //! ```
 //!
-//! What an attempt goes through is its scheme's: see `peer::relay` and `committee::relay`. From where a result waits to be
-//! acknowledged, too, there is a way back to `WaitingForNodes`: see `rollback`. A relay that stands behind its nodes goes from
-//! `WaitingForNodes` to `Recovering` and back.
+//! What an attempt goes through is its scheme's: see `peer::relay` and `committee::relay`. From
+//! where a result waits to be acknowledged, too, there is a way back to `WaitingForNodes`: see
+//! `rollback`. A relay that stands behind its nodes goes from `WaitingForNodes` to `Recovering` and
+//! back.
 
 mod acks;
 pub(in crate::round) mod action;
@@ -76,8 +78,8 @@ enum RelayPhase {
 }
 
 impl Relay {
-    /// Returns a relay at `head` whose clock, `now`, starts at 0 when Unix time is `epoch_unix_s`. `seed` decides which
-    /// nodes are sampled.
+    /// Returns a relay at `head` whose clock, `now`, starts at 0 when Unix time is `epoch_unix_s`.
+    /// `seed` decides which nodes are sampled.
     pub fn new(
         manifest: Arc<Manifest>,
         settings: Settings,
@@ -96,15 +98,15 @@ impl Relay {
         self.state.head
     }
 
-    /// Returns the last result, if it is still at hand. Made durable with its bytes, it lets a restarted relay serve nodes
-    /// that did not get it.
+    /// Returns the last result, if it is still at hand. Made durable with its bytes, it lets a
+    /// restarted relay serve nodes that did not get it.
     pub fn last_result(&self) -> Option<&LastResult> {
         self.state.last_result()
     }
 
-    /// Takes up the last result after a restart; one that did not lead to the relay's chain is ignored. If it was the
-    /// last of all, its participants get another chance to come for it. `taken` is whether a node had taken it, so that
-    /// the state after it was made durable.
+    /// Takes up the last result after a restart; one that did not lead to the relay's chain is
+    /// ignored. If it was the last of all, its participants get another chance to come for it.
+    /// `taken` is whether a node had taken it, so that the state after it was made durable.
     pub fn resume(&mut self, last: LastResult, taken: bool) {
         self.state.resume(last, taken);
         if self.state.is_finished() {
@@ -112,8 +114,8 @@ impl Relay {
         }
     }
 
-    /// Takes up acknowledgements after a restart and after [`Relay::resume`]. Those that are of another state or do not
-    /// hold are ignored.
+    /// Takes up acknowledgements after a restart and after [`Relay::resume`]. Those that are of
+    /// another state or do not hold are ignored.
     pub fn resume_certified(&mut self, checkpoint: &Checkpoint) {
         self.state.resume_certified(checkpoint);
     }

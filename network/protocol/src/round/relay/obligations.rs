@@ -1,14 +1,17 @@
-//! The difference rule, as the relay has to reckon with it: who is bound to whom by what was sent or voted for.
+//! The difference rule, as the relay has to reckon with it: who is bound to whom by what was sent
+//! or voted for.
 //!
-//! A node that has sent a sum on a model joins another attempt on it only with the very same participants
-//! ([`SentSums`](crate::round::SentSums)). Once the relay has asked for sums, only these participants can try again. What
-//! it does not know itself any more, after a restart, the nodes claim.
+//! A node that has sent a sum on a model joins another attempt on it only with the very same
+//! participants ([`SentSums`](crate::round::SentSums)). Once the relay has asked for sums, only
+//! these participants can try again. What it does not know itself any more, after a restart, the
+//! nodes claim.
 //!
-//! With a committee, the holders are bound by their votes. A holder that has voted on a model votes for nobody else on it.
-//! If the relay let some holders vote for these contributors and some for those, neither might ever find a quorum. So it
-//! asks for votes for a new list only as long as Q holders are free; those that are not are K − Q at the most then, and
-//! cannot stand in the way of the new list. This keeps true, whatever is lost: there is always a list for which all but
-//! K − Q of the holders can vote.
+//! With a committee, the holders are bound by their votes. A holder that has voted on a model votes
+//! for nobody else on it. If the relay let some holders vote for these contributors and some for
+//! those, neither might ever find a quorum. So it asks for votes for a new list only as long as Q
+//! holders are free; those that are not are K − Q at the most then, and cannot stand in the way of
+//! the new list. This keeps true, whatever is lost: there is always a list for which all but K − Q
+//! of the holders can vote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +27,8 @@ pub(in crate::round) struct Obligations {
     excluded: BTreeSet<NodeId>,
     /// These nodes were asked for their sums, and only they can try again.
     required: Option<BTreeSet<NodeId>>,
-    /// With whom these nodes have sent a sum before, as they say themselves, or may have voted for one.
+    /// With whom these nodes have sent a sum before, as they say themselves, or may have voted for
+    /// one.
     claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
 
@@ -95,18 +99,20 @@ impl Obligations {
         self.claims.insert(holder, contributors);
     }
 
-    /// The round is over: what was said about its model is history, but for claims of nodes that `remain` on it.
+    /// The round is over: what was said about its model is history, but for claims of nodes that
+    /// `remain` on it.
     pub(super) fn begin_anew(&mut self, remain: impl Fn(NodeId) -> bool) {
         self.excluded.clear();
         self.required = None;
         self.claims.retain(|node, _| remain(*node));
     }
 
-    /// Returns the only participants that can try again on this model, after sums were asked for. `ready` are the nodes
-    /// that could take part; `enough` says whether some of them would be enough, whoever the others are.
+    /// Returns the only participants that can try again on this model, after sums were asked for.
+    /// `ready` are the nodes that could take part; `enough` says whether some of them would be
+    /// enough, whoever the others are.
     ///
-    /// That nodes are bound by a sum of which the relay itself knows nothing any more is believed only if
-    /// nothing goes on without them, for anyone can claim it.
+    /// That nodes are bound by a sum of which the relay itself knows nothing any more is believed
+    /// only if nothing goes on without them, for anyone can claim it.
     pub(super) fn bound(
         &self,
         ready: &BTreeSet<NodeId>,
@@ -124,8 +130,8 @@ impl Obligations {
         let Some(committee) = self.manifest.committee() else {
             return self.claims.values().max_by_key(|set| claimed(set));
         };
-        // Of the contributors that holders have voted for, those that enough holders can still decide on, with the most
-        // votes.
+        // Of the contributors that holders have voted for, those that enough holders can still
+        // decide on, with the most votes.
         let free = |set: &BTreeSet<NodeId>| {
             let holders = committee.holders().iter();
             holders
@@ -136,7 +142,8 @@ impl Obligations {
         self.claims.values().max_by_key(decidable)
     }
 
-    /// Returns those of `ready` that can take part, whoever the others are. With a committee, its holders alone are bound.
+    /// Returns those of `ready` that can take part, whoever the others are. With a committee, its
+    /// holders alone are bound.
     pub(super) fn free(&self, ready: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
         let binds = self.manifest.committee().is_none();
         let free = |node: &&NodeId| !binds || !self.claims.contains_key(node);
@@ -153,8 +160,8 @@ impl Obligations {
         claim.is_none_or(|claim| Some(claim) == contributors)
     }
 
-    /// Returns whether enough holders are `ready` to decide on these contributors, or on any. Without a committee nobody
-    /// has to.
+    /// Returns whether enough holders are `ready` to decide on these contributors, or on any.
+    /// Without a committee nobody has to.
     pub(super) fn is_quorate(
         &self,
         contributors: Option<&BTreeSet<NodeId>>,
@@ -168,8 +175,8 @@ impl Obligations {
         })
     }
 
-    /// Returns the nodes without which these participants cannot begin, beside themselves: the holders, if too few of them
-    /// are `ready`.
+    /// Returns the nodes without which these participants cannot begin, beside themselves: the
+    /// holders, if too few of them are `ready`.
     pub(super) fn lacking(
         &self,
         contributors: &BTreeSet<NodeId>,

@@ -93,8 +93,8 @@ impl Presence {
         }
     }
 
-    /// The result that led away from `head` is none any more: whoever was sent it is level there, and has to be sent
-    /// nothing.
+    /// The result that led away from `head` is none any more: whoever was sent it is level there,
+    /// and has to be sent nothing.
     pub(super) fn forget_result_after(&mut self, head: Head) {
         for peer in self.peers.values_mut() {
             peer.catching_up &= peer.stands != head;

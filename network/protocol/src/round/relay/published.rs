@@ -1,4 +1,5 @@
-//! What the relay has published: the last result, who has taken it, and who has acknowledged where the relay stands.
+//! What the relay has published: the last result, who has taken it, and who has acknowledged where
+//! the relay stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -78,7 +79,8 @@ impl Published {
         self.acks = acks;
     }
 
-    /// Takes acknowledgements of the state at `head` up again, if that is the one before a provisional result.
+    /// Takes acknowledgements of the state at `head` up again, if that is the one before a
+    /// provisional result.
     pub(super) fn resume_former_acks(
         &mut self,
         head: Head,
@@ -90,7 +92,8 @@ impl Published {
         }
     }
 
-    /// The relay stands elsewhere, where nodes do that have acknowledged this; `behind` have to be brought up.
+    /// The relay stands elsewhere, where nodes do that have acknowledged this; `behind` have to be
+    /// brought up.
     pub(super) fn replace(
         &mut self,
         acks: BTreeMap<NodeId, Signed<ResultAck>>,
@@ -114,8 +117,8 @@ impl Published {
         self.provisional.take().is_some()
     }
 
-    /// Returns what a node at `stands` is sent by a relay at `head`. As long as it is not at hand, for want of
-    /// acknowledgements, the node waits.
+    /// Returns what a node at `stands` is sent by a relay at `head`. As long as it is not at hand,
+    /// for want of acknowledgements, the node waits.
     pub(super) fn serve(
         &mut self,
         node: NodeId,
@@ -133,7 +136,8 @@ impl Published {
         certified.then(|| Delivery::Checkpoint(self.checkpoint(head)))
     }
 
-    /// Notes that a node has acknowledged the relay's state. Returns whether enough have done so now, and had not before.
+    /// Notes that a node has acknowledged the relay's state. Returns whether enough have done so
+    /// now, and had not before.
     pub(super) fn acknowledge(
         &mut self,
         node: NodeId,

@@ -1,4 +1,5 @@
-//! Taking over the model of the nodes, which is ahead of the relay's (see `ahead`): one of them sends it.
+//! Taking over the model of the nodes, which is ahead of the relay's (see `ahead`): one of them
+//! sends it.
 
 use std::time::Duration;
 

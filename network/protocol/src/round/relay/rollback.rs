@@ -1,8 +1,9 @@
 //! A result that no node has taken yet can be taken back.
 //!
-//! A participant that signs a wrong share of the tags, as a memory fault can make it do, spoils a result, and all nodes
-//! refuse it alike. As long as nobody has taken a result, the state before it is still where all nodes stand, and the round
-//! can begin again with the same participants. Once one has taken it, there is no way back.
+//! A participant that signs a wrong share of the tags, as a memory fault can make it do, spoils a
+//! result, and all nodes refuse it alike. As long as nobody has taken a result, the state before it
+//! is still where all nodes stand, and the round can begin again with the same participants. Once
+//! one has taken it, there is no way back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -39,7 +40,8 @@ impl Provisional {
         }
     }
 
-    /// Returns the way back behind a result that an earlier process of the relay may have sent to its `participants`.
+    /// Returns the way back behind a result that an earlier process of the relay may have sent to
+    /// its `participants`.
     pub(super) fn resumed(participants: BTreeSet<NodeId>) -> Self {
         Self {
             served: participants,
@@ -60,8 +62,8 @@ impl Provisional {
         }
     }
 
-    /// Returns whether all to whom the result was sent refuse it, and they are enough for a round: one node alone may be at
-    /// fault itself.
+    /// Returns whether all to whom the result was sent refuse it, and they are enough for a round:
+    /// one node alone may be at fault itself.
     pub(super) fn is_spoiled(&self, manifest: &Manifest) -> bool {
         self.refused == self.served && check_cohort(manifest, self.refused.iter()).is_ok()
     }

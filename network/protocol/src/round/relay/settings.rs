@@ -37,9 +37,11 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Gives them back if each is in its range, `min_nodes` in that from what nodes insist on to their number.
+    /// Returns them back if each is in its range, `min_nodes` in that from what nodes insist on to
+    /// their number.
     ///
     /// # Errors
+    ///
     /// The first that is not.
     pub fn check(self, min_nodes: RangeInclusive<usize>) -> Result<Self, SettingsError> {
         if self.rounds == 0 {

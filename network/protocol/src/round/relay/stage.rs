@@ -55,6 +55,7 @@ pub(in crate::round) trait Stage: Sized {
     /// A frame of a node that is connected.
     ///
     /// # Errors
+    ///
     /// A [`Refusal`], which costs the node its connection.
     fn hear(
         &mut self,

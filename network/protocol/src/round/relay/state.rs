@@ -1,5 +1,6 @@
-//! What outlives the attempts: where the relay stands, and three slices of state, each with its own file. Who is connected
-//! ([`Presence`]), who is bound to whom ([`Obligations`]), and what was published ([`Published`]).
+//! What outlives the attempts: where the relay stands, and three slices of state, each with its own
+//! file. Who is connected ([`Presence`]), who is bound to whom ([`Obligations`]), and what was
+//! published ([`Published`]).
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -257,8 +258,8 @@ impl RelayState {
         self.candidates().suffice_without(missing)
     }
 
-    /// Returns whether enough nodes are ready for an attempt. After another state than the one that nodes certify there
-    /// would be another history.
+    /// Returns whether enough nodes are ready for an attempt. After another state than the one that
+    /// nodes certify there would be another history.
     pub(super) fn can_open(&self) -> bool {
         self.candidates().suffice() && self.ahead.certified(&self.manifest).is_none()
     }
@@ -295,7 +296,8 @@ impl RelayState {
         NextStep::Open(candidates.choose(&mut self.rng))
     }
 
-    /// Opens the next attempt, of which `nodes` are asked to take part. Returns how long they have for training.
+    /// Opens the next attempt, of which `nodes` are asked to take part. Returns how long they have
+    /// for training.
     pub(super) fn begin_attempt(&mut self, nodes: usize) -> Duration {
         self.attempt = self.attempt.saturating_add(1);
         self.log(Entry::Opened(self.opening()));
@@ -337,7 +339,8 @@ impl RelayState {
         invited.contains(&node) || (!exact && self.settings.fraction_fit >= 1.0)
     }
 
-    /// Checks keys that `node` offers, having been `asked` for them. Returns nothing if they came too late.
+    /// Checks keys that `node` offers, having been `asked` for them. Returns nothing if they came
+    /// too late.
     pub(in crate::round) fn checked_offer(
         &mut self,
         node: NodeId,
@@ -349,7 +352,8 @@ impl RelayState {
         if signer != node {
             return Err(Refusal::Stranger(signer));
         }
-        // Sent before the node could know of this attempt, or that it is not in it: late, not hostile.
+        // Sent before the node could know of this attempt, or that it is not in it: late, not
+        // hostile.
         let current = (self.head.next_round(), self.attempt);
         if (keys.round, keys.attempt) < current || !asked {
             self.late(node, what);
@@ -365,8 +369,9 @@ impl RelayState {
         Ok(Some(keys))
     }
 
-    /// Keys that were good when they came are not good together: one has expired while others were waited for. Whose it
-    /// is is left out, unless it has to be `exact`ly these nodes. Returns on whose account the attempt is over.
+    /// Keys that were good when they came are not good together: one has expired while others were
+    /// waited for. Whose it is is left out, unless it has to be `exact`ly these nodes. Returns on
+    /// whose account the attempt is over.
     pub(in crate::round) fn blame_expired(
         &mut self,
         refusal: &Refusal,
@@ -426,8 +431,9 @@ impl RelayState {
         }
     }
 
-    /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of acknowledgements,
-    /// the node waits. One that is not behind after the last round is told that it was the last.
+    /// Sends a node that is behind what it lacks. As long as that is not at hand, for want of
+    /// acknowledgements, the node waits. One that is not behind after the last round is told that
+    /// it was the last.
     fn catch_up(&mut self, node: NodeId) {
         if self.is_finished() && self.presence.stands(node) == Some(self.head) {
             let rounds = self.head.round;
@@ -452,6 +458,7 @@ impl RelayState {
     /// A node acknowledges a result.
     ///
     /// # Errors
+    ///
     /// A [`Refusal`] if the acknowledgement does not hold, or is of another history.
     pub(super) fn acknowledged(
         &mut self,
@@ -517,29 +524,32 @@ impl RelayState {
         Ok(())
     }
 
-    /// Returns whether nodes still have to take the last result: those that are connected, and after the last round every
-    /// participant, since nobody will be there for it later.
+    /// Returns whether nodes still have to take the last result: those that are connected, and
+    /// after the last round every participant, since nobody will be there for it later.
     pub(super) fn awaits_acks(&self) -> bool {
         let unserved = self.is_finished() && !self.published.unserved().is_empty();
         let behind = |last: &LastResult| self.presence.at(last.base).next().is_some();
         unserved || self.published.last().is_some_and(behind)
     }
 
-    /// A node has taken the last result, or there is no round after it: there is no way back any more.
+    /// A node has taken the last result, or there is no round after it: there is no way back any
+    /// more.
     pub(super) fn settle(&mut self) {
         if self.published.settle() {
             self.act(Action::Commit(self.head));
         }
     }
 
-    /// A node refuses something of `round`. It counts if that is the last result, whose tags do not fit.
+    /// A node refuses something of `round`. It counts if that is the last result, whose tags do not
+    /// fit.
     pub(super) fn rejected(&mut self, node: NodeId, round: u64, refusal: &Refusal) {
         if round == self.head.round && *refusal == Refusal::Tag {
             self.published.reject(node);
         }
     }
 
-    /// Returns whether the last result has to be taken back before anything else is done, and asks for that when it is due.
+    /// Returns whether the last result has to be taken back before anything else is done, and asks
+    /// for that when it is due.
     pub(super) fn rolls_back(&mut self) -> bool {
         let spoiled = self.published.is_spoiled(&self.manifest);
         if spoiled && self.published.try_rollback(self.now) {
@@ -548,8 +558,8 @@ impl RelayState {
         spoiled
     }
 
-    /// The driver has taken the last result back: the same participants have to begin the round again. Returns whether there
-    /// was one.
+    /// The driver has taken the last result back: the same participants have to begin the round
+    /// again. Returns whether there was one.
     pub(super) fn rolled_back(&mut self) -> bool {
         let Some((last, provisional)) = self.published.roll_back() else {
             return false;
@@ -562,7 +572,8 @@ impl RelayState {
         self.obligations.require(participants);
         let nodes = provisional.into_refused();
         self.report(Report::RolledBack { round, nodes });
-        // Nodes that were sent the revoked result are level with the relay again; work out anew what everyone else lacks.
+        // Nodes that were sent the revoked result are level with the relay again; work out anew
+        // what everyone else lacks.
         self.presence.forget_result_after(self.head);
         for node in self.presence.nodes() {
             self.catch_up(node);
@@ -577,7 +588,8 @@ impl RelayState {
         self.published.last()
     }
 
-    /// Takes the last result up again, if it is the one that led here. `taken` is whether a node has taken it.
+    /// Takes the last result up again, if it is the one that led here. `taken` is whether a node
+    /// has taken it.
     pub(super) fn resume(&mut self, last: LastResult, taken: bool) {
         let LastResult { base, outcome } = &last;
         if base.next(outcome.ctx, outcome.root, outcome.model) == self.head {
@@ -596,8 +608,8 @@ impl RelayState {
         }
     }
 
-    /// Returns a certified state that is ahead of the relay, and one of the nodes that have its model, if there is one
-    /// connected.
+    /// Returns a certified state that is ahead of the relay, and one of the nodes that have its
+    /// model, if there is one connected.
     pub(super) fn certified_ahead(&mut self) -> Option<(Checkpoint, NodeId)> {
         let (head, acks) = self.ahead.certified(&self.manifest)?;
         let acks = acks.values().cloned().collect();

@@ -1,5 +1,5 @@
-//! Logs of whole federations: sound as they are, and not after anything was done to them, not even by someone who
-//! computes the chain of digests anew.
+//! Logs of whole federations: sound as they are, and not after anything was done to them, not even
+//! by someone who computes the chain of digests anew.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -285,7 +285,8 @@ fn a_start_from_elsewhere_is_found() {
         ),
         "{what}"
     );
-    // Unless no sum was signed since the last result: then a crash may have kept that from the disk.
+    // Unless no sum was signed since the last result: then a crash may have kept that from the
+    // disk.
     let at = first(&records, |entry| matches!(entry, Entry::Outcome(_)));
     let next = at + first(&records[at..], |entry| matches!(entry, Entry::Sum(_)));
     let restarted = |entries: usize| {

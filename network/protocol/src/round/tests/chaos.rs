@@ -1,5 +1,5 @@
-//! Random latency, cuts, crashes and restarts: always ends once everybody is back, and never with a wrong sum or two
-//! models for a round (which the federation itself asserts).
+//! Random latency, cuts, crashes and restarts: always ends once everybody is back, and never with a
+//! wrong sum or two models for a round (which the federation itself asserts).
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use rand::RngExt;
 use crate::round::refusal::Refusal;
 use crate::sim::Network;
 
-/// A while of random trouble, then peace. With `outboxes`, a node may lose its outbox with its process.
+/// A while of random trouble, then peace. With `outboxes`, a node may lose its outbox with its
+/// process.
 pub(in crate::round) fn survives(
     mut federation: Network,
     troubles: usize,

@@ -27,7 +27,8 @@ fn a_node_lost_before_its_sum_is_collected_costs_an_attempt_and_the_rest_goes_on
         (Moment::AfterSum, 2),
     ];
     for (moment, attempts) in moments {
-        // Some seeds have the relay collect before the node is lost, in an order that hangs on the ids of the nodes.
+        // Some seeds have the relay collect before the node is lost, in an order that hangs on the
+        // ids of the nodes.
         let mut killed = 0;
         for seed in 20..100 {
             let mut federation = Network::new(4, 1, seed);

@@ -219,7 +219,8 @@ fn a_round_with_forged_contents_does_not_pass() {
     entries.extend(forger.attempt(&[1, 2, 3], 1));
     assert!(forger.found(&entries).is_none(), "the control");
 
-    // Records 1: start, 2: keys, 3 to 5: shares, 6 to 8: sums, 9 to 11: bodies, 12: outcome, 13: ack, 14: keys.
+    // Records 1: start, 2: keys, 3 to 5: shares, 6 to 8: sums, 9 to 11: bodies, 12: outcome, 13:
+    // ack, 14: keys.
     let with = |record: usize, entry: Entry| {
         let mut entries = entries.clone();
         entries[record - 1] = entry;

@@ -1,4 +1,5 @@
-//! Nodes that do not keep to the protocol, against the honest relay: each gets its refusal, and the rest goes on.
+//! Nodes that do not keep to the protocol, against the honest relay: each gets its refusal, and the
+//! rest goes on.
 
 use std::time::Duration;
 

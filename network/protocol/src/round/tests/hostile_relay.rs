@@ -1,4 +1,5 @@
-//! A relay that lies about who takes part, and hands out what belongs elsewhere. Each test has its honest control.
+//! A relay that lies about who takes part, and hands out what belongs elsewhere. Each test has its
+//! honest control.
 
 use std::collections::BTreeSet;
 

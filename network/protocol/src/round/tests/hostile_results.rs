@@ -103,7 +103,8 @@ fn of_two_results_of_one_context_the_one_that_came_last_counts() {
         averaged.unwrap()
     };
     let late = average(&checked(&mut target, first.clone()), &body);
-    // Something that makes the node step back, and then another sum of the same inputs: neither sum nor model is signed.
+    // Something that makes the node step back, and then another sum of the same inputs: neither sum
+    // nor model is signed.
     target.node.abandon(Refusal::Voted);
     let mut other = target.result(4);
     *other.last_mut().unwrap() ^= 1;

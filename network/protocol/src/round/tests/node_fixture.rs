@@ -1,4 +1,5 @@
-//! One honest node, brought to each phase by hand, and all that a relay with everyone else's keys could send it.
+//! One honest node, brought to each phase by hand, and all that a relay with everyone else's keys
+//! could send it.
 
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 

@@ -127,7 +127,8 @@ fn after_all_rounds_it_tells_the_nodes_that_they_are_done() {
 #[test]
 fn nodes_that_are_bound_by_sums_on_the_model_stay_so() {
     let mut federation = after(1, 5, 2, 77);
-    // In the second round, all have sent sums with all the others; one is lost, and then the relay's disk.
+    // In the second round, all have sent sums with all the others; one is lost, and then the
+    // relay's disk.
     assert!(federation.run(HOUR, |f| f.relay.bodies.is_some()));
     federation.crash(0, None);
     federation.run(Duration::from_secs(5), |_| false);

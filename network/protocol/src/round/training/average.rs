@@ -1,4 +1,5 @@
-//! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on every bit.
+//! Federated averaging of an opened sum. Relay and nodes each do it themselves and must agree on
+//! every bit.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -61,8 +62,8 @@ impl<B> Averaging<B>
 where
     B: Deref<Target: AsRef<[f32]>>,
 {
-    /// Begins the average of the inputs of `nodes` participants, in the place of `spare`: memory that is reused needs not
-    /// be found and cleared by the system.
+    /// Begins the average of the inputs of `nodes` participants, in the place of `spare`: memory
+    /// that is reused needs not be found and cleared by the system.
     pub fn new(plan: &FixedPoint, base: B, nodes: usize, mut spare: Vec<f32>) -> Self {
         spare.clear();
         spare.reserve_exact(base.as_ref().len());
@@ -79,8 +80,8 @@ where
         }
     }
 
-    /// Takes the next chunk of the sum: [`CHUNK_BYTES`] of it, unless it is the last one. Gives whether all words so far
-    /// are ones that honest participants can add up to.
+    /// Takes the next chunk of the sum: [`CHUNK_BYTES`] of it, unless it is the last one. Returns
+    /// whether all words so far are ones that honest participants can add up to.
     pub fn add(&mut self, chunk: &[u8]) -> bool {
         self.chunks.push(chunk_hash(chunk));
         if self.refused.is_none() {
@@ -99,10 +100,13 @@ where
         ChunkHashes::from_list(self.chunks.clone()).root()
     }
 
-    /// The average, and the state after the round, which was run in the context `ctx` from `head` on.
+    /// The average, and the state after the round, which was run in the context `ctx` from `head`
+    /// on.
     ///
     /// # Errors
-    /// [`Refusal::OutOfRange`] and [`Refusal::Counters`] for sums that honest participants cannot add up to.
+    ///
+    /// [`Refusal::OutOfRange`] and [`Refusal::Counters`] for sums that honest participants cannot
+    /// add up to.
     pub fn finish(self, head: Head, ctx: Digest) -> Result<Averaged, Refusal> {
         let root = self.root();
         let complete = self.model.len() == self.base.as_ref().len();
@@ -216,7 +220,8 @@ fn wrong_length(bytes: usize) -> Refusal {
     ))
 }
 
-/// The most that a coordinate can be: every participant's part is at most B · n_i / n_max, rounded up.
+/// The most that a coordinate can be: every participant's part is at most B · n_i / n_max, rounded
+/// up.
 fn coordinate_limit(plan: &FixedPoint, nodes: u32, examples: u64) -> u64 {
     let weighted = u128::from(plan.bound()) * u128::from(examples);
     let most = weighted.div_ceil(u128::from(plan.examples_max())) + u128::from(nodes);
@@ -226,6 +231,7 @@ fn coordinate_limit(plan: &FixedPoint, nodes: u32, examples: u64) -> u64 {
 /// Averages a sum that is here whole; see [`Averaging`].
 ///
 /// # Errors
+///
 /// Those of [`Averaging::finish`].
 pub fn average(
     body: &[u8],

@@ -68,7 +68,7 @@ impl Agenda {
         self.add(at, Happening::Arrival(delivery));
     }
 
-    /// When the next thing happens.
+    /// Returns when the next thing happens.
     pub(super) fn next_at(&self) -> Option<Duration> {
         self.happenings.first_key_value().map(|((at, _), _)| *at)
     }

@@ -30,8 +30,9 @@ use crate::wire::{BodyId, NodeFrame, RelayFrame};
 
 /// A relay, its nodes, and what is under way between them.
 ///
-/// A lost connection takes with it all that is under way on it. The relay adds up what really arrives, and after each
-/// round the result must be the plain sum of the inputs, and every party's model the same.
+/// A lost connection takes with it all that is under way on it. The relay adds up what really
+/// arrives, and after each round the result must be the plain sum of the inputs, and every party's
+/// model the same.
 pub struct Network<S = OpenSecrets, F = AnyFaults> {
     /// Whose they are.
     pub consortium: Consortium,
@@ -49,8 +50,8 @@ pub struct Network<S = OpenSecrets, F = AnyFaults> {
     pub rng: StdRng,
     /// What has happened.
     pub seen: Seen,
-    /// Whether frames may be altered, lost or out of order, so that all may end in another state than the relay's, or
-    /// not at all.
+    /// Whether frames may be altered, lost or out of order, so that all may end in another state
+    /// than the relay's, or not at all.
     pub is_hostile: bool,
     /// Whether something was signed that an honest node would not sign, so that sums may be wrong.
     pub is_dishonest: bool,
@@ -62,7 +63,7 @@ pub struct Network<S = OpenSecrets, F = AnyFaults> {
 }
 
 impl Network {
-    /// A consortium of `nodes` nodes that begin `rounds` rounds.
+    /// Returns a consortium of `nodes` nodes that begin `rounds` rounds.
     pub fn new(nodes: usize, rounds: u64, seed: u64) -> Self {
         Self::of(Consortium::new(nodes), rounds, seed)
     }
@@ -150,8 +151,8 @@ impl<S: Secrets, F: Faults> Network<S, F> {
         }
     }
 
-    /// Runs until all rounds are complete everywhere, and asserts that all stand in one place, and that their logs say
-    /// so. Panics if that takes more than a virtual day.
+    /// Runs until all rounds are complete everywhere, and asserts that all stand in one place, and
+    /// that their logs say so. Panics if that takes more than a virtual day.
     pub fn run_to_the_end(&mut self) {
         let is_done = |member: &Member<S>| member.finished || !member.is_up;
         let ended = self.run(Duration::from_secs(86_400), |network| {
@@ -171,7 +172,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
         log.bytes()
     }
 
-    /// Whether all nodes stand where the relay does.
+    /// Returns whether all nodes stand where the relay does.
     pub fn everyone_stands_with_the_relay(&self) -> bool {
         let stands = |member: &Member<S>| member.host.disk.head == self.relay.disk.head;
         self.members.iter().all(stands)
@@ -228,7 +229,8 @@ impl<S: Secrets, F: Faults> Network<S, F> {
         self.after(again, Happening::Connect(node));
     }
 
-    /// Kills the relay's process for a while. `keeps_result` is whether it finds the last result on its disk.
+    /// Kills the relay's process for a while. `keeps_result` is whether it finds the last result on
+    /// its disk.
     pub fn restart_relay(&mut self, pause: Duration, keeps_result: bool) {
         (0..self.members.len()).for_each(|node| self.cut(node));
         self.relay.stop();
@@ -284,7 +286,8 @@ impl<S: Secrets, F: Faults> Network<S, F> {
         self.tell_relay(Event::Tick);
     }
 
-    /// Connects a node, if it runs and is not connected. It tries again as long as there is no relay.
+    /// Connects a node, if it runs and is not connected. It tries again as long as there is no
+    /// relay.
     pub fn connect(&mut self, node: usize) {
         let member = &mut self.members[node];
         if !member.is_up || member.connection.is_some() {
@@ -488,7 +491,8 @@ impl<S: Secrets, F: Faults> Network<S, F> {
         }
     }
 
-    /// The relay closes a node's connection. What it said before arrives, what the node has still to say does not.
+    /// The relay closes a node's connection. What it said before arrives, what the node has still
+    /// to say does not.
     fn turn_away(&mut self, node: usize) {
         let connection = (node, self.members[node].connection);
         while let Some(delivery) = self.agenda.take_arrival(connection, Way::Down, 0) {

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-/// How long things take. A duration is the most that something takes, a range says the least as well.
+/// How long things take. A duration is the most that something takes, a range says the least as
+/// well.
 #[derive(Clone, Debug)]
 pub struct Timing {
     /// What is under way. Each stream of a connection keeps its order.
@@ -38,8 +39,8 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// Everything takes place at once, one thing after the other. Nodes connect again, and the relay's clock ticks,
-    /// only when there is nothing else to do.
+    /// Everything takes place at once, one thing after the other. Nodes connect again, and the
+    /// relay's clock ticks, only when there is nothing else to do.
     pub fn instant() -> Self {
         let pause = Duration::from_secs(5);
         Self {

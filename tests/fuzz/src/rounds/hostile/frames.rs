@@ -39,8 +39,8 @@ impl Relay {
         }
     }
 
-    /// Keys of the nodes in the low bits of `which`, those that belong to the last of `node`'s own; the higher bits
-    /// say what is wrong with them.
+    /// Keys of the nodes in the low bits of `which`, those that belong to the last of `node`'s own;
+    /// the higher bits say what is wrong with them.
     pub(super) fn bundle(&self, node: usize, which: u8) -> Vec<Signed<Keys>> {
         let of = |of: usize| {
             self.heard
@@ -90,8 +90,9 @@ impl Relay {
         ctx.unwrap_or(self.hosts[node].disk.head.previous)
     }
 
-    /// The shares for `node` from the nodes in the low bits of `which`. Of the relay's own node there is one for who gives
-    /// it none, as it should be, or for anyone, and then it is too short.
+    /// The shares for `node` from the nodes in the low bits of `which`. Of the relay's own node
+    /// there is one for who gives it none, as it should be, or for anyone, and then it is too
+    /// short.
     pub(super) fn shares(&self, node: usize, which: u8) -> RelayFrame {
         let (ctx, to) = (
             self.ctx(node, usize::from(which >> 6)),
@@ -133,7 +134,8 @@ impl Relay {
         Some(RelayFrame::Collect { ctx, first_chunk })
     }
 
-    /// A result of the last context in which `node` has shared; the bits of `which` say what is wrong with it.
+    /// A result of the last context in which `node` has shared; the bits of `which` say what is
+    /// wrong with it.
     pub(super) fn outcome(&self, node: usize, which: u8) -> (RelayFrame, Vec<u8>) {
         let (manifest, head) = (&consortium().manifest, self.hosts[node].disk.head);
         let ctx = self.ctx(node, usize::from(which >> 7));
@@ -194,12 +196,14 @@ impl Relay {
         (RelayFrame::Outcome(outcome), body)
     }
 
-    /// What the relay's own node puts into the sum of `ctx`: zeros, masked like all inputs, and the share of their tag.
+    /// What the relay's own node puts into the sum of `ctx`: zeros, masked like all inputs, and the
+    /// share of their tag.
     fn own_part(&self, ctx: Digest) -> (Vec<u8>, Tag) {
         let own = consortium().id(OWN);
         let shares = self.heard.shares.iter().map(|(_, share)| share);
         let shares: Vec<_> = shares.filter(|share| share.ctx == ctx).collect();
-        // Every node gives some other a share, and this one gives to all that it does not receive from.
+        // Every node gives some other a share, and this one gives to all that it does not receive
+        // from.
         let others: BTreeSet<NodeId> = shares.iter().map(|share| share.from).collect();
         let received: BTreeMap<NodeId, [u8; 32]> = shares
             .iter()

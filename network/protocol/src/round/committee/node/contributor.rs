@@ -90,8 +90,8 @@ impl Contributor {
         (Self::Masking(holders), actions)
     }
 
-    /// The update is masked and the seeds are sealed. Returns what is held from now on and how it is logged, or the
-    /// contributor, if it does not wait for that.
+    /// The update is masked and the seeds are sealed. Returns what is held from now on and how it
+    /// is logged, or the contributor, if it does not wait for that.
     pub(in crate::round) fn contributed(
         self,
         core: &mut Core,

@@ -1,7 +1,7 @@
 //! The holder's side of an attempt.
 //!
-//! The round key lives with the driver, in memory only, from `convene` on. A holder that is restarted is therefore lost
-//! for the attempt; one whose connection breaks goes on where it was.
+//! The round key lives with the driver, in memory only, from `convene` on. A holder that is
+//! restarted is therefore lost for the attempt; one whose connection breaks goes on where it was.
 
 use std::collections::BTreeMap;
 
@@ -69,8 +69,8 @@ impl Holder {
         }
     }
 
-    /// Returns for whom the node has voted on the model where it stands. (What a participant is bound to, the relay learns
-    /// when it matters: in a refusal.)
+    /// Returns for whom the node has voted on the model where it stands. (What a participant is
+    /// bound to, the relay learns when it matters: in a refusal.)
     pub(in crate::round) fn voted_for(&self, core: &Core) -> Vec<NodeId> {
         let committee = core.manifest.committee();
         committee.map_or_else(Vec::new, |_| core.sent.sent_with(core.head.model))
@@ -116,7 +116,8 @@ impl Holder {
         let HolderStage::Convened { attempt } = self.stage else {
             return Ok(Vec::new());
         };
-        // The key must last until the last body of a reveal: longer than in the peer scheme by one transfer.
+        // The key must last until the last body of a reveal: longer than in the peer scheme by one
+        // transfer.
         let transfer_s = core.manifest.transfer_timeout().as_secs();
         let keys = core.offer(attempt, round_key, unix_s.saturating_add(transfer_s))?;
         self.convened = attempt;
@@ -128,6 +129,7 @@ impl Holder {
     /// The holders of its attempt are fixed. One that is not among them was too late.
     ///
     /// # Errors
+    ///
     /// [`Refusal::OwnKeys`] if it is there with other keys than it offered.
     pub(in crate::round) fn fixed(
         &mut self,
@@ -176,8 +178,8 @@ impl Holder {
         receipt(core, ctx, entry, found).map_err(|_| Refusal::Invalid { what, signer: own })
     }
 
-    /// The box of a slip was opened, and its seeds compared to what they are committed to as. Returns nothing if the
-    /// attempt is over.
+    /// The box of a slip was opened, and its seeds compared to what they are committed to as.
+    /// Returns nothing if the attempt is over.
     pub(in crate::round) fn opened(
         &mut self,
         core: &Core,
@@ -197,7 +199,8 @@ impl Holder {
         receipt(core, ctx, entry, found)
     }
 
-    /// The relay asks for a vote. A holder votes once; asked for the same again, it says the same again.
+    /// The relay asks for a vote. A holder votes once; asked for the same again, it says the same
+    /// again.
     pub(in crate::round) fn ballot(
         &mut self,
         core: &mut Core,
@@ -222,8 +225,8 @@ impl Holder {
         ])
     }
 
-    /// Spends the ballot on these contributors, unless it was spent on them before. Nothing may leave before the record
-    /// that this returns is durable.
+    /// Spends the ballot on these contributors, unless it was spent on them before. Nothing may
+    /// leave before the record that this returns is durable.
     fn decide(&mut self, core: &mut Core, contributors: Contributors) -> Result<Action, Refusal> {
         let (model, nodes) = (core.head.model, contributors.nodes());
         let HolderStage::Serving(serving) = &self.stage else {
@@ -261,7 +264,8 @@ impl Holder {
         let contributors = Contributors::new(ctx, entries, what)?;
         let certificate =
             Certificate::verify(votes, &contributors, &holders, &core.manifest, unix_s)?;
-        // If others have decided without this holder, it follows, but only where it would have voted itself.
+        // If others have decided without this holder, it follows, but only where it would have
+        // voted itself.
         let record = self.decide(core, contributors)?;
         let serving = self.serving(ctx, what, own)?;
         let voted = serving.stance.voted().ok_or(Refusal::Voted)?;

@@ -49,12 +49,12 @@ impl Attendance {
         self.here.insert(node)
     }
 
-    /// Those that are connected.
+    /// Returns those that are connected.
     pub(super) fn here(&self) -> &BTreeSet<NodeId> {
         &self.here
     }
 
-    /// Those that may come back.
+    /// Returns those that may come back.
     pub(super) fn away(&self) -> &BTreeSet<NodeId> {
         &self.away
     }
@@ -63,12 +63,12 @@ impl Attendance {
         self.here.contains(&node)
     }
 
-    /// Whether a holder may still take part.
+    /// Returns whether a holder may still take part.
     pub(super) fn may_serve(&self, node: NodeId) -> bool {
         self.here.contains(&node) || self.away.contains(&node)
     }
 
-    /// How many may still take part.
+    /// Returns how many may still take part.
     pub(super) fn remaining(&self) -> usize {
         self.here.len() + self.away.len()
     }

@@ -22,11 +22,13 @@ pub(super) struct Choice {
     pub(super) voters: BTreeSet<NodeId>,
 }
 
-/// Chooses as many contributors as possible that at least `quorum` of `holders` accept, all of them.
+/// Chooses as many contributors as possible that at least `quorum` of `holders` accept, all of
+/// them.
 ///
-/// A contributor that one holder rejects may have cheated it; or the holder lies. Who does cannot be told from here. So
-/// all holders are kept as long as that costs nobody, else the one that rejects most is left out, as long as there
-/// are more than enough, and whichever leaves the most contributors wins.
+/// A contributor that one holder rejects may have cheated it; or the holder lies. Who does cannot
+/// be told from here. So all holders are kept as long as that costs nobody, else the one that
+/// rejects most is left out, as long as there are more than enough, and whichever leaves the most
+/// contributors wins.
 pub(super) fn choose(
     contributors: &BTreeSet<NodeId>,
     holders: &BTreeSet<NodeId>,

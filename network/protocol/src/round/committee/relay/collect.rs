@@ -1,4 +1,5 @@
-//! Taking contributions, and handing the seeds to the holders. A contributor is done when its body is here.
+//! Taking contributions, and handing the seeds to the holders. A contributor is done when its body
+//! is here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

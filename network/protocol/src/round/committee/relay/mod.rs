@@ -4,8 +4,9 @@
 //! Convening ─► Collecting ─► Voting ─► Revealing ─► (averaging)
 //! ```
 //!
-//! Contributions are taken whole and kept apart until the holders have voted, since nobody knows before whose are in
-//! the sum. From the first vote on, it is these contributors or nobody on this model (the difference rule).
+//! Contributions are taken whole and kept apart until the holders have voted, since nobody knows
+//! before whose are in the sum. From the first vote on, it is these contributors or nobody on this
+//! model (the difference rule).
 
 mod attendance;
 mod choice;
@@ -38,7 +39,8 @@ pub(in crate::round) enum CommitteeAttempt {
 }
 
 impl CommitteeAttempt {
-    /// Asks the holders for keys, and the nodes of this cohort, who have `wait` for training, to contribute.
+    /// Asks the holders for keys, and the nodes of this cohort, who have `wait` for training, to
+    /// contribute.
     pub(in crate::round) fn open(
         state: &mut RelayState,
         committee: Committee,

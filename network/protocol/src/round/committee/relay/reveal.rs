@@ -1,4 +1,5 @@
-//! Collecting the sums of masks, every class once. What a lost holder was to reveal goes to others that can.
+//! Collecting the sums of masks, every class once. What a lost holder was to reveal goes to others
+//! that can.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -68,7 +69,8 @@ impl Revealing {
         revealing
     }
 
-    /// Asks holders that are here, but not `except`, for these classes. Gives those that none of them holds.
+    /// Asks holders that are here, but not `except`, for these classes. Returns those that none of
+    /// them holds.
     fn distribute(
         &mut self,
         state: &mut RelayState,
@@ -201,8 +203,8 @@ impl Revealing {
         self.replace(state, node);
     }
 
-    /// Others are asked for what `node` has not revealed. What only it holds of those who are here is left to it, or to
-    /// others that may come back.
+    /// Others are asked for what `node` has not revealed. What only it holds of those who are here
+    /// is left to it, or to others that may come back.
     fn replace(&mut self, state: &mut RelayState, node: NodeId) {
         let of_node = |part: &mut RevealPart| part.holder == node;
         let open: Vec<_> = self.parts.extract_if(.., of_node).collect();
@@ -226,7 +228,8 @@ impl Revealing {
             .iter()
             .fold(self.covered, |set, part| set.union(part.classes));
         if awaited != classes.all() {
-            // Some class is lost for good. Its holders can begin again, but only with these contributors.
+            // Some class is lost for good. Its holders can begin again, but only with these
+            // contributors.
             let committee = self.holders.committee();
             return AttemptProgress::Abandoned(committee.without(self.attendance.here()));
         }
@@ -243,7 +246,8 @@ impl Revealing {
         AttemptProgress::Stays(self)
     }
 
-    /// Asks for what is missing again: the request, or the answer, may have been lost with a former connection.
+    /// Asks for what is missing again: the request, or the answer, may have been lost with a former
+    /// connection.
     fn ask_again(&self, state: &mut RelayState) {
         for part in self
             .parts

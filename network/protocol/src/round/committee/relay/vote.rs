@@ -1,4 +1,5 @@
-//! Collecting votes. A vote may bind its holder for good, so there is one list of contributors for all.
+//! Collecting votes. A vote may bind its holder for good, so there is one list of contributors for
+//! all.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A consortium of seven with a committee of five, threshold 2, and all keys at hand to sign anything with. Node 0 is
-//! a holder that keeps to the protocol.
+//! A consortium of seven with a committee of five, threshold 2, and all keys at hand to sign
+//! anything with. Node 0 is a holder that keeps to the protocol.
 
 use crate::digest::Digest;
 use crate::identity::NodeId;

@@ -135,7 +135,7 @@ impl RelayFixture {
         self.frame(by, NodeFrame::Receipt(receipt))
     }
 
-    /// Gives how many holders are then asked to vote.
+    /// Returns how many holders are then asked to vote.
     fn accepts_all(&mut self, holder: usize) -> usize {
         let entries: Vec<_> = (0..N).map(|k| self.all.entry(k, 0)).collect();
         let actions = entries

@@ -1,5 +1,5 @@
-//! Logs of a committee's rounds: sound whatever late messages come, and not after the votes or masks in them were changed
-//! by somebody who computes the chain of digests anew.
+//! Logs of a committee's rounds: sound whatever late messages come, and not after the votes or
+//! masks in them were changed by somebody who computes the chain of digests anew.
 
 use std::time::Duration;
 

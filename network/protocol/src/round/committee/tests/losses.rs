@@ -1,5 +1,5 @@
-//! How many holders may be lost, and what happens with one more: an end that says who is missing, never a wrong sum.
-//! (That every sum is right, the federation itself asserts.)
+//! How many holders may be lost, and what happens with one more: an end that says who is missing,
+//! never a wrong sum. (That every sum is right, the federation itself asserts.)
 
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ fn runs(n: usize, k: usize, t: u32, before: usize, after: usize, seed: u64) {
     }
     let ends = tolerated && before + after < k - t as usize;
     let ended = federation.run(HOUR, |f| f.relay.disk.head.round == 1);
-    // Fewer can be lost after the vote than are there to lose; what was revealed before is not lost.
+    // Fewer can be lost after the vote than are there to lose; what was revealed before is not
+    // lost.
     if ends {
         assert!(ended, "{k}, {t}: {before}, {after}");
         assert_eq!(federation.seen.completed[0].attempts, 1);

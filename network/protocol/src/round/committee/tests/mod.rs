@@ -1,4 +1,5 @@
-//! Whole rounds with a committee, what holders can lose, attacks on each side, and a model of the vote.
+//! Whole rounds with a committee, what holders can lose, attacks on each side, and a model of the
+//! vote.
 
 mod holder_fixture;
 mod hostile_contributors;

@@ -1,6 +1,7 @@
-//! Every interleaving of a small committee's votes and reveals, with the real ballots, tallies, assignment and record of
-//! sent sums. The relay and `byzantine` holders do what they like; the others are asked anything, at any time, in two
-//! attempts on one model, and may be killed and started again in between.
+//! Every interleaving of a small committee's votes and reveals, with the real ballots, tallies,
+//! assignment and record of sent sums. The relay and `byzantine` holders do what they like; the
+//! others are asked anything, at any time, in two attempts on one model, and may be killed and
+//! started again in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Collecting the masked sums themselves. From here on the participants are fixed: those that have sent a sum join a rerun
-//! with the very same participants only (the difference rule).
+//! Collecting the masked sums themselves. From here on the participants are fixed: those that have
+//! sent a sum join a rerun with the very same participants only (the difference rule).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -69,7 +69,8 @@ impl CollectingSums {
         }
     }
 
-    /// The masked sum of a node will not come. The same participants may begin again, with fresh masks.
+    /// The masked sum of a node will not come. The same participants may begin again, with fresh
+    /// masks.
     pub(super) fn withdrawn(
         self,
         state: &mut RelayState,
@@ -119,7 +120,8 @@ impl CollectingSums {
         let ids = self.participants.ids();
         let missing: Vec<_> = ids.filter(|node| !self.added.contains(node)).collect();
         if self.reminder.remind(state, missing.clone(), true) {
-            // Asked again: the request, or what came of it, may have been lost with a former connection.
+            // Asked again: the request, or what came of it, may have been lost with a former
+            // connection.
             let ctx = self.participants.ctx();
             let connected = missing.into_iter();
             let connected: Vec<_> = connected

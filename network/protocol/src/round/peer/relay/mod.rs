@@ -4,8 +4,8 @@
 //! Advertising ─► Sharing ─► Announcing ─► Collecting ─► (averaging)
 //! ```
 //!
-//! Until bodies are asked for, a node that is lost costs an attempt. From then on the participants are fixed (the
-//! difference rule).
+//! Until bodies are asked for, a node that is lost costs an attempt. From then on the participants
+//! are fixed (the difference rule).
 
 mod advertise;
 mod announce;

@@ -1,5 +1,5 @@
-//! Collecting sealed shares. They are handed out only when all are in, so that nobody can be summing while somebody
-//! has not shared yet.
+//! Collecting sealed shares. They are handed out only when all are in, so that nobody can be
+//! summing while somebody has not shared yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
