@@ -90,11 +90,7 @@ async fn main() -> Result<()> {
     let simulation = Simulation {
         trainers,
         engine: Arc::new(CpuEngine),
-        settings: Settings {
-            rounds: 10,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        },
+        settings: Settings::new(10, 1.0, 3, 3..=3)?,
         sharing: Sharing::Peer,
         examples_max: 2 * u32::from(POINTS),
         training_at_once: 1,

@@ -28,11 +28,11 @@ impl RoundChoices {
     ///
     /// The first choice that is out of its range.
     pub fn settings(self, min_nodes: RangeInclusive<usize>) -> Result<Settings, SettingsError> {
-        let settings = Settings {
-            rounds: self.rounds.unwrap_or(ROUNDS),
-            fraction_fit: self.fraction_fit.unwrap_or(FRACTION_FIT),
-            min_nodes: self.min_nodes.unwrap_or(*min_nodes.start()),
-        };
-        settings.check(min_nodes)
+        Settings::new(
+            self.rounds.unwrap_or(ROUNDS),
+            self.fraction_fit.unwrap_or(FRACTION_FIT),
+            self.min_nodes.unwrap_or(*min_nodes.start()),
+            min_nodes,
+        )
     }
 }

@@ -10,9 +10,10 @@ use fl_protocol::digest::{ChunkHashes, model_hash};
 use fl_protocol::round::message::{ResultAck, Signed};
 use fl_protocol::round::node::{Node, Pending};
 use fl_protocol::round::peer::PendingSum;
-use fl_protocol::round::relay::{Event, LastResult, Relay, Settings};
+use fl_protocol::round::relay::{Event, LastResult, Relay};
 use fl_protocol::round::training::{Averaged, average};
 use fl_protocol::round::{Checkpoint, Head, SentSums};
+use fl_protocol::sim;
 use tempfile::TempDir;
 
 use crate::Seed;
@@ -153,11 +154,7 @@ fn checkpoint(head: Head) -> Checkpoint {
 }
 
 fn relay(head: Head) -> Relay {
-    let settings = Settings {
-        rounds: 2,
-        fraction_fit: 1.0,
-        min_nodes: 3,
-    };
+    let settings = sim::settings(2, 1.0, 3);
     Relay::new(
         consortium().manifest.clone(),
         settings,

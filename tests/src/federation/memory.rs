@@ -17,6 +17,7 @@ use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::relay::{Event, Relay, Settings};
 use fl_protocol::round::training::Averaged;
 use fl_protocol::round::{CheckedOutcome, Evidence, Head, Outcome, SentSums};
+use fl_protocol::sim;
 use fl_protocol::sim::{Effect, NodeHost, RelayEffect, RelayHost, Work, assert_taken};
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
 use fl_shaders::Counters;
@@ -322,11 +323,7 @@ impl Round {
 }
 
 fn settings() -> Settings {
-    Settings {
-        rounds: 1,
-        fraction_fit: 1.0,
-        min_nodes: 3,
-    }
+    sim::settings(1, 1.0, 3)
 }
 
 /// Tells a node's machine what this work has led to.

@@ -306,11 +306,13 @@ impl Driver {
 
 /// The honest machine, at its beginning. It waits for everyone but those `absent`.
 fn machine(kit: &Kit, rounds: u64, absent: usize) -> Relay {
-    let settings = Settings {
+    let settings = Settings::new(
         rounds,
-        fraction_fit: 1.0,
-        min_nodes: kit.manifest.roster().len() - absent,
-    };
+        1.0,
+        kit.manifest.roster().len() - absent,
+        0..=usize::MAX,
+    )
+    .unwrap();
     let manifest = kit.manifest.clone();
     let head = Head::start(&manifest);
     Relay::new(manifest, settings, head, unix_s(), [7; 32])

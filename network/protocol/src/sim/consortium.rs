@@ -11,6 +11,7 @@ use crate::manifest::{
 };
 use crate::round::Head;
 use crate::round::message::{Keys, Message, Signed};
+use crate::round::relay::Settings;
 
 /// Unix time at which simulations begin.
 pub const EPOCH: u64 = 1_800_000_000;
@@ -124,4 +125,9 @@ pub fn manifest_file(identities: &[Identity]) -> ManifestFile {
         model,
         nodes.collect(),
     )
+}
+
+/// Returns a relay's settings, whatever a manifest would say of its `min_nodes`.
+pub fn settings(rounds: u64, fraction_fit: f64, min_nodes: usize) -> Settings {
+    Settings::new(rounds, fraction_fit, min_nodes, 0..=usize::MAX).unwrap()
 }

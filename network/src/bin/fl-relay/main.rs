@@ -53,7 +53,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let dashboard = match config.dashboard {
         None => None,
         Some(address) => {
-            let progress = RelayProgress::new(&kit.manifest, settings.rounds, unix_s());
+            let progress = RelayProgress::new(&kit.manifest, settings.rounds(), unix_s());
             let opened = Dashboard::open(address, progress).await;
             Some(opened.with_context(|| format!("the dashboard cannot listen on {address}"))?)
         }
@@ -61,10 +61,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
     info!(
         "{}: serving {} rounds on {} for {} nodes, at least {} a round",
         kit.manifest.name(),
-        settings.rounds,
+        settings.rounds(),
         server.local_address()?,
         kit.manifest.roster().len(),
-        settings.min_nodes
+        settings.min_nodes()
     );
     if let Some(dashboard) = &dashboard {
         let address = dashboard.address();
@@ -73,7 +73,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             warn!("whoever reaches {address} can look at the dashboard");
         }
     }
-    let rounds = settings.rounds;
+    let rounds = settings.rounds();
     let mut formatter = ReportFormatter::new(kit.manifest.clone());
     let report = |report: &_| {
         let line = formatter.tell(report);

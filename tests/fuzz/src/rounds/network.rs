@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fl_protocol::digest::Digest;
-use fl_protocol::round::relay::Settings;
+use fl_protocol::sim;
 use fl_protocol::sim::{Content, Delivery, Faults, Network, OpenSecrets, Timing, Verdict, Way};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 
@@ -100,11 +100,7 @@ struct Troubled {
 impl Troubled {
     /// All nodes are connected.
     fn new(conduct: Conduct) -> Self {
-        let settings = Settings {
-            rounds: ROUNDS,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        };
+        let settings = sim::settings(ROUNDS, 1.0, 3);
         let (consortium, timing) = (consortium().clone(), Timing::instant());
         let secrets = |identity: &_| conduct.secrets(identity);
         let mut network = Network::with(consortium, settings, timing, secrets, Wires::default(), 1);

@@ -19,11 +19,8 @@ use crate::party::{Told, listen, tell};
 pub(crate) async fn relay(kit: Kit, state: &Path) -> anyhow::Result<()> {
     let server = listen(&kit)?;
     let store = RelayStore::open(state, &kit.manifest)?;
-    let settings = Settings {
-        rounds: u64::MAX,
-        fraction_fit: 1.0,
-        min_nodes: kit.manifest.roster().len(),
-    };
+    let nodes = kit.manifest.roster().len();
+    let settings = Settings::new(u64::MAX, 1.0, nodes, nodes..=nodes)?;
     let report = |report: &Report| {
         if let Report::Collected { .. } = report {
             say(&Told::Collected);

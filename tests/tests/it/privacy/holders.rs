@@ -18,7 +18,7 @@ use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, add_mask, 
 use fl_tests::statistics::{DEVIATIONS, difference, is_uniform, told_apart};
 use fl_trainer::{Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, Sharing, TrainError};
 
-use crate::support::federation::{EXAMPLES_MAX, federation, member, settings};
+use crate::support::federation::{EXAMPLES_MAX, federation, member};
 
 const PARAMETERS: usize = 40_000;
 const NODES: usize = 6;
@@ -86,10 +86,7 @@ async fn views(updates: [f32; 4], rounds: u64) -> Result<Vec<View>> {
         })
     });
     let federation = Federation {
-        settings: Settings {
-            min_nodes: NODES,
-            ..settings(rounds)
-        },
+        settings: Settings::new(rounds, 1.0, NODES, 0..=NODES)?,
         ..federation(members.collect::<Result<_>>()?, rounds)
     };
     federation.run_with(&kits, |_| (), |_| ()).await?;

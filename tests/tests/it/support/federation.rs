@@ -8,6 +8,7 @@ use anyhow::Result;
 use fl_protocol::audit::{Summary, verify};
 use fl_protocol::digest::model_hash;
 use fl_protocol::round::relay::Settings;
+use fl_protocol::sim;
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
 use fl_tests::federation::{Federation, Kits, Log, Member, Recorded, Step, Synthetic};
@@ -22,11 +23,7 @@ pub(crate) const EXAMPLES_MAX: u32 = 1_000;
 
 /// Settings for so many rounds with every node in each.
 pub(crate) fn settings(rounds: u64) -> Settings {
-    Settings {
-        rounds,
-        fraction_fit: 1.0,
-        min_nodes: 3,
-    }
+    sim::settings(rounds, 1.0, 3)
 }
 
 /// A node that masks on the CPU, and to which the network does nothing.

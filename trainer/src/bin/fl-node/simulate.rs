@@ -37,7 +37,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         None,
     )?;
     let (task, split) = TaskTable::of(&source, &args.task)?;
-    let console = Console::new(settings.rounds, args.json);
+    let console = Console::new(settings.rounds(), args.json);
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let trainers = trainers(&task, &split, partition, nodes, &compute)?;
     let examples_max = u32::try_from(split.train.len()).context("too many examples")?;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
 
     console.note(&format!(
         "{nodes} nodes, {} rounds, {} on {}: {} training examples ({partition}), {} test examples",
-        settings.rounds,
+        settings.rounds(),
         task.model.kind(),
         source,
         split.train.len(),

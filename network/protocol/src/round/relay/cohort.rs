@@ -88,7 +88,7 @@ impl<'a> Candidates<'a> {
             return Cohort { nodes, exact };
         }
         let free = self.obligations.free(&self.ready);
-        let share = self.settings.fraction_fit * free.len() as f64;
+        let share = self.settings.fraction_fit() * free.len() as f64;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -119,5 +119,5 @@ pub(super) fn are_enough<'a>(
 
 /// Returns the least number of participants.
 fn least(manifest: &Manifest, settings: &Settings) -> usize {
-    settings.min_nodes.max(manifest.min_nodes())
+    settings.min_nodes().max(manifest.min_nodes())
 }

@@ -5,12 +5,9 @@ use std::ops::RangeInclusive;
 /// What the relay's operator may choose. All else stands in the manifest.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Rounds to complete, those before a restart included.
-    pub rounds: u64,
-    /// Part of the available nodes that is asked to take part in a round, in (0, 1].
-    pub fraction_fit: f64,
-    /// Least number of participants; never under the manifest's.
-    pub min_nodes: usize,
+    rounds: u64,
+    fraction_fit: f64,
+    min_nodes: usize,
 }
 
 /// A choice out of its range, by the name of its flag.
@@ -37,25 +34,52 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Returns them back if each is in its range, `min_nodes` in that from what nodes insist on to
-    /// their number.
+    /// Returns these settings. `rounds` are those to complete, those before a restart included;
+    /// `fraction_fit` is the part of the available nodes that is asked to take part in a round, in
+    /// (0, 1]; `min_nodes` is the least number of participants, and has to be in the range that is
+    /// `allowed`, from the least number on which nodes insist to their number.
     ///
     /// # Errors
     ///
-    /// The first that is not.
-    pub fn check(self, min_nodes: RangeInclusive<usize>) -> Result<Self, SettingsError> {
-        if self.rounds == 0 {
+    /// The first choice that is out of its range.
+    pub fn new(
+        rounds: u64,
+        fraction_fit: f64,
+        min_nodes: usize,
+        allowed: RangeInclusive<usize>,
+    ) -> Result<Self, SettingsError> {
+        if rounds == 0 {
             return Err(SettingsError::Rounds);
         }
-        if !(self.fraction_fit > 0.0 && self.fraction_fit <= 1.0) {
-            return Err(SettingsError::FractionFit(self.fraction_fit));
+        if !(fraction_fit > 0.0 && fraction_fit <= 1.0) {
+            return Err(SettingsError::FractionFit(fraction_fit));
         }
-        if !min_nodes.contains(&self.min_nodes) {
+        if !allowed.contains(&min_nodes) {
             return Err(SettingsError::MinNodes {
-                chosen: self.min_nodes,
-                allowed: min_nodes,
+                chosen: min_nodes,
+                allowed,
             });
         }
-        Ok(self)
+        Ok(Self {
+            rounds,
+            fraction_fit,
+            min_nodes,
+        })
+    }
+
+    /// Returns the number of rounds to complete, those before a restart included.
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Returns the part of the available nodes that is asked to take part in a round, in (0, 1].
+    pub fn fraction_fit(&self) -> f64 {
+        self.fraction_fit
+    }
+
+    /// Returns the least number of participants that the operator wants. (Nodes insist on the
+    /// manifest's.)
+    pub fn min_nodes(&self) -> usize {
+        self.min_nodes
     }
 }

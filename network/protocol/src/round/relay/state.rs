@@ -225,7 +225,7 @@ impl RelayState {
 
     /// Returns whether all rounds are done.
     pub(super) fn is_finished(&self) -> bool {
-        self.head.round >= self.settings.rounds
+        self.head.round >= self.settings.rounds()
     }
 
     /// Returns whether a node can take part in the next round.
@@ -336,7 +336,7 @@ impl RelayState {
         invited: &BTreeSet<NodeId>,
         exact: bool,
     ) -> bool {
-        invited.contains(&node) || (!exact && self.settings.fraction_fit >= 1.0)
+        invited.contains(&node) || (!exact && self.settings.fraction_fit() >= 1.0)
     }
 
     /// Checks keys that `node` offers, having been `asked` for them. Returns nothing if they came

@@ -8,6 +8,7 @@ use rand::RngExt;
 
 use crate::round::refusal::Refusal;
 use crate::sim::Network;
+use crate::sim::settings;
 
 /// A while of random trouble, then peace. With `outboxes`, a node may lose its outbox with its
 /// process.
@@ -54,7 +55,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let mut federation = Network::new(n, 2, seed);
-        federation.relay.settings.fraction_fit = if all { 1.0 } else { 0.6 };
+        federation.relay.settings = settings(federation.relay.settings.rounds(), if all { 1.0 } else { 0.6 }, 3);
         survives(federation, troubles, true, seed);
     }
 }

@@ -6,6 +6,7 @@ use crate::digest::model_hash;
 use crate::round::refusal::Refusal;
 use crate::round::relay::Report;
 use crate::sim::Consortium;
+use crate::sim::settings;
 use crate::sim::{Moment, Network};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -89,7 +90,7 @@ fn a_body_of_many_chunks_goes_on_where_it_was_cut_off() {
 #[test]
 fn when_an_outbox_is_lost_after_collect_the_same_participants_begin_again() {
     let mut federation = Network::new(5, 2, 23);
-    federation.relay.settings.fraction_fit = 0.6;
+    federation.relay.settings = settings(federation.relay.settings.rounds(), 0.6, 3);
     // Whoever takes part first is killed in the middle of its upload.
     assert!(federation.run(HOUR, |f| !f.seen.participants.is_empty()));
     let node = (0..5)

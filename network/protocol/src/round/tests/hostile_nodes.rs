@@ -9,8 +9,9 @@ use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
-use crate::round::relay::{Action, Event, Relay, Report, Settings};
+use crate::round::relay::{Action, Event, Relay, Report};
 use crate::round::{Head, Kind, Refusal};
+use crate::sim;
 use crate::sim::EPOCH;
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
@@ -35,11 +36,7 @@ impl RelayFixture {
     fn empty(n: usize) -> Self {
         let all = NodeFixture::idle(n);
         let manifest = all.consortium.manifest.clone();
-        let settings = Settings {
-            rounds: 2,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        };
+        let settings = sim::settings(2, 1.0, 3);
         let head = Head::start(&manifest);
         let relay = Relay::new(manifest, settings, head, EPOCH, [0; 32]);
         Self {

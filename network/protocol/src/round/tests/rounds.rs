@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::sim::Network;
+use crate::sim::settings;
 
 #[test]
 fn three_five_and_ten_nodes_complete_their_rounds() {
@@ -21,7 +22,7 @@ fn three_five_and_ten_nodes_complete_their_rounds() {
 #[test]
 fn observers_of_a_sampled_round_end_with_the_same_model() {
     let mut federation = Network::new(10, 4, 7);
-    federation.relay.settings.fraction_fit = 0.35;
+    federation.relay.settings = settings(federation.relay.settings.rounds(), 0.35, 3);
     federation.run_to_the_end();
     federation.seen.assert_peaceful();
     assert!(
@@ -73,7 +74,7 @@ fn a_late_joiner_far_behind_is_brought_up_by_a_checkpoint() {
 #[test]
 fn a_larger_minimum_of_the_operator_is_kept_and_a_smaller_one_is_not() {
     let mut federation = Network::new(4, 1, 10);
-    federation.relay.settings.min_nodes = 0;
+    federation.relay.settings = settings(federation.relay.settings.rounds(), 1.0, 0);
     federation.members[3].training = Duration::from_secs(3600);
     federation.run_to_the_end();
     assert_eq!(
@@ -83,7 +84,7 @@ fn a_larger_minimum_of_the_operator_is_kept_and_a_smaller_one_is_not() {
     );
 
     let mut federation = Network::new(4, 1, 11);
-    federation.relay.settings.min_nodes = 4;
+    federation.relay.settings = settings(federation.relay.settings.rounds(), 1.0, 4);
     federation.members[3].training = Duration::from_secs(3000);
     federation.run_to_the_end();
     assert_eq!(

@@ -10,6 +10,7 @@ use crate::round::relay::PAUSE;
 use crate::round::relay::{Event, Report};
 use crate::sim::Consortium;
 use crate::sim::Network;
+use crate::sim::settings;
 use crate::wire::NodeFrame;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,7 +45,7 @@ fn assert_only_wrong_tags_were_refused(federation: &Network) {
 fn a_result_that_all_refuse_is_taken_back_and_the_same_participants_begin_the_round_again() {
     for (faults, seed) in [(0, 70), (1, 70), (1, 71), (3, 72)] {
         let mut federation = Network::new(4, 3, seed);
-        federation.relay.settings.fraction_fit = 0.75;
+        federation.relay.settings = settings(federation.relay.settings.rounds(), 0.75, 3);
         assert!(federation.run(HOUR, |f| f.relay.disk.head.round == 1));
         (0..4).for_each(|node| federation.members[node].host.secrets.wrong_tags = 0);
         // Whoever takes part next is the one at fault.
@@ -233,7 +234,7 @@ fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
 fn rounds_end_whatever_tags_are_wrong_and_whoever_is_lost_meanwhile() {
     for seed in 100..160 {
         let mut federation = Network::of(Consortium::new(4), 3, seed);
-        federation.relay.settings.fraction_fit = 0.75;
+        federation.relay.settings = settings(federation.relay.settings.rounds(), 0.75, 3);
         for step in 0..6 {
             let node = (usize::try_from(seed).unwrap() + step) % 4;
             federation.members[node].host.secrets.wrong_tags += step % 2;

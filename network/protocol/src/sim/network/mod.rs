@@ -26,6 +26,7 @@ pub use timing::Timing;
 
 use crate::identity::{Identity, NodeId};
 use crate::round::relay::{Event, Settings};
+use crate::sim;
 use crate::wire::{BodyId, NodeFrame, RelayFrame};
 
 /// A relay, its nodes, and what is under way between them.
@@ -70,11 +71,7 @@ impl Network {
 
     /// This consortium, which begins `rounds` rounds.
     pub fn of(consortium: Consortium, rounds: u64, seed: u64) -> Self {
-        let settings = Settings {
-            rounds,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        };
+        let settings = sim::settings(rounds, 1.0, 3);
         let manifest = consortium.manifest.clone();
         let secrets =
             |identity: &Identity| OpenSecrets::new(manifest.clone(), identity.node_id(), OpenTags);

@@ -10,8 +10,9 @@ use crate::round::Opening;
 use crate::round::committee::message::{ContributionId, Receipt, Reveal};
 use crate::round::committee::{ClassSet, Contributors, Holders};
 use crate::round::message::Signed;
-use crate::round::relay::{Action, Event, Relay, Report, Settings};
+use crate::round::relay::{Action, Event, Relay, Report};
 use crate::round::{Fault, Head, Kind, Refusal};
+use crate::sim;
 use crate::sim::EPOCH;
 use crate::wire::{BodyId, BodyKind, Hello, NodeFrame, RelayFrame};
 
@@ -27,11 +28,7 @@ impl RelayFixture {
     fn convening() -> Self {
         let all = HolderFixture::serving();
         let manifest = all.consortium.manifest.clone();
-        let settings = Settings {
-            rounds: 1,
-            fraction_fit: 1.0,
-            min_nodes: 3,
-        };
+        let settings = sim::settings(1, 1.0, 3);
         let head = Head::start(&manifest);
         let relay = Relay::new(manifest.clone(), settings, head, EPOCH, [0; 32]);
         let mut target = Self {

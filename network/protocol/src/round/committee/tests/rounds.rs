@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::consortium;
 use crate::round::tests::chaos::survives;
+use crate::sim::settings;
 use crate::sim::{Moment, Network};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -170,7 +171,7 @@ fn a_single_vote_that_the_relay_forgets_binds_nobody_else() {
 #[test]
 fn a_sampled_round_leaves_the_others_alone() {
     let mut federation = federation(10, 5, 2, 3, 6);
-    federation.relay.settings.fraction_fit = 0.4;
+    federation.relay.settings = settings(federation.relay.settings.rounds(), 0.4, 3);
     federation.run_to_the_end();
     federation.seen.assert_peaceful();
     assert!(
