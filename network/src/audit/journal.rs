@@ -99,7 +99,7 @@ pub struct RelayJournal {
     unwritten: VecDeque<Record>,
     /// Whether it was reported that the disk does not take it.
     reported: bool,
-    ended_untaken: bool,
+    ended_unacknowledged: bool,
 }
 
 impl RelayJournal {
@@ -114,12 +114,12 @@ impl RelayJournal {
         head: Head,
         unix_s: u64,
     ) -> Result<Self, LogError> {
-        let mut ended_untaken = false;
+        let mut ended_unacknowledged = false;
         let each = |payload: &[u8]| {
             let record = wire::decode(payload);
             let decided = record.map(|Record { entry, .. }| entry.is_unacknowledged_result());
             if let Ok(Some(unacknowledged)) = decided {
-                ended_untaken = unacknowledged;
+                ended_unacknowledged = unacknowledged;
             }
         };
         let journal = Journal::open_and_read(path, manifest, Party::Relay, head, unix_s, each)?;
@@ -127,13 +127,13 @@ impl RelayJournal {
             journal,
             unwritten: VecDeque::new(),
             reported: false,
-            ended_untaken,
+            ended_unacknowledged,
         })
     }
 
     /// Returns whether the log ended, when it was opened, in a result that nobody had acknowledged.
-    pub fn ended_untaken(&self) -> bool {
-        self.ended_untaken
+    pub fn ended_unacknowledged(&self) -> bool {
+        self.ended_unacknowledged
     }
 
     /// Appends a record as soon as the disk takes it.

@@ -54,7 +54,7 @@ impl RelayLedger {
         let mut loaded = LoadedState::read(kit, &store)?;
         let (path, manifest) = (store.log_path(), &kit.manifest);
         let journal = RelayJournal::open(&path, manifest, loaded.head, unix_s())?;
-        if !journal.ended_untaken() {
+        if !journal.ended_unacknowledged() {
             // A result that somebody had acknowledged stays, even if its model did not come to the
             // disk.
             loaded.settle(&store)?;

@@ -183,7 +183,7 @@ impl Masker {
             .mask(&*self.engine, (format, counters), &blinding, &mut body)
             .map_err(|error| match error {
                 EngineError::Device(error) => MaskingError::Device(error),
-                _ => Refusal::CannotContribute(hindrance(&error, &self.layout)).into(),
+                _ => Refusal::CannotContribute(abort_reason(&error, &self.layout)).into(),
             })?;
         let body = HashedBody::of(body.into());
         // The sum is checked with it.
@@ -197,7 +197,7 @@ impl Masker {
 }
 
 /// The engine's error as others may know it: tensors have names, coordinates do not.
-fn hindrance(error: &EngineError, layout: &Layout) -> AbortReason {
+fn abort_reason(error: &EngineError, layout: &Layout) -> AbortReason {
     match error {
         EngineError::NonFinite { coordinate } => {
             let index = usize::try_from(*coordinate).ok();

@@ -1,7 +1,7 @@
 //! The manifest: everything that a consortium agreed on, signed by its authority.
 //!
 //! A manifest is TOML plus a detached signature. Every node and the relay hold the same bytes;
-//! their SHA-256, `consortium_id`, names the session and enters every transcript, so nothing in it
+//! their SHA-256, `consortium_id`, names the consortium and enters every transcript, so nothing in it
 //! can be overridden by the relay. A new site or a revoked one is a new epoch, that is a new
 //! manifest.
 
@@ -132,7 +132,7 @@ impl Manifest {
         })
     }
 
-    /// SHA-256 of the manifest's bytes: the name of the session.
+    /// SHA-256 of the manifest's bytes: the name of the consortium.
     pub fn consortium_id(&self) -> Digest {
         self.consortium_id
     }

@@ -11,7 +11,7 @@ use crate::manifest::Manifest;
 pub struct Head {
     /// Rounds completed.
     pub round: u64,
-    /// Hash of the last result; the session's `consortium_id` before the first.
+    /// Hash of the last result; the consortium's id before the first.
     pub previous: Digest,
     /// Hash of the global model.
     pub model: Digest,

@@ -36,7 +36,7 @@ pub trait Tagged: Message {
 /// A node offers to take part in an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
-    /// Session.
+    /// SHA-256 of the consortium's manifest.
     pub consortium_id: Digest,
     /// Who offers.
     pub node: NodeId,
@@ -57,7 +57,7 @@ pub struct Keys {
 /// A node has checked a result and averaged it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultAck {
-    /// Session.
+    /// SHA-256 of the consortium's manifest.
     pub consortium_id: Digest,
     /// Who checked.
     pub node: NodeId,

@@ -98,7 +98,7 @@ pub struct RelayHost {
     /// What has arrived of the attempt, once bodies are asked for.
     pub bodies: Option<Bodies>,
     /// Who lends the relay its model, and what of it is here.
-    pub loan: Option<(NodeId, Vec<u8>)>,
+    pub received_model: Option<(NodeId, Vec<u8>)>,
     manifest: Arc<Manifest>,
     epoch_unix_s: u64,
     machine: Option<Relay>,
@@ -119,7 +119,7 @@ impl RelayHost {
             log: MemoryLog::new(manifest.consortium_id(), Party::Relay),
             take_backs_to_fail: 0,
             bodies: None,
-            loan: None,
+            received_model: None,
             manifest,
             epoch_unix_s,
             machine: None,
@@ -140,9 +140,9 @@ impl RelayHost {
         (self.began, self.now) = (now, now);
         // A result that nobody had taken is averaged again.
         let disk = &mut self.disk;
-        let untaken = disk.last.as_ref();
-        let untaken = untaken.filter(|(last, _)| last.base == disk.head);
-        self.averaged = untaken.map(|(LastResult { base, outcome }, body)| {
+        let unacknowledged = disk.last.as_ref();
+        let unacknowledged = unacknowledged.filter(|(last, _)| last.base == disk.head);
+        self.averaged = unacknowledged.map(|(LastResult { base, outcome }, body)| {
             let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
             let averaged = average(body, &disk.model, plan, nodes, *base, outcome.ctx).unwrap();
             (averaged.head, averaged.model.to_vec())
@@ -150,10 +150,10 @@ impl RelayHost {
         let head = self.averaged.as_ref().map_or(disk.head, |(head, _)| *head);
         let records = self.log.records();
         let mut entries = records.iter().rev().map(|record| &record.entry);
-        let is_untaken = entries.find_map(Entry::is_unacknowledged_result);
+        let is_unacknowledged = entries.find_map(Entry::is_unacknowledged_result);
         let unix_s = self.epoch_unix_s + now.as_secs();
         self.log.start(head, unix_s);
-        if is_untaken != Some(true)
+        if is_unacknowledged != Some(true)
             && let Some((head, model)) = self.averaged.take()
         {
             (disk.head, disk.model) = (head, model);
@@ -174,7 +174,7 @@ impl RelayHost {
     pub fn stop(&mut self) {
         self.machine = None;
         self.bodies = None;
-        self.loan = None;
+        self.received_model = None;
     }
 
     /// Nothing is left of the disk and the log of a relay that was stopped.
@@ -213,8 +213,11 @@ impl RelayHost {
         bytes: &[u8],
     ) -> Result<Vec<RelayEffect>, BodyFault> {
         let (length, root, received) = if body.kind == BodyKind::Model {
-            let loan = self.loan.as_mut().filter(|(lender, _)| *lender == node);
-            let Some((_, received)) = loan else {
+            let received_model = self
+                .received_model
+                .as_mut()
+                .filter(|(lender, _)| *lender == node);
+            let Some((_, received)) = received_model else {
                 return Ok(Vec::new());
             };
             (4 * self.manifest.parameters(), body.subject, received)
@@ -287,7 +290,7 @@ impl RelayHost {
                 let parts = BTreeMap::new();
                 self.bodies = Some(Bodies { ctx, parts });
             }
-            Action::Discard => (self.bodies, self.loan) = (None, None),
+            Action::Discard => (self.bodies, self.received_model) = (None, None),
             Action::Keep => {
                 let last = self.machine.as_ref().and_then(Relay::last_result).cloned();
                 disk.last = last.map(|last| (last, self.result.clone()));
@@ -332,11 +335,11 @@ impl RelayHost {
                 RelayEffect::Committed(head)
             }
             Action::RequestModel { node, model } => {
-                self.loan = Some((node, Vec::new()));
+                self.received_model = Some((node, Vec::new()));
                 RelayEffect::Send(node, RelayFrame::SendModel { model }, None)
             }
             Action::Adopt(checkpoint) => {
-                let (_, model) = self.loan.take().expect("a model that was lent");
+                let (_, model) = self.received_model.take().expect("a model that was lent");
                 (disk.head, disk.model) = (checkpoint.head, from_le_bytes(&model));
                 (disk.last, self.averaged) = (None, None);
                 let head = checkpoint.head;

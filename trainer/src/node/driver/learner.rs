@@ -167,7 +167,7 @@ impl Learner {
 }
 
 /// Returns what others may know of failed training.
-pub(super) fn hindrance(error: &TrainError) -> AbortReason {
+pub(super) fn abort_reason(error: &TrainError) -> AbortReason {
     match error {
         TrainError::NotFinite { tensor, .. } => AbortReason::NotFinite {
             tensor: tensor.clone(),

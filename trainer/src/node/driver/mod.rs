@@ -287,7 +287,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
     /// The data or the model made this round impossible: the others go on without. Where nobody
     /// does, the model stays the same, and trying for ever would not help.
     async fn untrained(&mut self, error: TrainError) -> ConnectionResult {
-        let hindrance = learner::hindrance(&error);
+        let abort_reason = learner::abort_reason(&error);
         match self.local.learner.given_up() {
             // A later model, on its way here, may do better.
             Some(times) if !self.local.machine.is_catching_up() => {
@@ -295,12 +295,12 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
                 let actions = self
                     .local
                     .machine
-                    .abandon(Refusal::CannotContribute(hindrance));
+                    .abandon(Refusal::CannotContribute(abort_reason));
                 self.perform(actions).await?;
                 let source = Box::new(error);
                 Err(NodeError::Untrainable { times, source })
             }
-            _ => self.step_back(hindrance, error).await,
+            _ => self.step_back(abort_reason, error).await,
         }
     }
 
@@ -449,13 +449,17 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
 
     /// Training, masking or a sum of masks failed. The node steps back from the attempt, and ends
     /// if no later one can go better.
-    async fn step_back(&mut self, hindrance: AbortReason, error: TrainError) -> ConnectionResult {
+    async fn step_back(
+        &mut self,
+        abort_reason: AbortReason,
+        error: TrainError,
+    ) -> ConnectionResult {
         let shown = self.local.show(error);
         // For a node that is on its way to a later state, that attempt is over.
         let end = match self.local.machine.is_catching_up() {
             true => None,
             false => {
-                let refusal = Refusal::CannotContribute(hindrance);
+                let refusal = Refusal::CannotContribute(abort_reason);
                 self.refuse(refusal).await?
             }
         };

@@ -97,8 +97,8 @@ fn too_few_who_have_a_model_are_waited_for_and_the_rest_is_brought_up() {
 fn another_node_lends_its_model_when_one_is_lost_over_it() {
     let mut federation = after(1, 4, 2, 75);
     federation.relay_loses_its_disk(PAUSE);
-    assert!(federation.run(MINUTE, |f| f.relay.loan.is_some()));
-    let (lender, _) = federation.relay.loan.clone().unwrap();
+    assert!(federation.run(MINUTE, |f| f.relay.received_model.is_some()));
+    let (lender, _) = federation.relay.received_model.clone().unwrap();
     let lender = (0..4).find(|k| federation.id(*k) == lender).unwrap();
     federation.crash(lender, None);
     assert!(federation.run(MINUTE, |f| recovered(f) == [1]));

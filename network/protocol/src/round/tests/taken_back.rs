@@ -209,7 +209,7 @@ fn only_a_result_whose_tags_do_not_fit_is_taken_back() {
 #[test]
 fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
     let mut federation = Network::new(3, 2, 94);
-    let ended_untaken = |f: &Network| {
+    let ended_unacknowledged = |f: &Network| {
         let records = f.relay.log.records();
         let entries = records.iter().rev().map(|record| &record.entry);
         let decided = entries
@@ -218,16 +218,19 @@ fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
         decided == Some(true)
     };
     federation.run(Duration::from_secs(1), |_| false);
-    assert!(!ended_untaken(&federation));
+    assert!(!ended_unacknowledged(&federation));
     federation.members[1].host.secrets.wrong_tags = 1;
     assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
-    assert!(ended_untaken(&federation));
+    assert!(ended_unacknowledged(&federation));
     assert!(federation.run(HOUR, |f| !taken_back(f).is_empty()));
-    assert!(!ended_untaken(&federation));
+    assert!(!ended_unacknowledged(&federation));
     assert!(federation.run(HOUR, |f| f.seen.completed.len() == 2));
-    assert!(ended_untaken(&federation));
+    assert!(ended_unacknowledged(&federation));
     assert!(federation.run(HOUR, |f| f.relay.disk.head.round == 1));
-    assert!(!ended_untaken(&federation), "one has acknowledged it");
+    assert!(
+        !ended_unacknowledged(&federation),
+        "one has acknowledged it"
+    );
 }
 
 #[test]
