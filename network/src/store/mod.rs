@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! lock            held while the party runs
-//! state.json      sid and chain; names the model file, and is written after it
+//! state.json      consortium id and head; names the model file, and is written after it
 //! model-N.f32     the global model after round N
 //! audit.log       the transcript, which only grows; see [`crate::audit`]
 //! *.new           files on the way, and former ones that the next are written over
@@ -47,12 +47,12 @@ pub enum StoreError {
     Locked(PathBuf),
     /// The state was made under another manifest.
     #[error(
-        "{path} holds the state of another manifest (sid {found}); choose another folder with --state"
+        "{path} holds the state of another manifest (consortium id {found}); choose another folder with --state"
     )]
     OtherManifest {
         /// Folder.
         path: PathBuf,
-        /// Its sid.
+        /// Its consortium id.
         found: Digest,
     },
     /// A file does not hold what it should.

@@ -12,11 +12,11 @@ use crate::round::reason::Reason;
 pub enum Refusal {
     // The other side does not belong here.
     /// The manifests differ.
-    #[error("the other side has another manifest (sid {theirs}, ours is {ours})")]
+    #[error("the other side has another manifest (consortium id {theirs}, ours is {ours})")]
     Manifest {
-        /// Our sid.
+        /// Our consortium id.
         ours: Digest,
-        /// Their sid.
+        /// Their consortium id.
         theirs: Digest,
     },
     /// A signer or addressee who is not in the manifest, or not in this attempt.

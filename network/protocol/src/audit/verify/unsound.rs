@@ -16,7 +16,7 @@ pub enum Unsound {
     #[error("its digest does not follow from its contents and the record before")]
     Digest,
     /// The log of another consortium.
-    #[error("this is the log of another consortium, whose manifest has sid {0}")]
+    #[error("this is the log of another consortium, whose id is {0}")]
     OtherManifest(Digest),
 
     // What its keeper wrote is impossible.

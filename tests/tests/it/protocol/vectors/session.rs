@@ -20,6 +20,7 @@ struct Session {
     authority: String,
     signature: String,
     signature_under_another_label: String,
+    #[serde(rename = "sid")]
     consortium_id: String,
     initial_model: String,
     node_ids: Vec<String>,

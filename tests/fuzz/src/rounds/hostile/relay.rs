@@ -1,28 +1,169 @@
-//! Frames of a hostile relay. Bits of `which` say what is wrong with them.
+//! What a hostile relay knows and sends. Bits of `which` say what is wrong with its frames.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
+use fl_protocol::parameters;
 use fl_protocol::ring_bytes;
 use fl_protocol::round::Opening;
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Checkpoint, Evidence, Head, Outcome};
-use fl_protocol::wire::RelayFrame;
+use fl_protocol::sim::{EPOCH, Effect, NodeHost, OpenSecrets, assert_taken};
+use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::cpu::mask;
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
 
-use super::{OWN, Relay};
+use super::{OWN, kind};
 use crate::fixture::{PARAMETERS, consortium, to_le_bytes};
+use crate::rounds::{Conduct, Step, altered};
 use crate::tags;
 
 /// The seed that the relay's own node gives to all that it gives one.
 const SEED: [u8; 32] = [0x5e; 32];
 
+/// What the relay knows.
+#[derive(Default)]
+struct Heard {
+    keys: Vec<(usize, Signed<Keys>, Keys)>,
+    shares: Vec<(Signed<Share>, Share)>,
+    sums: Vec<(Signed<Sum>, Sum)>,
+    bodies: BTreeMap<(Digest, usize), Vec<u8>>,
+    acks: Vec<(Signed<ResultAck>, ResultAck)>,
+    /// What it has told before.
+    told: Vec<RelayFrame>,
+}
+
+pub(super) struct Relay {
+    conduct: Conduct,
+    pub(super) hosts: Vec<NodeHost<OpenSecrets<Conduct>>>,
+    heard: Heard,
+    unix_s: u64,
+}
+
 impl Relay {
-    pub(super) fn open(&self, node: usize, which: u8) -> RelayFrame {
+    pub(super) fn new(conduct: Conduct) -> Self {
+        let manifest = &consortium().manifest;
+        let hosts = consortium().identities[..OWN].iter().map(|identity| {
+            let (identity, secrets) = (identity.clone(), conduct.secrets(identity));
+            NodeHost::new(manifest.clone(), identity, secrets, EPOCH)
+        });
+        let mut relay = Self {
+            conduct,
+            hosts: hosts.collect(),
+            heard: Heard::default(),
+            unix_s: EPOCH,
+        };
+        for node in 0..OWN {
+            let effects = relay.hosts[node].connected();
+            relay.hear(node, effects);
+        }
+        relay
+    }
+
+    pub(super) fn step(&mut self, [what, whom, which]: Step) {
+        match what % kind::KINDS {
+            kind::WAIT => self.unix_s += u64::from(which),
+            what => {
+                for node in (0..OWN).filter(|node| whom >> node & 1 == 1) {
+                    self.does(what, node, which);
+                }
+            }
+        }
+    }
+
+    fn does(&mut self, what: u8, node: usize, which: u8) {
+        let told = &self.heard.told;
+        let again = told.get(usize::from(which) % told.len().max(1)).cloned();
+        let frame = match what {
+            kind::OPEN => Some(self.open(node, which)),
+            kind::KEYS => Some(RelayFrame::Keys(self.bundle(node, which))),
+            kind::SHARES => Some(self.shares(node, which)),
+            kind::COLLECT => self.collect(which),
+            kind::OUTCOME => {
+                let (frame, body) = self.outcome(node, which);
+                self.tell(node, frame);
+                let effects = self.hosts[node].body(&body);
+                return self.hear(node, effects);
+            }
+            kind::CHECKPOINT => {
+                let of = &self.hosts[usize::from(which) % OWN];
+                let body = parameters::to_le_bytes(&of.disk.model);
+                self.tell(node, self.checkpoint(which));
+                let effects = self.hosts[node].body(&body);
+                return self.hear(node, effects);
+            }
+            kind::LOSE => {
+                self.hosts[node].disconnected();
+                let effects = self.hosts[node].connected();
+                return self.hear(node, effects);
+            }
+            kind::CRASH => {
+                let host = &mut self.hosts[node];
+                if which % 2 == 1 {
+                    host.disk.outbox = None;
+                }
+                self.conduct.forget(host);
+                host.restart();
+                let effects = host.connected();
+                return self.hear(node, effects);
+            }
+            kind::AGAIN => again,
+            _ => again.and_then(|frame| altered(&frame, which.into())),
+        };
+        if let Some(frame) = frame {
+            self.tell(node, frame);
+        }
+    }
+
+    fn tell(&mut self, node: usize, frame: RelayFrame) {
+        self.heard.told.push(frame.clone());
+        let effects = self.hosts[node].frame(frame, self.unix_s);
+        self.hear(node, effects);
+    }
+
+    /// Notes what a node has sent, and lets it work until it waits.
+    fn hear(&mut self, node: usize, effects: Vec<Effect>) {
+        fn open<T: Message>(signed: Signed<T>) -> (Signed<T>, T) {
+            let message = signed.verify(&consortium().manifest, 0);
+            (signed, message.expect("a node's own signature holds"))
+        }
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Send(NodeFrame::Keys(keys)) => {
+                    let (signed, keys) = open(keys);
+                    self.heard.keys.push((node, signed, keys));
+                }
+                Effect::Send(NodeFrame::Shares(shares)) => {
+                    self.heard.shares.extend(shares.into_iter().map(open));
+                }
+                Effect::Send(NodeFrame::Sum(sum)) => self.heard.sums.push(open(sum)),
+                Effect::Send(NodeFrame::Ack(ack)) => self.heard.acks.push(open(ack)),
+                Effect::Upload { body, bytes, .. } => {
+                    self.heard.bodies.insert((body.subject, node), bytes);
+                }
+                Effect::Work(work) => effects.extend(self.hosts[node].done(work, self.unix_s)),
+                Effect::Send(NodeFrame::Hello(_) | NodeFrame::Refused { .. }) => {}
+                Effect::Send(frame) => panic!("{} without a committee", frame.kind()),
+                _ => {}
+            }
+        }
+        assert_taken(&mut self.hosts.iter_mut().collect::<Vec<_>>(), node);
+        let commits = self.hosts.iter().flat_map(|host| &host.ledger.commits);
+        let averaged: Vec<_> = commits.filter(|(_, adopted)| !adopted).collect();
+        for (head, adopted) in &self.hosts[node].ledger.commits {
+            let known = averaged.iter().any(|(averaged, _)| averaged == head);
+            assert!(
+                !adopted || known,
+                "a model that no honest node has averaged"
+            );
+        }
+    }
+
+    fn open(&self, node: usize, which: u8) -> RelayFrame {
         let head = self.hosts[node].disk.head;
         let opening = Opening {
             round: head.next_round() + u64::from(which >> 6),
@@ -41,7 +182,7 @@ impl Relay {
 
     /// Keys of the nodes in the low bits of `which`, those that belong to the last of `node`'s own;
     /// the higher bits say what is wrong with them.
-    pub(super) fn bundle(&self, node: usize, which: u8) -> Vec<Signed<Keys>> {
+    fn bundle(&self, node: usize, which: u8) -> Vec<Signed<Keys>> {
         let of = |of: usize| {
             self.heard
                 .keys
@@ -93,7 +234,7 @@ impl Relay {
     /// The shares for `node` from the nodes in the low bits of `which`. Of the relay's own node
     /// there is one for who gives it none, as it should be, or for anyone, and then it is too
     /// short.
-    pub(super) fn shares(&self, node: usize, which: u8) -> RelayFrame {
+    fn shares(&self, node: usize, which: u8) -> RelayFrame {
         let (ctx, to) = (
             self.ctx(node, usize::from(which >> 6)),
             consortium().id(node),
@@ -127,7 +268,7 @@ impl Relay {
         RelayFrame::Shares(shares)
     }
 
-    pub(super) fn collect(&self, which: u8) -> Option<RelayFrame> {
+    fn collect(&self, which: u8) -> Option<RelayFrame> {
         let (_, sum) = self.heard.sums.iter().rev().nth(usize::from(which >> 4))?;
         let first_chunk = u32::from(which & 0xf);
         let ctx = sum.ctx;
@@ -136,7 +277,7 @@ impl Relay {
 
     /// A result of the last context in which `node` has shared; the bits of `which` say what is
     /// wrong with it.
-    pub(super) fn outcome(&self, node: usize, which: u8) -> (RelayFrame, Vec<u8>) {
+    fn outcome(&self, node: usize, which: u8) -> (RelayFrame, Vec<u8>) {
         let (manifest, head) = (&consortium().manifest, self.hosts[node].disk.head);
         let ctx = self.ctx(node, usize::from(which >> 7));
         let told = self
@@ -221,7 +362,7 @@ impl Relay {
     }
 
     /// What some node has acknowledged last, with all that ever were, and the relay's own.
-    pub(super) fn checkpoint(&self, which: u8) -> RelayFrame {
+    fn checkpoint(&self, which: u8) -> RelayFrame {
         let of = consortium().id(usize::from(which) % OWN);
         let last = self.heard.acks.iter().rev().find(|(_, ack)| ack.node == of);
         let head = last.map_or(self.hosts[0].disk.head, |(_, ack)| Head {
