@@ -65,11 +65,11 @@ pub struct Loaded {
 
 impl Loaded {
     /// The source's own test set or, if it has none, one of `fraction` of the examples, chosen as
-    /// in [`Dataset::split`].
+    /// in [`Split::of`].
     ///
     /// # Errors
     ///
-    /// Those of [`Dataset::split`], if the source has no test set.
+    /// Those of [`Split::of`], if the source has no test set.
     pub fn split(self, fraction: f64, seed: u64) -> Result<Split, Error> {
         match self.test {
             Some(test) => Ok(Split {

@@ -1,7 +1,7 @@
 //! What carries the protocol: transport, relay, client, keys, state on disk, the operator's view.
 //!
 //! [`quic`] and [`tls`] carry the messages of [`fl_protocol`] between a [`client`] and the
-//! [`relay`], which [`told`] and the [`dashboard`] let its operator see; [`pki`] issues
+//! [`relay`], which [`report_text`] and the [`dashboard`] let its operator see; [`pki`] issues
 //! certificates, [`kit`] holds what a party starts with, [`store`] keeps what it remembers and
 //! [`audit`] what it can show later. [`program`] is what the programs have in common. Nothing in
 //! this crate can open a share.

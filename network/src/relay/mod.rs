@@ -4,9 +4,9 @@
 //! are added to the accumulator by the connections themselves, so that the loop never waits for a
 //! transfer.
 //!
-//! What the relay has is cut by who uses it: [`Connections`] who is connected, [`Bodies`] what
-//! arrives of the attempt under way, [`PublishedModel`] the model and the result that led to it,
-//! and [`RelayLedger`] what is on the disk.
+//! What the relay has is cut by who uses it: `Connections` who is connected, `Bodies` what
+//! arrives of the attempt under way, `PublishedModel` the model and the result that led to it,
+//! and `RelayLedger` what is on the disk.
 
 mod accumulator;
 mod arrivals;

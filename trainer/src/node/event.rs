@@ -64,8 +64,8 @@ pub enum NodeEvent {
         /// For how long.
         since: Duration,
     },
-    /// Something failed here; others are told no more than a
-    /// [`AbortReason`](fl_protocol::round::Hindrance).
+    /// Something failed here; others are told no more than an
+    /// [`AbortReason`](fl_protocol::round::AbortReason).
     Failed {
         /// What happened.
         reason: String,
