@@ -217,8 +217,8 @@ mod tests {
         }
     }
 
-    /// The encoded magnitude by 128-bit arithmetic on the real number `|u| · n_i / n_max · 2^f`, with the weight cut to 32
-    /// significant bits as documented.
+    /// The encoded magnitude by 128-bit arithmetic on the real number `|u| · n_i / n_max · 2^f`,
+    /// with the weight cut to 32 significant bits as documented.
     fn reference(
         u: f32,
         clip: f32,

@@ -18,10 +18,6 @@ use crate::identity::{NodeId, PublicKey};
 const PROTOCOL: &str = "smpcfl/1";
 const SUITE: u16 = 1;
 const MAX_NAME_BYTES: usize = 64;
-/// The keys of all nodes travel in one message, and each pair has a share.
-const MAX_PEER_NODES: u32 = 1000;
-/// The signed contributions of all nodes travel in one message.
-const MAX_COMMITTEE_NODES: u32 = 4000;
 const MAX_PARAMETERS: u64 = u32::MAX as u64;
 
 /// o: the fewest organisations, and so the fewest nodes, of which `collusion` can collude and still
@@ -344,11 +340,7 @@ impl ManifestFile {
 
     /// Checks the nodes.
     pub(super) fn roster(&self) -> Result<BTreeMap<NodeId, Member>, ManifestError> {
-        let most = match self.scheme {
-            Scheme::Peer => MAX_PEER_NODES,
-            Scheme::Committee => MAX_COMMITTEE_NODES,
-        };
-        let nodes_max = self.fixed_point.nodes_max.min(most);
+        let nodes_max = self.fixed_point.nodes_max.min(self.scheme.max_nodes());
         if self.nodes.len() < self.min_nodes as usize || self.nodes.len() > nodes_max as usize {
             let (nodes, min_nodes) = (self.nodes.len(), self.min_nodes);
             return Err(ManifestError::Nodes {

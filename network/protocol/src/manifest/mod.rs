@@ -1,8 +1,8 @@
 //! The manifest: everything that a consortium agreed on, signed by its authority.
 //!
 //! A manifest is TOML plus a detached signature. Every node and the relay hold the same bytes;
-//! their SHA-256, `consortium_id`, names the consortium and enters every transcript, so nothing in it
-//! can be overridden by the relay. A new site or a revoked one is a new epoch, that is a new
+//! their SHA-256, `consortium_id`, names the consortium and enters every transcript, so the relay
+//! can override nothing in it. A new site or a revoked one is a new epoch, that is a new
 //! manifest.
 
 mod file;

@@ -10,6 +10,11 @@ use crate::error::ManifestError;
 use crate::identity::NodeId;
 use crate::round::committee::Committee;
 
+/// The keys of all nodes travel in one message, and each pair has a share.
+const MAX_PEER_NODES: u32 = 1000;
+/// The signed contributions of all nodes travel in one message.
+const MAX_COMMITTEE_NODES: u32 = 4000;
+
 /// How updates are shared among the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -19,6 +24,16 @@ pub enum Scheme {
     /// Some nodes hold shares of everyone's update; all others may leave once theirs is with the
     /// relay.
     Committee,
+}
+
+impl Scheme {
+    /// Returns the most nodes that a roster can have, whatever the plan allows.
+    pub(super) fn max_nodes(self) -> u32 {
+        match self {
+            Self::Peer => MAX_PEER_NODES,
+            Self::Committee => MAX_COMMITTEE_NODES,
+        }
+    }
 }
 
 /// Who holds the seeds, in the committee scheme.
