@@ -13,6 +13,7 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::committee::Holders;
 use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::node::Pending;
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{
@@ -284,39 +285,43 @@ impl<'a> History<'a> {
 
     fn outcome(&mut self, party: Party, outcome: Outcome, unix_s: u64) -> Result<(), Unsound> {
         let (ctx, root, model) = (outcome.ctx, outcome.root, outcome.model);
-        let (parts, mut pending) = (outcome.parts.clone(), None);
-        if let Evidence::Sums(listed) = &parts {
-            let attempt = self.peer.current(ctx);
-            if let Some(attempt) = attempt {
-                attempt.outcome(party, listed)?;
-            }
-            pending = match party {
-                Party::Relay => {
-                    attempt.ok_or(Unsound::NoAttempt(Kind::Outcome))?;
-                    None
+        let verify = |outcome, own: Option<&(NodeId, Pending)>| {
+            let own = own.map(|(node, pending)| (*node, pending));
+            CheckedOutcome::verify(outcome, own, self.manifest, &self.head, unix_s)
+        };
+        let participants = match outcome.parts.clone() {
+            Evidence::Sums(listed) => {
+                let attempt = self.peer.current(ctx);
+                if let Some(attempt) = attempt {
+                    attempt.outcome(party, &listed)?;
                 }
-                Party::Node(own) => attempt
-                    .and_then(|attempt| attempt.pending(own))
-                    .map(|pending| (own, pending)),
-            };
-        }
-        let own = pending.as_ref().map(|(node, pending)| (*node, pending));
-        let checked = CheckedOutcome::verify(outcome, own, self.manifest, &self.head, unix_s)?;
-        let participants = checked.nodes().clone();
-        match &parts {
-            Evidence::Sums(_) => {
+                let own = match party {
+                    Party::Relay => {
+                        attempt.ok_or(Unsound::NoAttempt(Kind::Outcome))?;
+                        None
+                    }
+                    Party::Node(own) => attempt
+                        .and_then(|attempt| attempt.pending(own))
+                        .map(|pending| (own, pending)),
+                };
+                let participants = verify(outcome, own.as_ref())?.nodes().clone();
                 for node in &participants {
                     self.sends(*node, &participants)?;
                 }
+                participants
             }
             // It is the holders who answer for the difference rule; that only one list is decided
             // on follows from the certificate.
-            Evidence::Decision(decision) => match self.committee.current(ctx) {
-                Some(attempt) => attempt.outcome(party, &participants, decision)?,
-                None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),
-                None => {}
-            },
-        }
+            Evidence::Decision(decision) => {
+                let participants = verify(outcome, None)?.nodes().clone();
+                match self.committee.current(ctx) {
+                    Some(attempt) => attempt.outcome(party, &participants, &decision)?,
+                    None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),
+                    None => {}
+                }
+                participants
+            }
+        };
         let next = self.head.next(ctx, root, model);
         self.round().participants = participants;
         self.advance(next, Taken::Result(next));
