@@ -4,7 +4,7 @@
 //!
 //! * **log**: an entry is appended before what rests on it is done, or later, in order, if the
 //!   disk does not take it;
-//! * **keep**: a result is on the disk before any node has all of it ([`RelayLedger::kept`]), since
+//! * **keep**: a result is on the disk before any node has all of it ([`DurableRelay::kept`]), since
 //!   nodes that have it do not come back for it. The log is synced first;
 //! * **commit**: the model that it leads to follows when a node has taken the result. Until then
 //!   the result can be taken back, and until then it can be averaged again.
@@ -37,7 +37,7 @@ use crate::time::unix_s;
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// The relay's log and store.
-pub(super) struct RelayLedger {
+pub(super) struct DurableRelay {
     journal: RelayJournal,
     store: Arc<RelayStore>,
     /// Whether the last result, or the model that was adopted, is on the disk, once that is known.
@@ -48,7 +48,7 @@ pub(super) struct RelayLedger {
     stopping: watch::Sender<bool>,
 }
 
-impl RelayLedger {
+impl DurableRelay {
     /// Takes up what the relay remembers.
     pub(super) fn open(kit: &Kit, store: RelayStore) -> Result<(Self, LoadedState), RelayError> {
         let mut loaded = LoadedState::read(kit, &store)?;
@@ -59,14 +59,14 @@ impl RelayLedger {
             // disk.
             loaded.settle(&store)?;
         }
-        let ledger = Self {
+        let durable = Self {
             journal,
             store: Arc::new(store),
             kept: watch::channel(Some(loaded.last.is_some())).1,
             writing: None,
             stopping: watch::channel(false).0,
         };
-        Ok((ledger, loaded))
+        Ok((durable, loaded))
     }
 
     /// Logs an entry.

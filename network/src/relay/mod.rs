@@ -6,7 +6,7 @@
 //!
 //! What the relay has is cut by who uses it: `Connections` who is connected, `Bodies` what
 //! arrives of the attempt under way, `PublishedModel` the model and the result that led to it,
-//! and `RelayLedger` what is on the disk.
+//! and `DurableRelay` what is on the disk.
 
 mod accumulator;
 mod arrivals;
@@ -14,8 +14,8 @@ mod bodies;
 mod buffers;
 mod connection;
 mod connections;
+mod durable;
 mod intake;
-mod ledger;
 mod model_transfer;
 mod published;
 mod spool;
@@ -45,8 +45,8 @@ use crate::time::unix_s;
 use bodies::{Average, Bodies};
 use connection::ConnectionInput;
 use connections::Connections;
+use durable::{DurableRelay, LoadedState};
 use intake::BodySource;
-use ledger::{LoadedState, RelayLedger};
 use published::PublishedModel;
 
 pub use arrivals::BodyError;
@@ -110,7 +110,7 @@ pub async fn serve(
         }
     }
     driver.connections.finish();
-    driver.ledger.finish().await;
+    driver.durable.finish().await;
     driver.connections.closed().await;
     server.shutdown(0, "the relay stops").await;
     Ok(driver.machine.head())
@@ -125,7 +125,7 @@ struct RelayDriver {
     connections: Connections,
     bodies: Bodies,
     published: PublishedModel,
-    ledger: RelayLedger,
+    durable: DurableRelay,
 }
 
 /// What came of an action.
@@ -145,7 +145,7 @@ impl RelayDriver {
         inputs: mpsc::Sender<ConnectionInput>,
     ) -> Result<Self, RelayError> {
         let manifest = kit.manifest.clone();
-        let (ledger, loaded) = RelayLedger::open(kit, store)?;
+        let (durable, loaded) = DurableRelay::open(kit, store)?;
         let LoadedState {
             head,
             model,
@@ -173,7 +173,7 @@ impl RelayDriver {
             manifest,
             bodies,
             published: PublishedModel::new(model, former, result),
-            ledger,
+            durable,
         })
     }
 
@@ -256,7 +256,7 @@ impl RelayDriver {
     /// Carries out one action.
     async fn perform(&mut self, action: Action, report: &mut impl FnMut(&Report)) -> Performed {
         match action {
-            Action::Log(entry) => self.ledger.log(entry),
+            Action::Log(entry) => self.durable.log(entry),
             Action::Send(node, frame) => self.connections.send(node, frame),
             Action::TurnAway(node, refusal) => self.connections.turn_away(node, refusal),
             Action::Receive { ctx, all } => self.receive(ctx, all).await,
@@ -270,7 +270,7 @@ impl RelayDriver {
             Action::Discard => self.bodies.discard(),
             Action::Keep => self.keep(),
             Action::Commit(head) => self.commit(head),
-            Action::Certify(checkpoint) => self.ledger.certify(checkpoint),
+            Action::Certify(checkpoint) => self.durable.certify(checkpoint),
             Action::RollBack => return self.roll_back().await,
             Action::RequestModel { node, model } => self.request_model(node, model),
             Action::Adopt(checkpoint) => self.adopt(checkpoint),
@@ -287,7 +287,7 @@ impl RelayDriver {
         match all {
             Some(nodes) => {
                 // In place of the last result, if it can be read back should a node still need it.
-                let in_place = self.published.result().is_some() && self.ledger.is_kept().await;
+                let in_place = self.published.result().is_some() && self.durable.is_kept().await;
                 let sum = match in_place {
                     true => self.published.take_result_memory(),
                     false => Vec::new(),
@@ -300,7 +300,7 @@ impl RelayDriver {
                 // The former spool clears up behind itself; that must come before the folder is
                 // used again.
                 self.bodies.discard();
-                match self.ledger.spool() {
+                match self.durable.spool() {
                     Ok(folder) => self.bodies.spool(ctx, folder),
                     // Nothing can be taken, and the attempt runs out of time.
                     Err(error) => error!(%error, "contributions cannot be taken"),
@@ -326,7 +326,7 @@ impl RelayDriver {
     /// Keeps the last result before any node has all of it.
     fn keep(&mut self) {
         let last = self.machine.last_result().cloned();
-        self.ledger
+        self.durable
             .keep(last, self.published.result().unwrap_or_default());
     }
 
@@ -336,12 +336,12 @@ impl RelayDriver {
             // The next one is made from a sum, and not in its place.
             self.published.forget_former();
         }
-        self.ledger.commit(head, self.published.model());
+        self.durable.commit(head, self.published.model());
     }
 
     /// Removes the last result, and goes back to the model before it, if the disk lets it.
     async fn roll_back(&mut self) -> Performed {
-        if self.published.has_former() && self.ledger.roll_back().await {
+        if self.published.has_former() && self.durable.roll_back().await {
             self.published.roll_back();
             return Performed::RolledBack;
         }
@@ -357,14 +357,14 @@ impl RelayDriver {
     fn adopt(&mut self, checkpoint: Checkpoint) {
         if let Some(model) = self.bodies.take_model() {
             self.published.adopt(model.clone());
-            self.ledger.adopt(checkpoint, model);
+            self.durable.adopt(checkpoint, model);
         }
     }
 
     /// Sends the last result, from the disk if that is where it is.
     async fn deliver(&mut self, node: NodeId, outcome: Outcome) {
         if self.published.result().is_none()
-            && let Some(result) = self.ledger.read_result(&self.manifest).await
+            && let Some(result) = self.durable.read_result(&self.manifest).await
         {
             self.published.restore_result(result);
         }
@@ -391,6 +391,6 @@ impl RelayDriver {
 
     fn send_body(&self, node: NodeId, id: BodyId, body: Bytes) {
         self.connections
-            .send_body(node, id, body, self.ledger.kept());
+            .send_body(node, id, body, self.durable.kept());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cohort::check_cohort;
+use super::cohort_minimum::check_cohort;
 use super::head::Head;
 use super::message::{ResultAck, Signed};
 use super::refusal::Refusal;

@@ -9,7 +9,7 @@
 mod bundle;
 mod checked_outcome;
 mod checkpoint;
-mod cohort;
+mod cohort_minimum;
 pub mod committee;
 mod difference;
 mod head;
@@ -35,4 +35,4 @@ pub use outcome::{Evidence, Outcome};
 pub use reason::Reason;
 pub use refusal::{AbortReason, Fault, Kind, Refusal};
 
-pub(crate) use cohort::count;
+pub(crate) use cohort_minimum::count;

@@ -6,12 +6,12 @@
 //! 1. **log**: what the machine accepts is in the log before what rests on it is done;
 //! 2. **sync**: the log survives a loss of power before the outbox has what it explains;
 //! 3. **keep**: a masked vector is in the outbox before it is announced;
-//! 4. **send**: its announcement is what [`NodeLedger::keep`] returns, so nothing gets around 1 to
+//! 4. **send**: its announcement is what [`DurableNode::keep`] returns, so nothing gets around 1 to
 //!    3.
 //!
 //! Two rules tie a round to the next one. The sums that this node has sent are on record before a
-//! body goes out ([`NodeLedger::record`]). And a new state goes to the disk beside the loop
-//! ([`NodeLedger::commit`]: log, model and state, then the outbox is emptied), but the log says
+//! body goes out ([`DurableNode::record`]). And a new state goes to the disk beside the loop
+//! ([`DurableNode::commit`]: log, model and state, then the outbox is emptied), but the log says
 //! nothing of a result or a masked vector before the last state is there.
 //!
 //! A disk that does not take something is an inner error: the node steps back from what rests on
@@ -34,7 +34,7 @@ use crate::node::job::HashedBody;
 use crate::node::{NodeError, NodeEvent};
 
 /// A node's log and store.
-pub(super) struct NodeLedger {
+pub(super) struct DurableNode {
     journal: Journal,
     store: Arc<NodeStore>,
     /// The masked vector in the outbox.
@@ -63,7 +63,7 @@ pub(super) enum Unwritten {
     Store(#[from] StoreError),
 }
 
-impl NodeLedger {
+impl DurableNode {
     /// Takes up what `store` remembers. An outbox that is damaged is emptied: without it this node
     /// cannot complete that attempt, and the relay has it begun again.
     pub(super) fn open(
@@ -101,7 +101,7 @@ impl NodeLedger {
                 },
             )
             .unzip();
-        let ledger = Self {
+        let durable = Self {
             journal,
             store: Arc::new(store),
             outgoing,
@@ -114,7 +114,7 @@ impl NodeLedger {
             sent,
             pending,
         };
-        Ok((ledger, remembered))
+        Ok((durable, remembered))
     }
 
     /// Logs an entry.

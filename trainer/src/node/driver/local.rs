@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 
 use super::clock::RoundClock;
 use super::connection::Cost;
+use super::durable::{DurableNode, Remembered};
 use super::learner::{self, Learner};
-use super::ledger::{NodeLedger, Remembered};
 use super::secrets::Secrets;
 use crate::node::job::{JobResult, SharedTrainer};
 use crate::node::masking::{Masker, OwnSeeds};
@@ -36,7 +36,7 @@ const EVENTS: usize = 64;
 pub(super) struct Local<F> {
     pub(super) kit: Kit,
     pub(super) machine: Node,
-    pub(super) ledger: NodeLedger,
+    pub(super) durable: DurableNode,
     pub(super) learner: Learner,
     pub(super) masker: Masker,
     pub(super) secrets: Secrets,
@@ -65,7 +65,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let layout = trainer.layout().clone();
         learner::check_layout(&kit.manifest, &layout)?;
         let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
-        let (ledger, remembered) = NodeLedger::open(store, &kit, &mut observe)?;
+        let (durable, remembered) = DurableNode::open(store, &kit, &mut observe)?;
         let Remembered {
             head,
             model,
@@ -80,7 +80,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let trainer = SharedTrainer::new(trainer, training);
         let local = Self {
             machine: Node::new(kit.manifest.clone(), identity, head, sent, pending),
-            ledger,
+            durable,
             learner: Learner::new(trainer, events, (head.model, Arc::new(model))),
             masker: Masker {
                 own: kit.id(),
@@ -137,7 +137,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             matches!(entry, Entry::Refused { .. }),
             matches!(entry, Entry::Body { .. }),
         );
-        if let Err(error) = self.ledger.log(entry).await? {
+        if let Err(error) = self.durable.log(entry).await? {
             self.report(error.to_string());
             if asked_again {
                 queue.clear();
@@ -155,7 +155,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         sent: SentSums,
         queue: &mut VecDeque<Action>,
     ) -> Result<(), NodeError> {
-        if let Err(error) = self.ledger.record(sent).await? {
+        if let Err(error) = self.durable.record(sent).await? {
             self.report(error.to_string());
             for action in queue.drain(..) {
                 if let Action::Reveal(order) = action {
@@ -252,7 +252,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
 
     /// Makes the new state durable. The attempt is over.
     pub(super) fn commit(&mut self, head: Head) {
-        self.ledger.commit(head, self.learner.model());
+        self.durable.commit(head, self.learner.model());
         self.secrets = Secrets::None;
     }
 

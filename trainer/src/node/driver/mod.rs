@@ -9,14 +9,14 @@
 //! | an attempt | [`Secrets`](secrets::Secrets): a round key, and seeds |
 //! | a round | [`RoundClock`](clock::RoundClock) |
 //! | a global model | [`Learner`](learner::Learner): training, and the update |
-//! | the disk | [`NodeLedger`](ledger::Ledger): the log, the outbox and the state |
+//! | the disk | [`DurableNode`](durable::DurableNode): the log, the outbox and the state |
 //!
 //! A [`NodeDriver`] serves one connection; [`run`] makes one after the other.
 
 mod clock;
 mod connection;
+mod durable;
 mod learner;
-mod ledger;
 mod local;
 mod run;
 mod secrets;
@@ -85,7 +85,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
                     (self.local.observe)(event);
                     None
                 }
-                written = self.local.ledger.committed(), if self.local.ledger.is_committing() => {
+                written = self.local.durable.committed(), if self.local.durable.is_committing() => {
                     written?;
                     None
                 }
@@ -218,7 +218,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
         let Some(update) = self.local.learner.update() else {
             return;
         };
-        let (masker, spare) = (self.local.masker.clone(), self.local.ledger.take_spare());
+        let (masker, spare) = (self.local.masker.clone(), self.local.durable.take_spare());
         self.connection.spawn_blocking(move || {
             let begun = Instant::now();
             let masked = mask(&masker, &update, spare);
@@ -232,7 +232,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
         match id.kind {
             BodyKind::Sum | BodyKind::Result => {
                 self.local.clock.step(Step::Asked);
-                if let Some(body) = self.local.ledger.outgoing() {
+                if let Some(body) = self.local.durable.outgoing() {
                     self.connection.upload(id, first_chunk, body.clone());
                 }
             }
@@ -343,7 +343,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
         let Some(announcement) = announcement else {
             return Ok(None);
         };
-        let actions = match self.local.ledger.keep(announcement, body).await? {
+        let actions = match self.local.durable.keep(announcement, body).await? {
             Ok(frame) => vec![Action::Send(frame)],
             // On a full disk the node steps back before anything is announced.
             Err(error) => {

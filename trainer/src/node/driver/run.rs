@@ -25,7 +25,7 @@ pub(in crate::node) async fn run(
     let (mut local, progress) = Local::new(participant, observe)?;
     tokio::pin!(stop);
     let served = serve(&mut local, relay.as_deref(), progress, stop).await;
-    let written = local.ledger.committed().await;
+    let written = local.durable.committed().await;
     let finished = match (served, written) {
         (served, Ok(())) => served,
         // What is not on disk is not done, whichever was known first.
@@ -82,7 +82,7 @@ async fn serve(
             ConnectionEnd::TurnedAway(refusal) => refusal.to_string(),
             ConnectionEnd::Lost(error) => error.to_string(),
         };
-        local.ledger.committed().await?;
+        local.durable.committed().await?;
         (local.observe)(NodeEvent::Disconnected {
             reason,
             retry_in: retry,

@@ -9,7 +9,7 @@ use super::schedule::Committee;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort::count;
+use crate::round::cohort_minimum::count;
 use crate::round::message::Signed;
 use crate::round::refusal::{Kind, Refusal};
 

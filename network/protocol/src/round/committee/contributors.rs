@@ -6,7 +6,7 @@ use super::message::ContributionId;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort::check_cohort;
+use crate::round::cohort_minimum::check_cohort;
 use crate::round::refusal::{Kind, Refusal};
 
 /// A list of contributions, each of another contributor.

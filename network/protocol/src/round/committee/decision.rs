@@ -14,7 +14,7 @@ use super::prepared::Prepared;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort::count;
+use crate::round::cohort_minimum::count;
 use crate::round::message::Signed;
 use crate::round::refusal::{Kind, Refusal};
 

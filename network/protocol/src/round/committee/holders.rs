@@ -8,7 +8,7 @@ use super::schedule::Committee;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::cohort::count;
+use crate::round::cohort_minimum::count;
 use crate::round::head::Head;
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::{Kind, Refusal};

@@ -6,7 +6,7 @@ use super::pairing::gives;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::cohort::check_cohort;
+use crate::round::cohort_minimum::check_cohort;
 use crate::round::head::Head;
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::Refusal;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort::check_cohort;
+use crate::round::cohort_minimum::check_cohort;
 use crate::round::head::Head;
 use crate::round::message::{ResultAck, Signed};
 

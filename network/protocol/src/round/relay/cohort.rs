@@ -9,7 +9,7 @@ use super::obligations::Obligations;
 use super::settings::Settings;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort::check_cohort;
+use crate::round::cohort_minimum::check_cohort;
 
 /// Whom an attempt is opened for.
 pub(in crate::round) struct Cohort {

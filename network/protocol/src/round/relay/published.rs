@@ -10,7 +10,7 @@ use super::rollback::Provisional;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::checkpoint::Checkpoint;
-use crate::round::cohort::check_cohort;
+use crate::round::cohort_minimum::check_cohort;
 use crate::round::head::Head;
 use crate::round::message::{ResultAck, Signed};
 use crate::round::outcome::Outcome;

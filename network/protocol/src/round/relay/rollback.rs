@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort::check_cohort;
+use crate::round::cohort_minimum::check_cohort;
 use crate::round::message::{ResultAck, Signed};
 
 /// How long to wait before the same participants try again what was impossible.

@@ -10,7 +10,7 @@ use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Instructions, MeanScale, Ri
 
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, ModelHasher, chunk_hash};
 use crate::ring_bytes;
-use crate::round::cohort::count;
+use crate::round::cohort_minimum::count;
 use crate::round::head::Head;
 use crate::round::refusal::Refusal;
 
