@@ -10,7 +10,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Reason;
 use fl_protocol::round::Refusal;
-use fl_protocol::wire::{self, BodyId, BulkHeader, NodeFrame, RelayFrame};
+use fl_protocol::wire::{self, BulkHeader, NodeFrame, RelayFrame};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -60,19 +60,27 @@ pub(super) struct NodeLink {
     pub(super) serial: u64,
     /// Whether the node is told to go; what it has said meanwhile is not answered any more.
     pub(super) leaving: bool,
-    connection: Connection,
+    pub(super) connection: Connection,
     frames: mpsc::Sender<OutgoingFrame>,
 }
 
 enum OutgoingFrame {
     Frame(RelayFrame),
     Close(Refusal),
+    #[cfg(feature = "testing")]
+    Bytes(Vec<u8>),
 }
 
 impl NodeLink {
     /// Queues a frame. A node whose queue is full is cut off.
     pub(super) fn send(&self, frame: RelayFrame) {
         self.queue(OutgoingFrame::Frame(frame));
+    }
+
+    /// Queues any bytes in the place of a frame.
+    #[cfg(feature = "testing")]
+    pub(super) fn send_bytes(&self, bytes: Vec<u8>) {
+        self.queue(OutgoingFrame::Bytes(bytes));
     }
 
     /// Tells the node why, then closes the connection.
@@ -105,16 +113,12 @@ impl NodeLink {
     /// taken it within `limit` is cut off.
     pub(super) fn send_body(
         &self,
-        body: BodyId,
+        header: BulkHeader,
         bytes: Bytes,
         ready: impl Future<Output = ()> + Send + 'static,
         limit: Duration,
     ) {
         let connection = self.connection.clone();
-        let header = BulkHeader {
-            body,
-            first_chunk: 0,
-        };
         tokio::spawn(async move {
             let Ok(header) = wire::encode(&header) else {
                 return;
@@ -230,11 +234,16 @@ async fn write(
     mut queue: mpsc::Receiver<OutgoingFrame>,
 ) {
     while let Some(outgoing) = queue.recv().await {
-        let (frame, last) = match outgoing {
-            OutgoingFrame::Frame(frame) => (frame, None),
-            OutgoingFrame::Close(refusal) => (RelayFrame::Refused(refusal.clone()), Some(refusal)),
+        let (bytes, last) = match outgoing {
+            OutgoingFrame::Frame(frame) => (wire::encode(&frame), None),
+            OutgoingFrame::Close(refusal) => {
+                let frame = RelayFrame::Refused(refusal.clone());
+                (wire::encode(&frame), Some(refusal))
+            }
+            #[cfg(feature = "testing")]
+            OutgoingFrame::Bytes(bytes) => (Ok(bytes), None),
         };
-        let sent = match wire::encode(&frame) {
+        let sent = match bytes {
             Ok(bytes) => sender.send(&bytes).await,
             Err(error) => return warn!(%error, "a frame cannot be encoded"),
         };

@@ -16,12 +16,16 @@ mod connection;
 mod connections;
 mod durable;
 mod intake;
+#[cfg(feature = "testing")]
+mod interceptor;
 mod model_transfer;
 mod published;
 mod spool;
 
 use std::future::Future;
 use std::sync::Arc;
+#[cfg(feature = "testing")]
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -50,6 +54,8 @@ use intake::BodySource;
 use published::PublishedModel;
 
 pub use arrivals::BodyError;
+#[cfg(feature = "testing")]
+pub use interceptor::{Flow, Interceptor, Parcel};
 
 /// How often the machine looks at the clock.
 const TICK: Duration = Duration::from_millis(200);
@@ -82,38 +88,32 @@ pub async fn serve(
     server: Server,
     store: RelayStore,
     settings: Settings,
-    mut report: impl FnMut(&Report),
+    report: impl FnMut(&Report),
     stop: impl Future<Output = ()>,
 ) -> Result<Head, RelayError> {
-    let (inputs, mut queue) = mpsc::channel(INPUTS);
+    let (inputs, queue) = mpsc::channel(INPUTS);
+    let driver = RelayDriver::open(kit, store, settings, inputs)?;
+    Ok(driver.run(queue, server, report, stop).await)
+}
+
+/// As [`serve`], with all that is sent and heard passing through `interceptor`.
+///
+/// # Errors
+///
+/// Those of [`serve`].
+#[cfg(feature = "testing")]
+pub async fn serve_intercepted(
+    kit: &Kit,
+    server: Server,
+    store: RelayStore,
+    settings: Settings,
+    interceptor: Arc<Mutex<dyn Interceptor>>,
+    stop: impl Future<Output = ()>,
+) -> Result<Head, RelayError> {
+    let (inputs, queue) = mpsc::channel(INPUTS);
     let mut driver = RelayDriver::open(kit, store, settings, inputs)?;
-    let round = driver.machine.head().round;
-    report(&Report::Began { round });
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tokio::pin!(stop);
-    loop {
-        let event = tokio::select! {
-            () = &mut stop => break,
-            Some(incoming) = server.accept() => {
-                driver.connections.accept(incoming);
-                continue;
-            }
-            () = driver.connections.ended() => continue,
-            Some(input) = queue.recv() => driver.event(input),
-            averaged = driver.bodies.averaged() => driver.averaged(averaged),
-            _ = tick.tick() => Some(Event::Tick),
-        };
-        let Some(event) = event else { continue };
-        if driver.handle(event, &mut report).await {
-            break;
-        }
-    }
-    driver.connections.finish();
-    driver.durable.finish().await;
-    driver.connections.closed().await;
-    server.shutdown(0, "the relay stops").await;
-    Ok(driver.machine.head())
+    driver.connections.intercept(interceptor);
+    Ok(driver.run(queue, server, |_: &Report| {}, stop).await)
 }
 
 /// What drives the machine.
@@ -177,6 +177,43 @@ impl RelayDriver {
         })
     }
 
+    /// Serves until all rounds are done or `stop` completes. Returns where the relay stands then.
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<ConnectionInput>,
+        server: Server,
+        mut report: impl FnMut(&Report),
+        stop: impl Future<Output = ()>,
+    ) -> Head {
+        let round = self.machine.head().round;
+        report(&Report::Began { round });
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            let event = tokio::select! {
+                () = &mut stop => break,
+                Some(incoming) = server.accept() => {
+                    self.connections.accept(incoming);
+                    continue;
+                }
+                () = self.connections.ended() => continue,
+                Some(input) = inputs.recv() => self.event(input),
+                averaged = self.bodies.averaged() => self.averaged(averaged),
+                _ = tick.tick() => Some(Event::Tick),
+            };
+            let Some(event) = event else { continue };
+            if self.handle(event, &mut report).await {
+                break;
+            }
+        }
+        self.connections.finish();
+        self.durable.finish().await;
+        self.connections.closed().await;
+        server.shutdown(0, "the relay stops").await;
+        self.machine.head()
+    }
+
     /// Returns the event that an input is, if its connection is still the node's.
     fn event(&mut self, input: ConnectionInput) -> Option<Event> {
         match input {
@@ -188,10 +225,7 @@ impl RelayDriver {
                 node,
                 serial,
                 frame,
-            } => {
-                let heard = self.connections.is_heard(node, serial);
-                heard.then_some(Event::Frame(node, frame))
-            }
+            } => self.connections.heard(node, serial, frame),
             ConnectionInput::BodyAdded {
                 serial,
                 subject,
@@ -309,7 +343,7 @@ impl RelayDriver {
         }
     }
 
-    fn collect(&self, source: BodySource, ctx: Digest, root: Digest) {
+    fn collect(&mut self, source: BodySource, ctx: Digest, root: Digest) {
         if let Some(request) = self.bodies.collect(source, ctx, root) {
             self.connections.send(source.0, request);
         }
@@ -373,24 +407,21 @@ impl RelayDriver {
             let reason = "the relay cannot read the last result";
             return self.connections.give_up(node, reason);
         };
-        let ctx = outcome.ctx;
-        self.connections.send(node, RelayFrame::Outcome(outcome));
-        self.send_body(node, BodyId::result(ctx), result);
+        let (body, frame) = (BodyId::result(outcome.ctx), RelayFrame::Outcome(outcome));
+        let kept = self.durable.kept();
+        self.connections
+            .send_with_body(node, frame, (body, result), kept);
     }
 
     /// Sends the global model with what certifies it.
     fn restore(&mut self, node: NodeId, checkpoint: Checkpoint) {
-        let (id, body) = (
+        let (body, bytes) = (
             BodyId::model(checkpoint.head.model),
             self.published.model_bytes(),
         );
+        let frame = RelayFrame::Checkpoint(checkpoint);
+        let kept = self.durable.kept();
         self.connections
-            .send(node, RelayFrame::Checkpoint(checkpoint));
-        self.send_body(node, id, body);
-    }
-
-    fn send_body(&self, node: NodeId, id: BodyId, body: Bytes) {
-        self.connections
-            .send_body(node, id, body, self.durable.kept());
+            .send_with_body(node, frame, (body, bytes), kept);
     }
 }

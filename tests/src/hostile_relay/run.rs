@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use fl_network::kit::Kit;
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
-use fl_protocol::wire::NodeFrame;
+use fl_protocol::wire::{NodeFrame, RelayFrame};
 
 use super::{Attack, HostileRelay, Parcel, Record};
 use crate::deployed::{Consortium, Process, wait_until};
@@ -160,12 +160,17 @@ struct Liar {
 
 impl Attack for Liar {
     fn send(&mut self, record: &Record, to: NodeId, parcels: &mut Vec<Parcel>) {
+        if record.name(to) != VICTIM {
+            return;
+        }
         let is_refusal = |(from, frame): &&(NodeId, NodeFrame)| {
             *from == to && matches!(frame, NodeFrame::Refused { .. })
         };
-        if record.name(to) == VICTIM
-            && record.heard.iter().filter(is_refusal).count() >= self.due
-            && let Some((tell, is_refused)) = self.lies.front_mut()
+        if record.heard.iter().filter(is_refusal).count() < self.due {
+            // Once its body is there, the others can complete the round before it is back to be
+            // told the rest.
+            parcels.retain(|parcel| !matches!(parcel, Parcel::Frame(RelayFrame::Collect { .. })));
+        } else if let Some((tell, is_refused)) = self.lies.front_mut()
             && tell(record, parcels)
         {
             self.due += usize::from(*is_refused);

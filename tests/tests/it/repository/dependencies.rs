@@ -136,6 +136,34 @@ fn only_a_build_without_default_features_knows_no_gpu() -> Result<()> {
     Ok(())
 }
 
+/// The crates of this workspace that `cargo build` builds with the feature `testing`, or would with
+/// these arguments.
+fn built_for_tests(arguments: &[&str]) -> Result<BTreeSet<String>> {
+    let tree = ["tree", "--edges", "normal,build"];
+    let format = ["--prefix", "none", "--format", "{p}|{f}|"];
+    let tree = cargo(&[&tree[..], &format, arguments].concat())?;
+    let crates = tree.lines().filter_map(|line| {
+        let (package, features) = line.split_once('|')?;
+        let (features, _) = features.split_once('|')?;
+        let name = package.split(' ').next()?;
+        let is_for_tests = features.split(',').any(|feature| feature == "testing");
+        (is_for_tests && name.starts_with("fl-")).then(|| name.to_owned())
+    });
+    Ok(crates.collect())
+}
+
+#[test]
+fn no_program_that_is_shipped_is_built_for_tests() -> Result<()> {
+    assert_eq!(built_for_tests(&[])?, BTreeSet::new());
+    // The control.
+    let with_tests = built_for_tests(&["--workspace"])?;
+    assert_eq!(
+        with_tests,
+        ["fl-network", "fl-protocol"].map(str::to_owned).into()
+    );
+    Ok(())
+}
+
 #[test]
 fn shaders_are_text_and_arithmetic() -> Result<()> {
     let packages = closure("fl-shaders", &[])?;
