@@ -4,8 +4,8 @@
 //!
 //! * **log**: an entry is appended before what rests on it is done, or later, in order, if the
 //!   disk does not take it;
-//! * **keep**: a result is on the disk before any node has all of it ([`DurableRelay::kept`]), since
-//!   nodes that have it do not come back for it. The log is synced first;
+//! * **keep**: a result is on the disk before any node has all of it ([`DurableRelay::kept`]),
+//!   since nodes that have it do not come back for it. The log is synced first;
 //! * **commit**: the model that it leads to follows when a node has taken the result. Until then
 //!   the result can be taken back, and until then it can be averaged again.
 //!

@@ -174,8 +174,8 @@ fn each_message_of_a_committee_has_its_fixed_bytes() {
     };
     let expected = [(12, 1), (0, 3), (9, 32), (1, 1), (0, 7), (3, 32), (4, 32)];
     assert_eq!(encode(&ballot).unwrap(), bytes(&expected));
-    let lend = RelayFrame::SendModel { model: digest(9) };
-    assert_eq!(encode(&lend).unwrap(), bytes(&[(15, 1), (0, 3), (9, 32)]));
+    let send = RelayFrame::SendModel { model: digest(9) };
+    assert_eq!(encode(&send).unwrap(), bytes(&[(15, 1), (0, 3), (9, 32)]));
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub struct SealedSeeds {
     pub sealed: Vec<u8>,
 }
 
-/// A slip that belongs to a signed contribution. Its box remains to be opened, and the seeds to be
-/// compared.
+/// Sealed seeds that belong to a signed contribution. Their box remains to be opened, and they to
+/// be compared.
 #[derive(Clone, Debug)]
 pub struct CheckedSeeds {
     ctx: Digest,

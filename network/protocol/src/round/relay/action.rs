@@ -70,7 +70,7 @@ pub enum Action {
         /// Hash of the model.
         model: Digest,
     },
-    /// Take the borrowed model and this state for the relay's own, and make both durable.
+    /// Take the model that a node sent and this state for the relay's own, and make both durable.
     Adopt(Checkpoint),
     /// Send the last result and its bytes.
     Deliver(NodeId, Outcome),

@@ -178,8 +178,8 @@ impl Holder {
         receipt(core, ctx, entry, found).map_err(|_| Refusal::Invalid { what, signer: own })
     }
 
-    /// The box of a slip was opened, and its seeds compared to what they are committed to as.
-    /// Returns nothing if the attempt is over.
+    /// A box was opened, and its seeds compared to what they are committed to as. Returns nothing
+    /// if the attempt is over.
     pub(in crate::round) fn opened(
         &mut self,
         core: &Core,
