@@ -24,7 +24,7 @@ use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::{Engine, EpochKey};
 use fl_trainer::node::{NodeOutcome, Participant, TagVerifier};
-use fl_trainer::provision::{Agreement, NodeName};
+use fl_trainer::provision::{Agreement, NodeName, RoundParticipation};
 use fl_trainer::simulation::SimulationEvent;
 use fl_trainer::{Layout, LocalTrainer, Sharing};
 use tempfile::TempDir;
@@ -97,6 +97,7 @@ impl Kits {
             nodes: names.iter().map(name).collect(),
             collusion: 1,
             min_nodes: 3,
+            participation: RoundParticipation::Any,
             sharing,
             ring,
             examples_max,

@@ -175,6 +175,8 @@ scheme = "peer"
 averaging = "fedavg"
 collusion = 1
 min_nodes = 3
+participation = "any"
+accepts_differences = true
 
 [relay]
 address = "relay.example:4433"

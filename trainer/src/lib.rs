@@ -37,7 +37,7 @@ pub use layout::{Layout, TensorLayout};
 pub use local::{Evaluation, LocalTrainer, LocalUpdate, Progress};
 pub use model::{Cnn, Mlp, ModelKind, ModelSpec};
 pub use node::RoundReport;
-pub use provision::{NodeName, Sharing};
+pub use provision::{NodeName, RoundParticipation, Sharing};
 pub use task::{Part, Score, Task};
 pub use training::{Optimizer, Training};
 pub use update::Update;

@@ -16,8 +16,8 @@ use fl_network::time::unix_s;
 use fl_protocol::digest::model_hash;
 use fl_protocol::error::{IdentityError, ManifestError};
 use fl_protocol::manifest::{
-    CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, Scheme, TimeoutTable,
-    epoch_key_check, min_organisations,
+    CohortTable, CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, ParticipationMode,
+    Scheme, TimeoutTable, epoch_key_check, min_organisations,
 };
 use fl_shaders::Ring;
 use fl_sharing::{EpochKey, Plan, PlannerError, RandomnessError};
@@ -41,6 +41,12 @@ pub enum ProvisionError {
         "{0:?} is no way to share updates: it is `peer`, or `committee:K,t` such as committee:5,2"
     )]
     Sharing(String),
+    /// Not a way to take part.
+    #[error(
+        "{0:?} is no way to take part in rounds: it is `all`, `cohorts:A,B,C/D,E,F` with the \
+         names of the nodes that take part together, or `any`"
+    )]
+    Participation(String),
     /// A committee of more nodes than there are.
     #[error("a committee of {holders} cannot be chosen from {nodes} nodes")]
     Holders {
@@ -145,6 +151,53 @@ impl FromStr for Sharing {
     }
 }
 
+/// Who takes part in a round, as it is written on a command line: `all`, `any`, or
+/// `cohorts:A,B,C/D,E,F` for nodes A, B and C, or D, E and F, or all six.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RoundParticipation {
+    /// Every node in every round.
+    #[default]
+    All,
+    /// Whole cohorts, by the names of their nodes.
+    Cohorts(Vec<Vec<String>>),
+    /// Any nodes that are enough: differences of sums then tell single nodes' updates.
+    Any,
+}
+
+impl FromStr for RoundParticipation {
+    type Err = ProvisionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.strip_prefix("cohorts:")) {
+            ("all", _) => Ok(Self::All),
+            ("any", _) => Ok(Self::Any),
+            (_, Some(cohorts)) => {
+                let names = |cohort: &str| cohort.split(',').map(str::to_owned).collect();
+                Ok(Self::Cohorts(cohorts.split('/').map(names).collect()))
+            }
+            (text, None) => Err(ProvisionError::Participation(text.to_owned())),
+        }
+    }
+}
+
+impl RoundParticipation {
+    /// Writes the agreement into a manifest.
+    fn write(&self, file: &mut ManifestFile) {
+        let table = |nodes: &Vec<String>| CohortTable {
+            nodes: nodes.clone(),
+        };
+        file.accepts_differences = *self == Self::Any;
+        (file.participation, file.cohorts) = match self {
+            Self::All => (ParticipationMode::All, Vec::new()),
+            Self::Any => (ParticipationMode::Any, Vec::new()),
+            Self::Cohorts(cohorts) => {
+                let tables = cohorts.iter().map(table).collect();
+                (ParticipationMode::Cohorts, tables)
+            }
+        };
+    }
+}
+
 /// What the participants agree on.
 #[derive(Clone, Debug)]
 pub struct Agreement {
@@ -158,6 +211,8 @@ pub struct Agreement {
     pub collusion: u32,
     /// Least number of participants of a round, three or more, and two more than `collusion`.
     pub min_nodes: u32,
+    /// Who takes part in a round.
+    pub participation: RoundParticipation,
     /// How updates are shared.
     pub sharing: Sharing,
     /// Ring of the shares.
@@ -216,6 +271,7 @@ impl Agreement {
             nodes: names.map(node).collect(),
             collusion,
             min_nodes: min_organisations(collusion),
+            participation: RoundParticipation::All,
             sharing,
             ring: Ring::U32,
             examples_max,
@@ -286,6 +342,7 @@ impl Agreement {
             tables,
         );
         (file.collusion, file.min_nodes) = (self.collusion, self.min_nodes);
+        self.participation.write(&mut file);
         if let Sharing::Committee { holders, threshold } = self.sharing {
             let nodes = self.nodes.len();
             if holders > nodes {

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant};
-use crate::provision::{Agreement, ProvisionError, Sharing};
+use crate::provision::{Agreement, ProvisionError, RoundParticipation, Sharing};
 use crate::{LocalTrainer, TrainError};
 
 /// Why a simulation ends before its time.
@@ -208,7 +208,12 @@ impl Simulation {
             return Err(SimulationError::Nodes(0));
         };
         let model = (first.layout().clone(), first.initial()?);
-        let agreement = Agreement::on_one_machine(nodes, self.sharing, self.examples_max, model);
+        let mut agreement =
+            Agreement::on_one_machine(nodes, self.sharing, self.examples_max, model);
+        if self.settings.fraction_fit() < 1.0 {
+            // Nobody else is here who could take differences of the sums.
+            agreement.participation = RoundParticipation::Any;
+        }
         agreement.provision()?.write(folder)?;
         Ok(agreement.nodes.into_iter().map(|node| node.name).collect())
     }

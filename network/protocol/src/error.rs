@@ -87,6 +87,9 @@ pub enum ManifestError {
         /// The least number.
         needed: u32,
     },
+    /// Who takes part does not fit the roster, or the fields do not fit each other.
+    #[error("participation: {0}")]
+    Participation(String),
     /// The same name or key twice, or an unusable name.
     #[error("node {name:?}: {reason}")]
     Node {

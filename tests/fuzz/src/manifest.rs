@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fl_protocol::digest::Digest;
 use fl_protocol::error::ManifestError;
 use fl_protocol::identity::Label;
-use fl_protocol::manifest::{Manifest, ManifestFile, PlanTable};
+use fl_protocol::manifest::{CohortTable, Manifest, ManifestFile, ParticipationMode, PlanTable};
 use fl_protocol::round::Head;
 use fl_shaders::{FixedPoint, Parameters, Ring};
 
@@ -54,6 +54,15 @@ fn assert_is_sound(manifest: &Manifest) {
         .map(|member| &member.organisation);
     let organisations: BTreeSet<_> = organisations.collect();
     assert!(organisations.len() >= manifest.min_organisations());
+    let cohorts = manifest.participation().cohorts();
+    let placed: Vec<_> = cohorts.iter().flatten().collect();
+    assert!(cohorts.is_empty() || placed.len() == nodes);
+    assert_eq!(placed.iter().collect::<BTreeSet<_>>().len(), placed.len());
+    for cohort in cohorts {
+        let members = cohort.iter().filter_map(|id| manifest.roster().get(id));
+        let organisations: BTreeSet<_> = members.map(|member| &member.organisation).collect();
+        assert!(organisations.len() >= manifest.min_organisations());
+    }
     assert!((1..=1 << 32).contains(&manifest.parameters()));
     let word_bytes = manifest.fixed_point().ring().word_bytes();
     assert_eq!(manifest.body_bytes(), word_bytes * manifest.elements());
@@ -77,6 +86,16 @@ pub(crate) fn manifests() -> Vec<Seed> {
         let task = "rounds = 3\ntitle = \"t\"\n[optimiser]\nrate = 0.1\n";
         file.task = task.parse().expect("it is TOML");
     };
+    let everyone = |file: &mut ManifestFile| {
+        (file.participation, file.accepts_differences) = (ParticipationMode::All, false);
+    };
+    let cohorts = |file: &mut ManifestFile| {
+        let table = CohortTable {
+            nodes: file.nodes.iter().map(|node| node.name.clone()).collect(),
+        };
+        (file.participation, file.accepts_differences) = (ParticipationMode::Cohorts, false);
+        file.cohorts = vec![table];
+    };
     let wide = |file: &mut ManifestFile| {
         let plan = FixedPoint::new(Parameters {
             ring: Ring::U64,
@@ -94,5 +113,7 @@ pub(crate) fn manifests() -> Vec<Seed> {
         ("plain".to_owned(), with(|_| ())),
         ("second-epoch".to_owned(), with(second_epoch)),
         ("u64".to_owned(), with(wide)),
+        ("all".to_owned(), with(everyone)),
+        ("cohorts".to_owned(), with(cohorts)),
     ]
 }

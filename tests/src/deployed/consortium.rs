@@ -45,6 +45,9 @@ pub fn relay_address(relay: &Process) -> SocketAddr {
     address.split(' ').next().unwrap().parse().unwrap()
 }
 
+/// Flags of `provision` for rounds that go on without those who are lost.
+pub const ANY: [&str; 3] = ["--participation", "any", "--accept-differences"];
+
 /// A consortium that `fl-node provision` founded.
 pub struct Consortium {
     folder: TempDir,

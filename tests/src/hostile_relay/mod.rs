@@ -28,7 +28,7 @@ use cheat::Relay;
 
 pub use fl_network::relay::{Flow, Parcel};
 pub use record::{Record, header, result};
-pub use run::{Lie, Run, VICTIM, committee, consortium, lie};
+pub use run::{Lie, Run, VICTIM, committee, consortium, everyone, lie};
 
 /// What a relay does to its nodes.
 pub trait Attack: Send + 'static {

@@ -8,7 +8,7 @@ use fl_protocol::round::Refusal;
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 
 use super::{Attack, HostileRelay, Parcel, Record};
-use crate::deployed::{Consortium, Process, wait_until};
+use crate::deployed::{ANY, Consortium, Process, wait_until};
 
 /// Who is lied to.
 pub const VICTIM: &str = "a";
@@ -16,15 +16,25 @@ pub const VICTIM: &str = "a";
 /// What all nodes have.
 const DATA: &str = "breast-cancer";
 
-/// A consortium of these nodes, joined by commas, whose rounds are short.
+/// A consortium of these nodes, joined by commas, whose rounds are short. The relay may choose who
+/// takes part in them.
 pub fn consortium(nodes: &str) -> Consortium {
-    Consortium::found(nodes, &["--data", DATA, "--local-epochs", "1"])
+    founded(nodes, &ANY)
+}
+
+/// The same, where everyone takes part.
+pub fn everyone(nodes: &str) -> Consortium {
+    founded(nodes, &[])
 }
 
 /// The same with a committee: `scheme` is `committee:K,T`, and the first K nodes hold the seeds.
 pub fn committee(nodes: &str, scheme: &str) -> Consortium {
-    let flags = ["--data", DATA, "--local-epochs", "1", "--scheme", scheme];
-    Consortium::found(nodes, &flags)
+    founded(nodes, &[&ANY[..], &["--scheme", scheme]].concat())
+}
+
+fn founded(nodes: &str, flags: &[&str]) -> Consortium {
+    let short = ["--data", DATA, "--local-epochs", "1"];
+    Consortium::found(nodes, &[&short[..], flags].concat())
 }
 
 /// A hostile relay and real nodes.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Member;
 use super::pace::Pace;
+use super::participation::{CohortTable, ParticipationMode};
 use super::scheme::{CommitteeTable, Scheme};
 use crate::digest::Digest;
 use crate::error::{IdentityError, ManifestError};
@@ -52,6 +53,15 @@ pub struct ManifestFile {
     pub collusion: u32,
     /// Least number of participants in a round.
     pub min_nodes: u32,
+    /// Who takes part in a round.
+    pub participation: ParticipationMode,
+    /// Whether the consortium accepts that differences of sums tell single nodes' updates; with
+    /// `any` only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepts_differences: bool,
+    /// Who takes part together; with `cohorts` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cohorts: Vec<CohortTable>,
     /// Who holds the seeds; in the committee scheme only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committee: Option<CommitteeTable>,
@@ -237,8 +247,8 @@ pub fn epoch_key_check(key: &[u8; 32]) -> Digest {
 }
 
 impl ManifestFile {
-    /// Returns a first-epoch manifest of the peer scheme, with `collusion` 1, the least `min_nodes`
-    /// and the default timeouts.
+    /// Returns a first-epoch manifest of the peer scheme, with `collusion` 1, the least
+    /// `min_nodes`, every node in every round, and the default timeouts.
     pub fn new(
         name: String,
         relay_address: String,
@@ -259,6 +269,9 @@ impl ManifestFile {
             averaging: AveragingRule::Fedavg,
             collusion: 1,
             min_nodes: 3,
+            participation: ParticipationMode::All,
+            accepts_differences: false,
+            cohorts: Vec::new(),
             committee: None,
             relay: RelayTable {
                 address: relay_address,

@@ -7,6 +7,7 @@
 
 mod file;
 mod pace;
+mod participation;
 mod scheme;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use file::{
     epoch_key_check, min_organisations,
 };
 pub use pace::Pace;
+pub use participation::{CohortTable, Participation, ParticipationMode};
 pub use scheme::{CommitteeTable, Scheme};
 
 /// Longest manifest that is read, in bytes.
@@ -40,6 +42,7 @@ pub struct Manifest {
     fixed_point: FixedPoint,
     roster: BTreeMap<NodeId, Member>,
     committee: Option<Committee>,
+    participation: Participation,
     epoch_key: Digest,
     initial_model: Digest,
 }
@@ -116,6 +119,13 @@ impl Manifest {
             file.collusion,
             &roster,
         )?;
+        let participation = Participation::new(
+            file.participation,
+            &file.cohorts,
+            file.accepts_differences,
+            min_organisations(file.collusion),
+            &roster,
+        )?;
         let epoch_key = file::digest("epoch_key", &file.epoch_key)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
         let consortium_id = Digest::sha256(&[&bytes]);
@@ -127,6 +137,7 @@ impl Manifest {
             fixed_point,
             roster,
             committee,
+            participation,
             epoch_key,
             initial_model,
         })
@@ -223,6 +234,25 @@ impl Manifest {
     /// Returns who holds the seeds; nobody in particular in the peer scheme.
     pub fn committee(&self) -> Option<&Committee> {
         self.committee.as_ref()
+    }
+
+    /// Returns who takes part in a round.
+    pub fn participation(&self) -> &Participation {
+        &self.participation
+    }
+
+    /// Returns what a node's operator should know of who takes part.
+    pub fn participation_in_words(&self) -> String {
+        match self.participation.cohorts() {
+            [] => "a round may have any of the nodes: the difference of two sums can then tell a \
+                   single node's update, which this consortium accepts"
+                .to_owned(),
+            [_] => "every round has every node".to_owned(),
+            cohorts => {
+                let names: Vec<_> = cohorts.iter().map(|cohort| self.names_of(cohort)).collect();
+                format!("rounds have whole cohorts: {}", names.join("; "))
+            }
+        }
     }
 
     /// Returns the nodes, by id.

@@ -29,6 +29,24 @@ pub(crate) fn check_cohort<'a>(
     Ok(())
 }
 
+/// Checks that a sum can be made of these nodes: they are enough, and the manifest has them take
+/// part without others.
+///
+/// # Errors
+///
+/// What [`check_cohort`] refuses, or [`Refusal::Participation`].
+pub(crate) fn check_participants(
+    manifest: &Manifest,
+    nodes: &BTreeSet<NodeId>,
+) -> Result<(), Refusal> {
+    check_cohort(manifest, nodes.iter())?;
+    let missing = manifest.participation().missing(nodes);
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::Participation { missing }),
+    }
+}
+
 /// Returns a number of nodes as it travels. Rosters are far smaller than 2^32.
 pub(crate) fn count(nodes: usize) -> u32 {
     u32::try_from(nodes).unwrap_or(u32::MAX)

@@ -258,6 +258,12 @@ pub enum Refusal {
     /// The contribution of this node is not the one it sent.
     #[error("the result lists another contribution for this node than the one it sent")]
     OwnContribution,
+    /// Participants that are no whole cohorts of the manifest.
+    #[error("{} of the manifest's cohorts {} missing", list(missing), match missing.len() { 1 => "is", _ => "are" })]
+    Participation {
+        /// Who would make them whole.
+        missing: Vec<NodeId>,
+    },
 }
 
 impl Refusal {

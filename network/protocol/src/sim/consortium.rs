@@ -7,7 +7,7 @@ use fl_shaders::{FixedPoint, Parameters, Ring};
 use crate::digest::model_hash;
 use crate::identity::{Identity, NodeId};
 use crate::manifest::{
-    Manifest, ManifestFile, ModelTable, NodeTable, TensorLayout, epoch_key_check,
+    Manifest, ManifestFile, ModelTable, NodeTable, ParticipationMode, TensorLayout, epoch_key_check,
 };
 use crate::round::Head;
 use crate::round::message::{Keys, Message, Signed};
@@ -83,7 +83,7 @@ impl Consortium {
     }
 }
 
-/// Returns a manifest for these nodes, not yet signed.
+/// Returns a manifest for these nodes, not yet signed: any of them may take part in a round.
 pub fn manifest_file(identities: &[Identity]) -> ManifestFile {
     let plan = FixedPoint::new(Parameters {
         ring: Ring::U32,
@@ -116,7 +116,7 @@ pub fn manifest_file(identities: &[Identity]) -> ManifestFile {
         initial: model_hash(&[0.0; PARAMETERS]).to_hex(),
         layout,
     };
-    ManifestFile::new(
+    let mut file = ManifestFile::new(
         "test".to_owned(),
         "localhost:4433".to_owned(),
         epoch_key_check(&[0; 32]),
@@ -124,7 +124,10 @@ pub fn manifest_file(identities: &[Identity]) -> ManifestFile {
         toml::Table::new(),
         model,
         nodes.collect(),
-    )
+    );
+    // The relay chooses, so that tests can lose any node.
+    (file.participation, file.accepts_differences) = (ParticipationMode::Any, true);
+    file
 }
 
 /// Returns a relay's settings, whatever a manifest would say of its `min_nodes`.

@@ -43,8 +43,8 @@ pub(crate) struct Serve {
     /// Rounds to complete, those before a restart included [default: 10]
     #[arg(long, value_name = "N")]
     rounds: Option<u64>,
-    /// Fraction of the available nodes that are asked to take part in a round, above 0 and up to 1
-    /// [default: 1.0]
+    /// Fraction of the available nodes, or of the manifest's cohorts, that take part in a round,
+    /// above 0 and up to 1 [default: 1.0]
     #[arg(long, value_name = "FRACTION")]
     fraction_fit: Option<f64>,
     /// Least number of participants of a round, not under the manifest's [default: the manifest's]
@@ -125,6 +125,11 @@ impl Config {
     /// The operator's choices, checked against the manifest.
     pub(crate) fn settings(&self, manifest: &Manifest) -> Result<Settings, SettingsError> {
         let (least, all) = (manifest.min_nodes(), manifest.roster().len());
-        self.choices.settings(least..=all)
+        let settings = self.choices.settings(least..=all)?;
+        let everyone = manifest.participation().cohorts().len() == 1;
+        match everyone && settings.fraction_fit() < 1.0 {
+            true => Err(SettingsError::Everyone(settings.fraction_fit())),
+            false => Ok(settings),
+        }
     }
 }

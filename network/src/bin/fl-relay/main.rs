@@ -59,12 +59,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         }
     };
     info!(
-        "{}: serving {} rounds on {} for {} nodes, at least {} a round",
+        "{}: serving {} rounds on {} for {} nodes, at least {} a round; {}",
         kit.manifest.name(),
         settings.rounds(),
         server.local_address()?,
         kit.manifest.roster().len(),
-        settings.min_nodes()
+        settings.min_nodes(),
+        kit.manifest.participation_in_words()
     );
     if let Some(dashboard) = &dashboard {
         let address = dashboard.address();

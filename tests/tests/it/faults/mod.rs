@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 /// A consortium that trains long enough for something to happen meanwhile: a second a round, or
 /// some.
-fn slow(nodes: &str) -> Consortium {
-    Consortium::found(nodes, &["--local-epochs", "15"])
+fn slow(nodes: &str, flags: &[&str]) -> Consortium {
+    Consortium::found(nodes, &[&["--local-epochs", "15"], flags].concat())
 }
 
 /// A consortium with a body of 10 MB, and the folder of its data.

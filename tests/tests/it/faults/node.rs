@@ -4,14 +4,14 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 
-use fl_tests::deployed::{Process, Proxy, Signal};
+use fl_tests::deployed::{ANY, Process, Proxy, Signal};
 
 use super::{large, slow};
 use crate::support::consortium::{DATA, NODES, complete, consortium, succeed};
 
 #[test]
 fn a_round_is_redone_without_a_node_lost_before_its_sum_and_the_node_catches_up_later() {
-    let consortium = slow("a,b,c,d");
+    let consortium = slow("a,b,c,d", &ANY);
     let (relay, address) = consortium.relay(&["--rounds", "3", "--json"]);
     let line = Proxy::to(address);
     let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
@@ -43,6 +43,31 @@ fn a_round_is_redone_without_a_node_lost_before_its_sum_and_the_node_catches_up_
         (&1.into(), &4.into())
     );
     consortium.assert_one_model(&["a", "b", "c", "d"], 3);
+}
+
+#[test]
+fn where_all_take_part_a_round_waits_for_a_lost_node_and_has_all_of_them() {
+    let consortium = slow("a,b,c,d", &[]);
+    let (relay, address) = consortium.relay(&["--rounds", "2", "--json"]);
+    let line = Proxy::to(address);
+    let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
+    let lost = consortium.node("d", line.address, "digits");
+    lost.line("round 1: training");
+    line.down.cut_longer_than(200);
+    relay.line(" take part");
+    lost.kill();
+    relay.line("round 1, attempt 1 is abandoned for want of d");
+    relay.line("waiting for d");
+    let back = consortium.node("d", address, "digits");
+    back.line("every round has every node");
+    succeed(nodes.into_iter().chain([back]));
+    let rounds = relay.ended().succeeded().json();
+    assert_eq!(rounds.len(), 2);
+    for round in &rounds {
+        assert_eq!(round["nodes"], 4);
+    }
+    assert!(rounds[0]["attempts"].as_u64() > Some(1));
+    consortium.assert_one_model(&["a", "b", "c", "d"], 2);
 }
 
 #[test]
@@ -79,7 +104,7 @@ fn a_node_killed_during_its_upload_sends_the_same_bytes_and_the_round_completes(
 
 #[test]
 fn the_run_waits_for_a_node_that_it_needs_and_says_for_whom() {
-    let consortium = slow("a,b,c");
+    let consortium = slow("a,b,c", &[]);
     let (relay, address) = consortium.relay(&["--rounds", "3"]);
     let others = ["a", "b"].map(|node| consortium.node(node, address, "digits"));
     let lost = consortium.node("c", address, "digits");

@@ -10,7 +10,7 @@ use crate::support::consortium::{NODES, consortium, succeed, verify_log};
 
 #[test]
 fn a_relay_whose_state_is_lost_takes_over_the_nodes_model() {
-    let consortium = slow("a,b,c");
+    let consortium = slow("a,b,c", &[]);
     let rounds = ["--rounds", "4"];
     let (relay, address) = consortium.relay(&rounds);
     let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
@@ -36,7 +36,7 @@ fn a_relay_whose_state_is_lost_takes_over_the_nodes_model() {
 
 #[test]
 fn ctrl_c_ends_a_relay_that_nodes_are_connected_to_and_they_come_back_to_it() {
-    let consortium = slow("a,b,c");
+    let consortium = slow("a,b,c", &[]);
     let rounds = ["--rounds", "3"];
     let (relay, address) = consortium.relay(&rounds);
     let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
@@ -53,7 +53,7 @@ fn ctrl_c_ends_a_relay_that_nodes_are_connected_to_and_they_come_back_to_it() {
 
 #[test]
 fn nodes_come_back_to_a_relay_that_was_killed_and_the_run_completes() {
-    let consortium = slow("a,b,c");
+    let consortium = slow("a,b,c", &[]);
     let rounds = ["--rounds", "3"];
     let (relay, address) = consortium.relay(&rounds);
     let nodes = NODES.map(|node| consortium.node(node, address, "digits"));
@@ -101,7 +101,7 @@ fn a_relay_killed_before_its_result_was_delivered_still_has_it_after_a_restart()
 
 #[test]
 fn signals_end_everything_cleanly_and_a_restart_finishes_the_run() {
-    let consortium = slow("a,b,c");
+    let consortium = slow("a,b,c", &[]);
     let rounds = ["--rounds", "5"];
     let (relay, address) = consortium.relay(&rounds);
     let nodes = NODES.map(|node| consortium.node(node, address, "digits"));

@@ -11,7 +11,9 @@ use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::{Kind, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::hostile_relay::met::{doubled, stale};
-use fl_tests::hostile_relay::{Attack, Lie, Parcel, Record, Run, VICTIM, consortium, lie};
+use fl_tests::hostile_relay::{
+    Attack, Lie, Parcel, Record, Run, VICTIM, consortium, everyone, lie,
+};
 
 use crate::support::lies::{OTHER, Withholding, frame, keys, refuse_a_rerun, signed};
 
@@ -96,6 +98,27 @@ fn a_real_node_refuses_a_round_on_another_model_or_result() {
         ),
     ];
     lie(&consortium("a,b,c"), "a,b,c", 1, lies);
+}
+
+#[test]
+fn a_real_node_refuses_a_round_without_a_node_that_the_manifest_demands() {
+    let without_d = || {
+        keys(
+            |refusal| matches!(refusal, Refusal::Participation { missing } if missing.len() == 1),
+            |record, bundle| {
+                let absent = record.id("d");
+                bundle.retain(|keys| record.opened(keys).node != absent);
+                true
+            },
+        )
+    };
+    // Again when it has come back.
+    lie(
+        &everyone("a,b,c,d"),
+        "a,b,c,d",
+        1,
+        vec![without_d(), without_d()],
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use fl_datasets::{Partition, Source};
-use fl_trainer::{ModelKind, NodeName, Sharing};
+use fl_trainer::{ModelKind, NodeName, RoundParticipation, Sharing};
 use serde::Deserialize;
 
 /// A participant of secure federated learning.
@@ -171,6 +171,13 @@ pub(crate) struct Provision {
     /// just that]
     #[arg(long, value_name = "N")]
     pub(crate) min_nodes: Option<u32>,
+    /// Who takes part in a round: all, cohorts:A,B,C/D,E,F for whole cohorts of these nodes, or any
+    /// nodes that are enough
+    #[arg(long, value_name = "WHO", default_value = "all")]
+    pub(crate) participation: RoundParticipation,
+    /// Accept that differences of sums can tell a single node's update, as with --participation any
+    #[arg(long)]
+    pub(crate) accept_differences: bool,
     /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with
     /// threshold t
     #[arg(long, value_name = "SCHEME", default_value = "peer")]

@@ -1,13 +1,13 @@
 //! `fl-node provision`.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use fl_datasets::Dataset;
 use fl_network::client::check_dialable;
 use fl_network::program::logging::say;
 use fl_protocol::manifest::{TimeoutTable, min_organisations};
 use fl_shaders::Ring;
 use fl_trainer::Layout;
-use fl_trainer::provision::Agreement;
+use fl_trainer::provision::{Agreement, RoundParticipation};
 
 use super::args::Provision;
 use super::task::TaskTable;
@@ -16,6 +16,11 @@ const BYTES_A_MEGABIT: u64 = 125_000;
 
 pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     check_dialable(&args.relay).context("--relay is where nodes reach the relay, by UDP")?;
+    ensure!(
+        args.participation != RoundParticipation::Any || args.accept_differences,
+        "with --participation any, the difference of two rounds' sums can tell a single node's \
+         update; if everyone accepts that, say --accept-differences, else take `all` or cohorts"
+    );
     let (task, layout, initial) = begun(&args)?;
     let least = min_organisations(args.collusion);
     let agreement = Agreement {
@@ -24,6 +29,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         nodes: args.nodes,
         collusion: args.collusion,
         min_nodes: args.min_nodes.unwrap_or(least),
+        participation: args.participation,
         sharing: args.scheme,
         ring: Ring::U32,
         examples_max: args.examples_max,
@@ -47,6 +53,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         schema.shape()
     ));
     say(consortium.plan());
+    say(consortium.manifest().participation_in_words());
     say(format_args!(
         "manifest {} is signed",
         consortium.manifest().consortium_id().to_hex()

@@ -59,6 +59,12 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         split.train.len(),
         split.test.len()
     ));
+    if settings.fraction_fit() < 1.0 {
+        console.note(
+            "rounds have some of the nodes, which is safe here, where all are one; a deployment \
+             needs `provision --participation cohorts:…` for it",
+        );
+    }
     let mut rounds = Rounds::new(nodes);
     let mut lines = Vec::new();
     let observe = |manifest: &Arc<Manifest>, event| match event {

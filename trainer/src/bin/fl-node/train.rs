@@ -62,6 +62,7 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
             .as_deref()
             .unwrap_or(kit.manifest.relay_address())
     ));
+    console.note(&kit.manifest.participation_in_words());
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let engine = compute.engine();
     let trainer = task

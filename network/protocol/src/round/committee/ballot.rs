@@ -87,7 +87,7 @@ impl Endorsed {
     ///
     /// # Errors
     ///
-    /// What [`Contributors::check_cohort`] refuses; [`Refusal::NotAccepted`],
+    /// What [`Contributors::check_participants`] refuses; [`Refusal::NotAccepted`],
     /// [`Refusal::Difference`].
     pub(super) fn check(
         contributors: Contributors,
@@ -96,7 +96,7 @@ impl Endorsed {
         model: Digest,
         manifest: &Manifest,
     ) -> Result<Self, Refusal> {
-        contributors.check_cohort(manifest)?;
+        contributors.check_participants(manifest)?;
         let unknown = |entry: &&super::message::ContributionId| {
             accepted.get(&entry.node) != Some(&entry.contribution)
         };

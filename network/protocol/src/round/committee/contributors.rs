@@ -6,7 +6,7 @@ use super::message::ContributionId;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort_minimum::check_cohort;
+use crate::round::cohort_minimum::check_participants;
 use crate::round::refusal::{Kind, Refusal};
 
 /// A list of contributions, each of another contributor.
@@ -54,12 +54,13 @@ impl Contributors {
         self.entries.iter().map(|entry| entry.node).collect()
     }
 
-    /// Checks that they are enough, so that the sum hides each of them.
+    /// Checks that a sum can be made of them: they are enough, and the manifest has them take part
+    /// without others.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFew`] or [`Refusal::Organisations`].
-    pub fn check_cohort(&self, manifest: &Manifest) -> Result<(), Refusal> {
-        check_cohort(manifest, self.entries.iter().map(|entry| &entry.node))
+    /// [`Refusal::TooFew`], [`Refusal::Organisations`] or [`Refusal::Participation`].
+    pub fn check_participants(&self, manifest: &Manifest) -> Result<(), Refusal> {
+        check_participants(manifest, &self.nodes())
     }
 }

@@ -39,7 +39,7 @@ impl Decision {
     ///
     /// # Errors
     ///
-    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_cohort`] and
+    /// What [`Signed::verify`], [`Contributors::new`], [`Contributors::check_participants`] and
     /// `Certificate::verify` refuse; [`Refusal::Stale`] for a message of another context,
     /// [`Refusal::OwnContribution`]; [`Refusal::Stranger`], [`Refusal::OtherContributors`],
     /// [`Refusal::Classes`], [`Refusal::Duplicate`] and [`Refusal::NotRevealed`] for reveals.
@@ -68,7 +68,7 @@ impl Decision {
             tag += residue;
         }
         let contributors = Contributors::new(ctx, entries, Kind::Contribution)?;
-        contributors.check_cohort(manifest)?;
+        contributors.check_participants(manifest)?;
         Certificate::verify(&self.votes, &contributors, holders, manifest, unix_s)?;
         tag += self.check_reveals(&contributors, holders, manifest, unix_s)?;
         Ok((contributors.nodes(), tag))

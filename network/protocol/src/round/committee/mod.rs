@@ -56,7 +56,7 @@ pub(in crate::round) mod relay;
 mod reveal_order;
 mod schedule;
 #[cfg(test)]
-mod tests;
+pub(in crate::round) mod tests;
 
 pub use classes::{ClassSet, Classes, MAX_CLASSES, MAX_HOLDERS, Seats};
 pub use contributors::Contributors;

@@ -6,13 +6,13 @@ use super::pairing::gives;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::cohort_minimum::check_cohort;
+use crate::round::cohort_minimum::check_participants;
 use crate::round::head::Head;
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::Refusal;
 
 /// The participants of an attempt, whose keys were all checked: at least `min_nodes`, of enough
-/// organisations.
+/// organisations, and such as the manifest has take part together.
 #[derive(Clone, Debug)]
 pub struct Participants(KeyBundle);
 
@@ -40,8 +40,8 @@ impl Participants {
     /// # Errors
     ///
     /// [`Refusal`]: a stranger, an expired or doubled signer, an invalid signature, fewer than
-    /// `min_nodes`, another consortium, model or previous result, a round that is not next, or keys
-    /// of different attempts.
+    /// `min_nodes`, others than whole cohorts, another consortium, model or previous result, a
+    /// round that is not next, or keys of different attempts.
     pub fn of_result(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
@@ -50,7 +50,7 @@ impl Participants {
     ) -> Result<Self, Refusal> {
         let label = b"smpcfl/1 ctx";
         let bundle = KeyBundle::check(bundle, label, manifest, head, unix_s, |nodes| {
-            check_cohort(manifest, nodes.iter())
+            check_participants(manifest, nodes)
         })?;
         Ok(Self(bundle))
     }

@@ -14,7 +14,7 @@ use crate::round::cohort_minimum::check_cohort;
 /// Whom an attempt is opened for.
 pub(in crate::round) struct Cohort {
     pub(in crate::round) nodes: BTreeSet<NodeId>,
-    /// Whether it has to be all of them (the difference rule).
+    /// Whether it has to be all of them: the difference rule, or the manifest has it so.
     pub(in crate::round) exact: bool,
 }
 
@@ -44,9 +44,8 @@ impl<'a> Candidates<'a> {
 
     /// Returns the only nodes that can take part, if there are such.
     pub(super) fn bound(&self) -> Option<&'a BTreeSet<NodeId>> {
-        let enough =
-            |nodes: &BTreeSet<NodeId>| are_enough(self.manifest, self.settings, nodes.iter());
-        self.obligations.bound(&self.ready, enough)
+        self.obligations
+            .bound(&self.ready, |free| self.can_go(free))
     }
 
     /// Returns whether enough nodes are ready for an attempt.
@@ -59,13 +58,19 @@ impl<'a> Candidates<'a> {
             }
     }
 
-    /// Returns whether there are enough nodes even without these.
+    /// Returns whether others can go on, enough of them, without these.
     pub(super) fn suffice_without(&self, missing: &[NodeId]) -> bool {
         let mut free = self.obligations.free(&self.ready);
         missing.iter().for_each(|node| {
             free.remove(node);
         });
-        are_enough(self.manifest, self.settings, free.iter())
+        self.bound().is_none() && self.can_go(&free)
+    }
+
+    /// Returns whether a round can be made of some of these nodes.
+    fn can_go(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let whole = self.manifest.participation().whole(nodes);
+        are_enough(self.manifest, self.settings, whole.iter())
     }
 
     /// Returns the nodes without which no attempt can begin, or, where any will do, all that are
@@ -81,30 +86,49 @@ impl<'a> Candidates<'a> {
         needed.difference(&self.ready).copied().collect()
     }
 
-    /// Chooses whom to ask: those who are bound, or a random part of those who are free.
+    /// Chooses whom to ask: those who are bound, or a random part of those who are free; of the
+    /// manifest's cohorts, where it has some.
     pub(super) fn choose(&self, rng: &mut impl Rng) -> Cohort {
         if let Some(bound) = self.bound() {
             let (nodes, exact) = (bound.clone(), true);
             return Cohort { nodes, exact };
         }
         let free = self.obligations.free(&self.ready);
-        let share = self.settings.fraction_fit() * free.len() as f64;
+        let participation = self.manifest.participation();
+        let (sampled, all): (BTreeSet<_>, _) = match participation.is_any() {
+            true => {
+                let wanted = self.part_of(free.len());
+                let wanted = wanted.max(least(self.manifest, self.settings));
+                let sampled = free.iter().copied().sample(rng, wanted);
+                (sampled.into_iter().collect(), free)
+            }
+            false => {
+                let cohorts = participation.cohorts().iter();
+                let whole: Vec<_> = cohorts.filter(|cohort| cohort.is_subset(&free)).collect();
+                let sampled = whole.iter().sample(rng, self.part_of(whole.len()));
+                let sampled = sampled.into_iter().copied().flatten().copied().collect();
+                (sampled, whole.into_iter().flatten().copied().collect())
+            }
+        };
+        let nodes = match are_enough(self.manifest, self.settings, sampled.iter()) {
+            true => sampled,
+            // Too few, or too many of one organisation.
+            false => all,
+        };
+        let exact = !participation.is_any();
+        Cohort { nodes, exact }
+    }
+
+    /// Returns how many to ask of so many that are available.
+    fn part_of(&self, available: usize) -> usize {
+        let share = self.settings.fraction_fit() * available as f64;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a fraction of a small count, and clamped below"
+            reason = "a fraction of a small count"
         )]
         let wanted = share.ceil() as usize;
-        let wanted = wanted.max(least(self.manifest, self.settings));
-        let sampled = free.iter().copied().sample(rng, wanted);
-        let sampled: BTreeSet<_> = sampled.into_iter().collect();
-        let nodes = match are_enough(self.manifest, self.settings, sampled.iter()) {
-            true => sampled,
-            // Too many of one organisation.
-            false => free,
-        };
-        let exact = false;
-        Cohort { nodes, exact }
+        wanted
     }
 }
 

@@ -71,9 +71,10 @@ impl Obligations {
     pub(super) fn claim(&mut self, node: NodeId, sent_with: &[NodeId]) {
         let set: BTreeSet<_> = sent_with.iter().copied().collect();
         let known = set.iter().all(|id| self.manifest.roster().contains_key(id));
+        let whole = self.manifest.participation().missing(&set).is_empty();
         let holds = |committee: &Committee| committee.contains(node);
         let of_it = set.contains(&node) || self.manifest.committee().is_some_and(holds);
-        if known && of_it && set.len() >= self.manifest.min_nodes() {
+        if known && whole && of_it && set.len() >= self.manifest.min_nodes() {
             self.excluded.remove(&node);
             self.claims.insert(node, set);
         }

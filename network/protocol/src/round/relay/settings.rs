@@ -19,6 +19,9 @@ pub enum SettingsError {
     /// No part of the nodes.
     #[error("--fraction-fit must be above 0 and at most 1, not {0}")]
     FractionFit(f64),
+    /// A part of the nodes, where the manifest has all of them.
+    #[error("every round of this consortium has every node; --fraction-fit must be 1, not {0}")]
+    Everyone(f64),
     /// Fewer participants than keep an update secret, or more than there are.
     #[error(
         "--min-nodes must be between {} and {}, the number of nodes, not {chosen}",

@@ -265,7 +265,7 @@ impl RelayState {
     }
 
     /// Returns whether only certain participants can try again on this model.
-    pub(super) fn is_bound(&self) -> bool {
+    pub(in crate::round) fn is_bound(&self) -> bool {
         self.candidates().bound().is_some()
     }
 

@@ -235,19 +235,18 @@ impl CollectingContributions {
         }
         match self.choose(state) {
             Ok(chosen) => AttemptProgress::Moves(self.vote(state, chosen)),
+            Err(missing) if self.exact && late && closed && state.suffices_without(&missing) => {
+                abandon_without(state, missing)
+            }
             Err(missing) if self.exact && self.invited.iter().any(|node| !self.is_whole(*node)) => {
-                self.reminder.remind(state, missing, true);
+                let bound = state.is_bound();
+                self.reminder.remind(state, missing, bound);
                 AttemptProgress::Stays(self)
             }
             Err(missing) if self.exact => AttemptProgress::Paused(missing),
             // There is time for those who are away to come back.
             Err(_) if !late && !closed => AttemptProgress::Stays(self),
-            Err(missing) => {
-                for node in &missing {
-                    state.obligations.exclude(*node);
-                }
-                AttemptProgress::Abandoned(missing)
-            }
+            Err(missing) => abandon_without(state, missing),
         }
     }
 
@@ -317,6 +316,14 @@ impl CollectingContributions {
         state.report(Report::Participants { round, nodes });
         Voting::begin(state, self.holders, self.attendance, chosen)
     }
+}
+
+/// Ends the attempt, so that others begin another without these nodes.
+fn abandon_without<S, N>(state: &mut RelayState, missing: Vec<NodeId>) -> AttemptProgress<S, N> {
+    for node in &missing {
+        state.obligations.exclude(*node);
+    }
+    AttemptProgress::Abandoned(missing)
 }
 
 fn hand_out(state: &mut RelayState, holders: &Holders, holder: NodeId, contributed: &Contributed) {

@@ -20,7 +20,7 @@ pub(in crate::round) struct Convening {
     committee: Committee,
     /// Contributors that were asked.
     invited: BTreeSet<NodeId>,
-    /// Whether it has to be all of them (the difference rule).
+    /// Whether it has to be all of them.
     exact: bool,
     /// Holders that were asked and have not declined.
     asked: BTreeSet<NodeId>,
@@ -127,7 +127,8 @@ impl Convening {
         }
         if late {
             let missing = self.committee.without(&self.keys.keys().copied().collect());
-            self.reminder.remind(state, missing, self.exact);
+            let bound = state.is_bound();
+            self.reminder.remind(state, missing, bound);
         }
         AttemptProgress::Stays(self)
     }

@@ -22,7 +22,7 @@ pub(in crate::round) struct Advertising {
     /// Those of them who may still answer, or have.
     asked: BTreeSet<NodeId>,
     keys: BTreeMap<NodeId, Signed<Keys>>,
-    /// Whether it has to be all of them (the difference rule).
+    /// Whether it has to be all of them.
     exact: bool,
     deadline: Duration,
     reminder: Reminder,
@@ -97,14 +97,15 @@ impl Advertising {
         if missing.is_empty() || (late && enough) {
             return self.fix(state);
         }
-        if late && !self.exact && state.suffices_without(&missing) {
+        if late && state.suffices_without(&missing) {
             for node in &missing {
                 state.obligations.exclude(*node);
             }
             return AttemptProgress::Abandoned(missing);
         }
         if late {
-            self.reminder.remind(state, missing, self.exact);
+            let bound = state.is_bound();
+            self.reminder.remind(state, missing, bound);
         }
         AttemptProgress::Stays(self)
     }
