@@ -24,7 +24,7 @@ use crate::pki::{self, PkiError};
 use crate::quic::ResetKey;
 
 /// Application protocol (ALPN, RFC 7301) that both sides must name.
-pub const ALPN: &[u8] = b"smpcfl/1";
+pub const ALPN: &[u8] = b"smpcfl/2";
 
 /// Certificates from which no TLS configuration can be made.
 #[derive(Debug, thiserror::Error)]

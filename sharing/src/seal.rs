@@ -23,7 +23,7 @@ type PrivateKey = <Kem as hpke::Kem>::PrivateKey;
 type PublicKey = <Kem as hpke::Kem>::PublicKey;
 type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
 
-const INFO_LABEL: &[u8; 13] = b"smpcfl/1 seal";
+const INFO_LABEL: &[u8; 13] = b"smpcfl/2 seal";
 const ENCAPPED_BYTES: usize = 32;
 const SEED_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
@@ -227,7 +227,7 @@ fn seal_into(
     Ok(())
 }
 
-/// `"smpcfl/1 seal" ‖ ctx ‖ from ‖ to`.
+/// `"smpcfl/2 seal" ‖ ctx ‖ from ‖ to`.
 fn info(ctx: &[u8; 32], from: &[u8; 32], to: &[u8; 32]) -> Vec<u8> {
     [INFO_LABEL.as_slice(), ctx, from, to].concat()
 }

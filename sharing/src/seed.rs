@@ -13,11 +13,11 @@ use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// HKDF label of the key that makes the words of a vector share (the protocol, section 4).
-const VECTOR_LABEL: &[u8] = b"smpcfl/1 prg vec";
+const VECTOR_LABEL: &[u8] = b"smpcfl/2 prg vec";
 /// HKDF label of the key that masks a tag (the protocol, section 4).
-const TAG_LABEL: &[u8] = b"smpcfl/1 prg tag";
+const TAG_LABEL: &[u8] = b"smpcfl/2 prg tag";
 /// What a commitment begins with (the protocol, section 7).
-const COMMIT_LABEL: &[u8] = b"smpcfl/1 seed commit";
+const COMMIT_LABEL: &[u8] = b"smpcfl/2 seed commit";
 
 /// The operating system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +54,13 @@ impl Seed {
     }
 
     /// The key of this seed's vector share under `ctx`: HKDF-SHA256 (RFC 5869) with `ctx` as salt,
-    /// the seed as input key and the label "smpcfl/1 prg vec" (the protocol, section 4).
+    /// the seed as input key and the label "smpcfl/2 prg vec" (the protocol, section 4).
     pub fn expand(&self, ctx: &[u8; 32]) -> MaskKey {
         self.key(ctx, VECTOR_LABEL)
     }
 
     /// Returns what masks a tag where this seed masks the vector: the first keystream bytes of the
-    /// key with the label "smpcfl/1 prg tag" (the protocol, section 4).
+    /// key with the label "smpcfl/2 prg tag" (the protocol, section 4).
     pub fn tag_mask(&self, ctx: &[u8; 32]) -> Tag {
         let key = self.key(ctx, TAG_LABEL);
         let mut stream = Zeroizing::new([0; Tag::KEYSTREAM_BYTES]);
@@ -72,7 +72,7 @@ impl Seed {
     }
 
     /// Returns what the node that drew this seed commits to it as, for the class of holders without
-    /// `excluded`: SHA-256 of "smpcfl/1 seed commit", `ctx`, `excluded` and the seed (the protocol,
+    /// `excluded`: SHA-256 of "smpcfl/2 seed commit", `ctx`, `excluded` and the seed (the protocol,
     /// section 7).
     pub fn commitment(&self, ctx: &[u8; 32], excluded: [u8; 2]) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -182,7 +182,7 @@ mod tests {
             Seed::from_bytes([seed; 32]).commitment(&[ctx; 32], [excluded, 0])
         };
         let reference = commit(1, 2, 3);
-        let parts = [&b"smpcfl/1 seed commit"[..], &[2; 32], &[3, 0], &[1; 32]].concat();
+        let parts = [&b"smpcfl/2 seed commit"[..], &[2; 32], &[3, 0], &[1; 32]].concat();
         assert_eq!(reference, <[u8; 32]>::from(Sha256::digest(parts)));
         for other in [commit(2, 2, 3), commit(1, 3, 3), commit(1, 2, 4)] {
             assert_ne!(other, reference);

@@ -15,9 +15,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::cpu;
 use crate::seed::{RandomnessError, random_bytes};
 
-const ALPHA_LABEL: &[u8] = b"smpcfl/1 tag alpha";
-const BETA_LABEL: &[u8] = b"smpcfl/1 tag beta";
-const BLIND_LABEL: &[u8] = b"smpcfl/1 tag blind";
+const ALPHA_LABEL: &[u8] = b"smpcfl/2 tag alpha";
+const BETA_LABEL: &[u8] = b"smpcfl/2 tag beta";
+const BLIND_LABEL: &[u8] = b"smpcfl/2 tag blind";
 
 /// The secret that the nodes of a manifest share, and the relay does not have.
 #[derive(Zeroize, ZeroizeOnDrop)]

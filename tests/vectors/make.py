@@ -47,7 +47,7 @@ def words(data, order="<"):
 
 
 def expansion(seed, ctx):
-    key, tag = (hkdf(ctx, seed, b"smpcfl/1 prg " + which) for which in (b"vec", b"tag"))
+    key, tag = (hkdf(ctx, seed, b"smpcfl/2 prg " + which) for which in (b"vec", b"tag"))
     edges = [0, 1, 4095, 4096, 2**32 - 1, 2**32, 2**32 + 1, 5 * 2**32 + 7]
     return {
         "seed": seed.hex(),
@@ -62,19 +62,19 @@ def expansion(seed, ctx):
 
 def mistakes(seed, ctx):
     """First blocks, and the first of stripe 1, as they come out when one rule is broken."""
-    key = hkdf(ctx, seed, b"smpcfl/1 prg vec")
+    key = hkdf(ctx, seed, b"smpcfl/2 prg vec")
 
     def wrong(what, key, block=0, order="<", **how):
         return {"what": what, "block": block, "words": words(keystream(key, block, 1, **how), order)}
 
     folded = struct.pack("<I", sum(struct.unpack("<8I", seed)) % 2**32) + bytes(28)
     return [
-        wrong("the label of the tag", hkdf(ctx, seed, b"smpcfl/1 prg tag")),
+        wrong("the label of the tag", hkdf(ctx, seed, b"smpcfl/2 prg tag")),
         wrong("no label", hkdf(ctx, seed, b"")),
-        wrong("seed and context swapped", hkdf(seed, ctx, b"smpcfl/1 prg vec")),
-        wrong("another context", hkdf(sha256(b"another"), seed, b"smpcfl/1 prg vec")),
+        wrong("seed and context swapped", hkdf(seed, ctx, b"smpcfl/2 prg vec")),
+        wrong("another context", hkdf(sha256(b"another"), seed, b"smpcfl/2 prg vec")),
         wrong("the seed as the key", seed),
-        wrong("a seed folded to 32 bits", hkdf(ctx, folded, b"smpcfl/1 prg vec")),
+        wrong("a seed folded to 32 bits", hkdf(ctx, folded, b"smpcfl/2 prg vec")),
         wrong("big-endian words", key, order=">"),
         {"what": "counting from one", "block": 0, "words": words(keystream(key, 1, 1))},
         {"what": "stripe 1 is stripe 0 again", "block": 2**32, "words": words(keystream(key, 0, 1))},
@@ -84,7 +84,7 @@ def mistakes(seed, ctx):
 
 
 def seeds():
-    cases = [(bytes(range(32)), sha256(b"smpcfl/1 test ctx")), (bytes(32), bytes(32)), (b"\xff" * 32, b"\xff" * 32)]
+    cases = [(bytes(range(32)), sha256(b"smpcfl/2 test ctx")), (bytes(32), bytes(32)), (b"\xff" * 32, b"\xff" * 32)]
     cases += [(sha256(b"seed %d" % k), sha256(b"context %d" % k)) for k in range(3)]
     return {"expansions": [expansion(*case) for case in cases], "mistakes": mistakes(*cases[0])}
 
@@ -95,7 +95,7 @@ LABELS = ["manifest", "keys", "share", "sum", "result ack"]
 
 
 def signed_text(label, data):
-    return b"smpcfl/1 " + label.encode() + b"\0" + sha256(data)
+    return b"smpcfl/2 " + label.encode() + b"\0" + sha256(data)
 
 
 class Identity:
@@ -130,8 +130,8 @@ def signatures():
     wrong = {
         "the bytes themselves are signed": signer.private.sign(plain),
         "their hash without a label": signer.private.sign(sha256(plain)),
-        "no zero byte behind the label": signer.private.sign(b"smpcfl/1 keys" + sha256(plain)),
-        "another protocol": signer.private.sign(b"smpcfl/2 keys\0" + sha256(plain)),
+        "no zero byte behind the label": signer.private.sign(b"smpcfl/2 keys" + sha256(plain)),
+        "another protocol": signer.private.sign(b"smpcfl/1 keys\0" + sha256(plain)),
         "another signer": Identity("another").sign("keys", plain),
         "the scalar beyond the group's order": malleated(good),
         "the halves swapped": good[32:] + good[:32],
@@ -166,11 +166,11 @@ expires_unix_s = {YEAR_2100}
 """
         for k, node in enumerate(nodes)
     )
-    return f"""protocol = "smpcfl/1"
+    return f"""protocol = "smpcfl/2"
 suite = 1
 name = "known answers"
 epoch = 1
-epoch_key = "{sha256(b"smpcfl/1 epoch key", bytes(range(32))).hex()}"
+epoch_key = "{sha256(b"smpcfl/2 epoch key", bytes(range(32))).hex()}"
 scheme = "peer"
 averaging = "fedavg"
 collusion = 1
@@ -249,7 +249,7 @@ def bundle(messages):
 
 def context(messages, elements=HEADER_WORDS + PARAMETERS):
     ordered = sorted(messages, key=lambda message: message.fields["node"])
-    return sha256(b"smpcfl/1 ctx", struct.pack("<Q", elements), *(message.bytes() for message in ordered))
+    return sha256(b"smpcfl/2 ctx", struct.pack("<Q", elements), *(message.bytes() for message in ordered))
 
 
 def session():
@@ -288,10 +288,10 @@ def session():
     in_order = sorted(three, key=lambda message: message.fields["node"])
     count = struct.pack("<Q", HEADER_WORDS + PARAMETERS)
     mistaken = {
-        "the other order": sha256(b"smpcfl/1 ctx", count, *unsorted),
+        "the other order": sha256(b"smpcfl/2 ctx", count, *unsorted),
         "without the header's words": context(three, PARAMETERS),
-        "a 32-bit number of words": sha256(b"smpcfl/1 ctx", count[:4], *(m.bytes() for m in in_order)),
-        "signatures included": sha256(b"smpcfl/1 ctx", count, *(m.signed() for m in in_order)),
+        "a 32-bit number of words": sha256(b"smpcfl/2 ctx", count[:4], *(m.bytes() for m in in_order)),
+        "signatures included": sha256(b"smpcfl/2 ctx", count, *(m.signed() for m in in_order)),
         "no label": sha256(count, *(m.bytes() for m in in_order)),
     }
     root, next_model = sha256(b"a root"), sha256(b"the next model")
@@ -309,7 +309,7 @@ def session():
         "mistaken_contexts": [{"what": what, "ctx": ctx.hex()} for what, ctx in mistaken.items()],
         "root": root.hex(),
         "next_model": next_model.hex(),
-        "result": sha256(b"smpcfl/1 result", context(three), root, next_model).hex(),
+        "result": sha256(b"smpcfl/2 result", context(three), root, next_model).hex(),
     }
 
 
@@ -318,15 +318,15 @@ def session():
 
 def tags():
     """Tags of three nodes' vectors, what masks them, and the sum that they fit."""
-    epoch_key, ctx = bytes(range(32)), sha256(b"smpcfl/1 test ctx")
+    epoch_key, ctx = bytes(range(32)), sha256(b"smpcfl/2 test ctx")
     elements = 65_536 + 7
     prk = hmac.digest(ctx, epoch_key, "sha256")
     expand = lambda info: hmac.digest(prk, info + b"\x01", "sha256")
     numbers = lambda data: [int.from_bytes(data[i : i + 16], "little") % P61 for i in range(0, len(data), 16)]
-    alpha = numbers(keystream(expand(b"smpcfl/1 tag alpha"), 0, 1))[: 2 * 2]
-    beta = numbers(keystream(expand(b"smpcfl/1 tag beta"), 0, 65_536 // 2))
+    alpha = numbers(keystream(expand(b"smpcfl/2 tag alpha"), 0, 1))[: 2 * 2]
+    beta = numbers(keystream(expand(b"smpcfl/2 tag beta"), 0, 65_536 // 2))
     nodes = [sha256(b"node", bytes([k])) for k in range(3)]
-    blinds = [numbers(expand(b"smpcfl/1 tag blind" + node)) for node in nodes]
+    blinds = [numbers(expand(b"smpcfl/2 tag blind" + node)) for node in nodes]
 
     def vector(k):
         """Small signed numbers, with a large one at either side of the block's end."""
@@ -341,7 +341,7 @@ def tags():
     seed = sha256(b"seed")
     return {
         "epoch_key": epoch_key.hex(),
-        "epoch_key_check": sha256(b"smpcfl/1 epoch key", epoch_key).hex(),
+        "epoch_key_check": sha256(b"smpcfl/2 epoch key", epoch_key).hex(),
         "ctx": ctx.hex(),
         "elements": elements,
         "nodes": [node.hex() for node in nodes],
@@ -352,9 +352,34 @@ def tags():
             sum((linear(x, copy) + blind[copy]) for x, blind in zip(vectors, blinds)) % P61 for copy in (0, 1)
         ],
         "seed": seed.hex(),
-        "mask_of_the_seed": numbers(keystream(hkdf(ctx, seed, b"smpcfl/1 prg tag"), 0, 1))[:2],
+        "mask_of_the_seed": numbers(keystream(hkdf(ctx, seed, b"smpcfl/2 prg tag"), 0, 1))[:2],
     }
 
 
+def seed_expansion():
+    """One seed at some edges: what the tests of the crate `sharing` read, without the other crates."""
+    seed, ctx = bytes(range(32)), sha256(b"smpcfl/2 test ctx")
+    key, tag = (hkdf(ctx, seed, b"smpcfl/2 prg " + which) for which in (b"vec", b"tag"))
+    chunk = keystream(key, 0, 4096)
+    return {
+        "seed": seed.hex(),
+        "ctx": ctx.hex(),
+        "key_vec": key.hex(),
+        "key_tag": tag.hex(),
+        "words_0_8": words(chunk)[:8],
+        "word_65535": words(chunk)[65_535],
+        "word_65536": words(keystream(key, 4096, 1))[0],
+        "sha256_of_words_0_65536_le": sha256(chunk).hex(),
+        "last_block_of_stripe_0_words_0_4": words(keystream(key, 2**32 - 1, 1))[:4],
+        "first_block_of_stripe_1_words_0_4": words(keystream(key, 2**32, 1))[:4],
+        "tag_mask_mod_p61": int.from_bytes(keystream(tag, 0, 1)[:16], "little") % P61,
+    }
+
+
+def write(folder, name, indent, made):
+    (folder / f"{name}.json").write_text(json.dumps(made, indent=indent) + "\n")
+
+
 for name, make in {"seeds": seeds, "signatures": signatures, "session": session, "tags": tags}.items():
-    (HERE / f"{name}.json").write_text(json.dumps(make(), indent=1) + "\n")
+    write(HERE, name, 1, make())
+write(HERE.parents[1] / "sharing/tests/vectors", "seed_expansion", 2, seed_expansion())

@@ -119,10 +119,10 @@ impl ChunkHashes {
         &self.0
     }
 
-    /// BLAKE3 over `"smpcfl/1 chunk root"`, the number of chunks and their digests.
+    /// BLAKE3 over `"smpcfl/2 chunk root"`, the number of chunks and their digests.
     pub fn root(&self) -> Digest {
         let mut hash = blake3::Hasher::new();
-        hash.update(b"smpcfl/1 chunk root");
+        hash.update(b"smpcfl/2 chunk root");
         hash.update(&(self.0.len() as u64).to_le_bytes());
         for digest in &self.0 {
             hash.update(digest.as_bytes());

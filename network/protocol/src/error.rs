@@ -49,7 +49,7 @@ pub enum ManifestError {
     Write(#[source] Box<toml::ser::Error>),
     /// Another protocol or cipher suite.
     #[error(
-        "the manifest is for protocol {protocol:?}, suite {suite}; this program speaks smpcfl/1, suite 1"
+        "the manifest is for protocol {protocol:?}, suite {suite}; this program speaks smpcfl/2, suite 1"
     )]
     Protocol {
         /// Protocol named in the manifest.

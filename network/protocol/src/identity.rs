@@ -1,6 +1,6 @@
 //! Who speaks: node identities, and signatures over bytes as they were transmitted.
 //!
-//! A signature of bytes `b` under label `L` is Ed25519 over `"smpcfl/1 " ‖ L ‖ 0x00 ‖ SHA-256(b)`.
+//! A signature of bytes `b` under label `L` is Ed25519 over `"smpcfl/2 " ‖ L ‖ 0x00 ‖ SHA-256(b)`.
 //! Labels keep a message of one kind from being taken for another. Verification is strict (no
 //! small-order keys, no malleable signatures), and always over the bytes that arrived, never over a
 //! re-encoding.
@@ -133,7 +133,7 @@ impl fmt::Display for Label {
 
 fn signed_bytes(label: Label, bytes: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(64);
-    message.extend_from_slice(b"smpcfl/1 ");
+    message.extend_from_slice(b"smpcfl/2 ");
     message.extend_from_slice(label.as_str().as_bytes());
     message.push(0);
     message.extend_from_slice(&Sha256::digest(bytes));

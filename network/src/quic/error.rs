@@ -221,7 +221,7 @@ impl fmt::Display for TransportFault {
             }
             Self::Purpose => "its certificate is for the other role: a node's is no relay's",
             Self::NoCertificate => "it showed no certificate",
-            Self::Protocol => "it does not speak smpcfl/1: check the versions on both sides",
+            Self::Protocol => "it does not speak smpcfl/2: check the versions on both sides",
             Self::Alert(alert) => return write!(f, "TLS alert {alert}"),
         })
     }

@@ -16,7 +16,7 @@ pub(crate) struct ResetKey([u8; blake3::KEY_LEN]);
 impl ResetKey {
     /// The key that goes with a private key.
     pub(crate) fn of(private_key: &[u8]) -> Self {
-        let context = "smpcfl/1 key of stateless resets";
+        let context = "smpcfl/2 key of stateless resets";
         Self(blake3::derive_key(context, private_key))
     }
 

@@ -135,10 +135,10 @@ fn payloads(mut data: &[u8]) -> Vec<Vec<u8>> {
 
 /// A log of these records, as the protocol has it (section 9).
 fn log(manifest: &Manifest, payloads: &[Vec<u8>]) -> Vec<u8> {
-    let mut digest = Digest::sha256(&[b"smpcfl/1 log of", manifest.consortium_id().as_bytes()]);
+    let mut digest = Digest::sha256(&[b"smpcfl/2 log of", manifest.consortium_id().as_bytes()]);
     let mut log = Vec::new();
     for payload in payloads {
-        digest = Digest::sha256(&[b"smpcfl/1 log", digest.as_bytes(), payload]);
+        digest = Digest::sha256(&[b"smpcfl/2 log", digest.as_bytes(), payload]);
         let length = u32::try_from(payload.len()).expect("a short payload");
         log.extend([&length.to_le_bytes(), &payload[..], digest.as_bytes()].concat());
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! record_k = LE32(length) ‖ payload ‖ digest_k
-//! digest_0 = SHA-256("smpcfl/1 log of" ‖ sid)
-//! digest_k = SHA-256("smpcfl/1 log" ‖ digest_{k−1} ‖ payload)
+//! digest_0 = SHA-256("smpcfl/2 log of" ‖ sid)
+//! digest_k = SHA-256("smpcfl/2 log" ‖ digest_{k−1} ‖ payload)
 //! ```
 
 use std::io::{self, Read};
@@ -20,11 +20,11 @@ use crate::wire::{self, MAX_MESSAGE_BYTES};
 /// Length of the two fields around a payload.
 const FRAME_BYTES: u64 = 4 + DIGEST_BYTES as u64;
 const DIGEST_BYTES: usize = 32;
-const LINK: &[u8] = b"smpcfl/1 log";
+const LINK: &[u8] = b"smpcfl/2 log";
 
 /// The digest that the first record of a consortium's log is chained to.
 pub fn start(consortium_id: Digest) -> Digest {
-    Digest::sha256(&[b"smpcfl/1 log of", consortium_id.as_bytes()])
+    Digest::sha256(&[b"smpcfl/2 log of", consortium_id.as_bytes()])
 }
 
 /// Returns the bytes of a record behind one with the digest `previous`, and its own digest.

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::{IdentityError, ManifestError};
 use crate::identity::{NodeId, PublicKey};
 
-const PROTOCOL: &str = "smpcfl/1";
+const PROTOCOL: &str = "smpcfl/2";
 const SUITE: u16 = 1;
 const MAX_NAME_BYTES: usize = 64;
 const MAX_PARAMETERS: u64 = u32::MAX as u64;
@@ -31,7 +31,7 @@ pub fn min_organisations(collusion: u32) -> u32 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestFile {
-    /// `smpcfl/1`.
+    /// `smpcfl/2`.
     pub protocol: String,
     /// Cipher suite: 1.
     pub suite: u16,
@@ -241,9 +241,9 @@ pub struct NodeTable {
     pub expires_unix_s: u64,
 }
 
-/// The check value of an epoch key: SHA-256 of `"smpcfl/1 epoch key"` and the key.
+/// The check value of an epoch key: SHA-256 of `"smpcfl/2 epoch key"` and the key.
 pub fn epoch_key_check(key: &[u8; 32]) -> Digest {
-    Digest::sha256(&[b"smpcfl/1 epoch key", key])
+    Digest::sha256(&[b"smpcfl/2 epoch key", key])
 }
 
 impl ManifestFile {

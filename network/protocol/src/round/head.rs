@@ -35,12 +35,12 @@ impl Head {
 
     /// Returns what follows when the sum over context `ctx`, with this `root`, has led to `model`.
     ///
-    /// The result's hash is SHA-256 of `"smpcfl/1 result"`, ctx, root and model hash; ctx holds the
+    /// The result's hash is SHA-256 of `"smpcfl/2 result"`, ctx, root and model hash; ctx holds the
     /// previous result's hash, which makes the results a chain.
     #[must_use]
     pub fn next(&self, ctx: Digest, root: Digest, model: Digest) -> Self {
         let previous = Digest::sha256(&[
-            b"smpcfl/1 result",
+            b"smpcfl/2 result",
             ctx.as_bytes(),
             root.as_bytes(),
             model.as_bytes(),

@@ -193,7 +193,7 @@ fn only_the_sum_over_all_participants_means_anything() -> Result<()> {
 
 /// Opens a sealed share with an X25519 private key of the attacker's choice, as RFC 9180 has it.
 fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, share: &Share) -> Option<[u8; 32]> {
-    let label: &[u8] = b"smpcfl/1 seal";
+    let label: &[u8] = b"smpcfl/2 seal";
     let info = [
         label,
         share.ctx.as_bytes(),

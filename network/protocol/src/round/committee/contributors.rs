@@ -30,7 +30,7 @@ impl Contributors {
             return Err(Refusal::Duplicate { what, signer });
         }
         let length = (entries.len() as u64).to_le_bytes();
-        let mut parts: Vec<&[u8]> = vec![b"smpcfl/1 contributors", ctx.as_bytes(), &length];
+        let mut parts: Vec<&[u8]> = vec![b"smpcfl/2 contributors", ctx.as_bytes(), &length];
         for entry in &entries {
             parts.extend([&entry.node.as_bytes()[..], entry.contribution.as_bytes()]);
         }
@@ -38,7 +38,7 @@ impl Contributors {
         Ok(Self { entries, digest })
     }
 
-    /// SHA-256 of `"smpcfl/1 contributors"`, ctx, the number of contributors (LE64), and each one's
+    /// SHA-256 of `"smpcfl/2 contributors"`, ctx, the number of contributors (LE64), and each one's
     /// id and contribution.
     pub fn digest(&self) -> Digest {
         self.digest

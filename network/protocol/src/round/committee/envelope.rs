@@ -48,7 +48,7 @@ pub struct CheckedSeeds {
 }
 
 impl Envelope {
-    /// SHA-256 of `"smpcfl/1 envelope"`, the numbers of commitments and boxes (LE64 each), the
+    /// SHA-256 of `"smpcfl/2 envelope"`, the numbers of commitments and boxes (LE64 each), the
     /// commitments, and SHA-256 of each box.
     pub fn digest(&self) -> Digest {
         digest(&self.commitments, &self.box_digests())
@@ -165,7 +165,7 @@ impl CheckedSeeds {
 
 fn digest(commitments: &[Digest], boxes: &[Digest]) -> Digest {
     let lengths = [commitments.len() as u64, boxes.len() as u64].map(u64::to_le_bytes);
-    let mut parts: Vec<&[u8]> = vec![b"smpcfl/1 envelope", &lengths[0], &lengths[1]];
+    let mut parts: Vec<&[u8]> = vec![b"smpcfl/2 envelope", &lengths[0], &lengths[1]];
     parts.extend(commitments.iter().chain(boxes).map(|digest| &digest.0[..]));
     Digest::sha256(&parts)
 }

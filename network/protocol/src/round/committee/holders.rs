@@ -57,7 +57,7 @@ impl Holders {
     ) -> Result<Self, Refusal> {
         let what = Kind::Keys;
         let committee = manifest.committee().ok_or(Refusal::Unexpected { what })?;
-        let label = b"smpcfl/1 committee ctx";
+        let label = b"smpcfl/2 committee ctx";
         let bundle = KeyBundle::check(bundle, label, manifest, head, unix_s, |nodes| {
             check_quorum(nodes, committee)
         })?;

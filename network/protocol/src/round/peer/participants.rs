@@ -48,7 +48,7 @@ impl Participants {
         head: &Head,
         unix_s: u64,
     ) -> Result<Self, Refusal> {
-        let label = b"smpcfl/1 ctx";
+        let label = b"smpcfl/2 ctx";
         let bundle = KeyBundle::check(bundle, label, manifest, head, unix_s, |nodes| {
             check_participants(manifest, nodes)
         })?;
