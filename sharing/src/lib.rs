@@ -48,5 +48,5 @@ pub use engine::{
 pub use gpu::GpuEngine;
 pub use planner::{Plan, PlannerError};
 pub use seal::{RoundKey, SEALED_BYTES, SealError, seal, seal_all, sealed_bytes};
-pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed};
+pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed, random_bytes};
 pub use tag::{EpochKey, TagKey, Verification};

@@ -129,8 +129,12 @@ impl RoundingKey {
     }
 }
 
-/// 32 bytes from the operating system.
-pub(crate) fn random_bytes() -> Result<[u8; 32], RandomnessError> {
+/// Returns 32 bytes from the operating system.
+///
+/// # Errors
+///
+/// If the system's generator fails.
+pub fn random_bytes() -> Result<[u8; 32], RandomnessError> {
     let mut bytes = [0; 32];
     SysRng.try_fill_bytes(&mut bytes)?;
     Ok(bytes)

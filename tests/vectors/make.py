@@ -295,6 +295,12 @@ def session():
         "no label": sha256(count, *(m.bytes() for m in in_order)),
     }
     root, next_model = sha256(b"a root"), sha256(b"the next model")
+    def sum_of(node):
+        return context(three) + node.node_id + sha256(b"root of " + node.node_id) + sha256(b"tag of " + node.node_id)
+
+    sums = {node.node_id: sum_of(node) for node in nodes[:3]}
+    signed_sums = [struct.pack("<Q", 128) + sum_of(node) + node.sign("sum", sum_of(node)) for node in nodes[:3]]
+    ascending = [sums[node_id] for node_id in sorted(sums)]
     return {
         "unix_s": NOW,
         "manifest": text.decode(),
@@ -310,6 +316,13 @@ def session():
         "root": root.hex(),
         "next_model": next_model.hex(),
         "result": sha256(b"smpcfl/2 result", context(three), root, next_model).hex(),
+        "sums": (struct.pack("<Q", 3) + b"".join(signed_sums)).hex(),
+        "digest_of_the_sums": sha256(b"smpcfl/2 sums", *ascending).hex(),
+        "mistaken_digests_of_the_sums": [
+            sha256(b"smpcfl/2 sums", *reversed(ascending)).hex(),
+            sha256(b"smpcfl/2 sums", *signed_sums).hex(),
+            sha256(*ascending).hex(),
+        ],
     }
 
 
@@ -338,7 +351,8 @@ def tags():
         return sum(alpha[2 * (e >> 16) + copy] * beta[2 * (e & 0xFFFF) + copy] * x_e for e, x_e in enumerate(x)) % P61
 
     vectors = [vector(k) for k in range(3)]
-    seed = sha256(b"seed")
+    seed, nonce = sha256(b"seed"), sha256(b"nonce")
+    share = [(linear(vectors[0], copy) + blinds[0][copy]) % P61 for copy in (0, 1)]
     return {
         "epoch_key": epoch_key.hex(),
         "epoch_key_check": sha256(b"smpcfl/2 epoch key", epoch_key).hex(),
@@ -353,6 +367,16 @@ def tags():
         ],
         "seed": seed.hex(),
         "mask_of_the_seed": numbers(keystream(hkdf(ctx, seed, b"smpcfl/2 prg tag"), 0, 1))[:2],
+        "tag_share": share,
+        "nonce": nonce.hex(),
+        "commitment": sha256(b"smpcfl/2 tag share", ctx, nodes[0], struct.pack("<QQ", *share), nonce).hex(),
+        "mistaken_commitments": [
+            sha256(b"smpcfl/2 tag share", ctx, nodes[0], struct.pack(">QQ", *share), nonce).hex(),
+            sha256(b"smpcfl/2 tag share", ctx, nodes[0], struct.pack("<QQ", *share[::-1]), nonce).hex(),
+            sha256(b"smpcfl/2 tag share", ctx, nodes[1], struct.pack("<QQ", *share), nonce).hex(),
+            sha256(b"smpcfl/2 tag share", nodes[0], ctx, struct.pack("<QQ", *share), nonce).hex(),
+            sha256(b"smpcfl/2 tag share", ctx, nodes[0], struct.pack("<QQ", *share)).hex(),
+        ],
     }
 
 

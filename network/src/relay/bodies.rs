@@ -7,6 +7,8 @@ use bytes::Bytes;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
+use fl_protocol::round::message::Signed;
+use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::training::{Averaged, average};
 use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire::{BodyKind, RelayFrame};
@@ -84,16 +86,17 @@ impl Bodies {
         self.intakes.send_replace(None);
     }
 
-    /// Expects a body with this root in the attempt `ctx`. Returns what asks for what is missing.
+    /// Expects a body with this root in the attempt `ctx`. Returns what asks for what is missing,
+    /// and shows these signed sums.
     pub(super) fn collect(
         &self,
         source: BodySource,
-        ctx: Digest,
-        root: Digest,
+        (ctx, root): (Digest, Digest),
+        sums: Vec<Signed<Sum>>,
     ) -> Option<RelayFrame> {
         let intake = self.current(ctx)?;
         let first_chunk = u32::try_from(intake.expect(source, root)).unwrap_or(u32::MAX);
-        Some(RelayFrame::request(source.1, first_chunk))
+        Some(RelayFrame::request(source.1, first_chunk, sums))
     }
 
     /// A body is here whole that belongs to `subject`. Returns whether it is what it should be, or

@@ -278,6 +278,14 @@ impl Connections {
         })
     }
 
+    /// Tells the interceptor that a body is here, whole.
+    pub(super) fn received(&self, node: NodeId, body: BodyId) {
+        if let Some(interceptor) = &self.interceptor {
+            let mut interceptor = interceptor.lock().unwrap_or_else(PoisonError::into_inner);
+            interceptor.received(node, body);
+        }
+    }
+
     /// Sends a parcel to a node, if it is connected.
     fn post(&mut self, node: NodeId, parcel: Parcel, kept: watch::Receiver<Option<bool>>) {
         let Some(link) = self.links.get_mut(&node) else {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
-use fl_protocol::wire::{self, BulkHeader, NodeFrame, RelayFrame};
+use fl_protocol::wire::{self, BodyId, BulkHeader, NodeFrame, RelayFrame};
 use quinn::Connection;
 use tokio::sync::watch;
 
@@ -27,6 +27,9 @@ pub trait Interceptor: Send {
     /// Changes a frame before the machine hears it, or takes it away: then returns what to send in
     /// answer, and to whom, which [`Interceptor::send`] does not see.
     fn receive(&mut self, from: NodeId, frame: &mut NodeFrame) -> Option<Vec<(NodeId, Parcel)>>;
+
+    /// A body of a node is here, whole.
+    fn received(&mut self, from: NodeId, body: BodyId);
 }
 
 /// Something on its way to a node.

@@ -32,6 +32,8 @@ use bytes::Bytes;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
+use fl_protocol::round::message::Signed;
+use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::relay::{Action, Event, Relay, Report, Settings};
 use fl_protocol::round::{Checkpoint, Head, Outcome};
 use fl_protocol::wire::{BodyId, RelayFrame};
@@ -248,6 +250,8 @@ impl RelayDriver {
     /// A body is here whole.
     fn added(&mut self, subject: Digest, (node, body): BodySource) -> Option<Event> {
         if self.bodies.added(subject)? {
+            #[cfg(feature = "testing")]
+            self.connections.received(node, body);
             return Some(Event::BodyAdded(node, body));
         }
         let reason = "this is not the model that the relay asked for";
@@ -299,7 +303,8 @@ impl RelayDriver {
                 ctx,
                 body,
                 root,
-            } => self.collect((node, body), ctx, root),
+                sums,
+            } => self.collect((node, body), (ctx, root), sums),
             Action::Average { head, ctx, bodies } => self.average(head, ctx, bodies),
             Action::Discard => self.bodies.discard(),
             Action::Keep => self.keep(),
@@ -343,8 +348,8 @@ impl RelayDriver {
         }
     }
 
-    fn collect(&mut self, source: BodySource, ctx: Digest, root: Digest) {
-        if let Some(request) = self.bodies.collect(source, ctx, root) {
+    fn collect(&mut self, source: BodySource, expected: (Digest, Digest), sums: Vec<Signed<Sum>>) {
+        if let Some(request) = self.bodies.collect(source, expected, sums) {
             self.connections.send(source.0, request);
         }
     }

@@ -195,11 +195,47 @@ fn of_peers() -> Vec<Entry> {
     let mut entries = started(&peers.manifest).to_vec();
     entries.push(Entry::Keys(round.bundle.clone()));
     entries.extend(shares);
-    entries.extend(round.sums.iter().cloned().map(Entry::Sum));
+    let sums = round.sums.iter().map(|opened| opened.sum.clone());
+    entries.extend(sums.map(Entry::Sum));
     entries.extend(bodies);
     entries.push(Entry::Outcome(round.outcome()));
     entries.extend(acks);
     entries
+}
+
+/// The same in the log of the first node, up to its own body.
+fn of_a_peer() -> Vec<Entry> {
+    let own = consortium().id(0);
+    let sums = round().sums.iter().map(|opened| opened.sum.clone());
+    let sums: Vec<_> = sums.collect();
+    let mut entries = of_peers();
+    let Entry::Started { party, .. } = &mut entries[0] else {
+        unreachable!("every log begins with this")
+    };
+    *party = Party::Node(own);
+    let is_own = |entry: &Entry| match entry {
+        Entry::Sum(sum) => *sum == sums[0],
+        Entry::Body { node, .. } => *node == own,
+        Entry::Ack(_) => false,
+        _ => true,
+    };
+    let mut of_own = Vec::new();
+    for entry in entries.into_iter().filter(is_own) {
+        match entry {
+            Entry::Shares(shares) => {
+                let concerns = |share: &Share| share.from == own || share.to == own;
+                let manifest = &consortium().manifest;
+                let own = shares.into_iter().filter(|signed| {
+                    let share = signed.verify(manifest, EPOCH);
+                    concerns(&share.expect("a share that was just signed"))
+                });
+                of_own.push(Entry::Shares(own.collect()));
+            }
+            body @ Entry::Body { .. } => of_own.extend([Entry::Sums(sums.clone()), body]),
+            entry => of_own.push(entry),
+        }
+    }
+    of_own
 }
 
 /// A round with a committee.
@@ -271,10 +307,12 @@ pub(crate) fn audit_logs() -> Vec<Seed> {
         data
     };
     let (peers, of_committee) = (payloads(of_peers()), payloads(of_committee()));
+    let of_a_peer = payloads(of_a_peer());
     let file = log(&consortium().manifest, &peers[..4]);
     let torn = &file[..file.len() - 5];
     vec![
         ("peers".to_owned(), behind_lengths(2, &peers)),
+        ("peer".to_owned(), behind_lengths(2, &of_a_peer)),
         ("committee".to_owned(), behind_lengths(3, &of_committee)),
         ("file".to_owned(), [&[0], &file[..]].concat()),
         ("torn-file".to_owned(), [&[0], torn].concat()),

@@ -10,8 +10,8 @@ use fl_protocol::identity::Identity;
 use fl_protocol::manifest::{ManifestFile, epoch_key_check};
 use fl_protocol::ring_bytes;
 use fl_protocol::round::message::{Keys, Signed};
-use fl_protocol::round::peer::Participants;
 use fl_protocol::round::peer::message::Sum;
+use fl_protocol::round::peer::{OpenedSum, Participants, TagShare};
 use fl_protocol::round::training::{Averaged, average};
 use fl_protocol::round::{Evidence, Head, Outcome};
 use fl_protocol::sim::{self, Consortium};
@@ -76,7 +76,7 @@ pub(crate) struct Round {
     pub(crate) bundle: Vec<Signed<Keys>>,
     pub(crate) participants: Participants,
     pub(crate) bodies: Vec<Vec<u8>>,
-    pub(crate) sums: Vec<Signed<Sum>>,
+    pub(crate) sums: Vec<OpenedSum>,
     pub(crate) result: Vec<u8>,
     pub(crate) averaged: Averaged,
 }
@@ -127,13 +127,15 @@ pub(crate) fn round() -> &'static Round {
         let bodies: Vec<_> = inputs.iter().map(|input| to_le_bytes(input)).collect();
         let sum = |((identity, input), body): ((&Identity, &Vec<u32>), &Vec<u8>)| {
             let node = identity.node_id();
+            let tag_share = TagShare::new(tags::tag(ctx, node, input), [3; 32]);
             let sum = Sum {
                 ctx,
                 node,
                 root: ChunkHashes::of(body).root(),
-                tag: tags::tag(ctx, node, input).values(),
+                tag_commitment: tag_share.commitment(ctx, node),
             };
-            Signed::new(&sum, identity).expect("a short message")
+            let sum = Signed::new(&sum, identity).expect("a short message");
+            OpenedSum { sum, tag_share }
         };
         let nodes = identities.iter().zip(&inputs);
         let sums = nodes.zip(&bodies).map(sum).collect();

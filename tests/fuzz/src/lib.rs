@@ -107,6 +107,11 @@ pub const CONTROLS: &[Control] = &[
     },
     Control {
         target: "hostile_relay",
+        run: |data| hostile::hostile_relay_of(Conduct::Forgetful, data),
+        violated: "a result on other signed sums",
+    },
+    Control {
+        target: "hostile_relay",
         run: |data| hostile::hostile_relay_of(Conduct::Credulous, data),
         violated: "a sum that is not that of the inputs",
     },

@@ -179,7 +179,8 @@ fn write(folder: &Path) {
     sent.record(manifest.initial_model(), round.participants.set());
     let pending = Pending::Sum(PendingSum {
         participants: round.participants.clone(),
-        sum: round.sums[0].clone(),
+        sum: round.sums[0].sum.clone(),
+        tag_share: round.sums[0].tag_share,
     });
     let last = LastResult {
         base: Head::start(manifest),

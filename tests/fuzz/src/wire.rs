@@ -7,6 +7,7 @@ use fl_protocol::round::committee::message::{Contribution, ContributionId, Recei
 use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Share, Sum};
+use fl_protocol::round::peer::{OpenedSum, TagShare};
 use fl_protocol::round::{AbortReason, Checkpoint, Evidence, Fault, Head, Kind, Outcome, Refusal};
 use fl_protocol::wire::{
     BodyId, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
@@ -129,7 +130,14 @@ fn sum() -> Sum {
         ctx: digest(1),
         node: signer().node_id(),
         root: ChunkHashes::of(&[1; 44]).root(),
+        tag_commitment: tag_share().commitment(digest(1), signer().node_id()),
+    }
+}
+
+fn tag_share() -> TagShare {
+    TagShare {
         tag: [6, (1 << 61) - 2],
+        nonce: [7; 32],
     }
 }
 
@@ -250,6 +258,10 @@ pub(crate) fn node_frames() -> Vec<Seed> {
             voted_for: Vec::new(),
         })
     };
+    let opened = NodeFrame::TagShare {
+        ctx: digest(1),
+        share: tag_share(),
+    };
     let mut seeds = vec![
         encoded("hello", &hello(None)),
         encoded("hello-pending", &hello(Some(digest(5)))),
@@ -264,6 +276,7 @@ pub(crate) fn node_frames() -> Vec<Seed> {
         encoded("receipt", &NodeFrame::Receipt(signed(&receipt()))),
         encoded("vote", &NodeFrame::Vote(signed(&vote()))),
         encoded("reveal", &NodeFrame::Reveal(signed(&reveal()))),
+        encoded("tag-share", &opened),
     ];
     seeds.extend(refusals().into_iter().enumerate().map(|(k, refusal)| {
         let (round, attempt) = (1, 2);
@@ -287,14 +300,19 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         },
         deadline_ms: 600_000,
     };
-    let collect = RelayFrame::Collect {
+    let collect = |sums| RelayFrame::Collect {
         ctx: digest(1),
         first_chunk: 0,
+        sums,
+    };
+    let opened = OpenedSum {
+        sum: signed(&sum()),
+        tag_share: tag_share(),
     };
     let outcome = RelayFrame::Outcome(Outcome {
         ctx: digest(1),
         bundle: vec![signed(&keys()); 3],
-        parts: Evidence::Sums(vec![signed(&sum()); 3]),
+        parts: Evidence::Sums(vec![opened; 3]),
         root: digest(2),
         model: digest(3),
     });
@@ -344,7 +362,8 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         encoded("open", &open),
         encoded("keys", &RelayFrame::Keys(vec![signed(&keys()); 3])),
         encoded("shares", &RelayFrame::Shares(vec![signed(&share()); 2])),
-        encoded("collect", &collect),
+        encoded("collect", &collect(vec![signed(&sum()); 3])),
+        encoded("collect-contribution", &collect(Vec::new())),
         encoded("outcome", &outcome),
         encoded("decided", &decided),
         encoded("sealed-seeds", &seeds_for),

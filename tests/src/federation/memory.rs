@@ -11,9 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use fl_network::time::unix_s;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
-use fl_protocol::round::message::Signed;
 use fl_protocol::round::node::{self, Node};
-use fl_protocol::round::peer::message::Sum;
+use fl_protocol::round::peer::OpenedSum;
 use fl_protocol::round::relay::{Event, Relay, Settings};
 use fl_protocol::round::training::Averaged;
 use fl_protocol::round::{CheckedOutcome, Evidence, Head, Outcome, SentSums};
@@ -86,12 +85,12 @@ pub struct Round {
 /// What a node contributes: its update and its counters.
 pub type Contribution = (Vec<f32>, Counters);
 
-/// The signed sums of a result, in the peer scheme.
+/// The signed sums of a result, with their tag shares, in the peer scheme.
 ///
 /// # Panics
 ///
 /// If it is a committee's.
-pub fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+pub fn sums_of(outcome: &mut Outcome) -> &mut Vec<OpenedSum> {
     match &mut outcome.parts {
         Evidence::Sums(sums) => sums,
         Evidence::Decision(_) => panic!("the result of a committee"),
@@ -332,7 +331,7 @@ fn done(machine: &mut Node, work: &Work, round_key: &[u8; 32], unix_s: u64) -> R
         Work::Train(round) => drop(machine.trained(*round)),
         Work::DrawRoundKey(round) => drop(machine.keyed(*round, *round_key, unix_s)?),
         Work::Seal(ctx, sealed) => drop(machine.sealed(*ctx, sealed.clone())?),
-        Work::Mask(ctx, masked) => drop(machine.summed(*ctx, masked.root(), masked.tag)?),
+        Work::Mask(ctx, masked) => drop(machine.summed(*ctx, masked.root(), masked.tag_share())?),
         Work::Average(averaged) => drop(machine.averaged(averaged)?),
         other => bail!("no work of an honest round in the peer scheme: {other:?}"),
     }

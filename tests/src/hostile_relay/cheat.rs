@@ -13,7 +13,7 @@ use fl_network::store::RelayStore;
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::{Head, Refusal};
 use fl_protocol::sim::settings;
-use fl_protocol::wire::NodeFrame;
+use fl_protocol::wire::{BodyId, NodeFrame};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -120,5 +120,9 @@ impl Interceptor for Cheat {
             _ => {}
         }
         self.attack.receive(&self.record, from, frame)
+    }
+
+    fn received(&mut self, from: NodeId, body: BodyId) {
+        self.record.bodies.push((from, body));
     }
 }

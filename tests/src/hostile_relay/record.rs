@@ -19,6 +19,8 @@ pub struct Record {
     pub manifest: Arc<Manifest>,
     /// Frames of nodes, the last one at the end.
     pub heard: Vec<(NodeId, NodeFrame)>,
+    /// Bodies of nodes that are here whole, the last one at the end.
+    pub bodies: Vec<(NodeId, BodyId)>,
     /// Bundles of keys, one an attempt, as an honest relay sends them.
     pub bundles: Vec<Vec<Signed<Keys>>>,
     /// Outcomes and their sums, one a round.
@@ -40,6 +42,7 @@ impl Record {
         Self {
             manifest,
             heard: Vec::new(),
+            bodies: Vec::new(),
             bundles: Vec::new(),
             results: Vec::new(),
             base: head,

@@ -8,11 +8,12 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::committee::{Envelope, Holders};
+use fl_protocol::round::peer::TagShare;
 use fl_protocol::round::{AbortReason, Refusal};
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
     Blinding, DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,
-    masked_len, seal,
+    masked_len, random_bytes, seal,
 };
 
 use super::contributing::ClassSeeds;
@@ -61,12 +62,21 @@ impl OwnSeeds {
 }
 
 /// A masked vector, ready to be announced.
-pub(super) struct MaskedUpdate {
-    pub(super) body: HashedBody,
-    /// What goes with it of the tags' sum.
-    pub(super) tag: Tag,
-    /// A contributor's seeds, sealed to the holders; a participant has sealed its own before.
-    pub(super) envelope: Option<Envelope>,
+pub(super) enum MaskedUpdate {
+    /// A participant's.
+    Sum {
+        body: HashedBody,
+        /// What goes with it of the tags' sum.
+        tag_share: TagShare,
+    },
+    /// A contributor's.
+    Contribution {
+        body: HashedBody,
+        /// What goes with it of the tags' sum.
+        tag: Tag,
+        /// The seeds, sealed to the holders.
+        envelope: Envelope,
+    },
 }
 
 /// Why there is no masked vector.
@@ -113,7 +123,11 @@ impl Masker {
                 .map_err(|_| Refusal::Share { from: *from })?;
             received.push(seed);
         }
-        self.mask(update, ctx, (&given.seeds, &received), spare)
+        let nonce = random_bytes();
+        let nonce = nonce.map_err(|_| Refusal::CannotContribute(AbortReason::Randomness))?;
+        let (body, tag) = self.mask(update, ctx, (&given.seeds, &received), spare)?;
+        let tag_share = TagShare::new(tag, nonce);
+        Ok(MaskedUpdate::Sum { body, tag_share })
     }
 
     /// Computes `x − Σ PRG(seed)` over the classes of a contributor, in `spare` if that is large
@@ -128,10 +142,11 @@ impl Masker {
     ) -> Result<MaskedUpdate, MaskingError> {
         let seeds = ClassSeeds::generate(holders)?;
         let envelope = seeds.seal(self.own, holders)?;
-        let masked = self.mask(update, holders.ctx(), (seeds.as_slice(), &[]), spare)?;
-        Ok(MaskedUpdate {
-            envelope: Some(envelope),
-            ..masked
+        let (body, tag) = self.mask(update, holders.ctx(), (seeds.as_slice(), &[]), spare)?;
+        Ok(MaskedUpdate::Contribution {
+            body,
+            tag,
+            envelope,
         })
     }
 
@@ -142,7 +157,7 @@ impl Masker {
         ctx: Digest,
         (given, received): (&[Seed], &[Seed]),
         mut body: Vec<u8>,
-    ) -> Result<MaskedUpdate, MaskingError> {
+    ) -> Result<(HashedBody, Tag), MaskingError> {
         let format = self.manifest.fixed_point();
         let elements = HEADER_WORDS + local.update.len();
         let (attempt, ctx) = (ctx, ctx.as_bytes());
@@ -188,11 +203,7 @@ impl Masker {
         let body = HashedBody::of(body.into());
         // The sum is checked with it.
         self.tags.keep(attempt, elements, tag_key);
-        Ok(MaskedUpdate {
-            body,
-            tag: tag + met.tag,
-            envelope: None,
-        })
+        Ok((body, tag + met.tag))
     }
 }
 

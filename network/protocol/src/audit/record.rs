@@ -81,6 +81,8 @@ pub enum Entry {
     Reveal(Signed<Reveal>),
     /// The relay goes back behind the last result, which nobody has taken.
     RolledBack,
+    /// The signed sums of all participants, on which a node sends its own.
+    Sums(Vec<Signed<Sum>>),
 }
 
 impl Entry {

@@ -6,6 +6,7 @@ use super::record::Entry;
 use crate::digest::Digest;
 use crate::error::WireError;
 use crate::round::message::{Message, Signed};
+use crate::round::peer::sums_digest;
 use crate::wire;
 
 /// Refusals of one round that are logged: a hostile peer can cause any number of them.
@@ -76,6 +77,7 @@ fn said(entry: &Entry) -> Result<Digest, WireError> {
     }
     Ok(match entry {
         Entry::Sum(signed) => message(signed),
+        Entry::Sums(signed) => sums_digest(signed),
         Entry::Ack(signed) => message(signed),
         Entry::Contribution(signed) => message(signed),
         Entry::Receipt(signed) => message(signed),

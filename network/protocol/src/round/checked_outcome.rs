@@ -10,7 +10,7 @@ use super::committee::Holders;
 use super::head::Head;
 use super::node::pending::Pending;
 use super::outcome::{Evidence, Outcome};
-use super::peer::{Participants, check_sums};
+use super::peer::{Participants, SumsCheck};
 use super::refusal::{Kind, Refusal};
 use super::training::{Averaged, Averaging};
 use crate::digest::{CHUNK_BYTES, Digest};
@@ -53,7 +53,7 @@ pub struct CheckedOutcome {
     nodes: BTreeSet<NodeId>,
     head: Head,
     root: Digest,
-    /// Sum of the tag shares that were signed.
+    /// Sum of the tag shares.
     tag: Tag,
     announced: Digest,
 }
@@ -82,7 +82,8 @@ impl CheckedOutcome {
     ///
     /// In the peer scheme, what [`Participants::of_result`] refuses; an outcome without the sum of
     /// a participant, with a stranger's or a doubled one, with a sum of another context, or with
-    /// another sum in the checker's name. In the committee scheme, what [`Holders::of_result`] and
+    /// another sum in the checker's name, or with a tag share that its sum does not commit to. In the
+    /// committee scheme, what [`Holders::of_result`] and
     /// [`Decision::verify`](super::committee::Decision::verify) refuse. [`Refusal::Unexpected`] for
     /// an outcome of the other scheme.
     pub fn verify(
@@ -97,7 +98,15 @@ impl CheckedOutcome {
             (None, Evidence::Sums(sums)) => {
                 let participants = Participants::of_result(bundle, manifest, head, unix_s)?;
                 let own = own.and_then(|(_, own)| own.sum());
-                let tag = check_sums(sums, outcome.ctx, &participants, own, manifest, unix_s)?;
+                let own = own.filter(|own| own.participants.ctx() == participants.ctx());
+                let check = SumsCheck {
+                    announced: outcome.ctx,
+                    participants: &participants,
+                    own: own.map(|own| &own.sum),
+                    manifest,
+                    unix_s,
+                };
+                let tag = check.opened(sums)?;
                 (participants.ctx(), participants.set(), tag)
             }
             (Some(_), Evidence::Decision(decision)) => {

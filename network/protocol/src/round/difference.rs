@@ -22,6 +22,9 @@ pub struct SentSums {
     sums: BTreeMap<String, String>,
     /// The last model with its participants, who are needed to go on.
     last: Option<(Digest, BTreeSet<NodeId>)>,
+    /// The last model, and for each context in which a sum on it was sent the digest of all signed
+    /// sums there.
+    signed: Option<(Digest, BTreeMap<String, Digest>)>,
 }
 
 impl SentSums {
@@ -35,6 +38,30 @@ impl SentSums {
     pub(super) fn sent_with(&self, model: Digest) -> Vec<NodeId> {
         let last = self.last.iter().filter(|(last, _)| *last == model);
         last.flat_map(|(_, set)| set.iter().copied()).collect()
+    }
+
+    /// Notes that a sum on `model` is about to be sent in the attempt `ctx`, whose signed sums have
+    /// this digest.
+    pub(super) fn record_sums(&mut self, model: Digest, ctx: Digest, sums: Digest) {
+        let signed = self.signed.take().filter(|(last, _)| *last == model);
+        let (_, mut contexts) = signed.unwrap_or((model, BTreeMap::new()));
+        contexts.insert(ctx.to_hex(), sums);
+        self.signed = Some((model, contexts));
+    }
+
+    /// Checks that the signed sums of the attempt `ctx` are those on which a sum was sent in it, if
+    /// one was.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherSums`].
+    pub(super) fn check_sums(&self, ctx: Digest, sums: Digest) -> Result<(), Refusal> {
+        let signed = self.signed.as_ref();
+        let signed = signed.and_then(|(_, contexts)| contexts.get(&ctx.to_hex()));
+        match signed.is_none_or(|signed| *signed == sums) {
+            true => Ok(()),
+            false => Err(Refusal::OtherSums),
+        }
     }
 
     /// Checks an offered set of participants.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::committee::Decision;
 use super::message::{Keys, Message, Signed, WHENEVER};
-use super::peer::message::Sum;
+use super::peer::OpenedSum;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
@@ -29,8 +29,9 @@ pub struct Outcome {
 /// What a result is the sum of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Evidence {
-    /// In the peer scheme, the signed sums of all participants.
-    Sums(Vec<Signed<Sum>>),
+    /// In the peer scheme, the signed sums of all participants, with the tag shares that these
+    /// commit to.
+    Sums(Vec<OpenedSum>),
     /// In the committee scheme, contributions and reveals.
     Decision(Decision),
 }
@@ -52,15 +53,18 @@ impl Evidence {
     /// Those whose inputs are in it, as far as signatures hold.
     pub(super) fn nodes(&self, manifest: &Manifest) -> BTreeSet<NodeId> {
         match self {
-            Self::Sums(sums) => signers(sums, manifest),
+            Self::Sums(sums) => signers(sums.iter().map(|opened| &opened.sum), manifest),
             Self::Decision(decision) => signers(&decision.contributions, manifest),
         }
     }
 }
 
-fn signers<T: Message>(signed: &[Signed<T>], manifest: &Manifest) -> BTreeSet<NodeId> {
+fn signers<'a, T: Message + 'a>(
+    signed: impl IntoIterator<Item = &'a Signed<T>>,
+    manifest: &Manifest,
+) -> BTreeSet<NodeId> {
     let messages = signed
-        .iter()
+        .into_iter()
         .filter_map(|signed| signed.verify(manifest, WHENEVER).ok());
     messages.map(|message| message.signer()).collect()
 }

@@ -264,6 +264,9 @@ pub enum Refusal {
         /// Who would make them whole.
         missing: Vec<NodeId>,
     },
+    /// Other signed sums than those on which this node has sent its own.
+    #[error("this node has sent its sum on other signed sums than these")]
+    OtherSums,
 }
 
 impl Refusal {
@@ -358,6 +361,8 @@ pub enum Kind {
     Reveal,
     /// Request for a node's model.
     SendModel,
+    /// A share of the tags' sum.
+    TagShare,
 }
 
 impl std::fmt::Display for Kind {
@@ -380,6 +385,7 @@ impl std::fmt::Display for Kind {
             Self::Vote => "vote",
             Self::Reveal => "reveal",
             Self::SendModel => "lending",
+            Self::TagShare => "tag share",
         })
     }
 }

@@ -11,15 +11,18 @@ use crate::ring_bytes;
 use crate::round::committee::message::{Contribution, ContributionId};
 use crate::round::committee::{CheckedSeeds, ClassSet, Contributors, RevealOrder};
 use crate::round::message::{Message, Signed};
+use crate::round::peer::PendingSum;
 use crate::round::peer::message::{Share, Sum};
-use crate::round::{Head, Kind};
-use crate::wire::{NodeFrame, RelayFrame};
+use crate::round::{Evidence, Head, Kind, Outcome};
+use crate::wire::{self, NodeFrame, RelayFrame};
 
 /// Everything that a node has committed itself to since it had an empty disk.
 ///
 /// It panics as soon as the node contradicts itself: two different sums, shares for one receiver,
 /// contributions or votes in one context, help to open the sums of two sets of nodes on one model,
-/// or any of these before what must precede it.
+/// or any of these before what must precede it. It also panics if a masked sum, or the tag share
+/// that its signed root commits to, leaves before all participants have signed theirs, or if the
+/// node takes a result that rests on other signed sums than it has sent its own on.
 #[derive(Default)]
 pub struct Ledger {
     sums: BTreeMap<Digest, Sum>,
@@ -31,6 +34,12 @@ pub struct Ledger {
     accepted: BTreeSet<(Digest, ContributionId)>,
     /// The list that it was last asked to vote for.
     ballot: Option<Contributors>,
+    /// The signed sums that it was shown last, with the context they were shown for.
+    shown: Option<(Digest, Vec<Signed<Sum>>)>,
+    /// On which signed sums it has sent its own, by context.
+    sent_on: BTreeMap<Digest, BTreeSet<Vec<u8>>>,
+    /// Those that the last outcome lists.
+    listed: BTreeSet<Vec<u8>>,
     /// Whose sum it helps to open, by the model that this is added to.
     sets: BTreeMap<Digest, BTreeSet<NodeId>>,
     /// Whether the record of sent sums is durable since the machine was last called.
@@ -59,9 +68,29 @@ impl Ledger {
     }
 
     pub(super) fn hear(&mut self, frame: &RelayFrame) {
-        if let RelayFrame::Ballot { ctx, entries } = frame {
-            self.ballot = Contributors::new(*ctx, entries.clone(), Kind::Ballot).ok();
+        match frame {
+            RelayFrame::Ballot { ctx, entries } => {
+                self.ballot = Contributors::new(*ctx, entries.clone(), Kind::Ballot).ok();
+            }
+            RelayFrame::Collect { ctx, sums, .. } => self.shown = Some((*ctx, sums.clone())),
+            _ => {}
         }
+    }
+
+    /// The node finds the signatures of this outcome right.
+    pub(super) fn check(&mut self, outcome: &Outcome) {
+        self.listed = match &outcome.parts {
+            Evidence::Sums(opened) => opened.iter().map(|o| o.sum.bytes().to_vec()).collect(),
+            Evidence::Decision(_) => BTreeSet::new(),
+        };
+    }
+
+    /// The node takes this for the sum of a round.
+    pub(super) fn take(&mut self, taken: Taken) {
+        if let Some(sums) = self.sent_on.get(&taken.ctx) {
+            assert!(*sums == self.listed, "a result on other signed sums");
+        }
+        self.taken.push(taken);
     }
 
     pub(super) fn send(&mut self, manifest: &Manifest, model: Digest, frame: &NodeFrame) {
@@ -97,12 +126,37 @@ impl Ledger {
                 assert!(seen, "a vote for what it has not accepted");
                 self.help_to_open(model, list.nodes());
             }
+            NodeFrame::TagShare { ctx, share } => {
+                assert!(self.recorded, "a tag share leaves before the record");
+                let sums = self.shown(manifest, *ctx);
+                let own = sums.iter().find(|sum| Some(*sum) == self.sums.get(ctx));
+                let own = own.expect("a tag share without a signed sum");
+                let commitment = share.commitment(*ctx, own.node);
+                assert_eq!(commitment, own.tag_commitment, "another tag share");
+            }
             _ => {}
         }
     }
 
-    pub(super) fn upload(&mut self, model: Digest, participants: BTreeSet<NodeId>) {
+    /// Returns the sums that the node was shown last, which must be in this context.
+    fn shown(&self, manifest: &Manifest, ctx: Digest) -> Vec<Sum> {
+        let (announced, sums) = self.shown.as_ref().expect("signed sums were shown");
+        assert_eq!(*announced, ctx, "sums of another context were shown");
+        sums.iter().map(|signed| opened(signed, manifest)).collect()
+    }
+
+    pub(super) fn upload(&mut self, manifest: &Manifest, model: Digest, own: &PendingSum) {
         assert!(self.recorded, "a sum leaves before it is recorded");
+        let (ctx, participants) = (own.participants.ctx(), own.participants.set());
+        let shown = self.shown(manifest, ctx);
+        assert!(shown.iter().all(|sum| sum.ctx == ctx), "another context");
+        let signers: BTreeSet<_> = shown.iter().map(|sum| sum.node).collect();
+        let all = signers == participants && shown.len() == participants.len();
+        assert!(all, "a sum leaves before all have signed theirs");
+        let sums = shown.iter().map(|sum| wire::encode(sum).unwrap());
+        let sums = sums.collect::<BTreeSet<_>>();
+        let former = self.sent_on.entry(ctx).or_insert(sums.clone());
+        assert!(*former == sums, "a sum on two sets of signed sums");
         self.help_to_open(model, participants);
     }
 

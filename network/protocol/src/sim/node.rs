@@ -187,8 +187,17 @@ impl<S: Secrets> NodeHost<S> {
     pub fn frame(&mut self, frame: RelayFrame, unix_s: u64) -> Vec<Effect> {
         self.unix_s = unix_s;
         self.ledger.hear(&frame);
+        let outcome = match &frame {
+            RelayFrame::Outcome(outcome) => Some(outcome.clone()),
+            _ => None,
+        };
         match self.node.handle(frame, unix_s) {
-            Ok(actions) => self.act(actions),
+            Ok(actions) => {
+                if let Some(outcome) = outcome {
+                    self.ledger.check(&outcome);
+                }
+                self.act(actions)
+            }
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -199,7 +208,7 @@ impl<S: Secrets> NodeHost<S> {
             let (plan, base) = (self.manifest.fixed_point(), &self.disk.model);
             let averaged = outcome.average(body, base, plan, self.secrets.verifier());
             averaged.map(|averaged| {
-                self.ledger.taken.push(Taken {
+                self.ledger.take(Taken {
                     ctx: outcome.ctx(),
                     nodes: outcome.nodes().clone(),
                     sum: body.to_vec(),
@@ -234,7 +243,7 @@ impl<S: Secrets> NodeHost<S> {
             }
             Work::Seal(ctx, sealed) => self.node.sealed(ctx, sealed),
             Work::Mask(ctx, masked) => {
-                let announced = self.node.summed(ctx, masked.root(), masked.tag);
+                let announced = self.node.summed(ctx, masked.root(), masked.tag_share());
                 return self.announce(announced.unwrap(), masked.body);
             }
             Work::Contribute(ctx, masked, envelope) => {
@@ -369,8 +378,8 @@ impl<S: Secrets> NodeHost<S> {
                 let (pending, bytes) = outbox.expect("a masked vector that was kept");
                 assert_eq!(BodyId::sum(pending.ctx()), body);
                 if let Pending::Sum(pending) = pending {
-                    let participants = pending.participants.set();
-                    self.ledger.upload(self.disk.head.model, participants);
+                    let model = self.disk.head.model;
+                    self.ledger.upload(&self.manifest, model, pending);
                 }
                 bytes.clone()
             }

@@ -314,13 +314,14 @@ impl RelayHost {
                 ctx,
                 body,
                 root,
+                sums,
             } => {
                 let bodies = self.bodies.as_mut().filter(|bodies| bodies.ctx == ctx);
                 let parts = &mut bodies.expect("room for these bodies").parts;
                 let (expected, received) = parts.entry((node, body)).or_insert((root, Vec::new()));
                 assert_eq!(*expected, root);
                 let first_chunk = u32::try_from(received.len() / PIECE_BYTES).unwrap();
-                RelayEffect::Send(node, RelayFrame::request(body, first_chunk), None)
+                RelayEffect::Send(node, RelayFrame::request(body, first_chunk, sums), None)
             }
             Action::Average { head, ctx, bodies } => self.average(head, ctx, &bodies),
             Action::Commit(head) => {

@@ -5,7 +5,7 @@ use fl_shaders::Tag;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder};
-use crate::round::peer::CompleteShares;
+use crate::round::peer::{CompleteShares, TagShare};
 use crate::round::{Fault, Refusal, Verifier};
 
 /// A masked vector, or a sum of masks, and the tag that is signed with it.
@@ -21,6 +21,13 @@ impl Masked {
     /// Returns the root that is signed.
     pub fn root(&self) -> Digest {
         ChunkHashes::of(&self.body).root()
+    }
+
+    /// Returns the share as it is committed to, with a nonce that follows from the body, so that a
+    /// simulation runs the same every time.
+    pub fn tag_share(&self) -> TagShare {
+        let nonce = Digest::sha256(&[b"nonce", self.root().as_bytes()]);
+        TagShare::new(self.tag, nonce.0)
     }
 }
 

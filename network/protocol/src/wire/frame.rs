@@ -7,6 +7,7 @@ use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::committee::{ClassSet, Envelope, SealedSeeds};
 use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::peer::TagShare;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{Checkpoint, Head, Kind, Opening, Outcome, Refusal};
 
@@ -40,6 +41,13 @@ pub enum NodeFrame {
     Vote(Signed<Vote>),
     /// A sum of masks is computed; this is its root.
     Reveal(Signed<Reveal>),
+    /// The share of the tags' sum that the node's [`Sum`] commits to; its body follows.
+    TagShare {
+        /// Context of the attempt.
+        ctx: Digest,
+        /// The share.
+        share: TagShare,
+    },
 }
 
 impl NodeFrame {
@@ -56,6 +64,7 @@ impl NodeFrame {
             Self::Receipt(_) => Kind::Receipt,
             Self::Vote(_) => Kind::Vote,
             Self::Reveal(_) => Kind::Reveal,
+            Self::TagShare { .. } => Kind::TagShare,
         }
     }
 }
@@ -95,6 +104,8 @@ pub enum RelayFrame {
         ctx: Digest,
         /// First chunk that the relay does not have.
         first_chunk: u32,
+        /// The signed sums of all participants; none with a committee.
+        sums: Vec<Signed<Sum>>,
     },
     /// The result of a round; its body follows on a stream of its own.
     Outcome(Outcome),
@@ -160,14 +171,15 @@ pub enum RelayFrame {
 pub const MAX_BULK_HEADER_BYTES: usize = 128;
 
 impl RelayFrame {
-    /// Asks a node for a body, from this chunk on. A model is always sent whole, and a result is
-    /// never asked for.
-    pub fn request(body: BodyId, first_chunk: u32) -> Self {
+    /// Asks a node for a body, from this chunk on, for a masked sum with the signed sums of all
+    /// participants. A model is always sent whole, and a result is never asked for.
+    pub fn request(body: BodyId, first_chunk: u32, sums: Vec<Signed<Sum>>) -> Self {
         let BodyId { kind, subject } = body;
         match kind {
             BodyKind::Sum | BodyKind::Result => Self::Collect {
                 ctx: subject,
                 first_chunk,
+                sums,
             },
             BodyKind::Reveal => Self::CollectReveal {
                 root: subject,

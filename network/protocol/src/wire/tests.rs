@@ -12,6 +12,7 @@ use crate::round::committee::ClassSet;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, Message, ResultAck, Signed};
 use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::{OpenedSum, TagShare};
 use crate::round::{Fault, Kind, Refusal};
 
 fn digest(byte: u8) -> Digest {
@@ -49,7 +50,14 @@ fn sum() -> Sum {
         ctx: digest(1),
         node: node(2),
         root: digest(3),
+        tag_commitment: digest(4),
+    }
+}
+
+fn tag_share() -> TagShare {
+    TagShare {
         tag: [4, 5],
+        nonce: [6; 32],
     }
 }
 
@@ -104,7 +112,7 @@ fn each_signed_message_has_its_fixed_bytes() {
     assert_eq!(encode(&keys()).unwrap(), bytes(&expected));
     let expected = [(1, 32), (2, 32), (3, 32), (5, 1), (0, 7), (4, 5)];
     assert_eq!(encode(&share()).unwrap(), bytes(&expected));
-    let expected = [(1, 32), (2, 32), (3, 32), (4, 1), (0, 7), (5, 1), (0, 7)];
+    let expected = [(1, 32), (2, 32), (3, 32), (4, 32)];
     assert_eq!(encode(&sum()).unwrap(), bytes(&expected));
     let expected = [(1, 32), (2, 32), (3, 1), (0, 7), (4, 32), (5, 32)];
     assert_eq!(encode(&ack()).unwrap(), bytes(&expected));
@@ -183,9 +191,9 @@ fn a_signed_message_is_its_bytes_with_a_length_and_64_bytes_of_signature() {
     let identity = Identity::of_test("one");
     let signed = Signed::new(&sum(), &identity).unwrap();
     let encoded = encode(&signed).unwrap();
-    assert_eq!(encoded[..8], 112u64.to_le_bytes());
-    assert_eq!(encoded[8..120], encode(&sum()).unwrap());
-    assert_eq!(encoded[120..], identity.sign(Sum::LABEL, signed.bytes()));
+    assert_eq!(encoded[..8], 128u64.to_le_bytes());
+    assert_eq!(encoded[8..136], encode(&sum()).unwrap());
+    assert_eq!(encoded[136..], identity.sign(Sum::LABEL, signed.bytes()));
     assert_eq!(
         encode(&NodeFrame::Sum(signed)).unwrap().len(),
         4 + encoded.len()
@@ -216,9 +224,27 @@ fn frames_and_headers_have_their_fixed_bytes() {
     let collect = RelayFrame::Collect {
         ctx: digest(9),
         first_chunk: 2,
+        sums: vec![Signed::new(&sum(), &Identity::of_test("one")).unwrap()],
     };
-    let expected = [(3, 1), (0, 3), (9, 32), (2, 1), (0, 3)];
-    assert_eq!(encode(&collect).unwrap(), bytes(&expected));
+    let collect = encode(&collect).unwrap();
+    let expected = [(3, 1), (0, 3), (9, 32), (2, 1), (0, 3), (1, 1), (0, 7)];
+    let (frame, signed) = collect.split_at(48);
+    assert_eq!(frame, bytes(&expected));
+    assert_eq!(signed.len(), 8 + 128 + 64);
+    // The eleventh frame of a node, and what an outcome lists of a participant.
+    let opening = NodeFrame::TagShare {
+        ctx: digest(9),
+        share: tag_share(),
+    };
+    let share = [(4, 1), (0, 7), (5, 1), (0, 7), (6, 32)];
+    let expected = [&[(10, 1), (0, 3), (9, 32)][..], &share].concat();
+    assert_eq!(encode(&opening).unwrap(), bytes(&expected));
+    let opened = OpenedSum {
+        sum: decode(signed).unwrap(),
+        tag_share: tag_share(),
+    };
+    let expected = [signed, &bytes(&share)].concat();
+    assert_eq!(encode(&opened).unwrap(), expected);
     let header = BulkHeader {
         body: BodyId::result(digest(9)),
         first_chunk: 2,
@@ -238,6 +264,10 @@ fn frames() -> Vec<Vec<u8>> {
         NodeFrame::Shares(vec![Signed::new(&share(), &identity).unwrap(); 2]),
         NodeFrame::Sum(Signed::new(&sum(), &identity).unwrap()),
         NodeFrame::Ack(Signed::new(&ack(), &identity).unwrap()),
+        NodeFrame::TagShare {
+            ctx: digest(9),
+            share: tag_share(),
+        },
         NodeFrame::Refused {
             round: 1,
             attempt: 2,
@@ -300,7 +330,7 @@ fn a_message_beyond_the_limit_is_neither_encoded_nor_decoded() {
 
 #[test]
 fn unknown_tags_fail() {
-    for tag in [10u32, 255, u32::MAX] {
+    for tag in [11u32, 255, u32::MAX] {
         let frame = [&tag.to_le_bytes()[..], &[0; 200]].concat();
         assert!(decode::<NodeFrame>(&frame).is_err());
     }
@@ -319,7 +349,7 @@ proptest! {
         prop_assert_eq!(decode::<Share>(&encode(&share).unwrap()).unwrap(), share);
         let frames = [
             RelayFrame::Open { opening: Opening { round, attempt, previous: ctx, model: ctx }, deadline_ms: index },
-            RelayFrame::Collect { ctx, first_chunk },
+            RelayFrame::Collect { ctx, first_chunk, sums: Vec::new() },
             RelayFrame::Waiting { missing: vec![id; 3], for_s: index },
             RelayFrame::Refused(Refusal::OutOfRange { index, value, limit: round }),
             RelayFrame::Refused(Refusal::Counters(text)),
@@ -332,7 +362,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), tag in 0u8..10) {
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), tag in 0u8..11) {
         let tagged = [&[tag, 0, 0, 0][..], &bytes].concat();
         for bytes in [&bytes, &tagged] {
             let _ = decode::<NodeFrame>(bytes);
@@ -343,7 +373,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_is_another_message_or_none(which in 0usize..6, at: prop::sample::Index, bit in 0u8..8) {
+    fn a_flipped_bit_is_another_message_or_none(which in 0usize..7, at: prop::sample::Index, bit in 0u8..8) {
         let frame = &frames()[which];
         let mut flipped = frame.clone();
         flipped[at.index(frame.len())] ^= 1 << bit;

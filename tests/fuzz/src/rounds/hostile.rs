@@ -33,8 +33,9 @@ mod kind {
 /// of a round but that of its participants' inputs, and takes over no model that no honest node has
 /// averaged.
 ///
-/// The relay's own node has the epoch key, too. It tags zeros with it, as an honest one does; with
-/// more, it would shift the sum as it may by its input.
+/// The relay's own node has the epoch key, too. It commits itself to zeros, tagged with it as an
+/// honest one does; with more, it would shift the sum as it may by its input. It may no longer once
+/// it has seen the others' sum.
 pub(crate) fn hostile_relay(data: &[u8]) {
     hostile_relay_of(Conduct::Sound, data);
 }
@@ -63,7 +64,7 @@ pub(crate) fn hostile_relays() -> Vec<Seed> {
             [OPEN, 7, attempt],
             [KEYS, 7, 15],
             [SHARES, 7, 15],
-            [COLLECT, 7, 0],
+            [COLLECT, 7, 8],
         ]
     };
     let result = [OUTCOME, 7, 0];
@@ -83,6 +84,32 @@ pub(crate) fn hostile_relays() -> Vec<Seed> {
         seed(
             "forged-own",
             &[&with(1)[..], &[[OUTCOME, 7, 3], [OUTCOME, 7, 0x41]]].concat(),
+        ),
+        // The signed sums without the last, with one twice, with another or a stranger's in place
+        // of the last, and then as they are.
+        seed(
+            "shown",
+            &[
+                &round(1)[..3],
+                &[[COLLECT, 7, 4], [COLLECT, 7, 6], [COLLECT, 7, 2]],
+                &[[COLLECT, 7, 8], [COLLECT, 7, 0], result],
+            ]
+            .concat(),
+        ),
+        seed(
+            "shown-own",
+            &[
+                &with(1)[..3],
+                &[[COLLECT, 7, 0], [COLLECT, 7, 12], [COLLECT, 7, 14]],
+                &[[COLLECT, 7, 8], [COLLECT, 7, 10], [OUTCOME, 7, 1]],
+            ]
+            .concat(),
+        ),
+        // A result with another input of its own than it has shown, all else as if it were right.
+        seed("later", &[&with(1)[..], &[[OUTCOME, 7, 0x41]]].concat()),
+        seed(
+            "later-crash",
+            &[&with(1)[..], &[[CRASH, 7, 0], [OUTCOME, 7, 0x41]]].concat(),
         ),
         seed(
             "two-rounds",
@@ -129,11 +156,15 @@ mod tests {
         assert_eq!(after("with-own"), ([1; OWN], false));
         assert_eq!(after("two-rounds"), ([2; OWN], false));
         assert_eq!(after("checkpoint"), ([1; OWN], true));
+        assert_eq!(after("shown"), ([1; OWN], false));
+        assert_eq!(after("shown-own"), ([1; OWN], false));
     }
 
     #[test]
     fn what_is_forged_does_not() {
         assert_eq!(after("forged-own"), ([0; OWN], false));
+        assert_eq!(after("later"), ([0; OWN], false));
+        assert_eq!(after("later-crash"), ([0; OWN], false));
         // What is right is still taken afterwards.
         assert_eq!(after("forged"), ([1; OWN], false));
     }

@@ -25,7 +25,7 @@ pub(super) fn lie(head: &Head, ctx: Digest, about: usize, which: usize) -> NodeF
             ctx,
             node: from,
             root: Digest([which as u8; 32]),
-            tag: [about as u64; 2],
+            tag_commitment: Digest([about as u8; 32]),
         })),
         1 => {
             let sealed = vec![which as u8; about];

@@ -69,14 +69,21 @@ fn a_relay_that_does_not_lie_completes_every_round_and_hears_nothing_after_a_sum
     assert_eq!(run.completes(), []);
 
     // What could open a share, or undo a mask, is not among the messages, and whatever is said of a
-    // round ends with the sum: no self-mask, no key, no second sum.
+    // round ends with the sum and the tag share that it commits to: no self-mask, no key, no second
+    // sum.
     let heard: Vec<_> = hear.try_iter().collect();
     let nodes: BTreeSet<_> = heard.iter().map(|(node, _)| *node).collect();
     assert_eq!(nodes.len(), 3);
     for node in nodes {
         let frames = heard.iter().filter(|(from, _)| *from == node);
         let kinds: Vec<_> = frames.map(|(_, frame)| frame.kind()).collect();
-        let round = [Kind::Keys, Kind::Share, Kind::Sum, Kind::Ack];
+        let round = [
+            Kind::Keys,
+            Kind::Share,
+            Kind::Sum,
+            Kind::TagShare,
+            Kind::Ack,
+        ];
         assert_eq!(kinds, [&[Kind::Hello][..], &round, &round, &round].concat());
     }
 }

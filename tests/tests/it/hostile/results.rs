@@ -7,7 +7,7 @@ use fl_protocol::round::{Checkpoint, Head, Kind, Refusal};
 use fl_protocol::wire::{BodyId, NodeFrame, RelayFrame};
 use fl_shaders::HEADER_WORDS;
 use fl_tests::federation::memory::sums_of;
-use fl_tests::hostile_relay::met::{doubled, stale};
+use fl_tests::hostile_relay::met::{doubled, invalid, stale};
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, header, lie, result};
 
 use crate::support::lies::{OTHER, by_its_tags, instead, outcome, outcome_of, sum};
@@ -89,6 +89,20 @@ fn a_real_node_refuses_sums_and_results_of_another_round() {
             |refusal| matches!(refusal, Refusal::MissingSum(_)),
             |_, outcome| drop(sums_of(outcome).pop()),
         ),
+        // The tag share of the first round, and one that was made up.
+        outcome(
+            2,
+            |refusal| invalid(refusal, Kind::TagShare),
+            |record, outcome| {
+                let mut first = record.results[0].0.clone();
+                sums_of(outcome)[0].tag_share = sums_of(&mut first)[0].tag_share;
+            },
+        ),
+        outcome(
+            2,
+            |refusal| invalid(refusal, Kind::TagShare),
+            |_, outcome| sums_of(outcome)[0].tag_share.tag[0] ^= 1,
+        ),
     ];
     lie(&consortium("a,b,c"), "a,b,c", 2, lies);
 }
@@ -111,6 +125,7 @@ fn a_real_node_shares_and_sums_no_second_time_once_its_sum_is_signed() {
             |_| RelayFrame::Collect {
                 ctx: OTHER,
                 first_chunk: 0,
+                sums: Vec::new(),
             },
             |refusal| stale(refusal, Kind::Collect),
         ),

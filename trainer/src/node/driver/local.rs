@@ -135,7 +135,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let (refused, asked_again) = (
             // This leads out of the attempt anyway.
             matches!(entry, Entry::Refused { .. }),
-            matches!(entry, Entry::Body { .. }),
+            matches!(entry, Entry::Sums(_) | Entry::Body { .. }),
         );
         if let Err(error) = self.durable.log(entry).await? {
             self.report(error.to_string());

@@ -326,19 +326,22 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
     }
 
     /// Announces a masked vector, once it is on the disk.
-    async fn announce(
-        &mut self,
-        ctx: Digest,
-        MaskedUpdate {
-            body,
-            tag,
-            envelope,
-        }: MaskedUpdate,
-    ) -> ConnectionResult {
-        let root = body.hashes.root();
-        let announcement = match envelope {
-            None => self.local.machine.summed(ctx, root, tag)?,
-            Some(envelope) => self.local.machine.contributed(ctx, root, tag, envelope)?,
+    async fn announce(&mut self, ctx: Digest, masked: MaskedUpdate) -> ConnectionResult {
+        let machine = &mut self.local.machine;
+        let (body, announcement) = match masked {
+            MaskedUpdate::Sum { body, tag_share } => {
+                let announcement = machine.summed(ctx, body.hashes.root(), tag_share)?;
+                (body, announcement)
+            }
+            MaskedUpdate::Contribution {
+                body,
+                tag,
+                envelope,
+            } => {
+                let root = body.hashes.root();
+                let announcement = machine.contributed(ctx, root, tag, envelope)?;
+                (body, announcement)
+            }
         };
         let Some(announcement) = announcement else {
             return Ok(None);

@@ -13,7 +13,6 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::committee::Holders;
 use crate::round::message::{Keys, ResultAck, Signed};
-use crate::round::node::Pending;
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{
@@ -104,6 +103,7 @@ impl<'a> History<'a> {
             Entry::Keys(bundle) => self.keys(party, bundle, unix_s),
             Entry::Shares(list) => self.shares(party, &list, unix_s),
             Entry::Sum(sum) => self.sum(party, sum, unix_s),
+            Entry::Sums(sums) => self.sums(party, sums, unix_s),
             Entry::Body { ctx, node } => self.body(party, ctx, node),
             Entry::Outcome(outcome) => self.outcome(party, outcome, unix_s),
             Entry::Ack(ack) => self.ack(party, &ack, unix_s),
@@ -276,6 +276,18 @@ impl<'a> History<'a> {
         self.check_difference(node, &participants)
     }
 
+    fn sums(&mut self, party: Party, list: Vec<Signed<Sum>>, unix_s: u64) -> Result<(), Unsound> {
+        let what = Kind::Sum;
+        let Party::Node(own) = party else {
+            return Err(Unsound::Refused(Refusal::Unexpected { what }));
+        };
+        let first = list.first().ok_or(Unsound::NoAttempt(what))?;
+        let ctx = first.verify(self.manifest, unix_s)?.ctx;
+        let manifest = self.manifest;
+        let attempt = self.peer_attempt(ctx, what)?;
+        attempt.sums(own, list, manifest, unix_s)
+    }
+
     fn body(&mut self, party: Party, ctx: Digest, node: NodeId) -> Result<(), Unsound> {
         let attempt = self.peer_attempt(ctx, Kind::Collect)?;
         attempt.body(party, node)?;
@@ -285,26 +297,16 @@ impl<'a> History<'a> {
 
     fn outcome(&mut self, party: Party, outcome: Outcome, unix_s: u64) -> Result<(), Unsound> {
         let (ctx, root, model) = (outcome.ctx, outcome.root, outcome.model);
-        let verify = |outcome, own: Option<&(NodeId, Pending)>| {
-            let own = own.map(|(node, pending)| (*node, pending));
-            CheckedOutcome::verify(outcome, own, self.manifest, &self.head, unix_s)
-        };
+        let verify =
+            |outcome| CheckedOutcome::verify(outcome, None, self.manifest, &self.head, unix_s);
         let participants = match outcome.parts.clone() {
             Evidence::Sums(listed) => {
-                let attempt = self.peer.current(ctx);
-                if let Some(attempt) = attempt {
-                    attempt.outcome(party, &listed)?;
+                match self.peer.current(ctx) {
+                    Some(attempt) => attempt.outcome(party, &listed)?,
+                    None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),
+                    None => {}
                 }
-                let own = match party {
-                    Party::Relay => {
-                        attempt.ok_or(Unsound::NoAttempt(Kind::Outcome))?;
-                        None
-                    }
-                    Party::Node(own) => attempt
-                        .and_then(|attempt| attempt.pending(own))
-                        .map(|pending| (own, pending)),
-                };
-                let participants = verify(outcome, own.as_ref())?.nodes().clone();
+                let participants = verify(outcome)?.nodes().clone();
                 for node in &participants {
                     self.sends(*node, &participants)?;
                 }
@@ -313,7 +315,7 @@ impl<'a> History<'a> {
             // It is the holders who answer for the difference rule; that only one list is decided
             // on follows from the certificate.
             Evidence::Decision(decision) => {
-                let participants = verify(outcome, None)?.nodes().clone();
+                let participants = verify(outcome)?.nodes().clone();
                 match self.committee.current(ctx) {
                     Some(attempt) => attempt.outcome(party, &participants, &decision)?,
                     None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),

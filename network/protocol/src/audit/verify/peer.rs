@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::unsound::Unsound;
 use crate::audit::record::Party;
 use crate::identity::NodeId;
+use crate::manifest::Manifest;
 use crate::round::message::Signed;
-use crate::round::node::Pending;
 use crate::round::peer::message::{Share, Sum};
-use crate::round::peer::{Participants, PendingSum};
+use crate::round::peer::{OpenedSum, Participants, SumsCheck};
 use crate::round::{Kind, Refusal};
 
 /// An attempt whose participants are fixed.
@@ -93,18 +93,51 @@ impl LoggedPeerAttempt {
         Ok(())
     }
 
+    /// Notes the signed sums of all participants, in the log of the participant `own`.
+    ///
+    /// # Errors
+    ///
+    /// What [`SumsCheck::signed`] refuses; [`Unsound::OtherSum`] if one is another than the log has.
+    pub(super) fn sums(
+        &mut self,
+        own: NodeId,
+        list: Vec<Signed<Sum>>,
+        manifest: &Manifest,
+        unix_s: u64,
+    ) -> Result<(), Unsound> {
+        let check = SumsCheck {
+            announced: self.participants.ctx(),
+            participants: &self.participants,
+            own: self.sums.get(&own),
+            manifest,
+            unix_s,
+        };
+        let sums = check.signed(&list)?;
+        for (sum, signed) in sums.iter().zip(list) {
+            let known = self.sums.entry(sum.node).or_insert(signed.clone());
+            if known.bytes() != signed.bytes() {
+                return Err(Unsound::OtherSum(sum.node));
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that the body of `node` travels.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Stranger`] for another's in a node's log; [`Unsound::Unsigned`] without a signed
-    /// sum.
+    /// [`Refusal::Stranger`] for another's in a node's log; [`Unsound::Unsigned`] without the
+    /// signed sum of a participant.
     pub(super) fn body(&mut self, party: Party, node: NodeId) -> Result<(), Unsound> {
         if matches!(party, Party::Node(own) if own != node) {
             return Err(Unsound::Refused(Refusal::Stranger(node)));
         }
-        if !self.sums.contains_key(&node) {
-            return Err(Unsound::Unsigned(node));
+        if !self.participants.contains(node) {
+            return Err(Unsound::Refused(Refusal::Stranger(node)));
+        }
+        let mut ids = self.participants.ids();
+        if let Some(signer) = ids.find(|id| !self.sums.contains_key(id)) {
+            return Err(Unsound::Unsigned { node, signer });
         }
         self.bodies.insert(node);
         Ok(())
@@ -115,9 +148,17 @@ impl LoggedPeerAttempt {
     /// # Errors
     ///
     /// [`Unsound::OtherSum`], [`Unsound::Body`].
-    pub(super) fn outcome(&self, party: Party, listed: &[Signed<Sum>]) -> Result<(), Unsound> {
+    pub(super) fn outcome(&self, party: Party, listed: &[OpenedSum]) -> Result<(), Unsound> {
+        let is_listed = |(node, known): (&NodeId, &Signed<Sum>)| {
+            let mut listed = listed.iter().map(|opened| &opened.sum);
+            listed.any(|sum| match party {
+                // Whatever its signature: a dishonest signer can make any number of them.
+                Party::Node(own) if own != *node => sum.bytes() == known.bytes(),
+                _ => sum == known,
+            })
+        };
         let mut sums = self.sums.iter();
-        if let Some((node, _)) = sums.find(|(_, sum)| !listed.contains(sum)) {
+        if let Some((node, _)) = sums.find(|sum| !is_listed(*sum)) {
             return Err(Unsound::OtherSum(*node));
         }
         let mut ids = self.participants.ids();
@@ -126,12 +167,5 @@ impl LoggedPeerAttempt {
             Some(missing) => Err(Unsound::Body(missing)),
             None => Ok(()),
         }
-    }
-
-    /// Returns what `own` has signed in it.
-    pub(super) fn pending(&self, own: NodeId) -> Option<Pending> {
-        let sum = self.sums.get(&own)?.clone();
-        let participants = self.participants.clone();
-        Some(Pending::Sum(PendingSum { participants, sum }))
     }
 }

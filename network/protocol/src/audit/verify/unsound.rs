@@ -50,9 +50,14 @@ pub enum Unsound {
     /// A masked sum without all the shares that it takes.
     #[error("the sum of {0} is signed before all its shares have been exchanged")]
     Shares(NodeId),
-    /// A body without its signed sum.
-    #[error("the body of {0} travels without a signed sum")]
-    Unsigned(NodeId),
+    /// A body without the signed sums of all participants.
+    #[error("the body of {node} travels without a signed sum of {signer}")]
+    Unsigned {
+        /// Whose body.
+        node: NodeId,
+        /// Whose sum is missing.
+        signer: NodeId,
+    },
     /// A result without the body of a participant.
     #[error("the result does not wait for the body of {0}")]
     Body(NodeId),

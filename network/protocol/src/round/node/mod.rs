@@ -28,8 +28,10 @@ use super::difference::SentSums;
 use super::head::Head;
 use super::message::{Keys, Signed};
 use super::opening::Opening;
-use super::outcome::Outcome;
+use super::outcome::{Evidence, Outcome};
+use super::peer::message::Sum;
 use super::peer::node::ParticipantStage;
+use super::peer::{TagShare, sums_digest};
 use super::refusal::{Fault, Kind, Refusal};
 use super::training::Averaged;
 use crate::audit::{Entry, Party};
@@ -168,7 +170,11 @@ impl Node {
             RelayFrame::Shares(shares) => {
                 self.participant(Kind::Share, |own, core| own.shares(core, shares, unix_s))
             }
-            RelayFrame::Collect { ctx, first_chunk } => self.collect(ctx, first_chunk),
+            RelayFrame::Collect {
+                ctx,
+                first_chunk,
+                sums,
+            } => self.collect(ctx, first_chunk, sums, unix_s),
             RelayFrame::Outcome(outcome) => self.outcome(outcome, unix_s),
             RelayFrame::Checkpoint(checkpoint) => self.checkpoint(checkpoint, unix_s),
             RelayFrame::Waiting { missing, for_s } => Ok(vec![Action::Waiting { missing, for_s }]),
@@ -280,8 +286,8 @@ impl Node {
         self.participant_work(|own, core| own.sealed(core, ctx, sealed))
     }
 
-    /// The masked sum is computed; `root` is its chunk root, `tag` the node's share of the tags'
-    /// sum. Returns nothing if the attempt is over.
+    /// The masked sum is computed; `root` is its chunk root, `tag_share` the node's share of the
+    /// tags' sum. Returns nothing if the attempt is over.
     ///
     /// # Errors
     ///
@@ -290,7 +296,7 @@ impl Node {
         &mut self,
         ctx: Digest,
         root: Digest,
-        tag: Tag,
+        tag_share: TagShare,
     ) -> Result<Option<Announcement>, WireError> {
         let participant = match self.take_phase() {
             Phase::Participating(participant) => participant,
@@ -299,7 +305,7 @@ impl Node {
                 return Ok(None);
             }
         };
-        match participant.summed(&self.core, ctx, root, tag)? {
+        match participant.summed(&self.core, ctx, root, tag_share)? {
             Ok((entry, sum)) => Ok(Some(self.hold(entry, sum.into()))),
             Err(participant) => {
                 self.phase = Phase::Participating(participant);
@@ -453,7 +459,13 @@ impl Node {
     }
 
     /// The relay asks for the masked vector.
-    fn collect(&mut self, ctx: Digest, first_chunk: u32) -> Result<Vec<Action>, Refusal> {
+    fn collect(
+        &mut self,
+        ctx: Digest,
+        first_chunk: u32,
+        sums: Vec<Signed<Sum>>,
+        unix_s: u64,
+    ) -> Result<Vec<Action>, Refusal> {
         let (what, node) = (Kind::Collect, self.core.id());
         let Phase::Holding(pending) = &self.phase else {
             return Err(Refusal::Unexpected { what });
@@ -463,18 +475,16 @@ impl Node {
         }
         let body = BodyId::sum(ctx);
         let upload = Action::Upload { body, first_chunk };
-        let Some(participants) = pending.binds() else {
-            return Ok(vec![upload]);
-        };
-        let core = &mut self.core;
-        // Checked again: the outbox may be older than a sum on the same model.
-        core.sent.check(core.head.model, &participants)?;
-        core.sent.record(core.head.model, participants);
-        Ok(vec![
-            Action::Record(core.sent.clone()),
-            Action::Log(Entry::Body { ctx, node }),
-            upload,
-        ])
+        match pending {
+            Pending::Sum(pending) => {
+                let mut actions = pending.open(&mut self.core, sums, unix_s)?;
+                actions.push(upload);
+                Ok(actions)
+            }
+            // A contribution opens only in a sum that holders vote for, and the record of that is
+            // theirs to make.
+            Pending::Contribution(_) => Ok(vec![upload]),
+        }
     }
 
     fn outcome(&mut self, outcome: Outcome, unix_s: u64) -> Result<Vec<Action>, Refusal> {
@@ -486,6 +496,10 @@ impl Node {
         let own = own.map(|own| (core.id(), own));
         let checked =
             CheckedOutcome::verify(outcome.clone(), own, &core.manifest, &core.head, unix_s)?;
+        if let Evidence::Sums(opened) = &outcome.parts {
+            let sums = opened.iter().map(|opened| &opened.sum);
+            core.sent.check_sums(checked.ctx(), sums_digest(sums))?;
+        }
         let pending = match self.take_phase() {
             Phase::Holding(pending) => Some(pending),
             _ => None,

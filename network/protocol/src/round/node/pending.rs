@@ -1,11 +1,8 @@
 //! What a node's outbox holds.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
 use crate::round::committee::message::Contribution;
@@ -13,7 +10,7 @@ use crate::round::committee::{Envelope, Holders, Prepared};
 use crate::round::head::Head;
 use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::peer::message::Sum;
-use crate::round::peer::{Participants, PendingSum};
+use crate::round::peer::{Participants, PendingSum, TagShare};
 use crate::round::refusal::Refusal;
 use crate::wire::NodeFrame;
 
@@ -60,16 +57,6 @@ impl Pending {
         }
     }
 
-    /// Returns with whom its upload binds the node (the difference rule).
-    ///
-    /// A contribution opens only in a sum that holders vote for, and the record is theirs to make.
-    pub(super) fn binds(&self) -> Option<BTreeSet<NodeId>> {
-        match self {
-            Self::Sum(pending) => Some(pending.participants.set()),
-            Self::Contribution(_) => None,
-        }
-    }
-
     /// Returns the masked sum, if it is one.
     pub(in crate::round) fn sum(&self) -> Option<&PendingSum> {
         match self {
@@ -96,6 +83,8 @@ pub enum StoredPending {
         bundle: Vec<Signed<Keys>>,
         /// The signed root.
         sum: Signed<Sum>,
+        /// The share that it commits to.
+        tag_share: TagShare,
     },
     /// A contribution.
     Contribution {
@@ -113,17 +102,27 @@ impl StoredPending {
     ///
     /// # Errors
     ///
-    /// What the keys and signatures meet; [`Refusal::MissingSum`] or [`Refusal::OwnContribution`]
-    /// if its parts do not belong together.
+    /// What the keys and signatures meet; [`Refusal::MissingSum`], [`Refusal::Invalid`] or
+    /// [`Refusal::OwnContribution`] if its parts do not belong together.
     pub fn verify(self, manifest: &Manifest, head: &Head) -> Result<(Pending, Digest), Refusal> {
         match self {
-            Self::Sum { bundle, sum } => {
+            Self::Sum {
+                bundle,
+                sum,
+                tag_share,
+            } => {
                 let participants = Participants::verify(bundle, manifest, head, WHENEVER)?;
                 let message = sum.verify(manifest, WHENEVER)?;
                 if message.ctx != participants.ctx() {
                     return Err(Refusal::MissingSum(message.node));
                 }
-                Ok((PendingSum { participants, sum }.into(), message.root))
+                tag_share.open(&message)?;
+                let pending = PendingSum {
+                    participants,
+                    sum,
+                    tag_share,
+                };
+                Ok((pending.into(), message.root))
             }
             Self::Contribution {
                 bundle,
@@ -153,6 +152,7 @@ impl From<&Pending> for StoredPending {
             Pending::Sum(pending) => Self::Sum {
                 bundle,
                 sum: pending.sum.clone(),
+                tag_share: pending.tag_share,
             },
             Pending::Contribution(prepared) => Self::Contribution {
                 bundle,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::message::{Signed, message, tagged};
+use crate::round::message::{Signed, message};
 use crate::round::refusal::{Kind, Refusal};
 
 /// Longest sealed seed in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
@@ -33,8 +33,8 @@ pub struct Sum {
     pub node: NodeId,
     /// [`ChunkHashes::root`](crate::digest::ChunkHashes::root) of the sum's bytes.
     pub root: Digest,
-    /// The node's share of the tags' sum: both values of a [`Tag`](fl_shaders::Tag).
-    pub tag: [u64; 2],
+    /// [`TagShare::commitment`](super::TagShare::commitment) of the node's share of the tags' sum.
+    pub tag_commitment: Digest,
 }
 
 impl Share {
@@ -61,4 +61,3 @@ impl Share {
 
 message!(Share, Share, from);
 message!(Sum, Sum, node);
-tagged!(Sum);

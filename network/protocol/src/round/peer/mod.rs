@@ -18,8 +18,11 @@
 //!    │  P_i computed, written to the outbox  │                                          │
 //!    │  sum (signed): root of P_i            │                                          │
 //!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
-//!    │  collect: from chunk k on             │       only when all hold their P         │
+//!    │  collect: all sums, from chunk k on   │       only when all hold their P         │
 //!    │◄──────────────────────────────────────│─────────────────────────────────────────►│
+//!    │  checks that all have committed       │                                          │
+//!    │  tag share                            │       checked against its sum            │
+//!    │──────────────────────────────────────►│◄─────────────────────────────────────────│
 //!    │  P_i, chunk by chunk                  │       each checked and added on arrival  │
 //!    │══════════════════════════════════════►│◄═════════════════════════════════════════│
 //!    │  outcome: all sums, root of X, model  │                                          │
@@ -39,7 +42,8 @@
 //! sides do not belong together.
 //!
 //! **Why it is so.** The signed sum precedes its body, so that no body travels before all are
-//! recoverable. The relay adds a body chunk by chunk, each checked against the hashes behind the
+//! recoverable, nor before all are committed to: each node sees to that itself, and takes no result
+//! that rests on other sums than it has seen. The relay adds a body chunk by chunk, each checked against the hashes behind the
 //! signed root, instead of holding it whole. Nothing is published before all bodies are complete,
 //! so no partial sum is ever seen.
 //!
@@ -53,9 +57,12 @@ mod pending;
 pub(in crate::round) mod relay;
 mod shares;
 mod sums;
+mod tag_share;
 
 pub use participants::Participants;
 pub use pending::PendingSum;
 pub use shares::CompleteShares;
+pub use sums::sums_digest;
+pub use tag_share::{OpenedSum, TagShare};
 
-pub(in crate::round) use sums::check_sums;
+pub(crate) use sums::SumsCheck;

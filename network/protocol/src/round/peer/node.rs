@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fl_shaders::Tag;
-
 use super::message::{Share, Sum};
 use super::participants::Participants;
 use super::pending::PendingSum;
 use super::shares::CompleteShares;
+use super::tag_share::TagShare;
 use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::error::WireError;
@@ -163,21 +162,27 @@ impl ParticipantStage {
         core: &Core,
         ctx: Digest,
         root: Digest,
-        tag: Tag,
+        tag_share: TagShare,
     ) -> Result<Result<(Entry, PendingSum), Self>, WireError> {
         let participants = match self {
             Self::Summing(participants) if participants.ctx() == ctx => participants,
             other => return Ok(Err(other)),
         };
+        let node = core.id();
         let sum = Sum {
             ctx,
-            node: core.id(),
+            node,
             root,
-            tag: tag.values(),
+            tag_commitment: tag_share.commitment(ctx, node),
         };
         let sum = Signed::new(&sum, &core.identity)?;
         let entry = Entry::Sum(sum.clone());
-        Ok(Ok((entry, PendingSum { participants, sum })))
+        let pending = PendingSum {
+            participants,
+            sum,
+            tag_share,
+        };
+        Ok(Ok((entry, pending)))
     }
 }
 

@@ -2,7 +2,14 @@
 
 use super::message::Sum;
 use super::participants::Participants;
+use super::sums::{SumsCheck, sums_digest};
+use super::tag_share::TagShare;
+use crate::audit::Entry;
 use crate::round::message::Signed;
+use crate::round::node::action::Action;
+use crate::round::node::core::Core;
+use crate::round::refusal::Refusal;
+use crate::wire::NodeFrame;
 
 /// A masked sum that was computed and not yet accounted for by a result.
 #[derive(Clone, Debug)]
@@ -11,4 +18,49 @@ pub struct PendingSum {
     pub participants: Participants,
     /// The signed root of the sum.
     pub sum: Signed<Sum>,
+    /// The share of the tags' sum that it commits to.
+    pub tag_share: TagShare,
+}
+
+impl PendingSum {
+    /// Opens the share of the tags' sum to the relay, which shows the signed sums of all
+    /// participants. Nothing may leave before these are logged and on record: from then on the node
+    /// takes no result that rests on others.
+    ///
+    /// # Errors
+    ///
+    /// What [`SumsCheck::signed`] refuses; [`Refusal::OtherSums`] if others were shown before;
+    /// [`Refusal::Difference`].
+    pub(in crate::round) fn open(
+        &self,
+        core: &mut Core,
+        sums: Vec<Signed<Sum>>,
+        unix_s: u64,
+    ) -> Result<Vec<Action>, Refusal> {
+        let (node, ctx) = (core.id(), self.participants.ctx());
+        let check = SumsCheck {
+            announced: ctx,
+            participants: &self.participants,
+            own: Some(&self.sum),
+            manifest: &core.manifest,
+            unix_s,
+        };
+        check.signed(&sums)?;
+        let (model, participants) = (core.head.model, self.participants.set());
+        let digest = sums_digest(&sums);
+        core.sent.check_sums(ctx, digest)?;
+        // Checked again: the outbox may be older than a sum on the same model.
+        core.sent.check(model, &participants)?;
+        core.sent.record(model, participants);
+        core.sent.record_sums(model, ctx, digest);
+        Ok(vec![
+            Action::Record(core.sent.clone()),
+            Action::Log(Entry::Sums(sums)),
+            Action::Log(Entry::Body { ctx, node }),
+            Action::Send(NodeFrame::TagShare {
+                ctx,
+                share: self.tag_share,
+            }),
+        ])
+    }
 }

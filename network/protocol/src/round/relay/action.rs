@@ -8,7 +8,9 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::checkpoint::Checkpoint;
 use crate::round::head::Head;
+use crate::round::message::Signed;
 use crate::round::outcome::Outcome;
+use crate::round::peer::message::Sum;
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, RelayFrame};
 
@@ -40,6 +42,8 @@ pub enum Action {
         body: BodyId,
         /// Signed root.
         root: Digest,
+        /// What the node wants to see before it sends a masked sum: the signed sums of all.
+        sums: Vec<Signed<Sum>>,
     },
     /// Average the sum of these bodies onto the global model. From here on, the last result is not
     /// delivered any more.

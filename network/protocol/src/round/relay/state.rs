@@ -114,7 +114,7 @@ impl RelayState {
         self.act(Action::Send(node, frame));
     }
 
-    /// Asks a node for a body of the attempt.
+    /// Asks a node for a body of an attempt with a committee.
     pub(in crate::round) fn collect(
         &mut self,
         node: NodeId,
@@ -127,6 +127,7 @@ impl RelayState {
             ctx,
             body,
             root,
+            sums: Vec::new(),
         });
     }
 

@@ -255,7 +255,7 @@ fn a_record_that_is_left_out_of_a_new_chain_is_missed() {
     let what = without(|entry| matches!(entry, Entry::Shares(_)));
     assert!(matches!(what, Unsound::Shares(_)), "{what}");
     let what = without(|entry| matches!(entry, Entry::Sum(_)));
-    assert!(matches!(what, Unsound::Unsigned(_)), "{what}");
+    assert!(matches!(what, Unsound::Unsigned { .. }), "{what}");
     let what = without(|entry| matches!(entry, Entry::Body { .. }));
     assert!(matches!(what, Unsound::Body(_)), "{what}");
     let what = without(|entry| matches!(entry, Entry::Outcome(_)));
@@ -298,6 +298,20 @@ fn a_start_from_elsewhere_is_found() {
         assert!(restarted(entries).is_none(), "{entries}");
     }
     assert!(restarted(next + 1).is_some());
+}
+
+#[test]
+fn a_round_takes_as_many_bytes_of_a_log_as_the_protocol_says() {
+    for n in [3, 10] {
+        let bytes = |rounds: u64, name: &str| log(&completed(n, rounds), name).len();
+        let round = |name: &str| bytes(2, name) - bytes(1, name);
+        // Of each pair there is one share. Its seed lies open here; sealed, it is longer.
+        let (shares, longer) = (n * (n - 1) / 2, 80 - 32);
+        let relay = round("relay") + longer * shares;
+        assert_eq!(relay, 128 * n * (n - 1) + 1424 * n + 344, "{n}");
+        let node = round("0") + longer * (n - 1);
+        assert_eq!(node, 1208 * n + 872, "{n}");
+    }
 }
 
 proptest! {

@@ -3,18 +3,19 @@
 use proptest::prelude::*;
 
 use super::audit::forged;
+use super::node_fixture::TAG_SHARE;
 use crate::audit::{Entry, Party, Record, Unsound};
 use crate::digest::Digest;
 use crate::identity::{Identity, NodeId};
 use crate::round::message::{Keys, ResultAck, Signed};
-use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::{OpenedSum, Participants};
 use crate::round::{Evidence, Head, Outcome, Refusal};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire;
 
-fn sums_of(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+fn sums_of(outcome: &mut Outcome) -> &mut Vec<OpenedSum> {
     match &mut outcome.parts {
         Evidence::Sums(sums) => sums,
         Evidence::Decision(_) => panic!("a committee's"),
@@ -71,7 +72,7 @@ impl Forger {
                 ctx,
                 node,
                 root,
-                tag: [0; 2],
+                tag_commitment: TAG_SHARE.commitment(ctx, node),
             },
             self.identity(signer),
         )
@@ -121,7 +122,10 @@ impl Forger {
             parts: Evidence::Sums(
                 nodes
                     .iter()
-                    .map(|node| self.sum(ctx, *node, *node, 1))
+                    .map(|node| OpenedSum {
+                        sum: self.sum(ctx, *node, *node, 1),
+                        tag_share: TAG_SHARE,
+                    })
                     .collect(),
             ),
             root: Digest([2; 32]),
@@ -279,7 +283,7 @@ fn a_round_with_forged_contents_does_not_pass() {
     let what = with(12, changed(|outcome| drop(sums_of(outcome).pop())));
     assert!(matches!(what, Unsound::OtherSum(_)), "{what}");
     let mut other = outcome.clone();
-    sums_of(&mut other)[0] = base.sum(outcome.ctx, 0, 0, 9);
+    sums_of(&mut other)[0].sum = base.sum(outcome.ctx, 0, 0, 9);
     let what = with(12, Entry::Outcome(other));
     assert!(matches!(what, Unsound::OtherSum(_)), "{what}");
     // A result or a model that is not the one that was acknowledged, and built upon.

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::node_fixture::NodeFixture;
+use super::node_fixture::{NodeFixture, TAG_SHARE};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
-use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::{Participants, TagShare};
 use crate::round::relay::{Action, Event, Relay, Report};
 use crate::round::{Head, Kind, Refusal};
 use crate::sim;
@@ -82,6 +82,10 @@ impl RelayFixture {
     fn sum(&mut self, k: usize, ctx: Digest) -> Vec<Action> {
         let sum = self.all.sum(k, ctx);
         self.frame(k, NodeFrame::Sum(sum))
+    }
+
+    fn tag_share(&mut self, k: usize, ctx: Digest, share: TagShare) -> Vec<Action> {
+        self.frame(k, NodeFrame::TagShare { ctx, share })
     }
 
     /// All offer.
@@ -278,7 +282,7 @@ fn a_wrong_sum_costs_an_attempt_and_the_rest_goes_on() {
                     ctx,
                     node: id,
                     root: ctx,
-                    tag: [0; 2],
+                    tag_commitment: ctx,
                 },
             ),
         };
@@ -332,6 +336,10 @@ fn a_node_outside_the_attempt_cannot_end_it() {
     target.shares_and_sums(&four, &participants);
     target.sum(4, ctx);
     target.event(Event::BodyAdded(target.all.id(4), BodyId::sum(ctx)));
+    for k in 0..5 {
+        let actions = target.tag_share(k, ctx, TAG_SHARE);
+        assert!(turned_away(&actions).is_none(), "{actions:?}");
+    }
     for k in [0, 1, 2] {
         let actions = target.event(Event::BodyAdded(target.all.id(k), BodyId::sum(ctx)));
         assert!(matches!(actions[..], [Action::Log(_)]), "{actions:?}");
@@ -351,12 +359,55 @@ fn a_node_outside_the_attempt_cannot_end_it() {
         target.offer(k, 1);
         target.share(k, &participants);
         target.sum(k, ctx);
+        target.tag_share(k, ctx, TAG_SHARE);
         assert!(
             target
                 .event(Event::BodyAdded(target.all.id(k), BodyId::sum(ctx)))
                 .is_empty()
         );
     }
+}
+
+#[test]
+fn a_tag_share_that_its_sum_does_not_commit_to_is_refused_and_no_sum_is_complete_without_all() {
+    let all = [0, 1, 2];
+    let mut target = RelayFixture::open(3);
+    let participants = target.all_offer(&all, 1);
+    target.shares_and_sums(&all, &participants);
+    let collected = |actions: &[Action]| {
+        let mut actions = actions.iter();
+        actions.any(|action| matches!(action, Action::Average { .. }))
+    };
+    let ctx = participants.ctx();
+    for k in all {
+        let added = target.event(Event::BodyAdded(target.all.id(k), BodyId::sum(ctx)));
+        assert!(!collected(&added), "without a tag share");
+    }
+    for k in [0, 1] {
+        assert!(!collected(&target.tag_share(k, ctx, TAG_SHARE)));
+    }
+    // Of another attempt: it came too late, or too early.
+    let other = target.tag_share(2, Digest([9; 32]), TAG_SHARE);
+    assert!(turned_away(&other).is_none() && !collected(&other));
+    let wrong = TagShare {
+        tag: [1, 0],
+        ..TAG_SHARE
+    };
+    let actions = target.tag_share(2, ctx, wrong);
+    let (what, signer) = (Kind::TagShare, target.all.id(2));
+    let expected = (signer, Refusal::Invalid { what, signer });
+    assert_eq!(turned_away(&actions), Some(expected));
+    assert!(!collected(&actions));
+    // It comes back with its outbox, is asked again, and opens the right one.
+    let pending = Some(ctx);
+    let hello = Hello {
+        pending,
+        ..target.hello()
+    };
+    let actions = target.frame(2, NodeFrame::Hello(hello));
+    let asked = |action: &Action| matches!(action, Action::Collect { sums, .. } if sums.len() == 3);
+    assert!(actions.iter().any(asked), "{actions:?}");
+    assert!(collected(&target.tag_share(2, ctx, TAG_SHARE)));
 }
 
 #[test]

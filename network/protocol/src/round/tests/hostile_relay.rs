@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use fl_shaders::Tag;
-
-use super::node_fixture::NodeFixture;
+use super::node_fixture::{NodeFixture, TAG_SHARE, collect};
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::identity::Identity;
 use crate::round::Opening;
@@ -14,7 +13,7 @@ use crate::round::node::{Action, Node};
 use crate::round::{Head, Kind, Refusal, SentSums};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
-use crate::wire::RelayFrame;
+use crate::wire::{NodeFrame, RelayFrame};
 
 /// What the node says to keys that `change` has been at, from the honest bundle of four on.
 fn keys_refusal(change: impl FnOnce(&NodeFixture, &mut Vec<Signed<Keys>>)) -> Refusal {
@@ -303,7 +302,7 @@ fn work_of_a_former_attempt_is_not_signed_for_this_one() {
     assert!(
         target
             .node
-            .summed(former, former, Tag::default())
+            .summed(former, former, TAG_SHARE)
             .unwrap()
             .is_none()
     );
@@ -313,22 +312,19 @@ fn work_of_a_former_attempt_is_not_signed_for_this_one() {
 fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
     let mut target = NodeFixture::idle(4);
     let other = Digest([9; 32]);
-    let collect = |ctx| RelayFrame::Collect {
-        ctx,
-        first_chunk: 0,
-    };
+    let none_for = |ctx| collect(ctx, Vec::new());
     let what = Kind::Collect;
     assert_eq!(
-        target.send(collect(other)).unwrap_err(),
+        target.send(none_for(other)).unwrap_err(),
         Refusal::Unexpected { what }
     );
     let ctx = target.shares_with(1..4, 1).ctx();
     assert_eq!(
-        target.send(collect(ctx)).unwrap_err(),
+        target.send(none_for(ctx)).unwrap_err(),
         Refusal::Unexpected { what }
     );
-    let (held, _) = target.holds(1..4, 2, b"body");
-    let refusal = target.send(collect(ctx)).unwrap_err();
+    let (held, own) = target.holds(1..4, 2, b"body");
+    let refusal = target.send(none_for(ctx)).unwrap_err();
     assert!(
         matches!(
             refusal,
@@ -339,34 +335,31 @@ fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
         ),
         "{refusal}"
     );
-    let actions = target.send(collect(held.ctx())).unwrap();
-    assert!(
-        matches!(
-            actions[..],
-            [Action::Record(_), Action::Log(_), Action::Upload { .. }]
-        ),
-        "{actions:?}"
-    );
-    let actions = target.send(collect(held.ctx())).unwrap();
-    assert!(
-        matches!(
-            actions[..],
-            [Action::Record(_), Action::Log(_), Action::Upload { .. }]
-        ),
-        "the record comes before the bytes, every time"
-    );
+    let collect = collect(held.ctx(), target.sums(&own, 1..4, held.ctx()));
+    for _ in 0..2 {
+        let actions = target.send(collect.clone()).unwrap();
+        assert!(
+            matches!(
+                actions[..],
+                [
+                    Action::Record(_),
+                    Action::Log(Entry::Sums(_)),
+                    Action::Log(Entry::Body { .. }),
+                    Action::Send(NodeFrame::TagShare { .. }),
+                    Action::Upload { .. }
+                ]
+            ),
+            "the record comes before the bytes, every time: {actions:?}"
+        );
+    }
 }
 
 #[test]
 fn a_rerun_without_one_node_after_its_sum_is_refused_and_one_with_the_same_is_not() {
     let mut target = NodeFixture::idle(6);
-    let (held, _) = target.holds(1..6, 1, b"body");
-    target
-        .send(RelayFrame::Collect {
-            ctx: held.ctx(),
-            first_chunk: 0,
-        })
-        .unwrap();
+    let (held, own) = target.holds(1..6, 1, b"body");
+    let sums = target.sums(&own, 1..6, held.ctx());
+    target.send(collect(held.ctx(), sums)).unwrap();
 
     let own = target.offers(2);
     let without_one = target.bundle(&own, 1..5, 2);

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use fl_shaders::{Ring, Tag};
 
-use super::node_fixture::NodeFixture;
+use super::node_fixture::{NodeFixture, TAG_SHARE};
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::{Identity, NodeId};
 use crate::round::message::{ResultAck, Signed};
 use crate::round::node::Action;
 use crate::round::peer::message::Sum;
+use crate::round::peer::{OpenedSum, TagShare};
 use crate::round::{
     Check, CheckedOutcome, Checkpoint, Evidence, Head, Kind, Outcome, Refusal, Verifier,
 };
@@ -123,11 +124,82 @@ fn of_two_results_of_one_context_the_one_that_came_last_counts() {
     );
 }
 
-fn sums(outcome: &mut Outcome) -> &mut Vec<Signed<Sum>> {
+fn sums(outcome: &mut Outcome) -> &mut Vec<OpenedSum> {
     match &mut outcome.parts {
         Evidence::Sums(sums) => sums,
         Evidence::Decision(_) => panic!("of the peer scheme"),
     }
+}
+
+fn opened(sum: Signed<Sum>) -> OpenedSum {
+    let tag_share = TAG_SHARE;
+    OpenedSum { sum, tag_share }
+}
+
+#[test]
+fn a_tag_share_that_its_sum_does_not_commit_to_is_refused() {
+    let modulus = (1 << 61) - 1;
+    let changes: [fn(&mut OpenedSum); 4] = [
+        |opened| opened.tag_share.tag[0] += 1,
+        |opened| opened.tag_share.tag[1] += 1,
+        |opened| opened.tag_share.nonce[31] ^= 1,
+        |opened| opened.tag_share.tag.swap(0, 1),
+    ];
+    for (which, change) in changes.into_iter().enumerate() {
+        // With two values that differ, so that they can change places.
+        let other = TagShare {
+            tag: [1, 2],
+            ..TAG_SHARE
+        };
+        let mut signer = None;
+        let r = refusal(|target, outcome| {
+            let (id, ctx) = (target.id(1), outcome.ctx);
+            let sum = Sum {
+                ctx,
+                node: id,
+                root: ctx,
+                tag_commitment: other.commitment(ctx, id),
+            };
+            let (sum, tag_share) = (target.sign(1, &sum), other);
+            sums(outcome)[0] = OpenedSum { sum, tag_share };
+            change(&mut sums(outcome)[0]);
+            signer = Some(id);
+        });
+        let (what, signer) = (Kind::TagShare, signer.unwrap());
+        assert_eq!(r, Refusal::Invalid { what, signer }, "{which}");
+    }
+    // Another's, and another attempt's, are bound as well.
+    let (id, other) = (NodeId(Digest([1; 32])), NodeId(Digest([2; 32])));
+    let (ctx, former) = (Digest([3; 32]), Digest([4; 32]));
+    let commitment = TAG_SHARE.commitment(ctx, id);
+    assert_ne!(TAG_SHARE.commitment(ctx, other), commitment);
+    assert_ne!(TAG_SHARE.commitment(former, id), commitment);
+    // What is committed to can be no tag at all.
+    let beyond = TagShare {
+        tag: [modulus, 0],
+        ..TAG_SHARE
+    };
+    let r = refusal(|target, outcome| {
+        let (id, ctx) = (target.id(1), outcome.ctx);
+        let sum = Sum {
+            ctx,
+            node: id,
+            root: ctx,
+            tag_commitment: beyond.commitment(ctx, id),
+        };
+        let (sum, tag_share) = (target.sign(1, &sum), beyond);
+        sums(outcome)[0] = OpenedSum { sum, tag_share };
+    });
+    assert!(
+        matches!(
+            r,
+            Refusal::Invalid {
+                what: Kind::TagShare,
+                ..
+            }
+        ),
+        "{r}"
+    );
 }
 
 #[test]
@@ -137,7 +209,7 @@ fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
     assert!(matches!(r, Refusal::MissingSum(_)), "{r}");
     let r = refusal(|target, outcome| {
         let sum = target.sum(4, outcome.ctx);
-        sums(outcome).push(sum);
+        sums(outcome).push(opened(sum));
     });
     assert!(matches!(r, Refusal::Stranger(_)), "{r}");
     let r = refusal(|_, outcome| {
@@ -154,12 +226,12 @@ fn an_outcome_with_a_missing_foreign_doubled_or_other_sum_is_refused() {
         ),
         "{r}"
     );
-    let r = refusal(|target, outcome| sums(outcome)[0] = target.sum(1, Digest([9; 32])));
+    let r = refusal(|target, outcome| sums(outcome)[0].sum = target.sum(1, Digest([9; 32])));
     assert!(
         matches!(r, Refusal::Stale { what: found, .. } if found == what),
         "{r}"
     );
-    let r = refusal(|target, outcome| sums(outcome)[3] = target.sum(0, outcome.ctx));
+    let r = refusal(|target, outcome| sums(outcome)[3].sum = target.sum(0, outcome.ctx));
     assert_eq!(r, Refusal::OwnSum);
     let r = refusal(|_, outcome| outcome.ctx = Digest([9; 32]));
     assert!(matches!(r, Refusal::Stale { .. }), "{r}");

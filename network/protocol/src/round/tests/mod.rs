@@ -2,6 +2,7 @@
 
 mod audit;
 pub(in crate::round) mod chaos;
+mod commitments;
 mod failures;
 mod forged_logs;
 mod histories;

@@ -1,20 +1,35 @@
 //! One honest node, brought to each phase by hand, and all that a relay with everyone else's keys
 //! could send it.
 
-use fl_shaders::{Counters, HEADER_WORDS, Tag};
+use fl_shaders::{Counters, HEADER_WORDS};
 
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::Opening;
 use crate::round::message::{Keys, Message, ResultAck, Signed};
 use crate::round::node::{Action, Node, Pending};
-use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::{OpenedSum, Participants, TagShare};
 use crate::round::training::average;
 use crate::round::{Evidence, Head, Outcome, Refusal, SentSums};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
+
+/// What every node has for its share of the tags' sum.
+pub(super) const TAG_SHARE: TagShare = TagShare {
+    tag: [0; 2],
+    nonce: [5; 32],
+};
+
+/// Asks for a masked sum, and shows these signed sums.
+pub(super) fn collect(ctx: Digest, sums: Vec<Signed<Sum>>) -> RelayFrame {
+    RelayFrame::Collect {
+        ctx,
+        first_chunk: 0,
+        sums,
+    }
+}
 
 pub(super) struct NodeFixture {
     pub(super) consortium: Consortium,
@@ -164,7 +179,7 @@ impl NodeFixture {
             "{actions:?}"
         );
         let root = ChunkHashes::of(body).root();
-        let announcement = self.node.summed(ctx, root, Tag::default()).unwrap();
+        let announcement = self.node.summed(ctx, root, TAG_SHARE).unwrap();
         let Pending::Sum(pending) = announcement.unwrap().pending else {
             panic!("a contribution")
         };
@@ -172,15 +187,33 @@ impl NodeFixture {
     }
 
     pub(super) fn sum(&self, k: usize, ctx: Digest) -> Signed<Sum> {
+        self.sum_of(k, ctx, ctx)
+    }
+
+    /// The sum of node `k` whose bytes have this root.
+    pub(super) fn sum_of(&self, k: usize, ctx: Digest, root: Digest) -> Signed<Sum> {
+        let node = self.id(k);
+        let tag_commitment = TAG_SHARE.commitment(ctx, node);
         self.sign(
             k,
             &Sum {
                 ctx,
-                node: self.id(k),
-                root: ctx,
-                tag: [0; 2],
+                node,
+                root,
+                tag_commitment,
             },
         )
+    }
+
+    /// `own`, and the sums of the others.
+    pub(super) fn sums(
+        &self,
+        own: &Signed<Sum>,
+        others: impl IntoIterator<Item = usize>,
+        ctx: Digest,
+    ) -> Vec<Signed<Sum>> {
+        let others = others.into_iter().map(|k| self.sum(k, ctx));
+        others.chain([own.clone()]).collect()
     }
 
     pub(super) fn ack(&self, k: usize, head: Head) -> Signed<ResultAck> {
@@ -231,7 +264,14 @@ impl NodeFixture {
         Outcome {
             ctx,
             bundle: participants.bundle().to_vec(),
-            parts: Evidence::Sums(sums),
+            parts: Evidence::Sums(
+                sums.into_iter()
+                    .map(|sum| OpenedSum {
+                        sum,
+                        tag_share: TAG_SHARE,
+                    })
+                    .collect(),
+            ),
             root,
             model,
         }

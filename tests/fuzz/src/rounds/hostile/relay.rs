@@ -9,6 +9,7 @@ use fl_protocol::ring_bytes;
 use fl_protocol::round::Opening;
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Share, Sum};
+use fl_protocol::round::peer::{OpenedSum, TagShare};
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Checkpoint, Evidence, Head, Outcome};
 use fl_protocol::sim::{EPOCH, Effect, NodeHost, OpenSecrets, assert_taken};
@@ -31,6 +32,7 @@ struct Heard {
     shares: Vec<(Signed<Share>, Share)>,
     sums: Vec<(Signed<Sum>, Sum)>,
     bodies: BTreeMap<(Digest, usize), Vec<u8>>,
+    tag_shares: BTreeMap<(Digest, NodeId), TagShare>,
     acks: Vec<(Signed<ResultAck>, ResultAck)>,
     /// What it has told before.
     told: Vec<RelayFrame>,
@@ -142,6 +144,10 @@ impl Relay {
                 }
                 Effect::Send(NodeFrame::Sum(sum)) => self.heard.sums.push(open(sum)),
                 Effect::Send(NodeFrame::Ack(ack)) => self.heard.acks.push(open(ack)),
+                Effect::Send(NodeFrame::TagShare { ctx, share }) => {
+                    let node = consortium().id(node);
+                    self.heard.tag_shares.insert((ctx, node), share);
+                }
                 Effect::Upload { body, bytes, .. } => {
                     self.heard.bodies.insert((body.subject, node), bytes);
                 }
@@ -268,11 +274,43 @@ impl Relay {
         RelayFrame::Shares(shares)
     }
 
+    /// Asks for a masked sum, and shows the signed sums of its context; the bits of `which` say
+    /// from which chunk on, with which sum of the relay's own node, and what is wrong with them.
     fn collect(&self, which: u8) -> Option<RelayFrame> {
         let (_, sum) = self.heard.sums.iter().rev().nth(usize::from(which >> 4))?;
-        let first_chunk = u32::from(which & 0xf);
         let ctx = sum.ctx;
-        Some(RelayFrame::Collect { ctx, first_chunk })
+        let mut sums = self.sums(ctx);
+        if which >> 3 & 1 == 1 {
+            let (_, sum, _) = self.own_part(ctx, 0);
+            sums.push((signed(&sum), sum));
+        }
+        let last = sums.len().saturating_sub(1);
+        match (which >> 1 & 3, sums.last_mut()) {
+            // Another of the relay's own node, of which no result can be made, or of a node that
+            // has not signed it.
+            (1, Some((listed, sum))) => {
+                sum.root = ctx;
+                *listed = signed(sum);
+            }
+            (2, _) => drop(sums.pop()),
+            (3, _) => sums[last] = sums[0].clone(),
+            _ => {}
+        }
+        let sums = sums.into_iter().map(|(signed, _)| signed).collect();
+        let first_chunk = u32::from(which & 1);
+        Some(RelayFrame::Collect {
+            ctx,
+            first_chunk,
+            sums,
+        })
+    }
+
+    /// The sums of this context that honest nodes have signed.
+    fn sums(&self, ctx: Digest) -> Vec<(Signed<Sum>, Sum)> {
+        let mut seen = BTreeSet::new();
+        let of_ctx = self.heard.sums.iter().filter(|(_, sum)| sum.ctx == ctx);
+        let first = of_ctx.filter(|(_, sum)| seen.insert(sum.node));
+        first.cloned().collect()
     }
 
     /// A result of the last context in which `node` has shared; the bits of `which` say what is
@@ -294,25 +332,20 @@ impl Relay {
             .nth(usize::from(which >> 5 & 1))
             .unwrap_or_default();
         let mut body = vec![0; manifest.body_bytes()];
-        let mut sums = Vec::new();
-        let mut seen = BTreeSet::new();
-        for (signed, sum) in self.heard.sums.iter().filter(|(_, sum)| sum.ctx == ctx) {
-            if seen.insert(sum.node) {
-                sums.push(signed.clone());
-            }
-        }
-        let (own, mut tag) = self.own_part(ctx);
-        if which >> 6 & 1 == 1 {
-            tag += Tag::from_integers([1, 0]);
-        }
+        let sums = self.sums(ctx).into_iter();
+        let sums = sums.map(|(sum, Sum { node, .. })| {
+            let share = self.heard.tag_shares.get(&(ctx, node));
+            // What it has not heard it makes up.
+            let tag_share = share.map_or(TagShare::new(Tag::default(), [0; 32]), |share| *share);
+            OpenedSum { sum, tag_share }
+        });
+        let mut sums: Vec<_> = sums.collect();
+        // With another input than it has shown, it would choose the sum.
+        let (own, sum, tag_share) = self.own_part(ctx, u32::from(which >> 6 & 1));
         if which & 1 == 1 {
             ring_bytes::add(Ring::U32, &mut body, &own);
-            sums.push(signed(&Sum {
-                ctx,
-                node: consortium().id(OWN),
-                root: ChunkHashes::of(&own).root(),
-                tag: tag.values(),
-            }));
+            let sum = signed(&sum);
+            sums.push(OpenedSum { sum, tag_share });
         }
         for (_, part) in self.heard.bodies.iter().filter(|((of, _), _)| *of == ctx) {
             ring_bytes::add(Ring::U32, &mut body, part);
@@ -337,9 +370,9 @@ impl Relay {
         (RelayFrame::Outcome(outcome), body)
     }
 
-    /// What the relay's own node puts into the sum of `ctx`: zeros, masked like all inputs, and the
-    /// share of their tag.
-    fn own_part(&self, ctx: Digest) -> (Vec<u8>, Tag) {
+    /// What the relay's own node puts into the sum of `ctx`: zeros but for this coordinate, masked
+    /// like all inputs; its word for that; and the share of their tag.
+    fn own_part(&self, ctx: Digest, coordinate: u32) -> (Vec<u8>, Sum, TagShare) {
         let own = consortium().id(OWN);
         let shares = self.heard.shares.iter().map(|(_, share)| share);
         let shares: Vec<_> = shares.filter(|share| share.ctx == ctx).collect();
@@ -354,11 +387,19 @@ impl Relay {
         let received: Vec<_> = received.into_values().collect();
         let given = vec![SEED; others.len().saturating_sub(received.len())];
         let mut vector = vec![0; HEADER_WORDS + PARAMETERS];
+        vector[HEADER_WORDS] = coordinate;
         let tag_mask = |seed| tags::mask(ctx, seed);
         let masks = received.iter().map(tag_mask).sum::<Tag>() - given.iter().map(tag_mask).sum();
         let tag = tags::tag(ctx, own, &vector) + masks;
         mask(&mut vector, 0, &given, &received);
-        (to_le_bytes(&vector), tag)
+        let (body, tag_share) = (to_le_bytes(&vector), TagShare::new(tag, SEED));
+        let sum = Sum {
+            ctx,
+            node: own,
+            root: ChunkHashes::of(&body).root(),
+            tag_commitment: tag_share.commitment(ctx, own),
+        };
+        (body, sum, tag_share)
     }
 
     /// What some node has acknowledged last, with all that ever were, and the relay's own.

@@ -5,7 +5,8 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::PublicKey;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Signed};
-use fl_protocol::round::peer::Participants;
+use fl_protocol::round::peer::message::Sum;
+use fl_protocol::round::peer::{Participants, sums_digest};
 use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire;
 use serde::Deserialize;
@@ -30,6 +31,9 @@ struct Session {
     root: String,
     next_model: String,
     result: String,
+    sums: String,
+    digest_of_the_sums: String,
+    mistaken_digests_of_the_sums: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +127,26 @@ fn every_wrong_bundle_is_refused_for_its_own_reason() -> Result<()> {
         let name = name.split([' ', '(', '{']).next().unwrap_or_default();
         assert_eq!(name, wrong.refusal, "{}", wrong.what);
     }
+    Ok(())
+}
+
+#[test]
+fn signed_sums_are_told_from_others_by_the_known_digest() -> Result<()> {
+    let (known, manifest) = Session::load()?;
+    let bytes = hex::decode(&known.sums)?;
+    let mut sums: Vec<Signed<Sum>> = wire::decode(&bytes)?;
+    assert_eq!(wire::encode(&sums)?, bytes);
+    for sum in &sums {
+        let sum = sum.verify(&manifest, known.unix_s)?;
+        assert_eq!(sum.ctx.to_hex(), known.right[0].ctx);
+    }
+    assert_eq!(sums_digest(&sums).to_hex(), known.digest_of_the_sums);
+    // The order of arrival does not matter.
+    sums.rotate_left(1);
+    assert_eq!(sums_digest(&sums).to_hex(), known.digest_of_the_sums);
+    assert_ne!(sums_digest(&sums[1..]).to_hex(), known.digest_of_the_sums);
+    let mistaken = &known.mistaken_digests_of_the_sums;
+    assert!(mistaken.len() == 3 && !mistaken.contains(&known.digest_of_the_sums));
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! How sums are tagged.
 
 use anyhow::{Result, ensure};
+use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::epoch_key_check;
+use fl_protocol::round::peer::TagShare;
 use fl_shaders::{Ring, Tag, cpu};
 use fl_sharing::{EpochKey, Seed};
 use serde::Deserialize;
@@ -22,6 +25,10 @@ struct Known {
     sum: [u64; 2],
     seed: String,
     mask_of_the_seed: [u64; 2],
+    tag_share: [u64; 2],
+    nonce: String,
+    commitment: String,
+    mistaken_commitments: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -86,5 +93,20 @@ fn tags_are_made_and_checked_as_the_protocol_says() -> Result<()> {
 
     let mask = Seed::from_bytes(bytes(&known.seed)?).tag_mask(&ctx);
     assert_eq!(mask.values(), known.mask_of_the_seed);
+    Ok(())
+}
+
+#[test]
+fn a_tag_share_is_committed_to_as_the_protocol_says() -> Result<()> {
+    let known: Known = parse(include_str!("../../../../vectors/tags.json"))?;
+    let share = TagShare {
+        tag: known.tag_share,
+        nonce: bytes(&known.nonce)?,
+    };
+    let (ctx, node) = (bytes(&known.ctx)?, bytes(&known.nodes[0])?);
+    let commitment = share.commitment(Digest(ctx), NodeId(Digest(node)));
+    assert_eq!(commitment.to_hex(), known.commitment);
+    assert_eq!(known.mistaken_commitments.len(), 5);
+    assert!(!known.mistaken_commitments.contains(&known.commitment));
     Ok(())
 }

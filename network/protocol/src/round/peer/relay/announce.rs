@@ -56,7 +56,7 @@ impl Announcing {
         signed: &Signed<Sum>,
     ) -> Result<Sum, Refusal> {
         let (what, signer) = (Kind::Sum, node);
-        let (sum, _) = signed.verify_tagged(&state.manifest, state.unix_s())?;
+        let sum = signed.verify(&state.manifest, state.unix_s())?;
         if sum.ctx != self.participants.ctx() {
             let signer = sum.node;
             return Err(Refusal::Stale { what, signer });

@@ -79,6 +79,9 @@ impl Stage for PeerAttempt {
             }
             // A node that returns says again what its outbox holds.
             (Self::CollectingSums(_), NodeFrame::Sum(_)) => Ok(()),
+            (Self::CollectingSums(collecting), NodeFrame::TagShare { ctx, share }) => {
+                collecting.opened(state, node, ctx, share)
+            }
             (_, frame) => {
                 state.late(node, frame.kind());
                 Ok(())
@@ -87,18 +90,15 @@ impl Stage for PeerAttempt {
     }
 
     fn body_added(
-        self,
+        mut self,
         state: &mut RelayState,
         node: NodeId,
         body: BodyId,
     ) -> AttemptProgress<Self, Complete> {
-        match self {
-            Self::CollectingSums(collecting) => {
-                let progress = collecting.added(state, node, body);
-                progress.map(Self::CollectingSums, AttemptProgress::Moves)
-            }
-            attempt => AttemptProgress::Stays(attempt),
+        if let Self::CollectingSums(collecting) = &mut self {
+            collecting.added(state, node, body);
         }
+        AttemptProgress::Stays(self)
     }
 
     fn greeted(
