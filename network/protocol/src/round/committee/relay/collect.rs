@@ -238,11 +238,16 @@ impl CollectingContributions {
             Err(missing) if self.exact && late && closed && state.suffices_without(&missing) => {
                 abandon_without(state, missing)
             }
-            Err(missing) if self.exact && self.invited.iter().any(|node| !self.is_whole(*node)) => {
+            Err(missing)
+                if self.exact
+                    && !(late && closed)
+                    && self.invited.iter().any(|node| !self.is_whole(*node)) =>
+            {
                 let bound = state.is_bound();
                 self.reminder.remind(state, missing, bound);
                 AttemptProgress::Stays(self)
             }
+            // Who is missing may come back later than the holders' keys last.
             Err(missing) if self.exact => AttemptProgress::Paused(missing),
             // There is time for those who are away to come back.
             Err(_) if !late && !closed => AttemptProgress::Stays(self),
