@@ -134,11 +134,19 @@ impl ReportFormatter {
                 let text = format!("waiting for {names}, for {} s now{why}", since.as_secs());
                 (Level::WARN, text)
             }
-            Report::RolledBack { round, nodes } => {
-                let names = manifest.names_of(nodes);
-                let text = format!(
-                    "round {round} begins again, with the same participants: its result is refused by {names}"
+            Report::RolledBack {
+                round,
+                nodes,
+                acknowledged,
+            } => {
+                let mut text = format!(
+                    "round {round} begins again, with the same participants: its result is refused by {}",
+                    manifest.names_of(nodes)
                 );
+                if !acknowledged.is_empty() {
+                    text.push_str(", and acknowledged by ");
+                    text.push_str(&manifest.names_of(acknowledged));
+                }
                 (Level::WARN, text)
             }
             Report::Completed(completed) => {

@@ -38,24 +38,12 @@ impl Journal {
         head: Head,
         unix_s: u64,
     ) -> Result<Self, LogError> {
-        Self::open_and_read(path, manifest, party, head, unix_s, |_| ())
-    }
-
-    /// [`Journal::open`]; `each` receives the payloads of the records that are there.
-    fn open_and_read(
-        path: &Path,
-        manifest: &Manifest,
-        party: Party,
-        head: Head,
-        unix_s: u64,
-        each: impl FnMut(&[u8]),
-    ) -> Result<Self, LogError> {
         let consortium_id = manifest.consortium_id();
         if head.round > 0 && !path.exists() {
             let (path, round) = (path.display(), head.round);
             warn!("{path} is not there: the log begins anew, after round {round}");
         }
-        let (log, dropped) = Log::open_and_read(path, consortium_id, each)?;
+        let (log, dropped) = Log::open(path, consortium_id)?;
         if dropped > 0 {
             let path = path.display();
             warn!("{path}: the last {dropped} bytes, which a crash had cut short, are taken off");
@@ -99,7 +87,6 @@ pub struct RelayJournal {
     unwritten: VecDeque<Record>,
     /// Whether it was reported that the disk does not take it.
     reported: bool,
-    ended_unacknowledged: bool,
 }
 
 impl RelayJournal {
@@ -114,26 +101,11 @@ impl RelayJournal {
         head: Head,
         unix_s: u64,
     ) -> Result<Self, LogError> {
-        let mut ended_unacknowledged = false;
-        let each = |payload: &[u8]| {
-            let record = wire::decode(payload);
-            let decided = record.map(|Record { entry, .. }| entry.is_unacknowledged_result());
-            if let Ok(Some(unacknowledged)) = decided {
-                ended_unacknowledged = unacknowledged;
-            }
-        };
-        let journal = Journal::open_and_read(path, manifest, Party::Relay, head, unix_s, each)?;
         Ok(Self {
-            journal,
+            journal: Journal::open(path, manifest, Party::Relay, head, unix_s)?,
             unwritten: VecDeque::new(),
             reported: false,
-            ended_unacknowledged,
         })
-    }
-
-    /// Returns whether the log ended, when it was opened, in a result that nobody had acknowledged.
-    pub fn ended_unacknowledged(&self) -> bool {
-        self.ended_unacknowledged
     }
 
     /// Appends a record as soon as the disk takes it.

@@ -165,12 +165,13 @@ async fn the_status_follows_the_reports() {
     assert_eq!(done["notices"].as_array().unwrap().len(), 1);
     assert_eq!(done["notices"][0]["text"], "node-2 disconnected");
 
-    let nodes = vec![a, b];
-    tell(
-        &dashboard,
-        &mut formatter,
-        &Report::RolledBack { round, nodes },
-    );
+    let (nodes, acknowledged) = (vec![a, b], Vec::new());
+    let rolled_back = Report::RolledBack {
+        round,
+        nodes,
+        acknowledged,
+    };
+    tell(&dashboard, &mut formatter, &rolled_back);
     let again = status(&dashboard, "").await;
     assert_eq!(
         (&again["rounds_done"], &again["rounds"]),

@@ -6,8 +6,8 @@
 //!   disk does not take it;
 //! * **keep**: a result is on the disk before any node has all of it ([`DurableRelay::kept`]),
 //!   since nodes that have it do not come back for it. The log is synced first;
-//! * **commit**: the model that it leads to follows when a node has taken the result. Until then
-//!   the result can be taken back, and until then it can be averaged again.
+//! * **commit**: the model that it leads to follows when enough nodes have taken the result. Until
+//!   then the result can be taken back, and until then it can be averaged again.
 //!
 //! Writes follow each other, and each is tried again until it succeeds. So the disk is never more
 //! than a result behind the nodes, which a relay that is killed could not make up for.
@@ -51,14 +51,9 @@ pub(super) struct DurableRelay {
 impl DurableRelay {
     /// Takes up what the relay remembers.
     pub(super) fn open(kit: &Kit, store: RelayStore) -> Result<(Self, LoadedState), RelayError> {
-        let mut loaded = LoadedState::read(kit, &store)?;
+        let loaded = LoadedState::read(kit, &store)?;
         let (path, manifest) = (store.log_path(), &kit.manifest);
         let journal = RelayJournal::open(&path, manifest, loaded.head, unix_s())?;
-        if !journal.ended_unacknowledged() {
-            // A result that somebody had acknowledged stays, even if its model did not come to the
-            // disk.
-            loaded.settle(&store)?;
-        }
         let durable = Self {
             journal,
             store: Arc::new(store),
@@ -183,7 +178,7 @@ impl DurableRelay {
 pub(super) struct LoadedState {
     pub(super) head: Head,
     pub(super) model: Arc<Vec<f32>>,
-    /// The model before the last result, if no node is known to have taken that.
+    /// The model before the last result, if that can still be taken back.
     pub(super) former: Option<Arc<Vec<f32>>>,
     pub(super) last: Option<(LastResult, Bytes)>,
     /// Acknowledgements of this state, or of the one before.
@@ -222,14 +217,6 @@ impl LoadedState {
             }
         }
         Ok(loaded)
-    }
-
-    /// Returns the way back up, and makes the model durable.
-    fn settle(&mut self, store: &RelayStore) -> Result<(), StoreError> {
-        match self.former.take() {
-            Some(_) => store.commit(&self.head, &self.model),
-            None => Ok(()),
-        }
     }
 }
 

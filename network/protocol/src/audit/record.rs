@@ -79,20 +79,8 @@ pub enum Entry {
     Vote(Signed<Vote>),
     /// A holder's word for its sum of masks.
     Reveal(Signed<Reveal>),
-    /// The relay goes back behind the last result, which nobody has taken.
+    /// The relay goes back behind the last result, which too few have taken.
     RolledBack,
     /// The signed sums of all participants, on which a node sends its own.
     Sums(Vec<Signed<Sum>>),
-}
-
-impl Entry {
-    /// Returns whether a relay's log that ends with this entry ends in a result that nobody has
-    /// acknowledged, or nothing if that depends on the entries before.
-    pub fn is_unacknowledged_result(&self) -> Option<bool> {
-        match self {
-            Self::Outcome(_) => Some(true),
-            Self::Ack(_) | Self::RolledBack | Self::Adopted(_) => Some(false),
-            _ => None,
-        }
-    }
 }

@@ -53,7 +53,10 @@ pub(crate) fn count(nodes: usize) -> u32 {
 }
 
 /// Returns the number of organisations that run these nodes.
-fn organisations<'a>(manifest: &Manifest, nodes: impl Iterator<Item = &'a NodeId>) -> usize {
+pub(crate) fn organisations<'a>(
+    manifest: &Manifest,
+    nodes: impl Iterator<Item = &'a NodeId>,
+) -> usize {
     let names: BTreeSet<_> = nodes
         .filter_map(|id| manifest.roster().get(id))
         .map(|member| member.organisation.as_str())

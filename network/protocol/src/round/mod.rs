@@ -35,4 +35,4 @@ pub use outcome::{Evidence, Outcome};
 pub use reason::Reason;
 pub use refusal::{AbortReason, Fault, Kind, Refusal};
 
-pub(crate) use cohort_minimum::count;
+pub(crate) use cohort_minimum::{check_cohort, count};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::MemoryLog;
-use crate::audit::{Entry, Party};
+use crate::audit::Party;
 use crate::digest::{ChunkHashes, Digest, model_hash};
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
@@ -138,26 +138,18 @@ impl RelayHost {
     /// The process starts, and takes up what the disk has. `seed` decides which nodes are sampled.
     pub fn start(&mut self, now: Duration, seed: [u8; 32]) {
         (self.began, self.now) = (now, now);
-        // A result that nobody had taken is averaged again.
-        let disk = &mut self.disk;
-        let unacknowledged = disk.last.as_ref();
-        let unacknowledged = unacknowledged.filter(|(last, _)| last.base == disk.head);
-        self.averaged = unacknowledged.map(|(LastResult { base, outcome }, body)| {
+        // A result that too few had taken is averaged again.
+        let disk = &self.disk;
+        let provisional = disk.last.as_ref();
+        let provisional = provisional.filter(|(last, _)| last.base == disk.head);
+        self.averaged = provisional.map(|(LastResult { base, outcome }, body)| {
             let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
             let averaged = average(body, &disk.model, plan, nodes, *base, outcome.ctx).unwrap();
             (averaged.head, averaged.model.to_vec())
         });
         let head = self.averaged.as_ref().map_or(disk.head, |(head, _)| *head);
-        let records = self.log.records();
-        let mut entries = records.iter().rev().map(|record| &record.entry);
-        let is_unacknowledged = entries.find_map(Entry::is_unacknowledged_result);
         let unix_s = self.epoch_unix_s + now.as_secs();
         self.log.start(head, unix_s);
-        if is_unacknowledged != Some(true)
-            && let Some((head, model)) = self.averaged.take()
-        {
-            (disk.head, disk.model) = (head, model);
-        }
         let (manifest, settings) = (self.manifest.clone(), self.settings.clone());
         let mut machine = Relay::new(manifest, settings, head, unix_s, seed);
         if let Some((last, body)) = &disk.last {

@@ -61,7 +61,7 @@ async fn a_flipped_bit_costs_an_attempt_and_no_round() -> Result<()> {
         let federation = federation(members.collect::<Result<_>>()?, 3);
         let (mut taken_back, mut refused, mut attempts) = (Vec::new(), 0, Vec::new());
         let see = |event| match event {
-            SimulationEvent::Relay(Report::RolledBack { round, nodes }) => {
+            SimulationEvent::Relay(Report::RolledBack { round, nodes, .. }) => {
                 assert_eq!(nodes.len(), NODES);
                 taken_back.push(round);
             }

@@ -17,6 +17,7 @@ use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{
     CheckedOutcome, Checkpoint, Evidence, Head, Kind, Opening, Outcome, Refusal, SentSums,
+    check_cohort,
 };
 
 /// A round, as its log has it.
@@ -54,9 +55,9 @@ pub(super) struct History<'a> {
     peer: Attempts<LoggedPeerAttempt>,
     /// In one of the round before, a holder may still be at work.
     committee: Attempts<LoggedCommitteeAttempt>,
-    /// The state that the last result has replaced, as long as a crash may keep the result from the
-    /// disk: until someone has acknowledged it, in a relay's log, and until the node signs its next
-    /// sum or contribution, in a node's.
+    /// The state that the last result has replaced, as long as the party may go back to it: in a
+    /// relay's log until enough nodes have acknowledged the result, in a node's until the node
+    /// signs its next sum or contribution.
     former: Option<Head>,
     /// What each node has sent, for the difference rule.
     sent: BTreeMap<NodeId, SentSums>,
@@ -159,8 +160,9 @@ impl<'a> History<'a> {
             return Ok(());
         }
         // The log is written first. What it has and the disk has not is taken, or computed, once
-        // more.
-        if self.former == Some(head) && self.go_back() {
+        // more. A relay has the result on its disk before anyone can acknowledge it.
+        let is_kept = party == Party::Relay && !self.acknowledged().is_empty();
+        if self.former == Some(head) && !is_kept && self.go_back() {
             return Ok(());
         }
         Err(Unsound::Stands {
@@ -180,6 +182,7 @@ impl<'a> History<'a> {
         self.committee.go_back();
         if let Some(last) = self.rounds.iter().rposition(|round| round.taken.is_some()) {
             self.rounds[last].taken = None;
+            self.rounds[last].acknowledged.clear();
             // What was refused since is of that round too.
             let since = self
                 .rounds
@@ -347,13 +350,20 @@ impl<'a> History<'a> {
             let (what, signer) = (Kind::Ack, ack.node);
             return Err(Unsound::Refused(Refusal::Stale { what, signer }));
         }
-        if party == Party::Relay {
-            self.former = None;
-        }
         if let Some(round) = self.rounds.iter_mut().rfind(|round| round.taken.is_some()) {
             round.acknowledged.insert(ack.node);
         }
+        let enough = check_cohort(self.manifest, self.acknowledged().iter()).is_ok();
+        if party == Party::Relay && enough {
+            self.former = None;
+        }
         Ok(())
+    }
+
+    /// Returns who has acknowledged the state where the party stands.
+    fn acknowledged(&self) -> BTreeSet<NodeId> {
+        let last = self.rounds.iter().rfind(|round| round.taken.is_some());
+        last.map_or_else(BTreeSet::new, |round| round.acknowledged.clone())
     }
 
     fn adopted(&mut self, checkpoint: Checkpoint, unix_s: u64) -> Result<(), Unsound> {

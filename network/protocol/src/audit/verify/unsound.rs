@@ -64,7 +64,7 @@ pub enum Unsound {
     /// A result with another sum than the one in the log.
     #[error("the result has another sum of {0} than the log")]
     OtherSum(NodeId),
-    /// A result is taken back that somebody has acknowledged, or none is.
-    #[error("what is taken back is no result, or one that somebody has acknowledged")]
+    /// A result is taken back that enough nodes have acknowledged, or none is.
+    #[error("what is taken back is no result, or one that enough nodes have acknowledged")]
     RolledBack,
 }

@@ -64,7 +64,7 @@ pub enum Action {
     Commit(Head),
     /// Enough nodes have acknowledged where the relay stands: make that durable.
     Certify(Checkpoint),
-    /// Nobody takes the last result: remove it, return to the model before it, and say so with
+    /// Too few take the last result: remove it, return to the model before it, and say so with
     /// [`Event::RolledBack`] before anything else.
     RollBack,
     /// Ask the node for the model with this hash.

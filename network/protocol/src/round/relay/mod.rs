@@ -106,7 +106,7 @@ impl Relay {
 
     /// Takes up the last result after a restart; one that did not lead to the relay's chain is
     /// ignored. If it was the last of all, its participants get another chance to come for it.
-    /// `taken` is whether a node had taken it, so that the state after it was made durable.
+    /// `taken` is whether enough nodes had taken it, so that the state after it was made durable.
     pub fn resume(&mut self, last: LastResult, taken: bool) {
         self.state.resume(last, taken);
         if self.state.is_finished() {
@@ -277,6 +277,10 @@ impl RelayPhase {
         state.log_refusal(Party::Node(node), Party::Relay, refusal.clone());
         state.report(Report::Refused(node, refusal.clone()));
         state.rejected(node, round, refusal);
+        // Of a result, which is no fault of whoever refuses it.
+        if *refusal == Refusal::Tag {
+            return self;
+        }
         if (round, attempt) != (state.head.next_round(), state.attempt) {
             return self;
         }

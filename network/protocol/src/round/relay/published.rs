@@ -34,7 +34,7 @@ pub(super) enum Delivery {
 #[derive(Default)]
 pub(in crate::round) struct Published {
     last: Option<LastResult>,
-    /// The way back behind the last result, as long as no node is known to have taken it.
+    /// The way back behind the last result, as long as too few nodes are known to have taken it.
     provisional: Option<Provisional>,
     /// Participants of the last result that have not acknowledged it.
     unserved: BTreeSet<NodeId>,
@@ -53,30 +53,45 @@ impl Published {
         &self.unserved
     }
 
-    /// Publishes a result that came of this `attempt`, with these `participants`.
+    /// Publishes a result that came of this `attempt`, with these `participants`. All who are sent
+    /// it have time to check it until `heard_by`.
     pub(super) fn publish(
         &mut self,
         last: LastResult,
         attempt: u32,
         participants: BTreeSet<NodeId>,
+        heard_by: Duration,
     ) {
         let acks = std::mem::take(&mut self.acks);
-        self.provisional = Some(Provisional::new(attempt, acks));
+        self.provisional = Some(Provisional::new(attempt, acks, heard_by));
         self.unserved = participants;
         self.last = Some(last);
     }
 
-    /// Takes the last result up again. `taken` is whether a node has taken it.
-    pub(super) fn resume(&mut self, last: LastResult, taken: bool, manifest: &Manifest) {
+    /// Takes the last result up again. `taken` is whether enough nodes have taken it; where they
+    /// have not, all have time to say so until `heard_by`.
+    pub(super) fn resume(
+        &mut self,
+        last: LastResult,
+        taken: bool,
+        manifest: &Manifest,
+        heard_by: Duration,
+    ) {
         self.unserved = last.outcome.parts.nodes(manifest);
         self.last = Some(last);
-        self.provisional = (!taken).then(|| Provisional::resumed(self.unserved.clone()));
+        self.provisional = (!taken).then(|| Provisional::resumed(self.unserved.clone(), heard_by));
     }
 
-    /// Takes acknowledgements of the relay's state up again.
-    pub(super) fn resume_acks(&mut self, acks: BTreeMap<NodeId, Signed<ResultAck>>) {
+    /// Takes acknowledgements of the relay's state up again. Returns whether they are enough for a
+    /// checkpoint.
+    pub(super) fn resume_acks(
+        &mut self,
+        acks: BTreeMap<NodeId, Signed<ResultAck>>,
+        manifest: &Manifest,
+    ) -> bool {
         self.unserved.retain(|node| !acks.contains_key(node));
         self.acks = acks;
+        self.is_certified(manifest)
     }
 
     /// Takes acknowledgements of the state at `head` up again, if that is the one before a
@@ -147,7 +162,15 @@ impl Published {
         let certified = self.is_certified(manifest);
         self.acks.insert(node, signed);
         self.unserved.remove(&node);
+        if let Some(provisional) = &mut self.provisional {
+            provisional.accept(node);
+        }
         !certified && self.is_certified(manifest)
+    }
+
+    /// Returns who has acknowledged the relay's state.
+    pub(super) fn acknowledged(&self) -> Vec<NodeId> {
+        self.acks.keys().copied().collect()
     }
 
     /// Returns the relay's state at `head` with its acknowledgements.
@@ -163,17 +186,20 @@ impl Published {
         check_cohort(manifest, self.acks.keys()).is_ok()
     }
 
-    /// A node refuses the last result, since its tags do not fit.
+    /// A node refuses the last result, since its tags do not fit. That counts unless it has
+    /// acknowledged it.
     pub(super) fn reject(&mut self, node: NodeId) {
-        if let Some(provisional) = &mut self.provisional {
+        let acknowledged = self.acks.contains_key(&node);
+        if let Some(provisional) = self.provisional.as_mut().filter(|_| !acknowledged) {
             provisional.reject(node);
         }
     }
 
-    /// Returns whether the last result has to be taken back before anything else is done.
-    pub(super) fn is_spoiled(&self, manifest: &Manifest) -> bool {
-        let provisional = self.provisional.as_ref();
-        provisional.is_some_and(|provisional| provisional.is_spoiled(manifest))
+    /// Returns whether the last result has to be taken back at `now`, before anything else is done.
+    pub(super) fn is_spoiled(&self, manifest: &Manifest, now: Duration) -> bool {
+        self.provisional.as_ref().is_some_and(|provisional| {
+            provisional.is_spoiled(manifest, &self.acks, &self.unserved, now)
+        })
     }
 
     /// Returns whether the rollback is due at `now`, and puts the next try off.

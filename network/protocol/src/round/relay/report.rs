@@ -84,12 +84,14 @@ pub enum Report {
     },
     /// A round is complete.
     Completed(Box<Completed>),
-    /// The result of a complete round is taken back, since nobody takes it. The round begins again.
+    /// The result of a complete round is taken back, since too few take it. The round begins again.
     RolledBack {
         /// Round.
         round: u64,
         /// Who refuses it.
         nodes: Vec<NodeId>,
+        /// Who has acknowledged it all the same.
+        acknowledged: Vec<NodeId>,
     },
 }
 

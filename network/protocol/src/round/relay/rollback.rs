@@ -1,16 +1,17 @@
-//! A result that no node has taken yet can be taken back.
+//! A result that too few nodes have taken can be taken back.
 //!
 //! A participant that signs a wrong share of the tags, as a memory fault can make it do, spoils a
-//! result, and all nodes refuse it alike. As long as nobody has taken a result, the state before it
-//! is still where all nodes stand, and the round can begin again with the same participants. Once
-//! one has taken it, there is no way back.
+//! result, and all honest nodes refuse it alike. The state before it is still where they stand, and
+//! the round can begin again with the same participants. That somebody acknowledges such a result
+//! decides nothing: there is no way back only once a checkpoint can be made of the
+//! acknowledgements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::cohort_minimum::check_cohort;
+use crate::round::cohort_minimum::{check_cohort, organisations};
 use crate::round::message::{ResultAck, Signed};
 
 /// How long to wait before the same participants try again what was impossible.
@@ -27,24 +28,34 @@ pub(super) struct Provisional {
     served: BTreeSet<NodeId>,
     /// Who of them refuses it.
     refused: BTreeSet<NodeId>,
+    /// Until when the others are waited for.
+    heard_by: Duration,
     /// Earliest time to try the rollback again; a full disk may have space by then.
     not_before: Duration,
 }
 
 impl Provisional {
-    pub(super) fn new(attempt: u32, acks: BTreeMap<NodeId, Signed<ResultAck>>) -> Self {
+    /// Returns the way back behind a result of this `attempt`. `acks` are of the state before, and
+    /// by `heard_by` every node will have had time to check the result.
+    pub(super) fn new(
+        attempt: u32,
+        acks: BTreeMap<NodeId, Signed<ResultAck>>,
+        heard_by: Duration,
+    ) -> Self {
         Self {
             attempt,
             acks,
+            heard_by,
             ..Self::default()
         }
     }
 
     /// Returns the way back behind a result that an earlier process of the relay may have sent to
     /// its `participants`.
-    pub(super) fn resumed(participants: BTreeSet<NodeId>) -> Self {
+    pub(super) fn resumed(participants: BTreeSet<NodeId>, heard_by: Duration) -> Self {
         Self {
             served: participants,
+            heard_by,
             ..Self::default()
         }
     }
@@ -62,10 +73,35 @@ impl Provisional {
         }
     }
 
-    /// Returns whether all to whom the result was sent refuse it, and they are enough for a round:
-    /// one node alone may be at fault itself.
-    pub(super) fn is_spoiled(&self, manifest: &Manifest) -> bool {
-        self.refused == self.served && check_cohort(manifest, self.refused.iter()).is_ok()
+    /// A node that has refused the result acknowledges it.
+    pub(super) fn accept(&mut self, node: NodeId) {
+        self.refused.remove(&node);
+    }
+
+    /// Returns whether the result has to be taken back at `now`, when `unserved` are the
+    /// participants that have not acknowledged it, and too few have for a checkpoint.
+    ///
+    /// Refusals that would make a checkpoint suffice. So do fewer once nobody is left who could
+    /// still acknowledge it, if they are the majority, of more organisations than can collude: one
+    /// of them is honest then, and what one honest node refuses, all do.
+    pub(super) fn is_spoiled(
+        &self,
+        manifest: &Manifest,
+        acknowledged: &BTreeMap<NodeId, Signed<ResultAck>>,
+        unserved: &BTreeSet<NodeId>,
+        now: Duration,
+    ) -> bool {
+        let unheard = |node: &&NodeId| !self.refused.contains(node);
+        let mut silent = unserved.iter().chain(&self.served).filter(unheard);
+        let enough = check_cohort(manifest, self.refused.iter()).is_ok();
+        match silent.all(|node| acknowledged.contains_key(node)) {
+            true => {
+                let majority = self.refused.len() > acknowledged.len().max(1);
+                let behind = organisations(manifest, self.refused.iter());
+                enough || majority && behind + 1 >= manifest.min_organisations()
+            }
+            false => enough && now >= self.heard_by,
+        }
     }
 
     /// Returns whether the rollback is due at `now`, and puts the next try off.

@@ -164,9 +164,6 @@ impl RelayState {
         self.presence.connect(node, hello.head);
         self.obligations.greet(node, &hello.voted_for);
         self.report(Report::Joined(node));
-        if hello.head == self.head {
-            self.settle();
-        }
         self.catch_up(node);
     }
 
@@ -300,6 +297,8 @@ impl RelayState {
     /// Opens the next attempt, of which `nodes` are asked to take part. Returns how long they have
     /// for training.
     pub(super) fn begin_attempt(&mut self, nodes: usize) -> Duration {
+        // As many as a round needs stand there, whatever has become of their acknowledgements.
+        self.settle();
         self.attempt = self.attempt.saturating_add(1);
         self.log(Entry::Opened(self.opening()));
         self.report(Report::Opened {
@@ -412,7 +411,9 @@ impl RelayState {
         let attempt = std::mem::take(&mut self.attempt);
         let entry = Entry::Outcome(outcome.clone());
         let last = LastResult { base, outcome };
-        self.published.publish(last, attempt, participants);
+        let heard_by = self.after(self.delivery_wait());
+        self.published
+            .publish(last, attempt, participants, heard_by);
         self.turn_away_ahead();
         self.obligations.begin_anew(|_| false);
         self.log(entry);
@@ -486,9 +487,9 @@ impl RelayState {
         if current {
             self.head.check_base(round, previous, model)?;
             self.log(Entry::Ack(signed.clone()));
-            self.settle();
             let (published, manifest) = (&mut self.published, &self.manifest);
             if published.acknowledge(node, signed.clone(), manifest) {
+                self.settle();
                 let checkpoint = self.published.checkpoint(self.head);
                 self.act(Action::Certify(checkpoint));
             }
@@ -533,8 +534,8 @@ impl RelayState {
         unserved || self.published.last().is_some_and(behind)
     }
 
-    /// A node has taken the last result, or there is no round after it: there is no way back any
-    /// more.
+    /// Enough nodes have taken the last result, or there is no round after it: there is no way back
+    /// any more.
     pub(super) fn settle(&mut self) {
         if self.published.settle() {
             self.act(Action::Commit(self.head));
@@ -552,7 +553,7 @@ impl RelayState {
     /// Returns whether the last result has to be taken back before anything else is done, and asks
     /// for that when it is due.
     pub(super) fn rolls_back(&mut self) -> bool {
-        let spoiled = self.published.is_spoiled(&self.manifest);
+        let spoiled = self.published.is_spoiled(&self.manifest, self.now);
         if spoiled && self.published.try_rollback(self.now) {
             self.act(Action::RollBack);
         }
@@ -562,6 +563,7 @@ impl RelayState {
     /// The driver has taken the last result back: the same participants have to begin the round
     /// again. Returns whether there was one.
     pub(super) fn rolled_back(&mut self) -> bool {
+        let acknowledged = self.published.acknowledged();
         let Some((last, provisional)) = self.published.roll_back() else {
             return false;
         };
@@ -572,7 +574,16 @@ impl RelayState {
         let participants = last.outcome.parts.nodes(&self.manifest);
         self.obligations.require(participants);
         let nodes = provisional.into_refused();
-        self.report(Report::RolledBack { round, nodes });
+        self.report(Report::RolledBack {
+            round,
+            nodes,
+            acknowledged,
+        });
+        // Who took what honest nodes refuse stands where nobody will follow.
+        let relay = self.head.round;
+        for (id, node) in self.presence.at_or_beyond(round) {
+            self.refuse(id, Refusal::CannotCatchUp { relay, node });
+        }
         // Nodes that were sent the revoked result are level with the relay again; work out anew
         // what everyone else lacks.
         self.presence.forget_result_after(self.head);
@@ -589,12 +600,13 @@ impl RelayState {
         self.published.last()
     }
 
-    /// Takes the last result up again, if it is the one that led here. `taken` is whether a node
-    /// has taken it.
+    /// Takes the last result up again, if it is the one that led here. `taken` is whether enough
+    /// nodes have taken it.
     pub(super) fn resume(&mut self, last: LastResult, taken: bool) {
         let LastResult { base, outcome } = &last;
         if base.next(outcome.ctx, outcome.root, outcome.model) == self.head {
-            self.published.resume(last, taken, &self.manifest);
+            let heard_by = self.after(self.delivery_wait());
+            self.published.resume(last, taken, &self.manifest, heard_by);
         }
     }
 
@@ -602,8 +614,9 @@ impl RelayState {
     pub(super) fn resume_certified(&mut self, checkpoint: &Checkpoint) {
         let acks = checkpoint.valid_acks(&self.manifest, self.unix_s());
         if checkpoint.head == self.head && !acks.is_empty() {
-            self.settle();
-            self.published.resume_acks(acks);
+            if self.published.resume_acks(acks, &self.manifest) {
+                self.settle();
+            }
         } else {
             self.published.resume_former_acks(checkpoint.head, acks);
         }

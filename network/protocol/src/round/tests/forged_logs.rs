@@ -155,7 +155,7 @@ impl Forger {
 }
 
 #[test]
-fn a_result_is_taken_back_by_the_relay_only_and_only_as_long_as_nobody_has_acknowledged_it() {
+fn a_result_is_taken_back_by_the_relay_only_and_only_until_enough_have_acknowledged_it() {
     let mut forger = Forger::new(4);
     let nodes = [0, 1, 2];
     let attempt = |forger: &Forger, attempt: u32| {
@@ -201,11 +201,18 @@ fn a_result_is_taken_back_by_the_relay_only_and_only_as_long_as_nobody_has_ackno
     );
     let outcome = forger.outcome(&nodes, 2);
     forger.head = forger.head.next(outcome.ctx, outcome.root, outcome.model);
-    let ack = forger.ack(0);
-    let (record, what) = found(&forger, &|entries| {
-        entries.extend([ack.clone(), Entry::RolledBack]);
-    });
-    assert_eq!(record, last as u64 + 2);
+    let acknowledged = |acks: &[usize]| {
+        let acks = acks.iter().map(|k| forger.ack(*k));
+        let entries = taken_back.iter().cloned().chain(acks);
+        let entries: Vec<_> = entries.chain([Entry::RolledBack]).collect();
+        forger.found(&entries)
+    };
+    // A lone voice decides nothing, nor does one that is heard three times.
+    for few in [&[0][..], &[0, 1], &[0, 0, 0]] {
+        assert!(acknowledged(few).is_none(), "{few:?}");
+    }
+    let (record, what) = acknowledged(&[0, 1, 2]).unwrap();
+    assert_eq!(record, last as u64 + 4);
     assert!(matches!(what, Unsound::RolledBack), "{what}");
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::audit::Entry;
-use crate::identity::NodeId;
 use crate::round::Refusal;
 use crate::round::message::{ResultAck, Signed};
 use crate::round::relay::PAUSE;
@@ -19,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn taken_back(federation: &Network) -> Vec<(u64, usize)> {
     let reports = federation.seen.reports.iter();
     let taken_back = reports.filter_map(|report| match report {
-        Report::RolledBack { round, nodes } => Some((*round, nodes.len())),
+        Report::RolledBack { round, nodes, .. } => Some((*round, nodes.len())),
         _ => None,
     });
     taken_back.collect()
@@ -129,33 +127,85 @@ fn too_few_that_refuse_do_not_have_a_result_taken_back() {
     assert_eq!(taken_back(&federation).len(), 1);
 }
 
+/// Lets these nodes say that they have taken the result that the relay has published.
+fn acknowledge(federation: &mut Network, nodes: &[usize]) {
+    let head = federation.relay.machine().unwrap().head();
+    for k in nodes {
+        let (consortium, node) = (&federation.consortium, federation.id(*k));
+        let consortium_id = consortium.manifest.consortium_id();
+        let ack = ResultAck {
+            consortium_id,
+            node,
+            head,
+        };
+        let ack = Signed::new(&ack, &consortium.identities[*k]).unwrap();
+        federation.tell_relay(Event::Frame(node, NodeFrame::Ack(ack)));
+    }
+}
+
 #[test]
-fn a_result_that_somebody_says_to_have_taken_is_not_taken_back() {
+fn an_acknowledgement_of_what_the_others_refuse_decides_nothing() {
+    // With three nodes, two are no cohort. But they are all that are left to be heard.
+    for (nodes, seed) in [(4, 91), (3, 96), (5, 97)] {
+        let mut federation = Network::new(nodes, 2, seed);
+        let liar = nodes - 1;
+        federation.members[liar].host.secrets.wrong_tags = 1;
+        assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
+        acknowledge(&mut federation, &[liar]);
+        federation.run_to_the_end();
+        assert_eq!(taken_back(&federation), [(1, nodes - 1)]);
+        let liar = federation.id(liar);
+        let named = |report: &Report| matches!(report, Report::RolledBack { acknowledged, .. } if *acknowledged == [liar]);
+        assert!(federation.seen.reports.iter().any(named));
+    }
+}
+
+#[test]
+fn an_acknowledgement_does_not_wait_for_those_who_never_answer() {
+    let mut federation = Network::new(5, 2, 98);
+    federation.timing.notice = Duration::ZERO;
+    federation.members[4].host.secrets.wrong_tags = 1;
+    let collected = |f: &Network| {
+        let mut reports = f.seen.reports.iter();
+        reports.any(|report| matches!(report, Report::Collected { .. }))
+    };
+    assert!(federation.run(HOUR, collected));
+    federation.crash(0, None);
+    assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
+    acknowledge(&mut federation, &[4]);
+    assert!(federation.run(HOUR, |f| !taken_back(f).is_empty()));
+    assert_eq!(taken_back(&federation), [(1, 3)]);
+    federation.bring_back(0);
+    federation.run_to_the_end();
+}
+
+#[test]
+fn a_result_that_enough_say_to_have_taken_is_not_taken_back() {
     let mut federation = Network::new(4, 2, 91);
     federation.members[3].host.secrets.wrong_tags = 1;
     assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
-    let head = federation.relay.machine().unwrap().head();
-    let ack = ResultAck {
-        consortium_id: federation.consortium.manifest.consortium_id(),
-        node: federation.id(3),
-        head,
-    };
-    let ack = Signed::new(&ack, &federation.consortium.identities[3]).unwrap();
-    let liar = federation.id(3);
-    federation.tell_relay(Event::Frame(liar, NodeFrame::Ack(ack)));
+    acknowledge(&mut federation, &[1, 2, 3]);
     let went_on = federation.run(HOUR, |f| !taken_back(f).is_empty() || f.seen.finished);
     assert!(
         !went_on,
         "{:?} {:?}",
         federation.seen.reports, federation.seen.turned_away
     );
-    let refused: Vec<NodeId> = federation
-        .seen
-        .refusals
-        .iter()
-        .map(|(node, _)| *node)
-        .collect();
-    assert_eq!(refused.len(), 4, "{refused:?}");
+}
+
+#[test]
+fn a_node_alone_does_not_have_a_result_taken_back() {
+    // Two of three have taken it; the third may lie.
+    let mut federation = Network::new(3, 2, 99);
+    assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
+    let refused = NodeFrame::Refused {
+        round: 1,
+        attempt: 1,
+        refusal: Refusal::Tag,
+    };
+    federation.tell_relay(Event::Frame(federation.id(2), refused));
+    federation.run_to_the_end();
+    assert_eq!(taken_back(&federation), []);
 }
 
 #[test]
@@ -204,33 +254,6 @@ fn only_a_result_whose_tags_do_not_fit_is_taken_back() {
             "{refusal}, {round}"
         );
     }
-}
-
-#[test]
-fn the_relays_log_knows_after_a_restart_whether_its_result_is_taken() {
-    let mut federation = Network::new(3, 2, 94);
-    let ended_unacknowledged = |f: &Network| {
-        let records = f.relay.log.records();
-        let entries = records.iter().rev().map(|record| &record.entry);
-        let decided = entries
-            .into_iter()
-            .find_map(Entry::is_unacknowledged_result);
-        decided == Some(true)
-    };
-    federation.run(Duration::from_secs(1), |_| false);
-    assert!(!ended_unacknowledged(&federation));
-    federation.members[1].host.secrets.wrong_tags = 1;
-    assert!(federation.run(HOUR, |f| !f.seen.completed.is_empty()));
-    assert!(ended_unacknowledged(&federation));
-    assert!(federation.run(HOUR, |f| !taken_back(f).is_empty()));
-    assert!(!ended_unacknowledged(&federation));
-    assert!(federation.run(HOUR, |f| f.seen.completed.len() == 2));
-    assert!(ended_unacknowledged(&federation));
-    assert!(federation.run(HOUR, |f| f.relay.disk.head.round == 1));
-    assert!(
-        !ended_unacknowledged(&federation),
-        "one has acknowledged it"
-    );
 }
 
 #[test]
