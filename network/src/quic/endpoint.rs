@@ -18,8 +18,9 @@ use super::TransportError;
 use super::reset::ConnectionIds;
 use crate::tls::ServerTls;
 
-/// Longest time that a handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time that a handshake may take. It takes two round trips, or three if an address has to
+/// be shown to be right, and a second more for a lost packet.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A peer that is silent for this long is taken for dead.
 pub const IDLE_TIMEOUT: Duration = Duration::from_millis(IDLE_MILLISECONDS as u64);
@@ -139,7 +140,7 @@ impl Incoming {
         self.0.remote_address()
     }
 
-    /// Runs the handshake, at most ten seconds long. The node then holds a certificate of the
+    /// Runs the handshake, at most three seconds long. The node then holds a certificate of the
     /// consortium; [`peer_public_key`](super::peer_public_key) says which node it is.
     ///
     /// # Errors
@@ -162,9 +163,9 @@ impl Incoming {
         let _ = self.0.retry();
     }
 
-    /// Turns the node away without a handshake.
-    pub fn refuse(self) {
-        self.0.refuse();
+    /// Does not answer the node. It repeats its first packet after a second, and then less often.
+    pub fn ignore(self) {
+        self.0.ignore();
     }
 }
 
@@ -206,7 +207,7 @@ impl Client {
     /// # Errors
     ///
     /// [`TransportError::RefusedPeer`] with the relay's fault, [`TransportError::Unreachable`]
-    /// after ten seconds, [`TransportError::Dial`] for an unusable address or host.
+    /// after three seconds, [`TransportError::Dial`] for an unusable address or host.
     pub async fn connect(&self, host: &str) -> Result<Connection, TransportError> {
         handshake(
             self.endpoint
@@ -246,6 +247,12 @@ async fn handshake(
         }),
         Ok(outcome) => {
             let connection = outcome?;
+            // First packets are sealed with keys that anyone on the way can make, and they are
+            // listened to until the handshake is over. A close that came with the last of it
+            // proves nothing.
+            if let Some(error) = connection.close_reason() {
+                return Err(error.into());
+            }
             connection.set_send_window(send_window(connection.rtt()));
             Ok(connection)
         }

@@ -1,5 +1,4 @@
-//! One node's connection: proves who it is, then turns frames and bodies into inputs of the relay's
-//! loop.
+//! One node's connection: turns frames and bodies into inputs of the relay's loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +17,11 @@ use tracing::{debug, warn};
 
 use super::arrivals::BodyError;
 use super::buffers::Buffers;
+use super::door::Admitted;
 use super::intake::{BodySource, Intake};
 use crate::quic::{
-    self, BulkBody, BulkReceiver, BulkSender, ControlReceiver, ControlSender, Incoming,
-    TransportError, code,
+    self, BulkBody, BulkReceiver, BulkSender, ControlReceiver, ControlSender, TransportError, code,
 };
-use crate::time::unix_s;
 
 /// Frames that may wait to be sent to one node, beside one for each node: a holder that returns is
 /// told of all contributions at once. A node that does not read is cut off.
@@ -102,11 +100,7 @@ impl NodeLink {
 
     /// Another connection has taken this one's place.
     pub(super) fn replace(&self) {
-        quic::close(
-            &self.connection,
-            code::REPLACED,
-            "replaced by a newer connection with this node's key: only one process may use a kit",
-        );
+        replace(&self.connection);
     }
 
     /// Sends a body in the background, its last chunk once `ready` is done. A node that has not
@@ -166,20 +160,18 @@ fn frame_limit(manifest: &Manifest) -> usize {
     limit.min(wire::MAX_FRAME_BYTES)
 }
 
-/// Serves one connection from the handshake to its end.
-pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) {
-    let address = incoming.remote_address();
-    let connection = match incoming.handshake().await {
-        Ok(connection) => connection,
-        Err(error) => return warn!(%address, %error, "turned away in the handshake"),
-    };
-    let node = match admit(&shared.manifest, &connection) {
-        Ok(node) => node,
-        Err(refusal) => {
-            warn!(%address, %refusal, "turned away");
-            return quic::close(&connection, code::REFUSED, &refusal);
-        }
-    };
+/// Another connection has taken the place of this one.
+pub(super) fn replace(connection: &Connection) {
+    quic::close(
+        connection,
+        code::REPLACED,
+        "replaced by a newer connection with this node's key: only one process may use a kit",
+    );
+}
+
+/// Serves the connection of a node to its end.
+pub(super) async fn serve(shared: Arc<Shared>, admitted: Admitted, serial: u64) {
+    let Admitted { node, connection } = admitted;
     let control = timeout(GREETING, quic::control::accept(&connection)).await;
     let Ok(Ok((sender, receiver))) = control else {
         return quic::close(&connection, code::SLOW, "no control stream");
@@ -215,17 +207,6 @@ pub(super) async fn serve(shared: Arc<Shared>, incoming: Incoming, serial: u64) 
             error,
         })
         .await;
-}
-
-/// The node behind a certificate of the consortium, if the manifest still knows it.
-fn admit(manifest: &Manifest, connection: &Connection) -> Result<NodeId, String> {
-    let key = quic::peer_public_key(connection).map_err(|error| error.to_string())?;
-    let node = key.node_id();
-    let member = manifest.member(node).map_err(|error| error.to_string())?;
-    if member.expires_unix_s <= unix_s() {
-        return Err(Refusal::Expired(node).to_string());
-    }
-    Ok(node)
 }
 
 async fn write(

@@ -13,6 +13,7 @@ use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Refusal;
 use fl_protocol::round::relay::Event;
 use fl_protocol::wire::{BodyId, BulkHeader, NodeFrame, RelayFrame};
+use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,10 +21,11 @@ use tracing::debug;
 
 use super::buffers::Buffers;
 use super::connection::{self, ConnectionInput, NodeLink, Shared};
+use super::door::Admitted;
 use super::intake::Intake;
 #[cfg(feature = "testing")]
 use super::interceptor::{Flow, Interceptor, Parcel, flow_on, kept};
-use crate::quic::{Incoming, TransportError};
+use crate::quic::TransportError;
 
 /// Chunks that are put together at the same time: of all uploads where they are few, of half of
 /// them where they are many, so that it takes half of the nodes to keep the others waiting by being
@@ -36,7 +38,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Connections {
     /// The last connection of each node.
     links: BTreeMap<NodeId, NodeLink>,
-    /// Ends with a connection, whether a node is behind it or not.
+    /// Those that have not opened their control stream yet: one a node.
+    greeting: BTreeMap<NodeId, (u64, Connection)>,
+    /// Each ends with its connection.
     tasks: JoinSet<()>,
     /// Tells a node's connections apart.
     serial: u64,
@@ -62,6 +66,7 @@ impl Connections {
         };
         Self {
             links: BTreeMap::new(),
+            greeting: BTreeMap::new(),
             tasks: JoinSet::new(),
             serial: 0,
             shared: Arc::new(shared),
@@ -70,22 +75,18 @@ impl Connections {
         }
     }
 
-    /// Serves a connection, if there is room.
-    pub(super) fn accept(&mut self, incoming: Incoming) {
-        // Room for every node to reconnect, and for some strangers that do not get through the
-        // handshake.
-        let most = 2 * self.shared.manifest.roster().len() + 64;
-        if self.tasks.len() >= most {
-            incoming.refuse();
-        } else if self.tasks.len() > most / 2 && !incoming.is_validated() {
-            // When it gets crowded, only addresses that answer get a place.
-            incoming.retry();
-        } else {
-            self.serial += 1;
-            let (shared, serial) = (self.shared.clone(), self.serial);
-            self.tasks
-                .spawn(connection::serve(shared, incoming, serial));
+    /// Serves a node from when it has proven who it is. One whose last connection has not got so
+    /// far as to be heard has that one replaced.
+    pub(super) fn serve(&mut self, admitted: Admitted) {
+        self.serial += 1;
+        let (node, serial) = (admitted.node, self.serial);
+        let newest = (serial, admitted.connection.clone());
+        if let Some((_, former)) = self.greeting.insert(node, newest) {
+            connection::replace(&former);
         }
+        let shared = self.shared.clone();
+        self.tasks
+            .spawn(connection::serve(shared, admitted, serial));
     }
 
     /// Clears away a connection that has ended. Waits for ever if there is none. Cancel-safe.
@@ -97,6 +98,10 @@ impl Connections {
 
     /// A node is connected. Returns whether that takes another connection's place.
     pub(super) fn connected(&mut self, node: NodeId, link: NodeLink) -> bool {
+        let greeting = self.greeting.get(&node);
+        if greeting.is_some_and(|(serial, _)| *serial == link.serial) {
+            self.greeting.remove(&node);
+        }
         let former = self.links.insert(node, link);
         if let Some(former) = &former {
             former.replace();

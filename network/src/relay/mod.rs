@@ -1,4 +1,5 @@
-//! The relay: one loop that owns the state machine, and one task for each connection.
+//! The relay: one loop that owns the state machine, one task for each connection, and one for those
+//! who knock.
 //!
 //! The loop is the only place where decisions are carried out; connections only move bytes. Bodies
 //! are added to the accumulator by the connections themselves, so that the loop never waits for a
@@ -14,7 +15,9 @@ mod bodies;
 mod buffers;
 mod connection;
 mod connections;
+mod door;
 mod durable;
+mod handshakes;
 mod intake;
 #[cfg(feature = "testing")]
 mod interceptor;
@@ -51,6 +54,7 @@ use crate::time::unix_s;
 use bodies::{Average, Bodies};
 use connection::ConnectionInput;
 use connections::Connections;
+use door::Door;
 use durable::{DurableRelay, LoadedState};
 use intake::BodySource;
 use published::PublishedModel;
@@ -189,14 +193,15 @@ impl RelayDriver {
     ) -> Head {
         let round = self.machine.head().round;
         report(&Report::Began { round });
+        let mut door = Door::open(server.clone(), self.manifest.clone());
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
             let event = tokio::select! {
                 () = &mut stop => break,
-                Some(incoming) = server.accept() => {
-                    self.connections.accept(incoming);
+                admitted = door.admitted() => {
+                    self.connections.serve(admitted);
                     continue;
                 }
                 () = self.connections.ended() => continue,
@@ -209,6 +214,7 @@ impl RelayDriver {
                 break;
             }
         }
+        drop(door);
         self.connections.finish();
         self.durable.finish().await;
         self.connections.closed().await;

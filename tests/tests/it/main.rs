@@ -5,6 +5,7 @@
 //! * `protocol`: rounds of the real state machines, and the vectors that others made.
 //! * `privacy`: what a party sees of the others, and where keys are written.
 //! * `hostile`: real nodes under a relay that cheats them.
+//! * `strangers`: real relays and nodes, and somebody on the network without any key.
 //! * `faults`: processes, networks, disks and memory that fail.
 //! * `refusals`: what a program does not accept, and what it says about it.
 //! * `programs`: what users see of the programs.
@@ -31,4 +32,5 @@ mod programs;
 mod protocol;
 mod refusals;
 mod repository;
+mod strangers;
 mod support;
