@@ -43,6 +43,15 @@ pub enum LinkError {
     /// The kit is unusable.
     #[error(transparent)]
     Kit(#[from] KitError),
+    /// Whoever answers is not the relay, has not shown to be, or does not accept this node. Anyone
+    /// on the way can cause this.
+    #[error("what answers at {address} has not shown that it is this consortium's relay: {source}")]
+    Unproven {
+        /// Where.
+        address: SocketAddr,
+        /// What came of the handshake.
+        source: TransportError,
+    },
     /// The connection failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -61,21 +70,27 @@ impl LinkError {
         matches!(self, Self::Transport(TransportError::ClosedByPeer { code, .. }) if *code == replaced)
     }
 
-    /// Returns whether trying again cannot help: one side does not accept the other, or the kit is
-    /// unusable.
+    /// Returns whether trying again cannot help: the relay, having proven to be it, does not accept
+    /// this node, or the kit is unusable. What is said before that proof is never final.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Transport(error) => {
-                matches!(
-                    error,
-                    TransportError::RefusedPeer { .. }
-                        | TransportError::RefusedByPeer { .. }
-                        | TransportError::Anonymous
-                        | TransportError::PeerCertificate(_)
-                ) || matches!(error, TransportError::ClosedByPeer { code, .. } if *code == u64::from(code::REFUSED))
+                matches!(error, TransportError::RefusedByPeer { .. })
+                    || matches!(error, TransportError::ClosedByPeer { code, .. } if *code == u64::from(code::REFUSED))
             }
             Self::Address(_) | Self::Tls(_) | Self::Kit(_) => true,
-            Self::Resolve { .. } | Self::Wire(_) | Self::UnexpectedBody => false,
+            Self::Resolve { .. } | Self::Unproven { .. } | Self::Wire(_) | Self::UnexpectedBody => {
+                false
+            }
+        }
+    }
+
+    /// What came of a handshake in which the relay has not proven to be it.
+    fn of_handshake(address: SocketAddr, source: TransportError) -> Self {
+        match source {
+            // Nobody has answered.
+            TransportError::Unreachable { .. } | TransportError::Dial(_) => source.into(),
+            source => Self::Unproven { address, source },
         }
     }
 }
@@ -335,10 +350,10 @@ async fn dial(
         let client = Client::bind(*address, kit.client_tls()?)?;
         match client.connect(host).await {
             Ok(connection) => return Ok((client, connection)),
-            Err(error) => failed = Some(error),
+            Err(error) => failed = Some(LinkError::of_handshake(*address, error)),
         }
     }
-    Err(failed.map_or_else(|| LinkError::Address(host.to_owned()), LinkError::from))
+    Err(failed.unwrap_or_else(|| LinkError::Address(host.to_owned())))
 }
 
 async fn resolve(address: &str) -> Result<Vec<SocketAddr>, LinkError> {
@@ -354,4 +369,64 @@ async fn resolve(address: &str) -> Result<Vec<SocketAddr>, LinkError> {
     // The relay listens on IPv4 unless told otherwise.
     found.sort_by_key(SocketAddr::is_ipv6);
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use fl_protocol::round::Reason;
+
+    use super::*;
+    use crate::quic::TransportFault;
+
+    const RELAY: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4433);
+
+    /// What a peer can say about this side, final or not.
+    fn verdicts() -> Vec<TransportError> {
+        let (fault, detail) = (TransportFault::Expired, Reason::new(b"no"));
+        let closed = |code: u32| TransportError::ClosedByPeer {
+            code: code.into(),
+            reason: Reason::new(b"no"),
+        };
+        vec![
+            TransportError::RefusedByPeer { fault, detail },
+            closed(code::REFUSED),
+            closed(code::BROKEN),
+            closed(code::REPLACED),
+            TransportError::TimedOut,
+            TransportError::PeerRestarted,
+        ]
+    }
+
+    #[test]
+    fn only_what_a_proven_relay_says_is_final() {
+        let is_final = verdicts()
+            .into_iter()
+            .map(|said| LinkError::from(said).is_final());
+        let expected = [true, true, false, false, false, false];
+        assert_eq!(is_final.collect::<Vec<_>>(), expected);
+        for said in verdicts() {
+            let unproven = LinkError::of_handshake(RELAY, said);
+            assert!(!unproven.is_final(), "{unproven}");
+        }
+        let (fault, detail) = (TransportFault::Signature, Reason::new(b"no"));
+        let impostor = TransportError::RefusedPeer { fault, detail };
+        let error = LinkError::of_handshake(RELAY, impostor);
+        assert!(!error.is_final());
+        let text = error.to_string();
+        for part in ["127.0.0.1:4433", "check whose kit is used"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_dialled_at_all_is_final_and_what_does_not_answer_is_not() {
+        assert!(host_of("localhost").unwrap_err().is_final());
+        let waited = std::time::Duration::from_secs(3);
+        let address = RELAY;
+        let silent = TransportError::Unreachable { address, waited };
+        let error = LinkError::of_handshake(RELAY, silent);
+        assert!(!error.is_final());
+        assert!(error.to_string().starts_with("no answer from"), "{error}");
+    }
 }

@@ -20,7 +20,11 @@ use super::{Process, files_under, fl_node, fl_relay};
 /// A loopback address that nothing else takes while a relay that will come back to it is away.
 ///
 /// The system's own choices, for sockets bound to port 0, begin higher: at 32768 on Linux.
-pub(crate) fn own_address() -> SocketAddr {
+///
+/// # Panics
+///
+/// If all are in use.
+pub fn own_address() -> SocketAddr {
     const PORTS: Range<u32> = 20_000..32_000;
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     // Tests that run at the same time are threads of one process, or processes with different ids.

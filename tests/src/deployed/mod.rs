@@ -13,8 +13,7 @@ mod proxy;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub(crate) use consortium::own_address;
-pub use consortium::{ANY, Consortium, relay_address};
+pub use consortium::{ANY, Consortium, own_address, relay_address};
 pub use disk::SmallDisk;
 pub use process::{Ended, Process, Signal};
 pub use program::{fl_node, fl_relay};

@@ -42,7 +42,8 @@ pub enum NodeError {
     /// The log cannot be written, or gone on with.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The relay cannot be used at all.
+    /// The relay, having proven to be it, does not accept this node; or it cannot be dialled at
+    /// all.
     #[error(transparent)]
     Link(LinkError),
     /// The relay turned this node away for good.

@@ -1,7 +1,10 @@
-//! Real relays and nodes, and someone on the network without any key: half-open handshakes.
+//! Real relays and nodes, and someone on the network without any key: half-open handshakes, forged
+//! packets, another server at the relay's address.
 
 mod flood;
+mod forger;
 mod half_open;
+mod impostor;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use fl_network::client::check_dialable;
@@ -18,6 +19,9 @@ use super::console::Console;
 use super::devices;
 use super::output::{Output, RoundLine};
 use super::task::TaskTable;
+
+/// What keeps the node from its relay is said again after this time, if it stays the same.
+const REMINDER: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let file = config::read(args.config.as_deref())?;
@@ -78,7 +82,8 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
         training: Arc::new(Semaphore::new(1)),
     };
     let mut rounds = Vec::new();
-    let observe = |event| observe(&console, &manifest, &mut rounds, event);
+    let mut trouble = Trouble::default();
+    let observe = |event| observe(&console, &manifest, (&mut rounds, &mut trouble), event);
     let runtime = tokio::runtime::Runtime::new()?;
     let run = async {
         participant
@@ -114,13 +119,25 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, event: NodeEvent) {
+fn observe(
+    console: &Console,
+    manifest: &Manifest,
+    (rounds, trouble): (&mut Vec<RoundLine>, &mut Trouble),
+    event: NodeEvent,
+) {
     match event {
-        NodeEvent::Connected => console.note("connected to the relay"),
-        NodeEvent::Disconnected { reason, retry_in } => console.note(&format!(
-            "no connection to the relay: {reason}; trying again in {:.1} s",
-            retry_in.as_secs_f64()
-        )),
+        NodeEvent::Connected => {
+            *trouble = Trouble::default();
+            console.note("connected to the relay");
+        }
+        NodeEvent::Disconnected { reason, retry_in } => {
+            if trouble.is_news(&reason, Instant::now()) {
+                console.note(&format!(
+                    "no connection to the relay: {reason}; trying again in {:.1} s",
+                    retry_in.as_secs_f64()
+                ));
+            }
+        }
         NodeEvent::Resumed { round } => console.note(&format!(
             "the masked sum of round {round} is still in the outbox; it is sent again as it was"
         )),
@@ -172,5 +189,42 @@ fn observe(console: &Console, manifest: &Manifest, rounds: &mut Vec<RoundLine>, 
             }
             rounds.push(line);
         }
+    }
+}
+
+/// What keeps the node from its relay, which it may do for as long as nobody mends it.
+#[derive(Default)]
+struct Trouble(Option<(String, Instant)>);
+
+impl Trouble {
+    /// Returns whether the reason is another than the one that was said last, or was not said for
+    /// long. It then counts as said.
+    fn is_news(&mut self, reason: &str, now: Instant) -> bool {
+        let known = self.0.as_ref().is_some_and(|(said, at)| {
+            said == reason && now.saturating_duration_since(*at) < REMINDER
+        });
+        if !known {
+            self.0 = Some((reason.to_owned(), now));
+        }
+        !known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lasting_trouble_is_said_once_a_minute_and_another_one_at_once() {
+        let (mut trouble, now) = (Trouble::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert!(trouble.is_news("no answer", now));
+        for second in 1..60 {
+            assert!(!trouble.is_news("no answer", after(second)), "{second}");
+        }
+        assert!(trouble.is_news("another certificate", after(59)));
+        assert!(trouble.is_news("no answer", after(59)));
+        assert!(!trouble.is_news("no answer", after(118)));
+        assert!(trouble.is_news("no answer", after(119)));
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! A [`NodeDriver`] serves one connection; [`run`] makes one after the other.
 
+mod backoff;
 mod clock;
 mod connection;
 mod durable;

@@ -1,19 +1,16 @@
 //! From the first connection to the last: connects, tries again, ends.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use fl_network::client::Link;
 use fl_network::program::logging::explain;
 use tokio::sync::mpsc;
 
+use super::backoff::Backoff;
 use super::connection::ConnectionJobs;
 use super::local::Local;
 use super::{ConnectionEnd, NodeDriver};
 use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant};
-
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// Takes part until all rounds are done, or until `stop` completes, or until there is no going on.
 pub(in crate::node) async fn run(
@@ -41,14 +38,15 @@ pub(in crate::node) async fn run(
 }
 
 /// Serves one connection after the other until all rounds are done, or until `stop` completes.
-/// Returns whether they are done.
+/// Returns whether they are done. Nothing that is said before the relay has proven to be it ends
+/// the node.
 async fn serve(
     local: &mut Local<impl FnMut(NodeEvent)>,
     relay: Option<&str>,
     mut progress: mpsc::Receiver<NodeEvent>,
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<bool, NodeError> {
-    let mut retry = FIRST_RETRY;
+    let mut backoff = Backoff::new();
     loop {
         let connected = tokio::select! {
             connected = Link::connect(&local.kit, relay) => connected,
@@ -63,8 +61,8 @@ async fn serve(
                 local.disconnected();
                 match &served {
                     // Two that take each other's place at once get nothing done.
-                    Ok(ConnectionEnd::Lost(error)) if error.is_replaced() => retry = LAST_RETRY,
-                    Ok(ConnectionEnd::Lost(_)) => retry = FIRST_RETRY,
+                    Ok(ConnectionEnd::Lost(error)) if error.is_replaced() => backoff.lengthen(),
+                    Ok(ConnectionEnd::Lost(_)) => backoff.reset(),
                     Ok(ConnectionEnd::Finished) => connection.close("all rounds are done").await,
                     _ => connection.close("the node stops").await,
                 }
@@ -83,14 +81,11 @@ async fn serve(
             ConnectionEnd::Lost(error) => error.to_string(),
         };
         local.durable.committed().await?;
-        (local.observe)(NodeEvent::Disconnected {
-            reason,
-            retry_in: retry,
-        });
+        let retry_in = backoff.wait(rand::random());
+        (local.observe)(NodeEvent::Disconnected { reason, retry_in });
         tokio::select! {
-            () = tokio::time::sleep(retry) => {}
+            () = tokio::time::sleep(retry_in) => {}
             () = stop.as_mut() => return Ok(false),
         }
-        retry = (2 * retry).min(LAST_RETRY);
     }
 }
