@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use crate::file::DataFile;
 use crate::records::Records;
-use crate::{Error, Shape, file, table};
+use crate::{Error, Shape, table};
 
 const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
 const BREAST_CANCER: &str = include_str!("../data/breast_cancer.csv");
@@ -11,7 +12,8 @@ const BREAST_CANCER: &str = include_str!("../data/breast_cancer.csv");
 /// 1,797 digits of 8×8 pixels, from 0 (paper) to 1 (ink); the file has sixteenths.
 pub(crate) fn digits() -> Result<Records, Error> {
     let path = Path::new("digits");
-    let records = table::parse(path, &file::gunzip(path, DIGITS)?, None)?;
+    let text = DataFile::of_bytes(path, DIGITS)?.read(u64::MAX)?;
+    let records = table::parse(path, &text, None)?;
     Ok(Records {
         shape: Shape::Image {
             channels: 1,

@@ -28,6 +28,12 @@ pub enum Error {
         /// What the decompressor said.
         source: io::Error,
     },
+    /// The file is a pipe, a device or the like, which may never end or begin.
+    #[error("{path} is no ordinary file but a pipe, a device or the like; give a file")]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The gzip file decompresses to more than is read. A file that does so may be small.
     #[error(
         "{path} decompresses to more than {most} bytes; if it is what you expect, decompress it \
@@ -99,7 +105,7 @@ pub enum Error {
         path: PathBuf,
         /// The product of the dimensions in the header.
         expected: u128,
-        /// Bytes after the header.
+        /// Bytes after the header; one more than expected stands for any number more.
         found: usize,
     },
     /// Images and labels differ in number.
@@ -135,7 +141,7 @@ pub enum Error {
         path: PathBuf,
         /// The column asked for.
         label: String,
-        /// The columns that exist, joined by commas.
+        /// The first columns that exist, joined by commas.
         columns: String,
     },
     /// There is no header, which could have the named label column.
@@ -189,6 +195,18 @@ pub enum Error {
         /// The column, counted from 1.
         column: usize,
     },
+    /// There are more distinct labels than classes can be told apart.
+    #[error(
+        "{path}, row {row}: the labels up to here are more than {max} different ones; check which \
+         column is the label",
+        max = crate::Schema::MAX_CLASSES
+    )]
+    TooManyLabels {
+        /// The file.
+        path: PathBuf,
+        /// The row that is one too many.
+        row: u64,
+    },
     /// A label cell is empty.
     #[error("{path}, row {row}: the label is empty; fill it in or drop the row")]
     NoLabel {
@@ -217,7 +235,7 @@ pub enum Error {
         path: PathBuf,
         /// The first row with this label.
         row: u64,
-        /// The classes, joined by commas.
+        /// The first classes, joined by commas.
         classes: String,
     },
     /// Examples are not of the schema's shape.
@@ -270,8 +288,12 @@ pub enum Error {
         shape: Shape,
     },
     /// The classes are fewer than two, or one is empty or there twice.
-    #[error("classes {0:?} are not two or more distinct names; correct the list")]
-    Classes(Vec<String>),
+    #[error("the classes [{0}] are not two or more distinct names; correct the list")]
+    Classes(String),
+    /// The classes are more than can be told apart.
+    #[error("{0} classes are more than {max}; check which column is the label",
+        max = crate::Schema::MAX_CLASSES)]
+    TooManyClasses(usize),
     /// The number of features is not the number of labels times the size of the shape.
     #[error("{features} features are not {labels} examples of {shape}; the data is incomplete")]
     FeatureCount {
@@ -357,5 +379,17 @@ pub(crate) fn excerpt(name: &str) -> String {
     match name.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_owned(),
+    }
+}
+
+/// The first of these names, short enough for an error message, and how many there are beside them.
+pub(crate) fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    const MAX_NAMES: usize = 20;
+    let mut names = names.into_iter();
+    let first = names.by_ref().take(MAX_NAMES);
+    let first: Vec<_> = first.map(|name| excerpt(name.as_ref())).collect();
+    match names.count() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }

@@ -16,6 +16,12 @@ use std::path::Path;
 
 use crate::Error;
 
+/// Bytes of the longest header that is read.
+pub(crate) const MAX_HEADER: u64 = 16;
+
+const IMAGES: u32 = 0x0803;
+const LABELS: u32 = 0x0801;
+
 /// Grey images, borrowed from the bytes of their file.
 #[derive(Debug)]
 pub(crate) struct Images<'a> {
@@ -28,7 +34,7 @@ pub(crate) struct Images<'a> {
 
 /// Reads a file of three dimensions.
 pub(crate) fn images<'a>(path: &Path, bytes: &'a [u8]) -> Result<Images<'a>, Error> {
-    let ([count, height, width], pixels) = parse(path, bytes, 0x0803)?;
+    let ([count, height, width], pixels) = parse(path, bytes, IMAGES)?;
     Ok(Images {
         count,
         height,
@@ -39,8 +45,25 @@ pub(crate) fn images<'a>(path: &Path, bytes: &'a [u8]) -> Result<Images<'a>, Err
 
 /// Reads a file of one dimension: a label an example.
 pub(crate) fn labels<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
-    let ([_], labels) = parse(path, bytes, 0x0801)?;
+    let ([_], labels) = parse(path, bytes, LABELS)?;
     Ok(labels)
+}
+
+/// Returns the bytes that a file of images has if its header, with which `beginning` begins, tells
+/// the truth.
+pub(crate) fn images_length(path: &Path, beginning: &[u8]) -> Result<u64, Error> {
+    length::<3>(path, beginning, IMAGES)
+}
+
+/// Returns the same of a file of labels.
+pub(crate) fn labels_length(path: &Path, beginning: &[u8]) -> Result<u64, Error> {
+    length::<1>(path, beginning, LABELS)
+}
+
+fn length<const D: usize>(path: &Path, beginning: &[u8], expected: u32) -> Result<u64, Error> {
+    let (dimensions, _) = header::<D>(path, beginning, expected)?;
+    let length = header_length(D) as u128 + product(&dimensions);
+    Ok(u64::try_from(length).unwrap_or(u64::MAX))
 }
 
 /// The dimensions after the magic number `expected`, and as many bytes as they say. Allocates
@@ -50,9 +73,38 @@ fn parse<'a, const D: usize>(
     bytes: &'a [u8],
     expected: u32,
 ) -> Result<([usize; D], &'a [u8]), Error> {
+    let (dimensions, data) = header(path, bytes, expected)?;
+    let expected = product(&dimensions);
+    if data.len() as u128 != expected {
+        return Err(Error::IdxLength {
+            path: path.into(),
+            expected,
+            found: data.len(),
+        });
+    }
+    Ok((dimensions, data))
+}
+
+fn product(dimensions: &[usize]) -> u128 {
+    dimensions.iter().fold(1, |product: u128, &dimension| {
+        product.saturating_mul(dimension as u128)
+    })
+}
+
+/// Returns the bytes of a header of so many dimensions.
+fn header_length(dimensions: usize) -> usize {
+    4 + 4 * dimensions
+}
+
+/// The dimensions after the magic number `expected`, and what follows them.
+fn header<'a, const D: usize>(
+    path: &Path,
+    bytes: &'a [u8],
+    expected: u32,
+) -> Result<([usize; D], &'a [u8]), Error> {
     let header_length = || Error::IdxHeader {
         path: path.into(),
-        expected: 4 + 4 * D,
+        expected: header_length(D),
         found: bytes.len(),
     };
     let (magic, rest) = bytes.split_first_chunk::<4>().ok_or_else(header_length)?;
@@ -68,17 +120,6 @@ fn parse<'a, const D: usize>(
     let mut dimensions = [0; D];
     for (dimension, size) in dimensions.iter_mut().zip(sizes.as_chunks().0) {
         *dimension = u32::from_be_bytes(*size) as usize;
-    }
-    let expected = dimensions
-        .iter()
-        .map(|&dimension| dimension as u128)
-        .product();
-    if data.len() as u128 != expected {
-        return Err(Error::IdxLength {
-            path: path.into(),
-            expected,
-            found: data.len(),
-        });
     }
     Ok((dimensions, data))
 }
@@ -144,6 +185,17 @@ mod tests {
             images(Path::new("images"), &huge),
             Err(Error::IdxLength { expected, .. }) if expected == u128::from(u32::MAX).pow(3)
         ));
+    }
+
+    #[test]
+    fn the_header_says_how_long_a_file_is() {
+        let path = Path::new("images");
+        let bytes = file(0x0803, &[2, 1, 3], &[0; 6]);
+        assert_eq!(images_length(path, &bytes[..16]).unwrap(), 22);
+        let bytes = file(0x0801, &[7], &[0; 7]);
+        assert_eq!(labels_length(path, &bytes).unwrap(), 15);
+        let huge = file(0x0803, &[u32::MAX; 3], &[]);
+        assert_eq!(images_length(path, &huge).unwrap(), u64::MAX);
     }
 
     proptest! {

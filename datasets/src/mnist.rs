@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::file::DataFile;
 use crate::records::{Classes, Records};
-use crate::{Error, Loaded, Schema, Shape, file, idx};
+use crate::{Error, Loaded, Schema, Shape, idx};
 
 /// Loads the folder, against `schema` or the one that fits its own data.
 ///
@@ -33,7 +34,12 @@ pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Err
 fn part(folder: &Path, part: &str) -> Result<Records, Error> {
     let images_path = find(folder, &format!("{part}-images-idx3-ubyte"))?;
     let labels_path = find(folder, &format!("{part}-labels-idx1-ubyte"))?;
-    let (images, labels) = (file::read(&images_path)?, file::read(&labels_path)?);
+    let mut images = DataFile::open(&images_path)?;
+    let most = idx::images_length(&images_path, &images.beginning(idx::MAX_HEADER)?)?;
+    let images = images.read(most)?;
+    let mut labels = DataFile::open(&labels_path)?;
+    let most = idx::labels_length(&labels_path, &labels.beginning(idx::MAX_HEADER)?)?;
+    let labels = labels.read(most)?;
     let (images, labels) = (
         idx::images(&images_path, &images)?,
         idx::labels(&labels_path, &labels)?,
@@ -73,8 +79,8 @@ fn records(path: PathBuf, images: &idx::Images<'_>, labels: &[u8]) -> Result<Rec
     let mut classes = Classes::default();
     let labels = (1..)
         .zip(labels)
-        .map(|(row, label)| classes.index(&label.to_string(), row));
-    let labels = labels.collect();
+        .map(|(row, label)| classes.index(&path, &label.to_string(), row));
+    let labels = labels.collect::<Result<_, _>>()?;
     Ok(Records {
         path,
         shape: Shape::Image {

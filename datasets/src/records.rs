@@ -1,7 +1,7 @@
 //! Examples as a file has them, before they are held against a schema.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::excerpt;
 use crate::{Dataset, Error, Schema, Shape};
@@ -38,22 +38,26 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// The index of the class called `name`, which is new if `row` is the first to have it.
-    pub(crate) fn index(&mut self, name: &str, row: u64) -> u32 {
+    /// The index of the class called `name`, which is new if `row` of the file `path` is the first
+    /// to have it.
+    pub(crate) fn index(&mut self, path: &Path, name: &str, row: u64) -> Result<u32, Error> {
         if let Some(&index) = self.indexes.get(name) {
-            return index;
+            return Ok(index);
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "2³² classes do not fit in memory"
-        )]
+        if self.seen.len() == Schema::MAX_CLASSES {
+            return Err(Error::TooManyLabels {
+                path: path.into(),
+                row,
+            });
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "they are few")]
         let index = self.seen.len() as u32;
         self.seen.push(Class {
             name: name.to_owned(),
             first_row: row,
         });
         self.indexes.insert(name.to_owned(), index);
-        index
+        Ok(index)
     }
 
     /// The classes by their indexes.
@@ -149,20 +153,21 @@ impl Records {
 
     /// For each class of these records, its place among the schema's.
     fn places(&self, schema: &Schema) -> Result<Vec<u32>, Error> {
-        let place = |class: &Class| {
-            (0..)
-                .zip(schema.classes())
-                .find(|(_, name)| **name == class.name)
-                .ok_or_else(|| Error::UnknownLabel {
-                    path: self.path.clone(),
-                    row: class.first_row,
-                    classes: schema.classes().join(", "),
-                })
-        };
-        self.classes
+        let places: HashMap<&str, u32> = schema
+            .classes()
             .iter()
-            .map(|class| Ok(place(class)?.0))
-            .collect()
+            .map(String::as_str)
+            .zip(0..)
+            .collect();
+        let place = |class: &Class| {
+            let place = places.get(class.name.as_str()).copied();
+            place.ok_or_else(|| Error::UnknownLabel {
+                path: self.path.clone(),
+                row: class.first_row,
+                classes: schema.classes_in_words(),
+            })
+        };
+        self.classes.iter().map(place).collect()
     }
 }
 
@@ -173,7 +178,8 @@ mod tests {
     fn records(columns: &[&str], features: &[f32], labels: &[&str]) -> Records {
         let mut classes = Classes::default();
         let rows = (1..).zip(labels);
-        let labels: Vec<u32> = rows.map(|(row, label)| classes.index(label, row)).collect();
+        let indexes = rows.map(|(row, label)| classes.index(Path::new(""), label, row).unwrap());
+        let labels: Vec<u32> = indexes.collect();
         Records {
             path: "test.csv".into(),
             shape: Shape::Table {
@@ -216,6 +222,51 @@ mod tests {
             data.conform(&schema(&[], 1)),
             Err(Error::UnknownLabel { row: 3, classes, .. }) if classes == "yes, no"
         ));
+    }
+
+    #[test]
+    fn as_many_labels_as_there_may_be_are_told_apart_and_one_more_is_an_error() {
+        let most = Schema::MAX_CLASSES as u64;
+        let mut classes = Classes::default();
+        let mut index = |row: u64| classes.index(Path::new("ids.csv"), &row.to_string(), row);
+        let labels: Result<Vec<u32>, Error> = (1..=most).map(&mut index).collect();
+        let labels = labels.unwrap();
+        // Not a new one.
+        assert_eq!(index(7).unwrap(), 6);
+        let error = index(most + 1).unwrap_err();
+        assert!(matches!(error, Error::TooManyLabels { row, .. } if row == most + 1));
+        assert!(error.to_string().contains("check which column"), "{error}");
+
+        let records = Records {
+            path: "ids.csv".into(),
+            shape: Shape::Table { columns: 1 },
+            columns: vec![],
+            features: vec![0.0; labels.len()],
+            classes: classes.into_vec(),
+            labels,
+        };
+        let schema = records.schema().unwrap();
+        let data = records.conform(&schema).unwrap();
+        assert_eq!(data.labels()[..3], [0, 1, 2]);
+
+        let more = (0..=most).map(|class| class.to_string()).collect();
+        let more = Schema::new(Shape::Table { columns: 1 }, vec![], more);
+        assert!(matches!(more, Err(Error::TooManyClasses(found)) if found as u64 == most + 1));
+    }
+
+    #[test]
+    fn an_error_names_some_of_many_classes() {
+        let names: Vec<String> = (0..30_000).map(|class| format!("class {class}")).collect();
+        let table = Shape::Table { columns: 1 };
+        let schema = Schema::new(table, vec![], names).unwrap();
+        let error = records(&[], &[0.0], &["other"])
+            .conform(&schema)
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("class 19 and 29980 more") && text.len() < 1000,
+            "{text}"
+        );
     }
 
     #[test]

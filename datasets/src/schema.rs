@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::error::list;
 
 /// The shape of one example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,6 +74,9 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// The most classes that can be told apart: 2¹⁶.
+    pub const MAX_CLASSES: usize = 1 << 16;
+
     /// Returns a schema of examples of `shape` with labels among `classes`.
     ///
     /// `columns` names the columns of a table in their order; it is empty for an image and for a
@@ -82,7 +86,8 @@ impl Schema {
     ///
     /// [`Error::Shape`] if an example has no features or more than [`Shape::MAX_SIZE`],
     /// [`Error::ColumnNames`] if only some columns have names, [`Error::Classes`] unless there are
-    /// two or more distinct, non-empty classes.
+    /// two or more distinct, non-empty classes, [`Error::TooManyClasses`] if there are more than
+    /// [`Schema::MAX_CLASSES`].
     pub fn new(shape: Shape, columns: Vec<String>, classes: Vec<String>) -> Result<Self, Error> {
         if !(1..=Shape::MAX_SIZE).contains(&shape.size()) {
             return Err(Error::Shape(shape));
@@ -97,12 +102,15 @@ impl Schema {
                 shape,
             });
         }
+        if classes.len() > Self::MAX_CLASSES {
+            return Err(Error::TooManyClasses(classes.len()));
+        }
         let mut seen = HashSet::new();
         let distinct = classes
             .iter()
             .all(|class| !class.is_empty() && seen.insert(class.as_str()));
         if classes.len() < 2 || !distinct {
-            return Err(Error::Classes(classes));
+            return Err(Error::Classes(list(&classes)));
         }
         Ok(Self {
             shape,
@@ -124,6 +132,11 @@ impl Schema {
     /// Names of the classes; a label is an index into them.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Returns the first classes, joined by commas, and how many there are beside them.
+    pub fn classes_in_words(&self) -> String {
+        list(&self.classes)
     }
 }
 

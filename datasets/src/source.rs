@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::file::DataFile;
 use crate::records::Records;
-use crate::{Dataset, Error, Schema, Split, embedded, file, mnist, table};
+use crate::{Dataset, Error, Schema, Split, embedded, mnist, table};
 
 /// Where data comes from.
 ///
@@ -114,7 +115,10 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
         Source::Path(path) if !is_csv(path) && path.exists() => {
             Err(Error::UnknownFormat { path: path.into() })
         }
-        Source::Path(path) => whole(table::parse(path, &file::read(path)?, label)?, schema),
+        Source::Path(path) => {
+            let text = DataFile::open(path)?.read(u64::MAX)?;
+            whole(table::parse(path, &text, label)?, schema)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use crate::error::excerpt;
+use crate::error::list;
 use crate::records::{Classes, Records};
 use crate::{Error, Shape};
 
@@ -96,7 +96,7 @@ impl Table {
                     return Err(Error::NoHeader { path, label });
                 }
                 None => {
-                    let columns = first.iter().map(excerpt).collect::<Vec<_>>().join(", ");
+                    let columns = list(first);
                     return Err(Error::LabelColumn {
                         path,
                         label: label.to_owned(),
@@ -149,7 +149,8 @@ impl Table {
         if label.is_empty() {
             return Err(Error::NoLabel { path: path(), row });
         }
-        self.labels.push(self.classes.index(label, row));
+        self.labels
+            .push(self.classes.index(&self.path, label, row)?);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files that are there whole or not at all, and that hold nobody up who reads them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -25,6 +25,14 @@ pub enum FileError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It is a pipe, a device or the like, which may never end or begin.
+    #[error(
+        "{path} is no ordinary file but a folder, a pipe, a device or the like; put a file there"
+    )]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
     },
     /// It is larger than it can be.
     #[error("{path} has more than {limit} bytes, which is the most that it can have")]
@@ -64,11 +72,48 @@ impl FileError {
     }
 }
 
+/// Opens a file to be read. What is no ordinary file is an error at once.
+///
+/// # Errors
+///
+/// [`FileError::Read`], [`FileError::NotAFile`].
+pub fn open(path: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    let opened = without_waiting(options.read(true)).open(path);
+    ordinary(
+        path,
+        opened.map_err(|source| FileError::read(path, source))?,
+    )
+}
+
+/// Of a pipe the system would wait for the other end.
+fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        options,
+        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+    );
+    options
+}
+
+fn ordinary(path: &Path, file: File) -> Result<File, FileError> {
+    let found = file.metadata();
+    match found
+        .map_err(|source| FileError::read(path, source))?
+        .is_file()
+    {
+        true => Ok(file),
+        false => Err(FileError::NotAFile {
+            path: path.to_owned(),
+        }),
+    }
+}
+
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
 ///
-/// [`FileError::Read`], [`FileError::TooLarge`].
+/// [`FileError::Read`], [`FileError::NotAFile`], [`FileError::TooLarge`].
 pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     read_into(path, limit, &mut bytes)?;
@@ -80,7 +125,7 @@ pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 ///
 /// # Errors
 ///
-/// [`FileError::Read`], [`FileError::TooLarge`].
+/// [`FileError::Read`], [`FileError::NotAFile`], [`FileError::TooLarge`].
 pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     read_into(path, limit, &mut bytes)?;
@@ -88,8 +133,9 @@ pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, File
 }
 
 fn read_into(path: &Path, limit: usize, bytes: &mut Vec<u8>) -> Result<(), FileError> {
-    File::open(path)
-        .and_then(|file| file.take(limit as u64 + 1).read_to_end(bytes))
+    open(path)?
+        .take(limit as u64 + 1)
+        .read_to_end(bytes)
         .map_err(|source| FileError::read(path, source))?;
     if bytes.len() > limit {
         return Err(FileError::TooLarge {
@@ -124,14 +170,15 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 ///
 /// # Errors
 ///
-/// [`FileError::Write`].
+/// [`FileError::Write`], [`FileError::NotAFile`].
 pub fn open_private(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let opened = options.open(path);
+    let opened = without_waiting(&mut options).open(path);
     let file = opened.map_err(|source| FileError::write(path, source))?;
+    let file = ordinary(path, file)?;
     sync_folder(path)?;
     Ok(file)
 }
@@ -149,7 +196,7 @@ pub fn write_parameters(path: &Path, parameters: &[f32]) -> Result<(), FileError
 ///
 /// # Errors
 ///
-/// [`FileError::Read`], [`FileError::TooLarge`], [`FileError::Length`].
+/// [`FileError::Read`], [`FileError::NotAFile`], [`FileError::TooLarge`], [`FileError::Length`].
 pub fn read_parameters(path: &Path, count: usize) -> Result<Vec<f32>, FileError> {
     let parameters = parameters::from_le_bytes(&read_limited(path, 4 * count)?);
     if parameters.len() != count {
@@ -313,6 +360,35 @@ fn create(path: &Path, mode: u32) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn pipes_devices_and_folders_are_refused_at_once() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("key.pem");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for path in [&pipe, Path::new("/dev/zero"), folder.path()] {
+            let found = read_limited(path, 9);
+            assert!(
+                matches!(found, Err(FileError::NotAFile { .. })),
+                "{found:?}"
+            );
+            let found = read_secret(path, 9);
+            assert!(
+                matches!(found, Err(FileError::NotAFile { .. })),
+                "{found:?}"
+            );
+        }
+        for path in [&pipe, Path::new("/dev/zero")] {
+            let found = open_private(path);
+            assert!(
+                matches!(found, Err(FileError::NotAFile { .. })),
+                "{found:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_private_ones_are_private() {

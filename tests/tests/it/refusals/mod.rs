@@ -3,6 +3,8 @@
 
 mod certificates;
 mod command_line;
+#[cfg(target_os = "linux")]
+mod files;
 mod node;
 mod relay;
 

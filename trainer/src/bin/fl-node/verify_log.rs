@@ -1,13 +1,12 @@
 //! `fl-node verify-log`.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use fl_network::files::read_limited;
+use fl_network::files::{self, read_limited};
 use fl_network::kit::load_manifest;
 use fl_network::program::logging::say;
 use fl_protocol::audit::{Party, Round, Summary, Taken, Verdict, verify};
@@ -40,7 +39,7 @@ pub(crate) fn run(args: VerifyLog) -> ExitCode {
 fn check(args: &VerifyLog) -> anyhow::Result<bool> {
     let manifest = manifest(args)?;
     let cannot = || format!("cannot read {}", args.log.display());
-    let log = File::open(&args.log).with_context(cannot)?;
+    let log = files::open(&args.log)?;
     let verdict = verify(&manifest, BufReader::new(log)).with_context(cannot)?;
     let telling = Telling(&manifest);
     match args.json {
