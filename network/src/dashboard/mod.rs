@@ -4,6 +4,7 @@
 //! `GET /status.json` gives [`RelayProgress`] as JSON; with `?seen=REVISION` it waits a while for
 //! another one, so that the page shows a change at once without asking all the time.
 
+mod places;
 mod progress;
 
 use std::convert::Infallible;
@@ -31,11 +32,12 @@ use tracing::debug;
 pub use progress::RelayProgress;
 
 use crate::report_text::LogLine;
+use places::Places;
 
-/// Connections at a time, so that whoever opens many takes no file descriptors away from the relay.
-const CONNECTIONS_MAX: usize = 64;
-/// A connection carries one request. This is how long it may take from beginning to end.
-const CONNECTION: Duration = Duration::from_secs(60);
+/// A connection carries one request, and has this long to bring it.
+const REQUEST: Duration = Duration::from_secs(10);
+/// This is how long it may take from beginning to end.
+const CONNECTION: Duration = Duration::from_secs(45);
 /// How long a request for another state waits.
 const WAIT: Duration = Duration::from_secs(25);
 /// How long pages have to fetch the last state when the relay stops: they pause between two
@@ -110,13 +112,17 @@ impl Dashboard {
 }
 
 async fn serve(listener: TcpListener, progress: watch::Receiver<RelayProgress>, local: bool) {
+    // Ends them when it is dropped itself.
     let mut connections = JoinSet::new();
+    let mut places = Places::default();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => {
+                    places.make_room();
                     let served = connection(stream, progress.clone(), local);
-                    connections.spawn(timeout(CONNECTION, served));
+                    let task = connections.spawn(timeout(CONNECTION, served));
+                    places.take(from.ip(), task);
                 }
                 Err(error) => {
                     // Such as one file descriptor too many: that passes.
@@ -136,6 +142,7 @@ async fn connection(stream: TcpStream, progress: watch::Receiver<RelayProgress>,
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST)
         .keep_alive(false)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), answer)

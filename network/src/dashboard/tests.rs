@@ -9,6 +9,7 @@ use fl_shaders::Counters;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::places::CONNECTIONS_MAX;
 use super::*;
 use crate::report_text::ReportFormatter;
 
@@ -300,19 +301,81 @@ async fn what_is_no_request_for_something_shown_gets_its_code_and_the_next_its_a
     assert_eq!(status(&dashboard, "").await["rounds_done"], 0);
 }
 
-#[tokio::test]
-async fn connections_are_no_more_than_there_may_be() {
-    let (dashboard, ..) = open().await;
-    let mut idle = Vec::new();
-    for _ in 0..CONNECTIONS_MAX {
-        idle.push(TcpStream::connect(dashboard.address()).await.unwrap());
+/// A connection from this address of the loopback network that has sent so much, and no more.
+async fn connected(dashboard: &Dashboard, from: [u8; 4], sent: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    let mut stream = socket.connect(dashboard.address()).await.unwrap();
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Whether the other side has ended the connection by now.
+fn is_ended(stream: &TcpStream) -> bool {
+    match stream.try_read(&mut [0]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
-    let one_more = get(&dashboard, "/");
-    tokio::pin!(one_more);
-    let early = timeout(Duration::from_millis(300), &mut one_more).await;
-    assert!(early.is_err(), "one more than there may be");
-    drop(idle.pop());
-    assert!(one_more.await.starts_with("HTTP/1.1 200 OK"));
+}
+
+const ONE: [u8; 4] = [127, 0, 0, 1];
+const OTHER: [u8; 4] = [127, 0, 0, 2];
+const HALF: &str = "GET /status.json HTTP/1.1\r\nhost: local";
+const REST: &str = "host\r\n\r\n";
+
+#[tokio::test]
+async fn who_brings_no_request_makes_room_for_who_does() {
+    let (dashboard, ..) = open().await;
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..CONNECTIONS_MAX {
+            slow.push(connected(&dashboard, ONE, HALF).await);
+        }
+        assert_eq!(status(&dashboard, "").await["consortium"], "test");
+    }
+    // Places are no more than there may be: the oldest had to go.
+    let mut left = slow.split_off(slow.len() - CONNECTIONS_MAX);
+    for stream in &mut slow {
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+    // The control: who is slow and has a place is answered in the end.
+    let last = left.last_mut().unwrap();
+    assert!(!is_ended(last));
+    last.write_all(REST.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_takes_many_places_makes_room_for_who_takes_few() {
+    let (dashboard, ..) = open().await;
+    let revision = status(&dashboard, "").await["revision"].as_u64().unwrap();
+    let mut one = connected(&dashboard, ONE, HALF).await;
+    let waits = format!("GET /status.json?seen={revision} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut others = Vec::new();
+    for _ in 0..2 * CONNECTIONS_MAX {
+        others.push(connected(&dashboard, OTHER, &waits).await);
+    }
+    // Which has the first of them ended, though the one came before it.
+    let _ = others[0].read_to_end(&mut Vec::new()).await;
+    assert!(!is_ended(&one));
+    one.write_all(REST.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    one.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_come_is_not_waited_for() {
+    let (dashboard, ..) = open().await;
+    for sent in ["", HALF] {
+        let begun = tokio::time::Instant::now();
+        let mut stream = connected(&dashboard, ONE, sent).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        let took = begun.elapsed();
+        assert!((REQUEST..CONNECTION).contains(&took), "{sent:?}: {took:?}");
+    }
 }
 
 #[tokio::test]
