@@ -8,11 +8,13 @@ use fl_protocol::round::relay::{Completed, Report};
 use serde::Serialize;
 use tracing::Level;
 
+use crate::program::logging::one_line;
+
 /// A report in words.
 pub struct LogLine {
     /// How much it matters.
     pub level: Level,
-    /// What is said.
+    /// What is said, as [`one_line`].
     pub text: String,
     /// The round that is complete with it.
     pub round: Option<RoundLine>,
@@ -161,7 +163,7 @@ impl ReportFormatter {
         };
         LogLine {
             level,
-            text,
+            text: one_line(text),
             round: None,
         }
     }

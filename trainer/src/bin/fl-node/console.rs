@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use fl_network::program::logging::say;
+use fl_network::program::logging::{one_line, say};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::RoundLine;
@@ -35,12 +35,13 @@ impl Console {
 
     /// What is going on just now; shown only in a terminal.
     pub(crate) fn status(&self, text: String) {
-        self.bar.set_message(text);
+        self.bar.set_message(one_line(text));
     }
 
     /// Something that must be read: in a terminal, in a log, and beside JSON.
     pub(crate) fn note(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        let line = one_line(text);
+        self.bar.suspend(|| eprintln!("{line}"));
     }
 
     /// A completed round.

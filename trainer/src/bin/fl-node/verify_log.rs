@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use fl_network::files::{self, read_limited};
 use fl_network::kit::load_manifest;
-use fl_network::program::logging::say;
+use fl_network::program::logging::{one_line, say};
 use fl_protocol::audit::{Party, Round, Summary, Taken, Verdict, verify};
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -77,11 +77,8 @@ impl Telling<'_> {
     fn text(&self, verdict: &Verdict) {
         let Verdict { summary, flaw } = verdict;
         if let Some(party) = summary.party {
-            say(format_args!(
-                "log of {} of {}",
-                self.name(party),
-                self.0.name()
-            ));
+            let (party, consortium) = (self.name(party), self.0.name());
+            say(one_line(format_args!("log of {party} of {consortium}")));
         }
         if let Some(begins) = summary.begins.filter(|begins| begins.round > 0) {
             say(format_args!("it begins after round {}", begins.round));
@@ -89,12 +86,12 @@ impl Telling<'_> {
         for round in &summary.rounds {
             say(self.round(round));
             for (by, to, refusal) in &round.refusals {
-                say(format_args!(
+                say(one_line(format_args!(
                     "  {} refuses {}: {}",
                     self.name(*by),
                     self.name(*to),
                     self.0.with_names(refusal)
-                ));
+                )));
             }
         }
         if summary.dropped > 0 {
@@ -121,7 +118,8 @@ impl Telling<'_> {
                 last_digest.to_hex()
             )),
             Some(flaw) => say(format_args!(
-                "NOT SOUND: {flaw}\nthe {records} records before it hold"
+                "NOT SOUND: {}\nthe {records} records before it hold",
+                one_line(flaw)
             )),
         }
     }
