@@ -27,6 +27,7 @@ use crate::files::{
     FileError, read_limited, read_parameters, read_secret, write_parameters, write_private,
     write_public,
 };
+use crate::memory;
 use crate::pki::{self, PkiError};
 use crate::time::unix_s;
 use crate::tls::{self, Credentials, ServerTls, TlsError};
@@ -167,6 +168,7 @@ impl Kit {
             path: key_path,
             source,
         })?;
+        memory::lock(identity.expose());
         let certificate_pem = text(folder.join(CERTIFICATE))?;
         let credentials = Credentials::from_pem(&certificate_pem, key_pem)?;
         Ok(Self {

@@ -3,14 +3,15 @@
 //! [`quic`] and [`tls`] carry the messages of [`fl_protocol`] between a [`client`] and the
 //! [`relay`], which [`report_text`] and the [`dashboard`] let its operator see; [`pki`] issues
 //! certificates, [`kit`] holds what a party starts with, [`store`] keeps what it remembers and
-//! [`audit`] what it can show later. [`program`] is what the programs have in common. Nothing in
-//! this crate can open a share.
+//! [`audit`] what it can show later. [`memory`] keeps secrets from leaving a process's memory, and
+//! [`program`] is what the programs have in common. Nothing in this crate can open a share.
 
 pub mod audit;
 pub mod client;
 pub mod dashboard;
 pub mod files;
 pub mod kit;
+pub mod memory;
 pub mod pki;
 pub mod program;
 pub mod quic;

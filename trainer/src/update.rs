@@ -1,9 +1,11 @@
 //! What a round of local training changed.
 
+use std::fmt;
 use std::sync::Arc;
 
 use fl_shaders::{Counters, FixedPoint};
 use fl_sharing::{Blinding, Engine, EngineError, Input, Masked};
+use zeroize::Zeroize as _;
 
 use crate::TrainError;
 #[cfg(feature = "gpu")]
@@ -12,15 +14,32 @@ use crate::gpu::Resident;
 /// Local parameters minus global parameters, in the order of the [`Layout`](crate::Layout).
 ///
 /// A trainer on the host makes one of a vector, and copies of it share that vector. What
-/// [`BurnTrainer`](crate::BurnTrainer) trains on a GPU stays there.
+/// [`BurnTrainer`](crate::BurnTrainer) trains on a GPU stays there. The vector is erased when the
+/// last copy is dropped; it does not print.
 #[derive(Clone, Debug)]
 pub struct Update(Place);
 
 #[derive(Clone, Debug)]
 enum Place {
-    Host(Arc<Vec<f32>>),
+    Host(Arc<Values>),
     #[cfg(feature = "gpu")]
     Gpu(Box<Resident>),
+}
+
+/// Values that are erased on drop.
+struct Values(Vec<f32>);
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        // Of the slice and not of the vector, which would be gone through twice.
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} values", self.0.len())
+    }
 }
 
 impl Update {
@@ -31,7 +50,7 @@ impl Update {
     )]
     pub fn len(&self) -> usize {
         match &self.0 {
-            Place::Host(values) => values.len(),
+            Place::Host(values) => values.0.len(),
             #[cfg(feature = "gpu")]
             Place::Gpu(resident) => resident.len(),
         }
@@ -45,7 +64,7 @@ impl Update {
     /// The GPU fails.
     pub fn to_vec(&self) -> Result<Vec<f32>, TrainError> {
         match &self.0 {
-            Place::Host(values) => Ok(values.to_vec()),
+            Place::Host(values) => Ok(values.0.clone()),
             #[cfg(feature = "gpu")]
             Place::Gpu(resident) => resident.to_vec(),
         }
@@ -69,7 +88,7 @@ impl Update {
                 let input = Input {
                     format,
                     counters,
-                    update,
+                    update: &update.0,
                 };
                 engine.mask(&input, blinding, masked)
             }
@@ -81,7 +100,7 @@ impl Update {
 
 impl From<Vec<f32>> for Update {
     fn from(values: Vec<f32>) -> Self {
-        Self(Place::Host(Arc::new(values)))
+        Self(Place::Host(Arc::new(Values(values))))
     }
 }
 
@@ -89,5 +108,18 @@ impl From<Vec<f32>> for Update {
 impl From<Resident> for Update {
     fn from(resident: Resident) -> Self {
         Self(Place::Gpu(Box::new(resident)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_does_not_print() {
+        let update = Update::from(vec![1234.5, 6789.0]);
+        let text = format!("{update:?}");
+        assert!(text.contains("2 values"), "{text}");
+        assert!(!text.contains("1234") && !text.contains("6789"), "{text}");
     }
 }

@@ -6,6 +6,7 @@
 //! re-encoding.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
@@ -142,14 +143,15 @@ fn signed_bytes(label: Label, bytes: &[u8]) -> Vec<u8> {
 
 /// An Ed25519 identity: the private key of a node or of the consortium's authority.
 ///
-/// It does not print, and its memory is erased on drop.
+/// It does not print. Copies of it share one place in memory, which is erased when the last is
+/// dropped.
 #[derive(Clone)]
-pub struct Identity(SigningKey);
+pub struct Identity(Arc<SigningKey>);
 
 impl Identity {
     /// The identity with this private key, 32 uniform bytes that nobody else knows (RFC 8032).
     pub fn from_secret(secret: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(secret))
+        Self(Arc::new(SigningKey::from_bytes(secret)))
     }
 
     /// The identity of this name, which is the same in every run and no secret.
@@ -165,7 +167,7 @@ impl Identity {
     /// [`IdentityError::PrivateKey`] if it is not an Ed25519 key in that form.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
         SigningKey::from_pkcs8_pem(pem)
-            .map(Self)
+            .map(|key| Self(Arc::new(key)))
             .map_err(|_| IdentityError::PrivateKey)
     }
 
@@ -178,6 +180,11 @@ impl Identity {
         self.0
             .to_pkcs8_pem(LineEnding::LF)
             .map_err(|_| IdentityError::PrivateKey)
+    }
+
+    /// Returns the private key where it lies in memory, for whoever keeps it out of swap.
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.as_bytes()
     }
 
     /// Returns the public half.

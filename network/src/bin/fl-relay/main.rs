@@ -21,6 +21,7 @@ use args::{Args, Command, Config};
 fn main() -> ExitCode {
     let args = Args::parse();
     fl_network::program::logging::init();
+    fl_network::program::conceal();
     let Command::Serve(serve) = args.command;
     match Config::try_from(serve).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,8 @@
 
 mod holders;
 mod keys;
+#[cfg(target_os = "linux")]
+mod memory;
 mod relay;
 
 /// Whether `part` stands somewhere in `bytes`.

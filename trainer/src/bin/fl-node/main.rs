@@ -20,6 +20,7 @@ use args::{Args, Command};
 fn main() -> ExitCode {
     let args = Args::parse();
     fl_network::program::logging::init();
+    fl_network::program::conceal();
     let done = match args.command {
         Command::Simulate(args) => simulate::run(args),
         Command::Provision(args) => provision::run(args),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fl_network::kit::Kit;
+use fl_network::memory;
 use fl_network::program::logging::explain;
 use fl_network::time::unix_s;
 use fl_protocol::audit::Entry;
@@ -64,7 +65,8 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let identity = kit.node_identity()?.clone();
         let layout = trainer.layout().clone();
         learner::check_layout(&kit.manifest, &layout)?;
-        let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
+        let epoch_key = Arc::new(EpochKey::from_bytes(*kit.epoch_key()?));
+        memory::lock(epoch_key.expose());
         let (durable, remembered) = DurableNode::open(store, &kit, &mut observe)?;
         let Remembered {
             head,
@@ -87,7 +89,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
                 manifest: kit.manifest.clone(),
                 layout: Arc::new(layout),
                 engine,
-                tags: TagVerifier::new(Arc::new(epoch_key)),
+                tags: TagVerifier::new(epoch_key),
             },
             kit,
             secrets: Secrets::None,
