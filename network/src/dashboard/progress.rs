@@ -90,7 +90,7 @@ impl RelayProgress {
         let nodes = manifest.roster().iter().map(|(id, member)| {
             let node = NodeStatus {
                 name: member.name.clone(),
-                organisation: member.organisation.clone(),
+                organisation: member.organisation.to_string(),
                 here: false,
                 holder: false,
                 participant: false,

@@ -9,6 +9,7 @@ use fl_shaders::{FixedPoint, Parameters, Ring};
 use serde::{Deserialize, Serialize};
 
 use super::Member;
+use super::organisation::Organisation;
 use super::pace::Pace;
 use super::participation::{CohortTable, ParticipationMode};
 use super::scheme::{CommitteeTable, Scheme};
@@ -233,7 +234,7 @@ impl TensorLayout {
 pub struct NodeTable {
     /// Name, unique in the manifest.
     pub name: String,
-    /// Organisation that runs it.
+    /// Organisation that runs it. Upper and lower case and white space tell none from another.
     pub organisation: String,
     /// Ed25519 public key in hexadecimal.
     pub key: String,
@@ -364,6 +365,7 @@ impl ManifestFile {
         }
         let mut roster = BTreeMap::new();
         let mut names = BTreeSet::new();
+        let mut organisations = BTreeSet::new();
         for node in &self.nodes {
             let refuse = |reason: &str| ManifestError::Node {
                 name: node.name.clone(),
@@ -377,6 +379,10 @@ impl ManifestFile {
             if !names.insert(&node.name) {
                 return Err(refuse("this name is taken by another node"));
             }
+            let organisation = Organisation::new(&node.organisation).ok_or_else(|| {
+                refuse("organisations have 1 to 256 bytes of characters that print")
+            })?;
+            organisations.insert(organisation.clone());
             let bytes = digest("nodes.key", &node.key)?;
             let key =
                 PublicKey::from_bytes(bytes.as_bytes()).map_err(|source| ManifestError::Field {
@@ -387,7 +393,7 @@ impl ManifestFile {
             let member = Member {
                 id,
                 name: node.name.clone(),
-                organisation: node.organisation.clone(),
+                organisation,
                 key,
                 expires_unix_s: node.expires_unix_s,
             };
@@ -395,7 +401,6 @@ impl ManifestFile {
                 return Err(refuse("this key is used by another node"));
             }
         }
-        let organisations: BTreeSet<_> = self.nodes.iter().map(|node| &node.organisation).collect();
         let needed = min_organisations(self.collusion);
         if organisations.len() < needed as usize {
             let found = organisations.len();
@@ -492,6 +497,22 @@ mod tests {
                 found: 2,
                 needed: 3
             })
+        ));
+        // However it is spelled.
+        let one_house = |m: &mut ManifestFile| {
+            m.nodes[0].organisation = "St. Mary".to_owned();
+            m.nodes[1].organisation = "st.  MARY ".to_owned();
+        };
+        assert!(matches!(
+            signed(one_house),
+            Err(E::Organisations {
+                found: 2,
+                needed: 3
+            })
+        ));
+        assert!(matches!(
+            signed(|m| m.nodes[0].organisation = "St.\u{200b}Mary".into()),
+            Err(E::Node { .. })
         ));
         assert!(matches!(
             signed(|m| m.nodes[0].key = "zz".into()),

@@ -6,6 +6,7 @@
 //! manifest.
 
 mod file;
+mod organisation;
 mod pace;
 mod participation;
 mod scheme;
@@ -25,6 +26,7 @@ pub use file::{
     ManifestFile, ModelTable, NodeTable, PlanTable, RelayTable, TensorLayout, TimeoutTable,
     epoch_key_check, min_organisations,
 };
+pub use organisation::Organisation;
 pub use pace::Pace;
 pub use participation::{CohortTable, Participation, ParticipationMode};
 pub use scheme::{CommitteeTable, Scheme};
@@ -56,7 +58,7 @@ pub struct Member {
     pub name: String,
     /// Organisation that runs the node; a round has participants of [`Manifest::min_organisations`]
     /// at least.
-    pub organisation: String,
+    pub organisation: Organisation,
     /// Identity key.
     pub key: PublicKey,
     /// Until when it may take part, in seconds of Unix time.

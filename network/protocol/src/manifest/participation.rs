@@ -259,7 +259,10 @@ mod tests {
         );
         // Three nodes, but of two organisations.
         refused(
-            |file| file.nodes[2].organisation = file.nodes[0].organisation.clone(),
+            |file| {
+                file.nodes[2].organisation =
+                    format!("{} ", file.nodes[0].organisation.to_uppercase());
+            },
             "nodes of 2 organisations; at least 3",
         );
         refused(

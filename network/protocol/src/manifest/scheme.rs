@@ -73,7 +73,7 @@ pub(super) fn committee(
         .map(|member| (&member.name, member))
         .collect();
     let mut holders = Vec::with_capacity(table.holders.len());
-    let mut seats: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut seats: BTreeMap<_, u32> = BTreeMap::new();
     for name in &table.holders {
         let member = members
             .get(name)
@@ -149,7 +149,7 @@ mod tests {
         let collusion = committee(&five, 1, |m| (m.collusion, m.min_nodes) = (2, 4));
         assert!(matches!(collusion, Err(E::Threshold { holders: 2, .. })));
         let one_house = committee(&five, 1, |m| {
-            m.nodes[0].organisation = "organisation 1".into()
+            m.nodes[0].organisation = "ORGANISATION  1".into()
         });
         assert!(matches!(one_house, Err(E::Threshold { holders: 2, .. })));
     }

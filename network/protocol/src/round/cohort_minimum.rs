@@ -59,7 +59,7 @@ pub(crate) fn organisations<'a>(
 ) -> usize {
     let names: BTreeSet<_> = nodes
         .filter_map(|id| manifest.roster().get(id))
-        .map(|member| member.organisation.as_str())
+        .map(|member| &member.organisation)
         .collect();
     names.len()
 }

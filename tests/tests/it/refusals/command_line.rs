@@ -156,6 +156,16 @@ fn a_consortium_that_cannot_work_is_not_founded() {
         ),
         ("a,b,../c", &[], &["letters, digits"]),
         ("a,b,c@", &[], &["write NAME or NAME@ORGANISATION"]),
+        (
+            "a@St. Mary,b@st.  MARY,c@other",
+            &[],
+            &["2 organisations; at least 3"],
+        ),
+        (
+            "a@St. Mary,b@St.\u{200b} Mary,c@other",
+            &[],
+            &["node \"b\"", "characters that print"],
+        ),
         ("a,b,relay", &[], &["cannot be called \"relay\""]),
         ("a,b,Authority", &[], &["cannot be called \"Authority\""]),
         (&many, &[], &["1001 nodes are listed", "nodes_max = 1000"]),
