@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::error::{IdentityError, ManifestError};
+use fl_protocol::fingerprint::Fingerprint;
 use fl_protocol::identity::{Identity, NodeId};
 use fl_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest, epoch_key_check};
 use rustls_pki_types::CertificateDer;
@@ -231,6 +232,26 @@ impl Kit {
             });
         }
         Ok(&self.identity)
+    }
+
+    /// Returns what an operator should compare with the other participants, in lines.
+    ///
+    /// # Errors
+    ///
+    /// [`KitError::Pki`] if the authority's certificate has no usable key.
+    pub fn to_compare(&self) -> Result<[String; 3], KitError> {
+        let authority = pki::public_key(&self.authority)?;
+        Ok([
+            format!(
+                "fingerprint of the consortium: {}",
+                Fingerprint::of_consortium(&self.manifest)
+            ),
+            format!(
+                "fingerprint of the authority:  {}",
+                Fingerprint::of_authority(&authority)
+            ),
+            format!("nodes: {}", self.manifest.roster_in_words()),
+        ])
     }
 
     /// Id of the key in this kit.

@@ -25,6 +25,12 @@ def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
+def fingerprint(label, digest):
+    """Eight groups of five digits."""
+    h = sha256(b"smpcfl/2 fingerprint ", label, b"\0", digest)
+    return " ".join(f"{word % 100_000:05}" for (word,) in struct.iter_unpack("<I", h))
+
+
 # --- Seeds -----------------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +314,8 @@ def session():
         "signature": authority.sign("manifest", text).hex(),
         "signature_under_another_label": authority.sign("keys", text).hex(),
         "sid": sid.hex(),
+        "fingerprint": fingerprint(b"consortium", sid),
+        "authority_fingerprint": fingerprint(b"authority", authority.node_id),
         "initial_model": model.hex(),
         "node_ids": sorted(node.node_id.hex() for node in nodes),
         "right": [accepted(messages) for messages in right],

@@ -15,6 +15,7 @@ use fl_network::pki::{Authority, PkiError, Validity};
 use fl_network::time::unix_s;
 use fl_protocol::digest::model_hash;
 use fl_protocol::error::{IdentityError, ManifestError};
+use fl_protocol::fingerprint::Fingerprint;
 use fl_protocol::manifest::{
     CohortTable, CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, ParticipationMode,
     Scheme, TimeoutTable, epoch_key_check, min_organisations,
@@ -372,6 +373,14 @@ impl Consortium {
     /// Returns the fixed-point plan; its `Display` explains it.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Returns the fingerprints of the consortium and of its authority.
+    pub fn fingerprints(&self) -> [Fingerprint; 2] {
+        [
+            Fingerprint::of_consortium(&self.manifest),
+            Fingerprint::of_authority(&self.authority.identity().public_key()),
+        ]
     }
 
     /// Returns the signed manifest.

@@ -257,6 +257,24 @@ impl Manifest {
         }
     }
 
+    /// Returns the nodes' names in alphabetical order, each with its organisation if that has
+    /// another name.
+    pub fn roster_in_words(&self) -> String {
+        let mut nodes: Vec<_> = self.roster.values().collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        let words = nodes.into_iter().map(
+            |Member {
+                 name, organisation, ..
+             }| {
+                match organisation.to_string() {
+                    same if same == *name => same,
+                    other => format!("{name} of {other}"),
+                }
+            },
+        );
+        words.collect::<Vec<_>>().join(", ")
+    }
+
     /// Returns the nodes, by id.
     pub fn roster(&self) -> &BTreeMap<NodeId, Member> {
         &self.roster
@@ -324,6 +342,17 @@ mod tests {
     use super::*;
     use crate::round::Refusal;
     use crate::sim::Consortium;
+
+    #[test]
+    fn a_roster_names_nodes_and_their_organisations() {
+        let mut file = Consortium::new(3).manifest.file.clone();
+        let names = [("b", "b"), ("c", "St. Mary"), ("a", "A")];
+        for (node, (name, organisation)) in file.nodes.iter_mut().zip(names) {
+            (node.name, node.organisation) = (name.to_owned(), organisation.to_owned());
+        }
+        let manifest = Manifest::sign(&file, &Identity::of_test("authority")).unwrap();
+        assert_eq!(manifest.roster_in_words(), "a of A, b, c of St. Mary");
+    }
 
     #[test]
     fn refusals_are_told_with_names() {

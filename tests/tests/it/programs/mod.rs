@@ -5,5 +5,6 @@ mod bench_round;
 mod cli;
 mod dashboard;
 mod deployment;
+mod fingerprints;
 mod gpu;
 mod simulate;

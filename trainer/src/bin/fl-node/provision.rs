@@ -58,6 +58,10 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         "manifest {} is signed",
         consortium.manifest().consortium_id().to_hex()
     ));
+    let [ours, authority] = consortium.fingerprints();
+    say(format_args!(
+        "fingerprints, to be compared with what nodes show when they start:\n  consortium {ours}\n  authority  {authority}"
+    ));
     say(format_args!(
         "give each party its folder, over a channel that you trust:"
     ));

@@ -66,6 +66,11 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
             .as_deref()
             .unwrap_or(kit.manifest.relay_address())
     ));
+    for line in kit.to_compare()? {
+        console.note(&line);
+    }
+    console
+        .note("these digits and names must be the same at every node: compare them by telephone");
     console.note(&kit.manifest.participation_in_words());
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let engine = compute.engine();

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use fl_protocol::digest::Digest;
+use fl_protocol::fingerprint::Fingerprint;
 use fl_protocol::identity::PublicKey;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Signed};
@@ -23,6 +24,8 @@ struct Session {
     signature_under_another_label: String,
     #[serde(rename = "sid")]
     consortium_id: String,
+    fingerprint: String,
+    authority_fingerprint: String,
     initial_model: String,
     node_ids: Vec<String>,
     right: Vec<RightBundle>,
@@ -95,6 +98,17 @@ fn a_manifest_that_others_wrote_and_signed_is_read() -> Result<()> {
         altered[at] ^= 1;
         assert!(known.manifest(&altered, &known.signature).is_err());
     }
+    Ok(())
+}
+
+#[test]
+fn fingerprints_are_those_of_the_protocol() -> Result<()> {
+    let (known, manifest) = Session::load()?;
+    let consortium = Fingerprint::of_consortium(&manifest);
+    assert_eq!(consortium.to_string(), known.fingerprint);
+    let authority = PublicKey::from_bytes(&bytes(&known.authority)?)?;
+    let authority = Fingerprint::of_authority(&authority);
+    assert_eq!(authority.to_string(), known.authority_fingerprint);
     Ok(())
 }
 
