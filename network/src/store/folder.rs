@@ -133,6 +133,11 @@ impl Folder {
         self.path(STATE).exists()
     }
 
+    /// Returns the id of the party's consortium.
+    pub(super) fn consortium_id(&self) -> Digest {
+        self.consortium_id
+    }
+
     /// Path of the log.
     pub(super) fn log_path(&self) -> PathBuf {
         self.path("audit.log")
@@ -148,7 +153,7 @@ impl Folder {
     }
 
     /// Replaces the file `name` by `value`.
-    pub(super) fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
+    fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
         let bytes =
             serde_json::to_vec(value).map_err(|error| StoreError::Encode(error.to_string()))?;
         Ok(write_private(&self.path(name), &bytes)?)
@@ -156,10 +161,7 @@ impl Folder {
 }
 
 /// Reads what [`Folder::write_json`] wrote, if it was ever written.
-pub(super) fn read_json<T: DeserializeOwned>(
-    path: &Path,
-    limit: usize,
-) -> Result<Option<T>, StoreError> {
+fn read_json<T: DeserializeOwned>(path: &Path, limit: usize) -> Result<Option<T>, StoreError> {
     let Some(bytes) = read_existing(path, limit)? else {
         return Ok(None);
     };

@@ -8,7 +8,7 @@
 //! audit.log       the transcript, which only grows; see [`crate::audit`]
 //! *.new           files on the way, and former ones that the next are written over
 //!
-//! sent.json       sums that a node has sent, for the difference rule
+//! sent.log        sums that a node has sent, for the difference rule; it only grows
 //! outbox.bin      a node's masked sum or contribution, with what is needed to go on with it
 //!
 //! result.bin      the relay's last result, for nodes that did not get it
@@ -24,6 +24,7 @@ mod folder;
 mod node;
 mod outbox;
 mod relay;
+mod sent;
 
 use std::path::PathBuf;
 
@@ -66,6 +67,12 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// A file is of a former version of this program.
+    #[error(
+        "{0} is of a former version of this program, and nothing here reads it; go on with that version, or found a \
+         new consortium with `fl-node provision --from` a node's model"
+    )]
+    Former(PathBuf),
     /// The kit's initial model is unusable.
     #[error(transparent)]
     Kit(#[from] Box<KitError>),

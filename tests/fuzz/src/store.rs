@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use fl_network::kit::Kit;
 use fl_network::store::{NodeStore, RelayStore};
-use fl_protocol::digest::{ChunkHashes, model_hash};
+use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
 use fl_protocol::round::message::{ResultAck, Signed};
 use fl_protocol::round::node::{Node, Pending};
 use fl_protocol::round::peer::PendingSum;
 use fl_protocol::round::relay::{Event, LastResult, Relay};
 use fl_protocol::round::training::{Averaged, average};
-use fl_protocol::round::{Checkpoint, Head, SentSums};
+use fl_protocol::round::{Checkpoint, Head, SentSum, SentSums};
 use fl_protocol::sim;
 use tempfile::TempDir;
 
@@ -25,7 +25,7 @@ use fl_protocol::sim::Consortium;
 const FILES: [&str; 6] = [
     "state.json",
     "model-1.f32",
-    "sent.json",
+    "sent.log",
     "outbox.bin",
     "result.bin",
     "checkpoint.bin",
@@ -74,8 +74,11 @@ fn sent(store: &NodeStore) {
     let Ok(sent) = store.sent() else { return };
     let participants = round().participants.set();
     let _ = sent.check(consortium().manifest.initial_model(), &participants);
-    store.record(&sent).expect("a folder of our own");
-    assert_eq!(store.sent().expect("what was just written"), sent);
+    let sum = SentSum::new(Digest([9; 32]), participants);
+    store.record(&sum).expect("a folder of our own");
+    let mut more = sent;
+    more.add(&sum);
+    assert_eq!(store.sent().expect("what was just written"), more);
 }
 
 /// The outbox holds the sum that was signed, or none.
@@ -175,8 +178,7 @@ thread_local! {
 fn write(folder: &Path) {
     let round = round();
     let manifest = &consortium().manifest;
-    let mut sent = SentSums::default();
-    sent.record(manifest.initial_model(), round.participants.set());
+    let sent = SentSum::new(manifest.initial_model(), round.participants.set());
     let pending = Pending::Sum(PendingSum {
         participants: round.participants.clone(),
         sum: round.sums[0].sum.clone(),
@@ -189,8 +191,8 @@ fn write(folder: &Path) {
     let Averaged { head, model, .. } = &round.averaged;
     let store = NodeStore::open(folder, manifest).expect("a folder of our own");
     store
-        .commit(head, model)
-        .and_then(|()| store.record(&sent))
+        .record(&sent)
+        .and_then(|()| store.commit(head, model))
         .and_then(|()| store.keep(&pending, &round.bodies[0]))
         .expect("a folder of our own");
     drop(store);

@@ -15,38 +15,80 @@ use super::refusal::Refusal;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 
+/// A sum that is about to be sent: an entry of the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentSum {
+    model: Digest,
+    participants: BTreeSet<NodeId>,
+    /// In the peer scheme, the context and the digest of all signed sums there.
+    signed: Option<(Digest, Digest)>,
+}
+
+impl SentSum {
+    /// Returns the sum over `participants` on `model`.
+    pub fn new(model: Digest, participants: BTreeSet<NodeId>) -> Self {
+        Self {
+            model,
+            participants,
+            signed: None,
+        }
+    }
+
+    /// Returns the same in the attempt `ctx`, whose signed sums have this digest.
+    pub(super) fn signed(self, ctx: Digest, sums: Digest) -> Self {
+        let signed = Some((ctx, sums));
+        Self { signed, ..self }
+    }
+}
+
 /// The sums that this node has sent, for good.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentSums {
     /// By model: a digest of the participants.
-    sums: BTreeMap<String, String>,
+    sums: BTreeMap<Digest, Digest>,
     /// The last model with its participants, who are needed to go on.
     last: Option<(Digest, BTreeSet<NodeId>)>,
     /// The last model, and for each context in which a sum on it was sent the digest of all signed
     /// sums there.
-    signed: Option<(Digest, BTreeMap<String, Digest>)>,
+    signed: Option<(Digest, BTreeMap<Digest, Digest>)>,
 }
 
 impl SentSums {
-    /// Notes that a sum over `participants` on `model` is about to be sent.
-    pub fn record(&mut self, model: Digest, participants: BTreeSet<NodeId>) {
-        self.sums.insert(model.to_hex(), digest(&participants));
-        self.last = Some((model, participants));
+    /// Notes that `sum` is about to be sent.
+    pub fn add(&mut self, sum: &SentSum) {
+        let SentSum {
+            model,
+            participants,
+            signed,
+        } = sum;
+        self.sums.insert(*model, digest(participants));
+        self.last = Some((*model, participants.clone()));
+        if let Some((ctx, sums)) = signed {
+            let former = self.signed.take().filter(|(last, _)| last == model);
+            let (_, mut contexts) = former.unwrap_or((*model, BTreeMap::new()));
+            contexts.insert(*ctx, *sums);
+            self.signed = Some((*model, contexts));
+        }
+    }
+
+    /// Returns whether adding `sum` would change nothing.
+    pub fn has_last(&self, sum: &SentSum) -> bool {
+        let last = self.last.as_ref();
+        let signed = sum.signed.is_none_or(|(ctx, sums)| {
+            let signed = self
+                .signed
+                .as_ref()
+                .filter(|(model, _)| *model == sum.model);
+            signed.and_then(|(_, contexts)| contexts.get(&ctx)) == Some(&sums)
+        });
+        let same = |(model, set): &(Digest, _)| *model == sum.model && *set == sum.participants;
+        last.is_some_and(same) && signed
     }
 
     /// With whom a sum on `model` was sent, if it was the last.
     pub(super) fn sent_with(&self, model: Digest) -> Vec<NodeId> {
         let last = self.last.iter().filter(|(last, _)| *last == model);
         last.flat_map(|(_, set)| set.iter().copied()).collect()
-    }
-
-    /// Notes that a sum on `model` is about to be sent in the attempt `ctx`, whose signed sums have
-    /// this digest.
-    pub(super) fn record_sums(&mut self, model: Digest, ctx: Digest, sums: Digest) {
-        let signed = self.signed.take().filter(|(last, _)| *last == model);
-        let (_, mut contexts) = signed.unwrap_or((model, BTreeMap::new()));
-        contexts.insert(ctx.to_hex(), sums);
-        self.signed = Some((model, contexts));
     }
 
     /// Checks that the signed sums of the attempt `ctx` are those on which a sum was sent in it, if
@@ -57,7 +99,7 @@ impl SentSums {
     /// [`Refusal::OtherSums`].
     pub(super) fn check_sums(&self, ctx: Digest, sums: Digest) -> Result<(), Refusal> {
         let signed = self.signed.as_ref();
-        let signed = signed.and_then(|(_, contexts)| contexts.get(&ctx.to_hex()));
+        let signed = signed.and_then(|(_, contexts)| contexts.get(&ctx));
         match signed.is_none_or(|signed| *signed == sums) {
             true => Ok(()),
             false => Err(Refusal::OtherSums),
@@ -70,7 +112,7 @@ impl SentSums {
     ///
     /// [`Refusal::Difference`], with the participants that would be accepted if they are the last.
     pub fn check(&self, model: Digest, offered: &BTreeSet<NodeId>) -> Result<(), Refusal> {
-        let sent = self.sums.get(&model.to_hex());
+        let sent = self.sums.get(&model);
         if sent.is_none_or(|sent| *sent == digest(offered)) {
             return Ok(());
         }
@@ -79,9 +121,9 @@ impl SentSums {
     }
 }
 
-fn digest(participants: &BTreeSet<NodeId>) -> String {
+fn digest(participants: &BTreeSet<NodeId>) -> Digest {
     let ids: Vec<&[u8]> = participants.iter().map(|id| &id.as_bytes()[..]).collect();
-    Digest::sha256(&ids).to_hex()
+    Digest::sha256(&ids)
 }
 
 #[cfg(test)]
@@ -97,7 +139,7 @@ mod tests {
         let set = |range: std::ops::Range<usize>| ids[range].iter().copied().collect();
         let mut sent = SentSums::default();
         let model = manifest.initial_model();
-        sent.record(model, set(0..7));
+        sent.add(&SentSum::new(model, set(0..7)));
 
         assert!(sent.check(model, &set(0..7)).is_ok());
         for other in [set(0..6), set(1..7), set(0..4), set(0..3)] {
@@ -114,6 +156,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_added_again_changes_nothing_and_is_known() {
+        let nodes = |k: u8| BTreeSet::from([NodeId(Digest([k; 32]))]);
+        let model = |k: u8| Digest([k; 32]);
+        let sum = SentSum::new(model(1), nodes(1)).signed(Digest([2; 32]), Digest([3; 32]));
+        let mut sent = SentSums::default();
+        assert!(!sent.has_last(&sum));
+        sent.add(&sum);
+        let before = sent.clone();
+        for (other, known) in [
+            (sum.clone(), true),
+            (SentSum::new(model(1), nodes(1)), true),
+            (sum.clone().signed(Digest([2; 32]), Digest([4; 32])), false),
+            (sum.clone().signed(Digest([4; 32]), Digest([3; 32])), false),
+            (SentSum::new(model(1), nodes(2)), false),
+            (SentSum::new(model(2), nodes(1)), false),
+        ] {
+            let mut sent = before.clone();
+            assert_eq!(sent.has_last(&other), known, "{other:?}");
+            sent.add(&other);
+            assert_eq!(sent == before, known, "{other:?}");
+        }
+    }
+
+    #[test]
     fn three_sums_that_are_far_apart_in_pairs_cannot_all_be_had() {
         let consortium = Consortium::new(5);
         let id = |k: usize| consortium.identities[k].node_id();
@@ -126,7 +192,7 @@ mod tests {
             let members: Vec<_> = (0..5).filter(|k| set.contains(&id(*k))).collect();
             if members.iter().all(|k| nodes[*k].check(model, set).is_ok()) {
                 members.iter().for_each(|k| {
-                    nodes[*k].record(model, set.clone());
+                    nodes[*k].add(&SentSum::new(model, set.clone()));
                 });
                 summed += 1;
             }

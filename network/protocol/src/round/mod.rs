@@ -28,7 +28,7 @@ pub mod training;
 pub use bundle::KeyBundle;
 pub use checked_outcome::{Check, CheckedOutcome, ResultCheck, Verifier};
 pub use checkpoint::{CheckedCheckpoint, Checkpoint};
-pub use difference::SentSums;
+pub use difference::{SentSum, SentSums};
 pub use head::Head;
 pub use opening::Opening;
 pub use outcome::{Evidence, Outcome};

@@ -294,8 +294,8 @@ impl<S: Secrets> NodeHost<S> {
         for action in actions {
             match action {
                 Action::Log(entry) => self.log.append(entry, self.unix_s),
-                Action::Record(sent) => {
-                    self.disk.sent = sent;
+                Action::Record(sum) => {
+                    self.disk.sent.add(&sum);
                     self.ledger.record();
                 }
                 Action::Average(outcome) => self.outcome = Some(outcome),

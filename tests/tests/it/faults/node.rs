@@ -196,9 +196,9 @@ fn what_is_missing_from_a_state_folder_and_keys_that_others_can_read_are_noticed
     let b = consortium.node("b", address, DATA);
     b.line("key.pem is secret, and others may read it");
     b.line("audit.log is not there: the log begins anew, after round 1");
-    fs::remove_file(consortium.state("c").join("sent.json")).unwrap();
+    fs::remove_file(consortium.state("c").join("sent.log")).unwrap();
     let c = consortium.node("c", address, DATA).ended();
-    c.refused(&["sent.json is damaged: it is gone", "provision --from"]);
+    c.refused(&["sent.log is damaged: it is gone", "provision --from"]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use fl_network::store::{NodeStore, Outgoing, StoreError};
 use fl_network::time::unix_s;
 use fl_protocol::audit::{Entry, Party, Record};
 use fl_protocol::round::node::{Announcement, Pending};
-use fl_protocol::round::{Head, SentSums};
+use fl_protocol::round::{Head, SentSum, SentSums};
 use fl_protocol::wire::NodeFrame;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -163,10 +163,10 @@ impl DurableNode {
         })
     }
 
-    /// Makes the record of sent sums durable.
-    pub(super) async fn record(&self, sent: SentSums) -> Result<Result<(), StoreError>, NodeError> {
+    /// Makes an entry of the record of sent sums durable.
+    pub(super) async fn record(&self, sum: SentSum) -> Result<Result<(), StoreError>, NodeError> {
         let store = self.store.clone();
-        Ok(spawn_blocking(move || store.record(&sent)).await?)
+        Ok(spawn_blocking(move || store.record(&sum)).await?)
     }
 
     /// Makes a new state durable, then empties the outbox. Nobody waits for the disk: a node that

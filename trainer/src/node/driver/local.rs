@@ -14,7 +14,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::round::committee::{CheckedSeeds, RevealOrder};
 use fl_protocol::round::node::{Action, Node};
 use fl_protocol::round::training::Averaged;
-use fl_protocol::round::{AbortReason, Head, Refusal, SentSums};
+use fl_protocol::round::{AbortReason, Head, Refusal, SentSum};
 use fl_sharing::{DeviceError, EpochKey};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -151,13 +151,14 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         Ok(())
     }
 
-    /// Makes the record of sent sums durable. Nothing is sent without it; the relay asks again.
+    /// Makes an entry of the record of sent sums durable. Nothing is sent without it; the relay asks
+    /// again.
     pub(super) async fn record(
         &mut self,
-        sent: SentSums,
+        sum: SentSum,
         queue: &mut VecDeque<Action>,
     ) -> Result<(), NodeError> {
-        if let Err(error) = self.durable.record(sent).await? {
+        if let Err(error) = self.durable.record(sum).await? {
             self.report(error.to_string());
             for action in queue.drain(..) {
                 if let Action::Reveal(order) = action {

@@ -143,7 +143,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
                 Action::Open(seeds_for) => queue.extend(self.local.open(&seeds_for)?),
                 Action::Reveal(order) => self.local.reveal(&order),
                 Action::Received { .. } => self.local.received(),
-                Action::Record(sent) => self.local.record(sent, &mut queue).await?,
+                Action::Record(sum) => self.local.record(sum, &mut queue).await?,
                 Action::Upload { body, first_chunk } => self.upload(body, first_chunk),
                 Action::Average(outcome) => self.average(outcome),
                 Action::Adopt(checkpoint) => {

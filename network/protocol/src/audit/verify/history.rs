@@ -16,7 +16,7 @@ use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{
-    CheckedOutcome, Checkpoint, Evidence, Head, Kind, Opening, Outcome, Refusal, SentSums,
+    CheckedOutcome, Checkpoint, Evidence, Head, Kind, Opening, Outcome, Refusal, SentSum, SentSums,
     check_cohort,
 };
 
@@ -415,7 +415,7 @@ impl<'a> History<'a> {
     fn sends(&mut self, node: NodeId, participants: &BTreeSet<NodeId>) -> Result<(), Unsound> {
         self.check_difference(node, participants)?;
         let sent = self.sent.entry(node).or_default();
-        sent.record(self.head.model, participants.clone());
+        sent.add(&SentSum::new(self.head.model, participants.clone()));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::identity::NodeId;
 use crate::round::checked_outcome::CheckedOutcome;
 use crate::round::checkpoint::CheckedCheckpoint;
 use crate::round::committee::{CheckedSeeds, Holders, RevealOrder};
-use crate::round::difference::SentSums;
+use crate::round::difference::SentSum;
 use crate::round::head::Head;
 use crate::round::peer::CompleteShares;
 use crate::round::refusal::Refusal;
@@ -74,8 +74,8 @@ pub enum Action {
         /// Context.
         ctx: Digest,
     },
-    /// Make the record of sent sums durable before anything is sent.
-    Record(SentSums),
+    /// Make this entry of the record of sent sums durable before anything is sent.
+    Record(SentSum),
     /// Upload the masked vector, a sum of masks, or the global model.
     Upload {
         /// Which of them.

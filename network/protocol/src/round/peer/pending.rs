@@ -5,6 +5,7 @@ use super::participants::Participants;
 use super::sums::{SumsCheck, sums_digest};
 use super::tag_share::TagShare;
 use crate::audit::Entry;
+use crate::round::difference::SentSum;
 use crate::round::message::Signed;
 use crate::round::node::action::Action;
 use crate::round::node::core::Core;
@@ -51,10 +52,10 @@ impl PendingSum {
         core.sent.check_sums(ctx, digest)?;
         // Checked again: the outbox may be older than a sum on the same model.
         core.sent.check(model, &participants)?;
-        core.sent.record(model, participants);
-        core.sent.record_sums(model, ctx, digest);
+        let sum = SentSum::new(model, participants).signed(ctx, digest);
+        core.sent.add(&sum);
         Ok(vec![
-            Action::Record(core.sent.clone()),
+            Action::Record(sum),
             Action::Log(Entry::Sums(sums)),
             Action::Log(Entry::Body { ctx, node }),
             Action::Send(NodeFrame::TagShare {

@@ -130,11 +130,13 @@ fn sent() -> (NodeFixture, Participants, Vec<Signed<Sum>>, SentSums) {
     let sums = target.sums(&own, 1..4, held.ctx());
     let actions = target.send(collect(held.ctx(), sums.clone())).unwrap();
     assert!(opens(&actions));
-    let record = actions.into_iter().find_map(|action| match action {
-        Action::Record(record) => Some(record),
-        _ => None,
-    });
-    (target, held, sums, record.unwrap())
+    let mut record = SentSums::default();
+    for action in actions {
+        if let Action::Record(sum) = action {
+            record.add(&sum);
+        }
+    }
+    (target, held, sums, record)
 }
 
 #[test]

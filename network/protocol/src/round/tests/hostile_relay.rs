@@ -10,7 +10,7 @@ use crate::identity::Identity;
 use crate::round::Opening;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::{Action, Node};
-use crate::round::{Head, Kind, Refusal, SentSums};
+use crate::round::{Head, Kind, Refusal, SentSum, SentSums};
 use crate::sim::Consortium;
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
@@ -385,7 +385,7 @@ fn the_record_of_sent_sums_outlives_the_process() {
             .iter()
             .map(Identity::node_id)
             .collect();
-        sent.record(consortium.manifest.initial_model(), all);
+        sent.add(&SentSum::new(consortium.manifest.initial_model(), all));
         sent
     });
     let own = target.offers(1);

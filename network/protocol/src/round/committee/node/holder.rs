@@ -19,6 +19,7 @@ use crate::round::committee::envelope::SealedSeeds;
 use crate::round::committee::holders::Holders;
 use crate::round::committee::message::{ContributionId, Receipt, Reveal, Vote};
 use crate::round::committee::reveal_order::RevealOrder;
+use crate::round::difference::SentSum;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::action::Action;
 use crate::round::node::core::Core;
@@ -245,8 +246,9 @@ impl Holder {
                 };
             }
         }
-        core.sent.record(model, nodes);
-        Ok(Action::Record(core.sent.clone()))
+        let sum = SentSum::new(model, nodes);
+        core.sent.add(&sum);
+        Ok(Action::Record(sum))
     }
 
     /// The relay shows a certificate, and asks for the masks of some classes.

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::Receipt;
 use crate::round::node::Action;
-use crate::round::{Fault, Head, Kind, Refusal, SentSums};
+use crate::round::{Fault, Head, Kind, Refusal, SentSum, SentSums};
 use crate::sim::EPOCH;
 use crate::wire::{NodeFrame, RelayFrame};
 
@@ -34,7 +34,7 @@ fn a_holder_votes_for_one_list_of_contributors_and_says_the_same_when_asked_agai
     let all = fixture.contributors(0..N);
     let model = fixture.consortium.manifest.initial_model();
     assert!(
-        sent.check(model, &all.nodes()).is_ok(),
+        *sent == SentSum::new(model, all.nodes()),
         "recorded before the vote leaves"
     );
     let vote = vote.verify(&fixture.consortium.manifest, EPOCH).unwrap();
@@ -143,7 +143,10 @@ fn a_holder_that_voted_on_this_model_before_joins_the_very_same_contributors_onl
         let nodes = consortium.identities[..6]
             .iter()
             .map(|identity| identity.node_id());
-        sent.record(consortium.manifest.initial_model(), nodes.collect());
+        sent.add(&SentSum::new(
+            consortium.manifest.initial_model(),
+            nodes.collect(),
+        ));
         sent
     };
     let mut fixture = HolderFixture::having_sent(record);

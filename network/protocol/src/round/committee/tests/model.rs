@@ -15,7 +15,7 @@ use crate::round::committee::ballot::{Endorsed, Stance};
 use crate::round::committee::certificate::Tally;
 use crate::round::committee::message::{ContributionId, Vote};
 use crate::round::committee::{ClassSet, Committee, Contributors};
-use crate::round::{Kind, SentSums};
+use crate::round::{Kind, SentSum, SentSums};
 
 /// Attempts on one model.
 const ATTEMPTS: usize = 2;
@@ -94,7 +94,10 @@ impl Vault {
     fn sent(&self, seat: &Seat) -> SentSums {
         let mut sent = SentSums::default();
         if let Some(list) = seat.recorded {
-            sent.record(self.manifest.initial_model(), self.lists[0][list].nodes());
+            sent.add(&SentSum::new(
+                self.manifest.initial_model(),
+                self.lists[0][list].nodes(),
+            ));
         }
         sent
     }
