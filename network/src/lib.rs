@@ -12,6 +12,7 @@ pub mod dashboard;
 pub mod files;
 pub mod kit;
 pub mod memory;
+pub mod opener;
 pub mod pki;
 pub mod program;
 pub mod quic;

@@ -1,5 +1,6 @@
 //! What the relay reports, in the operator's words.
 
+use fl_protocol::round::peer::Conviction;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -136,6 +137,7 @@ impl ReportFormatter {
                 let text = format!("waiting for {names}, for {} s now{why}", since.as_secs());
                 (Level::WARN, text)
             }
+            Report::Convicted(conviction) => (Level::WARN, conviction_text(manifest, conviction)),
             Report::RolledBack {
                 round,
                 nodes,
@@ -200,4 +202,19 @@ impl RoundLine {
             self.round, self.nodes, self.examples, self.seconds
         )
     }
+}
+/// Returns what an operator is told of a node that is proven to have lied.
+pub fn conviction_text(manifest: &Manifest, conviction: &Conviction) -> String {
+    let Conviction {
+        liar,
+        accuser,
+        accused,
+        round,
+    } = conviction;
+    let [liar, accuser, accused] = [liar, accuser, accused].map(|id| manifest.name_of(*id));
+    let proven = match liar == accused {
+        true => format!("its share for {accuser} in round {round} does not open"),
+        false => format!("it accused {accused} of a share in round {round} that does open"),
+    };
+    format!("{liar} is proven to have lied and takes no part any more: {proven}")
 }

@@ -82,6 +82,22 @@ impl RoundKey {
         })
     }
 
+    /// Gives the secret half away, to prove that a box does not open. The key must not serve again.
+    pub fn publish(&self) -> [u8; 32] {
+        self.secret.to_bytes().into()
+    }
+
+    /// Takes up a key whose owner has published it.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Open`] for bytes that are no secret key.
+    pub fn published(secret: &[u8; 32]) -> Result<Self, SealError> {
+        let secret = PrivateKey::from_bytes(secret).map_err(|_| SealError::Open)?;
+        let public = Kem::sk_to_pk(&secret).to_bytes().into();
+        Ok(Self { secret, public })
+    }
+
     /// Returns the X25519 public key that goes into the Keys message.
     pub fn public(&self) -> &[u8; 32] {
         &self.public

@@ -97,7 +97,7 @@ def seeds():
 
 # --- Signatures ------------------------------------------------------------------------------------------------------
 
-LABELS = ["manifest", "keys", "share", "sum", "result ack"]
+LABELS = ["manifest", "keys", "share", "sum", "result ack", "accusation"]
 
 
 def signed_text(label, data):

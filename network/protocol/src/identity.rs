@@ -98,6 +98,8 @@ pub enum Label {
     Share,
     /// [`Sum`](crate::round::peer::message::Sum).
     Sum,
+    /// [`Accusation`](crate::round::peer::message::Accusation).
+    Accusation,
     /// [`ResultAck`](crate::round::message::ResultAck).
     ResultAck,
     /// [`Contribution`](crate::round::committee::message::Contribution).
@@ -117,6 +119,7 @@ impl Label {
             Self::Keys => "keys",
             Self::Share => "share",
             Self::Sum => "sum",
+            Self::Accusation => "accusation",
             Self::ResultAck => "result ack",
             Self::Contribution => "contribution",
             Self::Receipt => "receipt",

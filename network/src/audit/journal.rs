@@ -10,6 +10,7 @@ use std::path::Path;
 use fl_protocol::audit::{Entry, Party, Record, Transcript};
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Head;
+use fl_protocol::round::peer::Proof;
 use fl_protocol::wire;
 use tracing::{error, info, warn};
 
@@ -27,6 +28,7 @@ pub struct Journal {
 
 impl Journal {
     /// Opens the log at `path` of a party that stands at `head`, and logs that it has started.
+    /// Returns what the log proves of nodes as well.
     ///
     /// # Errors
     ///
@@ -37,13 +39,23 @@ impl Journal {
         party: Party,
         head: Head,
         unix_s: u64,
-    ) -> Result<Self, LogError> {
+    ) -> Result<(Self, Vec<Proof>), LogError> {
         let consortium_id = manifest.consortium_id();
         if head.round > 0 && !path.exists() {
             let (path, round) = (path.display(), head.round);
             warn!("{path} is not there: the log begins anew, after round {round}");
         }
-        let (log, dropped) = Log::open(path, consortium_id)?;
+        let mut proofs = Vec::new();
+        let each = |payload: &[u8]| {
+            if let Ok(Record {
+                entry: Entry::Convicted(proof),
+                ..
+            }) = wire::decode(payload)
+            {
+                proofs.push(proof);
+            }
+        };
+        let (log, dropped) = Log::open_and_read(path, consortium_id, each)?;
         if dropped > 0 {
             let path = path.display();
             warn!("{path}: the last {dropped} bytes, which a crash had cut short, are taken off");
@@ -59,7 +71,7 @@ impl Journal {
             dropped,
         };
         journal.append(&Record { unix_s, entry })?;
-        Ok(journal)
+        Ok((journal, proofs))
     }
 
     /// Appends a record, unless the log says that already.
@@ -90,7 +102,8 @@ pub struct RelayJournal {
 }
 
 impl RelayJournal {
-    /// Opens the log at `path` of a relay that stands at `head`.
+    /// Opens the log at `path` of a relay that stands at `head`. Returns what the log proves of nodes
+    /// as well.
     ///
     /// # Errors
     ///
@@ -100,12 +113,14 @@ impl RelayJournal {
         manifest: &Manifest,
         head: Head,
         unix_s: u64,
-    ) -> Result<Self, LogError> {
-        Ok(Self {
-            journal: Journal::open(path, manifest, Party::Relay, head, unix_s)?,
+    ) -> Result<(Self, Vec<Proof>), LogError> {
+        let (journal, proofs) = Journal::open(path, manifest, Party::Relay, head, unix_s)?;
+        let journal = Self {
+            journal,
             unwritten: VecDeque::new(),
             reported: false,
-        })
+        };
+        Ok((journal, proofs))
     }
 
     /// Appends a record as soon as the disk takes it.
@@ -135,6 +150,7 @@ impl RelayJournal {
 
 #[cfg(test)]
 mod tests {
+    use crate::opener::OPENER;
     use std::fs::File;
     use std::sync::Arc;
 
@@ -150,7 +166,7 @@ mod tests {
         let head = Head::start(manifest);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut journal = RelayJournal::open(&path, manifest, head, 9).unwrap();
+        let (mut journal, _) = RelayJournal::open(&path, manifest, head, 9).unwrap();
         let node = Party::Node(consortium.identities[0].node_id());
         let refuse = |journal: &mut RelayJournal, round: u64| {
             let (attempt, done, joined) = (1, 0, 0);
@@ -165,7 +181,7 @@ mod tests {
             journal.append(Record { unix_s: 9, entry });
         };
         let logged = || {
-            let verdict = verify(manifest, File::open(&path).unwrap()).unwrap();
+            let verdict = verify(manifest, OPENER, File::open(&path).unwrap()).unwrap();
             assert!(verdict.flaw.is_none());
             let refusals = verdict
                 .summary

@@ -165,7 +165,10 @@ impl RelayProgress {
                 // It has its own place.
                 return;
             }
-            Report::Refused(..) | Report::Late(..) | Report::Behind { .. } => {}
+            Report::Refused(..)
+            | Report::Convicted(_)
+            | Report::Late(..)
+            | Report::Behind { .. } => {}
         }
         if let Some(round) = &line.round {
             push(&mut self.rounds, round.clone(), ROUNDS_MAX);

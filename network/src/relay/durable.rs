@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fl_protocol::audit::{Entry, Record};
 use fl_protocol::manifest::Manifest;
+use fl_protocol::round::peer::Proof;
 use fl_protocol::round::relay::LastResult;
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Checkpoint, Head};
@@ -51,9 +52,10 @@ pub(super) struct DurableRelay {
 impl DurableRelay {
     /// Takes up what the relay remembers.
     pub(super) fn open(kit: &Kit, store: RelayStore) -> Result<(Self, LoadedState), RelayError> {
-        let loaded = LoadedState::read(kit, &store)?;
+        let mut loaded = LoadedState::read(kit, &store)?;
         let (path, manifest) = (store.log_path(), &kit.manifest);
-        let journal = RelayJournal::open(&path, manifest, loaded.head, unix_s())?;
+        let (journal, proofs) = RelayJournal::open(&path, manifest, loaded.head, unix_s())?;
+        loaded.proofs = proofs;
         let durable = Self {
             journal,
             store: Arc::new(store),
@@ -183,6 +185,8 @@ pub(super) struct LoadedState {
     pub(super) last: Option<(LastResult, Bytes)>,
     /// Acknowledgements of this state, or of the one before.
     pub(super) checkpoint: Option<Checkpoint>,
+    /// What the log proves of nodes.
+    pub(super) proofs: Vec<Proof>,
 }
 
 impl LoadedState {
@@ -198,6 +202,7 @@ impl LoadedState {
             former: None,
             last,
             checkpoint,
+            proofs: Vec::new(),
         };
         let Some((LastResult { base, outcome }, body)) = &loaded.last else {
             return Ok(loaded);

@@ -47,6 +47,7 @@ use tracing::error;
 
 use crate::audit::LogError;
 use crate::kit::Kit;
+use crate::opener::OPENER;
 use crate::quic::Server;
 use crate::store::{RelayStore, StoreError};
 use crate::time::unix_s;
@@ -158,11 +159,13 @@ impl RelayDriver {
             former,
             last,
             checkpoint,
+            proofs,
         } = loaded;
         let mut seed = [0; 32];
         rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed)
             .map_err(|_| RelayError::Entropy)?;
-        let mut machine = Relay::new(manifest.clone(), settings, head, unix_s(), seed);
+        let mut machine = Relay::new(manifest.clone(), settings, head, unix_s(), seed, OPENER);
+        machine.resume_convictions(&proofs);
         let mut result = Bytes::new();
         if let Some((last, body)) = last {
             machine.resume(last, former.is_none());

@@ -1,6 +1,7 @@
 //! Logs of rounds, as files of any bytes, and as records of any contents whose chain of digests
 //! holds.
 
+use fl_protocol::sim::OPEN_BOXES;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -63,7 +64,8 @@ pub(crate) fn audit_log_of(chaining: Chaining, data: &[u8]) {
 }
 
 fn checked(manifest: &Manifest, log: &[u8]) -> Verdict {
-    let (verdict, peak) = memory::peak(|| verify(manifest, log).expect("memory can be read"));
+    let (verdict, peak) =
+        memory::peak(|| verify(manifest, OPEN_BOXES, log).expect("memory can be read"));
     assert!(peak <= CHECKING_BYTES, "{peak} bytes of memory");
     let summary = &verdict.summary;
     assert!(summary.bytes + summary.incomplete <= log.len() as u64);

@@ -1,5 +1,7 @@
 //! One consortium, the same in every process, so that an input that fails does so again.
 
+use std::collections::BTreeSet;
+
 use std::sync::OnceLock;
 
 use ed25519_dalek::SigningKey;
@@ -108,7 +110,7 @@ pub(crate) fn round() -> &'static Round {
             consortium().sign(node, &Keys { round_key, ..keys })
         });
         let bundle: Vec<_> = keys.collect();
-        let participants = Participants::verify(bundle, manifest, &head, EPOCH);
+        let participants = Participants::verify(bundle, manifest, &head, EPOCH, &BTreeSet::new());
         let participants = participants.expect("a sound bundle");
         let ctx = participants.ctx();
         let counters = Counters {

@@ -1,5 +1,8 @@
 //! What a party remembers across restarts.
 
+use fl_protocol::sim::OPEN_BOXES;
+use std::collections::BTreeSet;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -66,14 +69,25 @@ fn stands(store: &NodeStore, kit: &Kit) {
         manifest,
     } = consortium();
     let (sent, pending) = (SentSums::default(), None);
-    let mut node = Node::new(manifest.clone(), identities[0].clone(), head, sent, pending);
+    let mut node = Node::new(
+        manifest.clone(),
+        identities[0].clone(),
+        head,
+        sent,
+        pending,
+        OPEN_BOXES,
+    );
     assert!(node.connected().is_ok());
 }
 
 fn sent(store: &NodeStore) {
     let Ok(sent) = store.sent() else { return };
     let participants = round().participants.set();
-    let _ = sent.check(consortium().manifest.initial_model(), &participants);
+    let _ = sent.check(
+        consortium().manifest.initial_model(),
+        &participants,
+        &BTreeSet::new(),
+    );
     let sum = SentSum::new(Digest([9; 32]), participants);
     store.record(&sum).expect("a folder of our own");
     let mut more = sent;
@@ -164,6 +178,7 @@ fn relay(head: Head) -> Relay {
         head,
         EPOCH,
         [0; 32],
+        OPEN_BOXES,
     )
 }
 

@@ -6,8 +6,8 @@ use fl_protocol::round::Opening;
 use fl_protocol::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
-use fl_protocol::round::peer::message::{Share, Sum};
-use fl_protocol::round::peer::{OpenedSum, TagShare};
+use fl_protocol::round::peer::message::{Accusation, Share, Sum};
+use fl_protocol::round::peer::{OpenedSum, Proof, TagShare};
 use fl_protocol::round::{AbortReason, Checkpoint, Evidence, Fault, Head, Kind, Outcome, Refusal};
 use fl_protocol::wire::{
     BodyId, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
@@ -65,7 +65,7 @@ pub(crate) fn signed_message(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
-    match kind % 8 {
+    match kind % 9 {
         0 => verified(data, &keys()),
         1 => verified(data, &share()),
         2 => verified(data, &sum()),
@@ -73,7 +73,8 @@ pub(crate) fn signed_message(data: &[u8]) {
         4 => verified(data, &contribution()),
         5 => verified(data, &receipt()),
         6 => verified(data, &vote()),
-        _ => verified(data, &reveal()),
+        7 => verified(data, &reveal()),
+        _ => verified(data, &accusation()),
     }
 }
 
@@ -122,6 +123,22 @@ fn share() -> Share {
         from: signer().node_id(),
         to: consortium().id(1),
         sealed: vec![4; 80],
+    }
+}
+
+fn accusation() -> Accusation {
+    Accusation {
+        ctx: digest(1),
+        accuser: signer().node_id(),
+        share: signed(&share()),
+        round_key: [7; 32],
+    }
+}
+
+fn proof() -> Proof {
+    Proof {
+        bundle: vec![signed(&keys()); 3],
+        accusation: signed(&accusation()),
     }
 }
 
@@ -277,6 +294,7 @@ pub(crate) fn node_frames() -> Vec<Seed> {
         encoded("vote", &NodeFrame::Vote(signed(&vote()))),
         encoded("reveal", &NodeFrame::Reveal(signed(&reveal()))),
         encoded("tag-share", &opened),
+        encoded("accusation", &NodeFrame::Accusation(proof())),
     ];
     seeds.extend(refusals().into_iter().enumerate().map(|(k, refusal)| {
         let (round, attempt) = (1, 2);
@@ -376,6 +394,7 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         encoded("checkpoint", &checkpoint),
         encoded("waiting", &waiting),
         encoded("finished", &RelayFrame::Finished { rounds: 3 }),
+        encoded("convicted", &RelayFrame::Convicted(proof())),
     ];
     let refused = refusals().into_iter().map(RelayFrame::Refused).enumerate();
     seeds.extend(refused.map(|(k, frame)| encoded(format!("refused-{k}"), &frame)));
@@ -405,5 +424,6 @@ pub(crate) fn signed_messages() -> Vec<Seed> {
         kind(5, "receipt", &receipt()),
         kind(6, "vote", &vote()),
         kind(7, "reveal", &reveal()),
+        kind(8, "accusation", &accusation()),
     ]
 }

@@ -4,6 +4,7 @@
 //! What each machine was told is kept as well, so that a test can bring a fresh one to any point of
 //! the round and tell it something else.
 
+use fl_network::opener::OPENER;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -145,7 +146,7 @@ impl Round {
         for (index, contribution) in contributions.into_iter().enumerate() {
             round.parties.push(Party::new(kits, index, contribution)?);
         }
-        let mut relay = RelayHost::new(kits.relay.manifest.clone(), settings(), unix_s);
+        let mut relay = RelayHost::new(kits.relay.manifest.clone(), settings(), unix_s, OPENER);
         relay.disk.model = kits.relay.initial()?;
         relay.start(Duration::ZERO, [0; 32]);
         let mut mail = VecDeque::new();
@@ -179,7 +180,7 @@ impl Round {
         let head = Head::start(&kit.manifest);
         let identity = kit.node_identity()?.clone();
         let (manifest, sent) = (kit.manifest.clone(), SentSums::default());
-        let mut machine = Node::new(manifest, identity, head, sent, None);
+        let mut machine = Node::new(manifest, identity, head, sent, None, OPENER);
         let key = party.host.secrets.round_key.public();
         for call in &party.calls[..calls] {
             match call {
@@ -223,7 +224,7 @@ impl Round {
     pub fn relay_after(&self, kits: &Kits, calls: usize) -> Result<Relay> {
         let manifest = kits.relay.manifest.clone();
         let head = Head::start(&manifest);
-        let mut machine = Relay::new(manifest, settings(), head, self.unix_s, [0; 32]);
+        let mut machine = Relay::new(manifest, settings(), head, self.unix_s, [0; 32], OPENER);
         for call in &self.calls[..calls] {
             let event = match call {
                 RelayCall::Frame(node, bytes) => Event::Frame(*node, wire::decode(bytes)?),

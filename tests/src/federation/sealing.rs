@@ -6,6 +6,8 @@
     reason = "whatever fails here fails the test, since all nodes are honest"
 )]
 
+use fl_network::opener::OPENER;
+use fl_protocol::round::peer::BoxOpener;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -95,6 +97,14 @@ impl Secrets for Sealing {
     }
 
     fn train(&mut self, _: Digest) {}
+
+    fn opener() -> BoxOpener {
+        OPENER
+    }
+
+    fn publish_round_key(&self) -> [u8; 32] {
+        self.round_key.publish()
+    }
 
     fn draw_round_key(&mut self) -> [u8; 32] {
         *self.round_key.public()

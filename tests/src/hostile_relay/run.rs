@@ -96,6 +96,17 @@ impl<'a> Run<'a> {
         self.launch(name);
     }
 
+    /// Waits until a node that is proven to have lied has ended for that.
+    ///
+    /// # Panics
+    ///
+    /// If it does not, or there is none of this name.
+    pub fn ends_convicted(&mut self, name: &str) {
+        let at = self.nodes.iter().position(|(node, _)| node == name);
+        let (_, node) = self.nodes.remove(at.unwrap());
+        node.ended().refused(&["proven to have lied", name]);
+    }
+
     fn launch(&mut self, name: &str) {
         let node = self.consortium.node(name, self.relay.address, DATA);
         self.nodes.push((name.to_owned(), node));

@@ -3,7 +3,7 @@
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::committee::{Envelope, Holders};
-use fl_protocol::round::{AbortReason, Refusal};
+use fl_protocol::round::{AbortReason, Kind, Refusal};
 use fl_sharing::{SealError, Seed, seal_all};
 
 /// A contributor's seeds, by class. Erased on drop.
@@ -33,7 +33,10 @@ impl ClassSeeds {
             let sealed = seal_all(&round_key, ctx.as_bytes(), own, holder.as_bytes(), seeds);
             boxes.push(sealed.map_err(|error| match error {
                 SealError::Randomness(_) => Refusal::CannotContribute(AbortReason::Randomness),
-                _ => Refusal::RoundKey { of: holder },
+                _ => Refusal::Invalid {
+                    what: Kind::Keys,
+                    signer: holder,
+                },
             })?);
         }
         let commitments = self.0.iter().enumerate().map(|(class, seed)| {

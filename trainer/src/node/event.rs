@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
+use fl_protocol::round::peer::Conviction;
 use fl_shaders::Counters;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,8 @@ pub enum NodeEvent {
     },
     /// This node, or the relay, does not go on for this reason.
     Refused(Refusal),
+    /// A node is proven to have lied, and takes no part any more.
+    Convicted(Conviction),
     /// The relay, which has lost its state, is sent the global model.
     ModelSent {
         /// Rounds completed.

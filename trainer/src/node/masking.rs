@@ -9,7 +9,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::committee::{Envelope, Holders};
 use fl_protocol::round::peer::TagShare;
-use fl_protocol::round::{AbortReason, Refusal};
+use fl_protocol::round::{AbortReason, Kind, Refusal};
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
 use fl_sharing::{
     Blinding, DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,
@@ -52,7 +52,10 @@ impl OwnSeeds {
             )
             .map_err(|error| match error {
                 SealError::Randomness(_) => Refusal::CannotContribute(AbortReason::Randomness),
-                _ => Refusal::RoundKey { of: *to },
+                _ => Refusal::Invalid {
+                    what: Kind::Keys,
+                    signer: *to,
+                },
             })?;
             seeds.push(seed);
             sealed.push((*to, share.to_vec()));
@@ -83,6 +86,8 @@ pub(super) enum MaskedUpdate {
 pub(super) enum MaskingError {
     /// As others may know it.
     Refused(Refusal),
+    /// A share does not open with this round key.
+    Box { from: NodeId, round_key: RoundKey },
     /// The engine's device failed.
     Device(DeviceError),
 }
@@ -107,7 +112,8 @@ impl Masker {
     /// Opens the received shares and computes the masked sum of a participant, in `spare` if that
     /// is large enough.
     ///
-    /// The keys and seeds are erased when this returns, whatever the outcome.
+    /// The seeds are erased when this returns, whatever the outcome, and the round key, unless a share
+    /// does not open with it.
     pub(super) fn sum(
         &self,
         update: &TrainedUpdate,
@@ -118,10 +124,14 @@ impl Masker {
         let ctx = given.ctx;
         let mut received = Vec::with_capacity(sealed.len());
         for (from, sealed) in sealed {
-            let seed = round_key
-                .open(ctx.as_bytes(), from.as_bytes(), self.own.as_bytes(), sealed)
-                .map_err(|_| Refusal::Share { from: *from })?;
-            received.push(seed);
+            let own = self.own.as_bytes();
+            match round_key.open(ctx.as_bytes(), from.as_bytes(), own, sealed) {
+                Ok(seed) => received.push(seed),
+                Err(_) => {
+                    let from = *from;
+                    return Err(MaskingError::Box { from, round_key });
+                }
+            }
         }
         let nonce = random_bytes();
         let nonce = nonce.map_err(|_| Refusal::CannotContribute(AbortReason::Randomness))?;

@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, ResultAck, Signed};
+use crate::round::peer::Proof;
 use crate::round::peer::message::{Share, Sum};
 use crate::round::{Checkpoint, Head, Opening, Outcome, Refusal};
 
@@ -83,4 +84,6 @@ pub enum Entry {
     RolledBack,
     /// The signed sums of all participants, on which a node sends its own.
     Sums(Vec<Signed<Sum>>),
+    /// Somebody is proven to have lied about a share.
+    Convicted(Proof),
 }

@@ -92,25 +92,33 @@ impl Participation {
         self.cohorts.as_deref().unwrap_or_default()
     }
 
-    /// Returns who is missing beside `nodes`, so that they are whole cohorts.
-    pub fn missing(&self, nodes: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    /// Returns who is missing beside `nodes`, so that they are whole cohorts. Those that are
+    /// `convicted` of a lie are not missed.
+    pub fn missing(&self, nodes: &BTreeSet<NodeId>, convicted: &BTreeSet<NodeId>) -> Vec<NodeId> {
         let begun = self
             .cohorts()
             .iter()
             .filter(|cohort| !cohort.is_disjoint(nodes));
         begun
             .flat_map(|cohort| cohort.difference(nodes))
+            .filter(|node| !convicted.contains(node))
             .copied()
             .collect()
     }
 
-    /// Returns those of `nodes` that can take part if no others do: all that are in whole cohorts.
-    pub fn whole(&self, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    /// Returns the cohorts that can take part if no others than `nodes` do, without those of their
+    /// nodes that are `convicted` of a lie; where any may take part, all of `nodes` together.
+    pub fn whole(
+        &self,
+        nodes: &BTreeSet<NodeId>,
+        convicted: &BTreeSet<NodeId>,
+    ) -> Vec<BTreeSet<NodeId>> {
         match &self.cohorts {
-            None => nodes.clone(),
+            None => vec![nodes.clone()],
             Some(cohorts) => {
-                let whole = cohorts.iter().filter(|cohort| cohort.is_subset(nodes));
-                whole.flatten().copied().collect()
+                let honest = cohorts.iter().map(|cohort| cohort - convicted);
+                let whole = honest.filter(|cohort| !cohort.is_empty() && cohort.is_subset(nodes));
+                whole.collect()
             }
         }
     }
@@ -190,19 +198,29 @@ mod tests {
     fn cohorts_take_part_as_a_whole_or_not_at_all() {
         let consortium = Consortium::with(6, two_cohorts);
         let participation = consortium.manifest.participation();
+        let none = BTreeSet::new();
         let set = |ks: &[usize]| {
             ks.iter()
                 .map(|k| consortium.id(*k))
                 .collect::<BTreeSet<_>>()
         };
-        let missing = |ks| BTreeSet::from_iter(participation.missing(&set(ks)));
+        let missing = |ks| BTreeSet::from_iter(participation.missing(&set(ks), &none));
 
         assert_eq!(missing(&[0, 2, 4]), set(&[]));
         assert_eq!(missing(&[0, 1, 2, 3, 4, 5]), set(&[]));
         assert_eq!(missing(&[0, 2]), set(&[4]));
         assert_eq!(missing(&[0, 2, 4, 5]), set(&[1, 3]));
-        assert_eq!(participation.whole(&set(&[0, 1, 2, 4, 5])), set(&[0, 2, 4]));
-        assert_eq!(participation.whole(&set(&[0, 1, 2])), set(&[]));
+        let whole = |ks| participation.whole(&set(ks), &none);
+        assert_eq!(whole(&[0, 1, 2, 4, 5]), [set(&[0, 2, 4])]);
+        assert!(whole(&[0, 1, 2]).is_empty());
+        // Who is proven to have lied is not missed, and takes nobody else along.
+        let liar = set(&[4]);
+        let missing = |ks| participation.missing(&set(ks), &liar);
+        assert!(missing(&[0, 2]).is_empty());
+        assert_eq!(missing(&[0]), [consortium.id(2)]);
+        let whole = |ks| participation.whole(&set(ks), &liar);
+        assert_eq!(whole(&[0, 2]), [set(&[0, 2])]);
+        assert!(whole(&[0]).is_empty());
     }
 
     #[test]
@@ -212,20 +230,25 @@ mod tests {
             file.accepts_differences = false;
         });
         let nodes: BTreeSet<_> = all.manifest.roster().keys().copied().collect();
+        let none = BTreeSet::new();
         let some: BTreeSet<_> = nodes.iter().skip(1).copied().collect();
         let participation = all.manifest.participation();
         assert_eq!(participation.cohorts().len(), 1);
         assert_eq!(participation.cohorts()[0], nodes);
-        assert!(participation.whole(&some).is_empty());
-        assert_eq!(participation.missing(&some).len(), 1);
+        assert!(participation.whole(&some, &none).is_empty());
+        assert_eq!(participation.missing(&some, &none).len(), 1);
 
         let any = Consortium::with(4, |file| {
             file.participation = ParticipationMode::Any;
             file.accepts_differences = true;
         });
         assert!(any.manifest.participation().is_any());
-        assert_eq!(any.manifest.participation().whole(&some), some);
-        assert!(any.manifest.participation().missing(&some).is_empty());
+        let participation = any.manifest.participation();
+        assert_eq!(
+            participation.whole(&some, &none),
+            std::slice::from_ref(&some)
+        );
+        assert!(participation.missing(&some, &none).is_empty());
     }
 
     #[test]

@@ -76,14 +76,15 @@ impl CheckedOutcome {
 
     /// Checks the signatures of `outcome`.
     ///
-    /// `own` is the checker, with the masked vector that it holds, if any.
+    /// `own` is the checker, with the masked vector that it holds, if any. `convicted` are those
+    /// that may be missing, since they are proven to have lied.
     ///
     /// # Errors
     ///
     /// In the peer scheme, what [`Participants::of_result`] refuses; an outcome without the sum of
     /// a participant, with a stranger's or a doubled one, with a sum of another context, or with
-    /// another sum in the checker's name, or with a tag share that its sum does not commit to. In the
-    /// committee scheme, what [`Holders::of_result`] and
+    /// another sum in the checker's name, or with a tag share that its sum does not commit to. In
+    /// the committee scheme, what [`Holders::of_result`] and
     /// [`Decision::verify`](super::committee::Decision::verify) refuse. [`Refusal::Unexpected`] for
     /// an outcome of the other scheme.
     pub fn verify(
@@ -92,11 +93,13 @@ impl CheckedOutcome {
         manifest: &Manifest,
         head: &Head,
         unix_s: u64,
+        convicted: &BTreeSet<NodeId>,
     ) -> Result<Self, Refusal> {
         let (bundle, what) = (outcome.bundle, Kind::Outcome);
         let (ctx, nodes, tag) = match (manifest.committee(), &outcome.parts) {
             (None, Evidence::Sums(sums)) => {
-                let participants = Participants::of_result(bundle, manifest, head, unix_s)?;
+                let participants =
+                    Participants::of_result(bundle, manifest, head, unix_s, convicted)?;
                 let own = own.and_then(|(_, own)| own.sum());
                 let own = own.filter(|own| own.participants.ctx() == participants.ctx());
                 let check = SumsCheck {

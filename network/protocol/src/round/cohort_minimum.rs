@@ -30,7 +30,8 @@ pub(crate) fn check_cohort<'a>(
 }
 
 /// Checks that a sum can be made of these nodes: they are enough, and the manifest has them take
-/// part without others.
+/// part without others. Those that are `convicted` of a lie may be missing: they are not honest, so
+/// that the honest participants are the same without them.
 ///
 /// # Errors
 ///
@@ -38,9 +39,10 @@ pub(crate) fn check_cohort<'a>(
 pub(crate) fn check_participants(
     manifest: &Manifest,
     nodes: &BTreeSet<NodeId>,
+    convicted: &BTreeSet<NodeId>,
 ) -> Result<(), Refusal> {
     check_cohort(manifest, nodes.iter())?;
-    let missing = manifest.participation().missing(nodes);
+    let missing = manifest.participation().missing(nodes, convicted);
     match missing.is_empty() {
         true => Ok(()),
         false => Err(Refusal::Participation { missing }),

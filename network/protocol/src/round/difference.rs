@@ -106,18 +106,28 @@ impl SentSums {
         }
     }
 
-    /// Checks an offered set of participants.
+    /// Checks an offered set of participants. Those that were `convicted` since may be missing: they
+    /// are not honest, so the honest participants are the same.
     ///
     /// # Errors
     ///
     /// [`Refusal::Difference`], with the participants that would be accepted if they are the last.
-    pub fn check(&self, model: Digest, offered: &BTreeSet<NodeId>) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        model: Digest,
+        offered: &BTreeSet<NodeId>,
+        convicted: &BTreeSet<NodeId>,
+    ) -> Result<(), Refusal> {
         let sent = self.sums.get(&model);
         if sent.is_none_or(|sent| *sent == digest(offered)) {
             return Ok(());
         }
-        let sent_with = self.sent_with(model);
-        Err(Refusal::Difference { sent_with })
+        let mut sent_with = self.sent_with(model);
+        sent_with.retain(|node| !convicted.contains(node));
+        match sent_with.iter().eq(offered) {
+            true => Ok(()),
+            false => Err(Refusal::Difference { sent_with }),
+        }
     }
 }
 
@@ -137,22 +147,27 @@ mod tests {
         let manifest = &consortium.manifest;
         let ids: Vec<_> = manifest.roster().keys().copied().collect();
         let set = |range: std::ops::Range<usize>| ids[range].iter().copied().collect();
-        let mut sent = SentSums::default();
+        let (mut sent, none) = (SentSums::default(), BTreeSet::new());
         let model = manifest.initial_model();
         sent.add(&SentSum::new(model, set(0..7)));
 
-        assert!(sent.check(model, &set(0..7)).is_ok());
+        assert!(sent.check(model, &set(0..7), &none).is_ok());
         for other in [set(0..6), set(1..7), set(0..4), set(0..3)] {
-            let refusal = sent.check(model, &other).unwrap_err();
+            let refusal = sent.check(model, &other, &none).unwrap_err();
             let Refusal::Difference { sent_with } = refusal else {
                 panic!("{refusal}")
             };
             assert_eq!(sent_with, ids);
         }
         assert!(
-            sent.check(manifest.consortium_id(), &set(0..6)).is_ok(),
+            sent.check(manifest.consortium_id(), &set(0..6), &none)
+                .is_ok(),
             "another model"
         );
+        // Who is proven to have lied may be missing, and nobody else.
+        let liar = set(6..7);
+        assert!(sent.check(model, &set(0..6), &liar).is_ok());
+        assert!(sent.check(model, &set(0..5), &liar).is_err());
     }
 
     #[test]
@@ -186,11 +201,15 @@ mod tests {
         let model = consortium.manifest.initial_model();
         let sets = [vec![0, 1, 2], vec![0, 3, 4], vec![1, 2, 3, 4]]
             .map(|set| set.into_iter().map(id).collect::<BTreeSet<_>>());
+        let none = BTreeSet::new();
         let mut nodes = vec![SentSums::default(); 5];
         let mut summed = 0;
         for set in &sets {
             let members: Vec<_> = (0..5).filter(|k| set.contains(&id(*k))).collect();
-            if members.iter().all(|k| nodes[*k].check(model, set).is_ok()) {
+            if members
+                .iter()
+                .all(|k| nodes[*k].check(model, set, &none).is_ok())
+            {
                 members.iter().for_each(|k| {
                     nodes[*k].add(&SentSum::new(model, set.clone()));
                 });

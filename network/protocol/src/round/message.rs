@@ -70,7 +70,8 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] naming what differs.
+    /// [`Refusal`] naming what differs; [`Refusal::Invalid`] if nothing can be sealed to the round
+    /// key.
     pub(super) fn check(&self, manifest: &Manifest, head: &Head) -> Result<(), Refusal> {
         if self.consortium_id != manifest.consortium_id() {
             return Err(Refusal::Manifest {
@@ -84,8 +85,34 @@ impl Keys {
                 signer: self.node,
             });
         }
+        if is_of_low_order(&self.round_key) {
+            return Err(Refusal::Invalid {
+                what: Kind::Keys,
+                signer: self.node,
+            });
+        }
         head.check_base(self.round, self.previous, self.model)
     }
+}
+
+/// Returns whether nothing can be sealed to this X25519 key, since what is shared with it is zero,
+/// whatever the other key: its point has a low order (RFC 7748, section 6.1).
+fn is_of_low_order(round_key: &[u8; 32]) -> bool {
+    /// The u-coordinates of these points, below 2^255, in hexadecimal.
+    const LOW_ORDER: [&str; 7] = [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ];
+    let mut u = *round_key;
+    // X25519 ignores the highest bit.
+    u[31] &= 0x7f;
+    let u = hex::encode(u);
+    LOW_ORDER.contains(&u.as_str())
 }
 
 /// Implements [`Message`] for a type whose signature's label has its name.

@@ -132,12 +132,11 @@ pub enum Refusal {
         /// Who sealed it.
         from: NodeId,
     },
-    /// A round key that nothing can be sealed to.
-    #[error("nothing can be sealed to the round key of {of}")]
-    RoundKey {
-        /// Whose key.
-        of: NodeId,
-    },
+    /// A node that was proven to have lied about a share.
+    #[error(
+        "{0} is proven to have lied about a share, and takes no part under this manifest any more"
+    )]
+    Convicted(NodeId),
     /// The node has no masked sum to give.
     #[error("the node cannot contribute: {0}")]
     CannotContribute(AbortReason),
@@ -277,6 +276,7 @@ impl Refusal {
             Self::Manifest { .. }
                 | Self::Stranger(_)
                 | Self::Expired(_)
+                | Self::Convicted(_)
                 | Self::Model { .. }
                 | Self::Previous { .. }
         )
@@ -363,6 +363,8 @@ pub enum Kind {
     SendModel,
     /// A share of the tags' sum.
     TagShare,
+    /// A participant's proof that a share does not open.
+    Accusation,
 }
 
 impl std::fmt::Display for Kind {
@@ -386,6 +388,7 @@ impl std::fmt::Display for Kind {
             Self::Reveal => "reveal",
             Self::SendModel => "lending",
             Self::TagShare => "tag share",
+            Self::Accusation => "accusation",
         })
     }
 }

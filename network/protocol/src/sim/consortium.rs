@@ -77,7 +77,7 @@ impl Consortium {
             attempt,
             previous: head.previous,
             model: head.model,
-            round_key: [u8::try_from(k).unwrap(); 32],
+            round_key: [u8::try_from(k + 1).unwrap(); 32],
             expires_unix_s: EPOCH + 1000,
         }
     }

@@ -4,6 +4,7 @@ use crate::audit::format::{self, Next, Reader};
 use crate::audit::{Entry, Party, Record, Transcript};
 use crate::digest::Digest;
 use crate::round::Head;
+use crate::round::peer::Proof;
 use crate::wire;
 
 /// The bytes that a party's driver would have on its disk.
@@ -76,6 +77,16 @@ impl MemoryLog {
     /// Returns the whole log.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Returns what proves that nodes have lied.
+    pub fn convictions(&self) -> Vec<Proof> {
+        let entries = self.records().into_iter().map(|record| record.entry);
+        let proofs = entries.filter_map(|entry| match entry {
+            Entry::Convicted(proof) => Some(proof),
+            _ => None,
+        });
+        proofs.collect()
     }
 
     /// Returns the records, first to last.

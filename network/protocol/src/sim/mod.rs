@@ -33,6 +33,6 @@ pub use ledger::{Ledger, assert_taken};
 pub use log::MemoryLog;
 pub use network::{Member, Network, Seen, Timing};
 pub use node::{Disk, Effect, NodeHost, Work};
-pub use open::{OpenSecrets, OpenTags, Tagging};
+pub use open::{OPEN_BOXES, OpenSecrets, OpenTags, Tagging};
 pub use relay::{BodyFault, RelayDisk, RelayEffect, RelayHost};
 pub use secrets::{Masked, Secrets};

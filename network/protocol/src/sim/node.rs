@@ -15,6 +15,7 @@ use crate::parameters::{from_le_bytes, to_le_bytes};
 use crate::round::committee::message::ContributionId;
 use crate::round::committee::{ClassSet, Envelope};
 use crate::round::node::{Action, Announcement, Node, Pending};
+use crate::round::peer::{Conviction, Proof};
 use crate::round::training::Averaged;
 use crate::round::{CheckedCheckpoint, CheckedOutcome, Fault, Head, Refusal, SentSums};
 use crate::wire::{BodyId, BodyKind, NodeFrame, RelayFrame};
@@ -87,6 +88,8 @@ pub enum Effect {
     Received,
     /// The node stands here now.
     Committed(Head),
+    /// Somebody is proven to have lied.
+    Convicted(Conviction),
     /// The relay waits for these nodes.
     Waiting(Vec<NodeId>),
     /// The node refuses something.
@@ -125,7 +128,7 @@ impl<S: Secrets> NodeHost<S> {
     pub fn new(manifest: Arc<Manifest>, identity: Identity, secrets: S, unix_s: u64) -> Self {
         let disk = Disk::empty(&manifest);
         let mut host = Self {
-            node: boot(&manifest, &identity, &disk),
+            node: boot::<S>(&manifest, &identity, &disk, &[]),
             log: MemoryLog::new(manifest.consortium_id(), Party::Node(identity.node_id())),
             disk,
             secrets,
@@ -154,7 +157,8 @@ impl<S: Secrets> NodeHost<S> {
 
     /// The process has died and starts again: the disk and the log are left.
     pub fn restart(&mut self) {
-        self.node = boot(&self.manifest, &self.identity, &self.disk);
+        let proofs = self.log.convictions();
+        self.node = boot::<S>(&self.manifest, &self.identity, &self.disk, &proofs);
         self.secrets.restarted();
         self.reveals.clear();
         self.disconnected();
@@ -288,6 +292,15 @@ impl<S: Secrets> NodeHost<S> {
         effects
     }
 
+    /// The share of `from` does not open.
+    fn accuse(&mut self, ctx: Digest, from: NodeId) -> Vec<Effect> {
+        let round_key = self.secrets.publish_round_key();
+        let actions = self.node.accuse(ctx, from, round_key).unwrap();
+        let mut effects = vec![Effect::Refused(Refusal::Share { from })];
+        effects.extend(self.act(actions));
+        effects
+    }
+
     fn act(&mut self, actions: Vec<Action>) -> Vec<Effect> {
         self.ledger.begin();
         let mut effects = Vec::new();
@@ -302,6 +315,9 @@ impl<S: Secrets> NodeHost<S> {
                 Action::Adopt(checkpoint) => self.checkpoint = Some(checkpoint),
                 Action::Sum(shares) => match self.secrets.mask(&shares) {
                     Ok(masked) => effects.push(Effect::Work(Work::Mask(shares.ctx(), masked))),
+                    Err(Refusal::Share { from }) => {
+                        effects.extend(self.accuse(shares.ctx(), from));
+                    }
                     Err(refusal) => effects.extend(self.refuse(refusal)),
                 },
                 action => effects.push(self.effect(action)),
@@ -358,6 +374,7 @@ impl<S: Secrets> NodeHost<S> {
                 Effect::Committed(head)
             }
             Action::Received { .. } => Effect::Received,
+            Action::Convicted(conviction) => Effect::Convicted(conviction),
             Action::Waiting { missing, .. } => Effect::Waiting(missing),
             Action::TurnedAway(refusal) => Effect::TurnedAway(refusal),
             Action::Finish { .. } => Effect::Finished,
@@ -387,8 +404,16 @@ impl<S: Secrets> NodeHost<S> {
     }
 }
 
-fn boot(manifest: &Arc<Manifest>, identity: &Identity, disk: &Disk) -> Node {
+fn boot<S: Secrets>(
+    manifest: &Arc<Manifest>,
+    identity: &Identity,
+    disk: &Disk,
+    proofs: &[Proof],
+) -> Node {
     let pending = disk.outbox.as_ref().map(|(pending, _)| pending.clone());
     let (manifest, identity) = (manifest.clone(), identity.clone());
-    Node::new(manifest, identity, disk.head, disk.sent.clone(), pending)
+    let sent = disk.sent.clone();
+    let mut node = Node::new(manifest, identity, disk.head, sent, pending, S::opener());
+    node.resume_convictions(proofs);
+    node
 }

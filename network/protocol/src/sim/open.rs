@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder, Seats};
-use crate::round::peer::CompleteShares;
+use crate::round::peer::{BoxOpener, CompleteShares};
 use crate::round::{Check, Fault, Refusal, Verifier};
 
 /// How inputs are tagged.
@@ -22,6 +22,12 @@ pub trait Tagging: Verifier {
     /// Returns what a seed masks tags with.
     fn mask(&self, ctx: Digest, seed: &[u8; 32]) -> Tag;
 }
+
+/// The boxes of [`OpenSecrets`]: seeds as they are, that open by their length, whatever the key.
+pub const OPEN_BOXES: BoxOpener = BoxOpener {
+    public_key: |secret| Digest::sha256(&[b"public", secret]).0,
+    opens: |_, share| share.sealed.len() == 32,
+};
 
 /// Draws updates, seeds and keys from a counter, and masks with what it has drawn.
 pub struct OpenSecrets<T = OpenTags> {
@@ -35,8 +41,11 @@ pub struct OpenSecrets<T = OpenTags> {
     /// As a holder: seeds of contributors, by who lacks them.
     held: BTreeMap<(NodeId, Seats), [u8; 32]>,
     inputs: BTreeMap<Digest, Vec<u8>>,
+    round_key: [u8; 32],
     /// How many of the next tags are to be wrong.
     pub wrong_tags: usize,
+    /// In how many of the next attempts a share is to be one that does not open.
+    pub wrong_boxes: usize,
 }
 
 impl<T: Tagging> OpenSecrets<T> {
@@ -51,7 +60,9 @@ impl<T: Tagging> OpenSecrets<T> {
             given: None,
             held: BTreeMap::new(),
             inputs: BTreeMap::new(),
+            round_key: [0; 32],
             wrong_tags: 0,
+            wrong_boxes: 0,
         }
     }
 
@@ -115,16 +126,31 @@ impl<T: Tagging> Secrets for OpenSecrets<T> {
         self.update = Some((model, input));
     }
 
+    fn opener() -> BoxOpener {
+        OPEN_BOXES
+    }
+
     fn draw_round_key(&mut self) -> [u8; 32] {
         self.held.clear();
-        self.draw(b"round key")
+        self.round_key = self.draw(b"round key");
+        (OPEN_BOXES.public_key)(&self.round_key)
+    }
+
+    fn publish_round_key(&self) -> [u8; 32] {
+        self.round_key
     }
 
     fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, [u8; 32])]) -> Vec<(NodeId, Vec<u8>)> {
         let seeds = receivers.iter().map(|(id, _)| (*id, self.draw(b"seed")));
         let seeds: BTreeMap<_, _> = seeds.collect();
         let sealed = seeds.iter().map(|(id, seed)| (*id, seed.to_vec()));
-        let sealed = sealed.collect();
+        let mut sealed: Vec<_> = sealed.collect();
+        if let Some(left) = self.wrong_boxes.checked_sub(1)
+            && let Some((_, seed)) = sealed.last_mut()
+        {
+            self.wrong_boxes = left;
+            seed.pop();
+        }
         self.given = Some((ctx, seeds));
         sealed
     }

@@ -11,6 +11,7 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::parameters::{from_le_bytes, to_le_bytes};
 use crate::ring_bytes;
+use crate::round::peer::BoxOpener;
 use crate::round::relay::{Action, Event, LastResult, Relay, Report, Settings};
 use crate::round::training::{Averaged, average};
 use crate::round::{Checkpoint, Head, Refusal};
@@ -101,6 +102,7 @@ pub struct RelayHost {
     pub received_model: Option<(NodeId, Vec<u8>)>,
     manifest: Arc<Manifest>,
     epoch_unix_s: u64,
+    opener: BoxOpener,
     machine: Option<Relay>,
     began: Duration,
     now: Duration,
@@ -112,7 +114,13 @@ pub struct RelayHost {
 
 impl RelayHost {
     /// Returns a relay with an empty disk, and no process yet, whose time begins at this Unix time.
-    pub fn new(manifest: Arc<Manifest>, settings: Settings, epoch_unix_s: u64) -> Self {
+    /// `opener` opens the boxes of its nodes.
+    pub fn new(
+        manifest: Arc<Manifest>,
+        settings: Settings,
+        epoch_unix_s: u64,
+        opener: BoxOpener,
+    ) -> Self {
         Self {
             settings,
             disk: RelayDisk::empty(&manifest),
@@ -122,6 +130,7 @@ impl RelayHost {
             received_model: None,
             manifest,
             epoch_unix_s,
+            opener,
             machine: None,
             began: Duration::ZERO,
             now: Duration::ZERO,
@@ -151,7 +160,8 @@ impl RelayHost {
         let unix_s = self.epoch_unix_s + now.as_secs();
         self.log.start(head, unix_s);
         let (manifest, settings) = (self.manifest.clone(), self.settings.clone());
-        let mut machine = Relay::new(manifest, settings, head, unix_s, seed);
+        let mut machine = Relay::new(manifest, settings, head, unix_s, seed, self.opener);
+        machine.resume_convictions(&self.log.convictions());
         if let Some((last, body)) = &disk.last {
             machine.resume(last.clone(), self.averaged.is_none());
             self.result.clone_from(body);

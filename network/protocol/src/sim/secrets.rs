@@ -5,7 +5,7 @@ use fl_shaders::Tag;
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
 use crate::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder};
-use crate::round::peer::{CompleteShares, TagShare};
+use crate::round::peer::{BoxOpener, CompleteShares, TagShare};
 use crate::round::{Fault, Refusal, Verifier};
 
 /// A masked vector, or a sum of masks, and the tag that is signed with it.
@@ -48,8 +48,14 @@ pub trait Secrets {
     /// Trains from the model with this hash, unless the update is at hand.
     fn train(&mut self, model: Digest);
 
+    /// Returns what opens the boxes that such nodes seal, with a round key that was published.
+    fn opener() -> BoxOpener;
+
     /// Draws a round key in place of the former one, and returns its public half.
     fn draw_round_key(&mut self) -> [u8; 32];
+
+    /// Returns the secret half of the last round key, to prove that a share does not open with it.
+    fn publish_round_key(&self) -> [u8; 32];
 
     /// Draws a seed for each receiver, and seals it.
     fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, [u8; 32])]) -> Vec<(NodeId, Vec<u8>)>;

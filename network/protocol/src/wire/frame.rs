@@ -7,8 +7,8 @@ use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::committee::{ClassSet, Envelope, SealedSeeds};
 use crate::round::message::{Keys, ResultAck, Signed};
-use crate::round::peer::TagShare;
 use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::{Proof, TagShare};
 use crate::round::{Checkpoint, Head, Kind, Opening, Outcome, Refusal};
 
 /// What a node tells the relay.
@@ -48,6 +48,8 @@ pub enum NodeFrame {
         /// The share.
         share: TagShare,
     },
+    /// A share does not open, with what proves it. A node says so again whenever it connects.
+    Accusation(Proof),
 }
 
 impl NodeFrame {
@@ -65,6 +67,7 @@ impl NodeFrame {
             Self::Vote(_) => Kind::Vote,
             Self::Reveal(_) => Kind::Reveal,
             Self::TagShare { .. } => Kind::TagShare,
+            Self::Accusation(_) => Kind::Accusation,
         }
     }
 }
@@ -165,6 +168,8 @@ pub enum RelayFrame {
         /// Hash of the model.
         model: Digest,
     },
+    /// Somebody is proven to have lied about a share.
+    Convicted(Proof),
 }
 
 /// Greatest length of an encoded [`BulkHeader`].

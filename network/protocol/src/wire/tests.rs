@@ -11,7 +11,7 @@ use crate::round::Opening;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, Message, ResultAck, Signed};
-use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::message::{Accusation, Share, Sum};
 use crate::round::peer::{OpenedSum, TagShare};
 use crate::round::{Fault, Kind, Refusal};
 
@@ -116,6 +116,16 @@ fn each_signed_message_has_its_fixed_bytes() {
     assert_eq!(encode(&sum()).unwrap(), bytes(&expected));
     let expected = [(1, 32), (2, 32), (3, 1), (0, 7), (4, 32), (5, 32)];
     assert_eq!(encode(&ack()).unwrap(), bytes(&expected));
+    let share = Signed::new(&share(), &Identity::of_test("signer")).unwrap();
+    let accusation = Accusation {
+        ctx: digest(1),
+        accuser: node(2),
+        share: share.clone(),
+        round_key: [3; 32],
+    };
+    let share = encode(&share).unwrap();
+    let expected = [bytes(&[(1, 32), (2, 32)]), share, bytes(&[(3, 32)])].concat();
+    assert_eq!(encode(&accusation).unwrap(), expected);
 }
 
 #[test]

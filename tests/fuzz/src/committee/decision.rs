@@ -72,7 +72,7 @@ fn compare(parcel: &Parcel, holders: &Holders, expected: bool) {
         model: Digest([0; 32]),
     };
     let manifest = &committee().manifest;
-    let found = CheckedOutcome::verify(outcome, None, manifest, &head(), EPOCH);
+    let found = CheckedOutcome::verify(outcome, None, manifest, &head(), EPOCH, &BTreeSet::new());
     assert_eq!(
         found.is_ok(),
         expected,

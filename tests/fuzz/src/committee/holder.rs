@@ -8,9 +8,9 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::round::Opening;
 use fl_protocol::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder};
 use fl_protocol::round::message::{Keys, Signed};
-use fl_protocol::round::peer::CompleteShares;
+use fl_protocol::round::peer::{BoxOpener, CompleteShares};
 use fl_protocol::round::{Fault, Refusal};
-use fl_protocol::sim::{EPOCH, Effect, Masked, NodeHost, Secrets, Work};
+use fl_protocol::sim::{EPOCH, Effect, Masked, NodeHost, OPEN_BOXES, Secrets, Work};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::Tag;
 
@@ -59,6 +59,14 @@ impl Secrets for Hollow {
     }
 
     fn train(&mut self, _: Digest) {}
+
+    fn opener() -> BoxOpener {
+        OPEN_BOXES
+    }
+
+    fn publish_round_key(&self) -> [u8; 32] {
+        panic!("a share in the committee scheme")
+    }
 
     /// Never the same key twice, and so never the same context.
     fn draw_round_key(&mut self) -> [u8; 32] {

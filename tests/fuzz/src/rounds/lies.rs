@@ -2,7 +2,8 @@
 
 use fl_protocol::digest::Digest;
 use fl_protocol::round::message::{Message, ResultAck, Signed};
-use fl_protocol::round::peer::message::{Share, Sum};
+use fl_protocol::round::peer::Proof;
+use fl_protocol::round::peer::message::{Accusation, Share, Sum};
 use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire::NodeFrame;
 
@@ -49,7 +50,25 @@ pub(super) fn lie(head: &Head, ctx: Digest, about: usize, which: usize) -> NodeF
             head: *head,
         })),
         3 => refused(Refusal::Share { from: to }),
-        4 => refused(Refusal::RoundKey { of: to }),
+        4 => {
+            let sealed = vec![which as u8; about];
+            let share = Share {
+                ctx,
+                from,
+                to,
+                sealed,
+            };
+            let accusation = Accusation {
+                ctx,
+                accuser: from,
+                share: signed(&share),
+                round_key: [about as u8; 32],
+            };
+            NodeFrame::Accusation(Proof {
+                bundle: vec![signed(&consortium().keys(LIAR, head, attempt)); about % NODES],
+                accusation: signed(&accusation),
+            })
+        }
         5 => {
             let among = |node: &usize| about >> node & 1 == 1;
             let sent_with = (0..NODES).filter(among).map(|node| consortium().id(node));

@@ -10,11 +10,13 @@ use fl_protocol::round::message::{Keys, Signed};
 use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::{Kind, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
+use fl_tests::deployed::PATIENCE;
 use fl_tests::hostile_relay::met::{doubled, stale};
 use fl_tests::hostile_relay::{
     Attack, Lie, Parcel, Record, Run, VICTIM, consortium, everyone, lie,
 };
 
+use crate::support::consortium::verify_log;
 use crate::support::lies::{OTHER, Withholding, frame, keys, refuse_a_rerun, signed};
 
 /// Changes the sealed shares on their way to the victim.
@@ -222,7 +224,6 @@ fn a_real_node_refuses_keys_and_shares_of_a_former_round() {
 fn a_real_node_refuses_boxes_that_are_for_another_or_come_in_anothers_name() {
     // Of five, two give the victim a share.
     let consortium = consortium("a,b,c,d,e");
-    let givers = ["b", "c", "d", "e"].map(|name| consortium.identity(name));
     let lies = vec![
         shares(
             |refusal| matches!(refusal, Refusal::Stranger(_)),
@@ -232,20 +233,44 @@ fn a_real_node_refuses_boxes_that_are_for_another_or_come_in_anothers_name() {
             |refusal| doubled(refusal, Kind::Share),
             |_, boxes| boxes[1] = boxes[0].clone(),
         ),
-        shares(
-            |refusal| matches!(refusal, Refusal::Share { .. }),
-            // The relay and the other giver are in league, which signs as its own what the first
-            // has sealed.
-            move |record, boxes| {
-                let sealed = record.opened(&boxes[0]);
-                let from = record.opened(&boxes[1]).from;
-                let mut givers = givers.iter();
-                let traitor = givers.find(|identity| identity.node_id() == from).unwrap();
-                boxes[1] = signed(&Share { from, ..sealed }, traitor);
-            },
-        ),
     ];
     lie(&consortium, "a,b,c,d,e", 1, lies);
+}
+
+#[test]
+fn a_real_node_proves_who_sealed_what_does_not_open_and_all_go_on_without_that_one() {
+    // Of five, two give the victim a share. The relay and the second of them are in league, which
+    // signs as its own what the first has sealed.
+    let consortium = consortium("a,b,c,d,e");
+    let givers = ["b", "c", "d", "e"].map(|name| consortium.identity(name));
+    let (named, liar) = channel();
+    let mut told = false;
+    let bad_share = move |record: &Record, to: NodeId, parcels: &mut Vec<Parcel>| {
+        let [Parcel::Frame(RelayFrame::Shares(boxes))] = &mut parcels[..] else {
+            return;
+        };
+        if record.name(to) != VICTIM || std::mem::replace(&mut told, true) {
+            return;
+        }
+        let sealed = record.opened(&boxes[0]);
+        let from = record.opened(&boxes[1]).from;
+        let mut givers = givers.iter();
+        let traitor = givers.find(|identity| identity.node_id() == from).unwrap();
+        boxes[1] = signed(&Share { from, ..sealed }, traitor);
+        named.send(record.name(from).to_owned()).unwrap();
+    };
+    let mut run = Run::start(&consortium, "a,b,c,d,e", 2, bad_share);
+    let liar = liar.recv_timeout(PATIENCE).unwrap();
+    let proven = format!("{liar} is proven to have lied and takes no part any more");
+    let others = ["a", "b", "c", "d", "e"]
+        .into_iter()
+        .filter(|name| *name != liar);
+    others.for_each(|name| drop(run.node(name).line(&proven)));
+    run.ends_convicted(&liar);
+    assert_eq!(run.completes(), []);
+    // Anyone who has a log sees it, offline.
+    let checked = verify_log(&consortium.state(VICTIM).join("audit.log"), &[]).succeeded();
+    assert!(checked.text().contains(&proven), "{}", checked.text());
 }
 
 /// Shows the victim a bundle without `d`, once, and passes on whatever all then seal.

@@ -45,8 +45,15 @@ fn forged(
     if let Ok(averaged) = average(body, &base, plan, nodes, head, outcome.ctx) {
         outcome.model = averaged.head.model;
     }
-    CheckedOutcome::verify(outcome, None, manifest, &head, round.unix_s())?
-        .average(body, &base, plan, verifier)
+    CheckedOutcome::verify(
+        outcome,
+        None,
+        manifest,
+        &head,
+        round.unix_s(),
+        &BTreeSet::new(),
+    )?
+    .average(body, &base, plan, verifier)
 }
 
 /// `body` with the word at `index` changed.

@@ -92,8 +92,11 @@ fn the_protocol_is_pure() -> Result<()> {
 }
 
 #[test]
-fn nothing_that_opens_a_share_is_in_the_relay() -> Result<()> {
-    assert_free_of("fl-network", &["fl-sharing", "hpke", "x25519*", "hkdf"])?;
+fn the_relay_opens_boxes_in_one_place_only() -> Result<()> {
+    assert_free_of("fl-protocol", &["fl-sharing", "hpke", "x25519*", "hkdf"])?;
+    let mentioning = mentions(&root().join("network/src"), "fl_sharing")?;
+    let names = mentioning.iter().filter_map(|path| path.file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["opener.rs"]);
     assert_free_of("fl-network", &LEARNING)?;
     assert_free_of("fl-network", &GPU)
 }

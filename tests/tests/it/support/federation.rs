@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use fl_network::opener::OPENER;
 use fl_protocol::audit::{Summary, verify};
 use fl_protocol::digest::model_hash;
 use fl_protocol::round::relay::Settings;
@@ -80,7 +81,7 @@ pub(crate) fn assert_one_model(ended: &[NodeOutcome], rounds: u64) {
 #[track_caller]
 pub(crate) fn verified(kits: &Kits, party: &str) -> Result<Summary> {
     let log = kits.folder().join(party).join("state/audit.log");
-    let verdict = verify(&kits.relay.manifest, File::open(log)?)?;
+    let verdict = verify(&kits.relay.manifest, OPENER, File::open(log)?)?;
     assert!(verdict.flaw.is_none(), "{party}: {:?}", verdict.flaw);
     Ok(verdict.summary)
 }

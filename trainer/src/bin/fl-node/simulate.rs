@@ -147,6 +147,7 @@ fn relay(console: &Console, manifest: &Arc<Manifest>, report: &Report) {
         Report::Abandoned { .. }
         | Report::Waiting { .. }
         | Report::Refused(..)
+        | Report::Convicted(_)
         | Report::RolledBack { .. } => console.note(&line.text),
         _ => {}
     }

@@ -1,5 +1,6 @@
 //! `fl-node train`.
 
+use fl_network::report_text::conviction_text;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -180,6 +181,9 @@ fn observe(
         NodeEvent::Failed { reason } => console.note(&reason),
         NodeEvent::Refused(refusal) => {
             console.note(&format!("refused: {}", manifest.with_names(refusal)));
+        }
+        NodeEvent::Convicted(conviction) => {
+            console.note(&conviction_text(manifest, &conviction));
         }
         NodeEvent::ModelSent { round } => {
             console.note(&format!("the relay takes over the model of round {round}"));

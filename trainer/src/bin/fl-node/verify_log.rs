@@ -1,5 +1,7 @@
 //! `fl-node verify-log`.
 
+use fl_network::opener::OPENER;
+use fl_network::report_text::conviction_text;
 use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::path::Path;
@@ -40,7 +42,7 @@ fn check(args: &VerifyLog) -> anyhow::Result<bool> {
     let manifest = manifest(args)?;
     let cannot = || format!("cannot read {}", args.log.display());
     let log = files::open(&args.log)?;
-    let verdict = verify(&manifest, BufReader::new(log)).with_context(cannot)?;
+    let verdict = verify(&manifest, OPENER, BufReader::new(log)).with_context(cannot)?;
     let telling = Telling(&manifest);
     match args.json {
         true => say(telling.json(&verdict)),
@@ -85,6 +87,9 @@ impl Telling<'_> {
         }
         for round in &summary.rounds {
             say(self.round(round));
+            for conviction in &round.convicted {
+                say(format_args!("  {}", conviction_text(self.0, conviction)));
+            }
             for (by, to, refusal) in &round.refusals {
                 say(one_line(format_args!(
                     "  {} refuses {}: {}",

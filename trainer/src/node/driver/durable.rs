@@ -26,6 +26,7 @@ use fl_network::store::{NodeStore, Outgoing, StoreError};
 use fl_network::time::unix_s;
 use fl_protocol::audit::{Entry, Party, Record};
 use fl_protocol::round::node::{Announcement, Pending};
+use fl_protocol::round::peer::Proof;
 use fl_protocol::round::{Head, SentSum, SentSums};
 use fl_protocol::wire::NodeFrame;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -52,6 +53,8 @@ pub(super) struct Remembered {
     pub(super) sent: SentSums,
     /// What the outbox holds.
     pub(super) pending: Option<Pending>,
+    /// What the log proves of others.
+    pub(super) proofs: Vec<Proof>,
 }
 
 /// Why the log or the outbox does not have something.
@@ -73,7 +76,7 @@ impl DurableNode {
     ) -> Result<(Self, Remembered), NodeError> {
         let (head, model) = store.load(kit)?;
         let (path, party) = (store.log_path(), Party::Node(kit.id()));
-        let journal = Journal::open(&path, &kit.manifest, party, head, unix_s())?;
+        let (journal, proofs) = Journal::open(&path, &kit.manifest, party, head, unix_s())?;
         let sent = store.sent()?;
         let outgoing = match store.outgoing(&kit.manifest, &head) {
             Ok(outgoing) => outgoing,
@@ -113,6 +116,7 @@ impl DurableNode {
             model,
             sent,
             pending,
+            proofs,
         };
         Ok((durable, remembered))
     }

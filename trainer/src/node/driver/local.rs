@@ -1,5 +1,6 @@
 //! What a node has without a connection, and what it does on its own.
 
+use fl_network::opener::OPENER;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,6 +74,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             model,
             sent,
             pending,
+            proofs,
         } = remembered;
         if pending.is_some() {
             let round = head.next_round();
@@ -80,8 +82,11 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         }
         let (events, progress) = mpsc::channel(EVENTS);
         let trainer = SharedTrainer::new(trainer, training);
+        let manifest = kit.manifest.clone();
+        let mut machine = Node::new(manifest, identity, head, sent, pending, OPENER);
+        machine.resume_convictions(&proofs);
         let local = Self {
-            machine: Node::new(kit.manifest.clone(), identity, head, sent, pending),
+            machine,
             durable,
             learner: Learner::new(trainer, events, (head.model, Arc::new(model))),
             masker: Masker {

@@ -26,6 +26,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 use fl_network::client::LinkError;
 use fl_network::time::unix_s;
@@ -151,6 +152,9 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
                         .download(|bodies| job::adopt(bodies, checkpoint));
                 }
                 Action::Commit(head) => self.local.commit(head),
+                Action::Convicted(conviction) => {
+                    (self.local.observe)(NodeEvent::Convicted(conviction));
+                }
                 Action::Waiting { missing, for_s } => self.local.waiting(missing, for_s),
                 Action::TurnedAway(refusal) => return Ok(Some(ConnectionEnd::TurnedAway(refusal))),
                 Action::Finish { .. } => return Ok(Some(ConnectionEnd::Finished)),
@@ -320,6 +324,12 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
         match masked {
             Ok(masked) => self.announce(ctx, masked).await,
             Err(MaskingError::Refused(refusal)) => self.refuse(refusal).await,
+            Err(MaskingError::Box { from, round_key }) => {
+                let round_key = Zeroizing::new(round_key.publish());
+                (self.local.observe)(NodeEvent::Refused(Refusal::Share { from }));
+                let actions = self.local.machine.accuse(ctx, from, *round_key)?;
+                self.perform(actions).await
+            }
             Err(MaskingError::Device(error)) => {
                 self.step_back(AbortReason::Computation, error.into()).await
             }

@@ -13,8 +13,8 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::committee::Holders;
 use crate::round::message::{Keys, ResultAck, Signed};
-use crate::round::peer::Participants;
 use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::{BoxOpener, Conviction, Participants};
 use crate::round::{
     CheckedOutcome, Checkpoint, Evidence, Head, Kind, Opening, Outcome, Refusal, SentSum, SentSums,
     check_cohort,
@@ -31,6 +31,8 @@ pub struct Round {
     pub participants: BTreeSet<NodeId>,
     /// Who refused whom, and why.
     pub refusals: Vec<(Party, Party, Refusal)>,
+    /// Who is proven to have lied about a share.
+    pub convicted: Vec<Conviction>,
     /// The state that the party has taken, if the round is complete.
     pub taken: Option<Taken>,
     /// Who has acknowledged it.
@@ -59,13 +61,16 @@ pub(super) struct History<'a> {
     /// relay's log until enough nodes have acknowledged the result, in a node's until the node
     /// signs its next sum or contribution.
     former: Option<Head>,
+    opener: BoxOpener,
+    /// Those that are proven to have lied.
+    convicted: BTreeSet<NodeId>,
     /// What each node has sent, for the difference rule.
     sent: BTreeMap<NodeId, SentSums>,
     rounds: Vec<Round>,
 }
 
 impl<'a> History<'a> {
-    pub(super) fn new(manifest: &'a Manifest) -> Self {
+    pub(super) fn new(manifest: &'a Manifest, opener: BoxOpener) -> Self {
         Self {
             manifest,
             party: None,
@@ -74,6 +79,8 @@ impl<'a> History<'a> {
             peer: Attempts::none(),
             committee: Attempts::none(),
             former: None,
+            opener,
+            convicted: BTreeSet::new(),
             sent: BTreeMap::new(),
             rounds: Vec::new(),
         }
@@ -133,6 +140,13 @@ impl<'a> History<'a> {
                 self.round().refusals.push((by, to, refusal));
                 Ok(())
             }
+            Entry::Convicted(proof) => {
+                let conviction = proof.judge(self.manifest, self.opener, &self.convicted)?;
+                if self.convicted.insert(conviction.liar) {
+                    self.round().convicted.push(conviction);
+                }
+                Ok(())
+            }
             Entry::RolledBack => match party == Party::Relay && self.go_back() {
                 true => Ok(()),
                 false => Err(Unsound::RolledBack),
@@ -184,12 +198,11 @@ impl<'a> History<'a> {
             self.rounds[last].taken = None;
             self.rounds[last].acknowledged.clear();
             // What was refused since is of that round too.
-            let since = self
-                .rounds
-                .drain(last + 1..)
-                .flat_map(|round| round.refusals);
-            let since: Vec<_> = since.collect();
-            self.rounds[last].refusals.extend(since);
+            let since = self.rounds.split_off(last + 1);
+            for round in since {
+                self.rounds[last].refusals.extend(round.refusals);
+                self.rounds[last].convicted.extend(round.convicted);
+            }
         }
         true
     }
@@ -246,7 +259,8 @@ impl<'a> History<'a> {
                 .add(ctx, LoggedCommitteeAttempt::new(holders));
             return Ok(());
         }
-        let participants = Participants::of_result(bundle, self.manifest, &self.head, unix_s)?;
+        let participants =
+            Participants::of_result(bundle, self.manifest, &self.head, unix_s, &self.convicted)?;
         if let Party::Node(own) = party {
             if !participants.contains(own) {
                 return Err(Unsound::Refused(Refusal::OwnKeys));
@@ -300,8 +314,10 @@ impl<'a> History<'a> {
 
     fn outcome(&mut self, party: Party, outcome: Outcome, unix_s: u64) -> Result<(), Unsound> {
         let (ctx, root, model) = (outcome.ctx, outcome.root, outcome.model);
-        let verify =
-            |outcome| CheckedOutcome::verify(outcome, None, self.manifest, &self.head, unix_s);
+        let verify = |outcome| {
+            let (manifest, head) = (self.manifest, &self.head);
+            CheckedOutcome::verify(outcome, None, manifest, head, unix_s, &self.convicted)
+        };
         let participants = match outcome.parts.clone() {
             Evidence::Sums(listed) => {
                 match self.peer.current(ctx) {
@@ -392,6 +408,7 @@ impl<'a> History<'a> {
                 attempts: 0,
                 participants: BTreeSet::new(),
                 refusals: Vec::new(),
+                convicted: Vec::new(),
                 taken: None,
                 acknowledged: BTreeSet::new(),
             });
@@ -406,7 +423,7 @@ impl<'a> History<'a> {
         participants: &BTreeSet<NodeId>,
     ) -> Result<(), Unsound> {
         match self.sent.get(&node) {
-            Some(sent) => Ok(sent.check(self.head.model, participants)?),
+            Some(sent) => Ok(sent.check(self.head.model, participants, &self.convicted)?),
             None => Ok(()),
         }
     }

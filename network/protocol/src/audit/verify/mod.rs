@@ -14,6 +14,7 @@ use super::record::{Entry, Party, Record};
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::round::Head;
+use crate::round::peer::BoxOpener;
 use crate::wire;
 use history::History;
 
@@ -76,14 +77,14 @@ pub struct Verdict {
 }
 
 /// Checks a log against the manifest: the chain of digests, and whatever the protocol demands of
-/// its contents.
+/// its contents. `opener` opens boxes with published round keys.
 ///
 /// # Errors
 ///
 /// If `log` cannot be read.
-pub fn verify(manifest: &Manifest, log: impl Read) -> io::Result<Verdict> {
+pub fn verify(manifest: &Manifest, opener: BoxOpener, log: impl Read) -> io::Result<Verdict> {
     let mut reader = Reader::new(log, manifest.consortium_id());
-    let mut history = History::new(manifest);
+    let mut history = History::new(manifest, opener);
     let (mut incomplete, mut dropped) = (0, 0);
     let flaw = loop {
         match reader.next()? {

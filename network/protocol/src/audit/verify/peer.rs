@@ -97,7 +97,8 @@ impl LoggedPeerAttempt {
     ///
     /// # Errors
     ///
-    /// What [`SumsCheck::signed`] refuses; [`Unsound::OtherSum`] if one is another than the log has.
+    /// What [`SumsCheck::signed`] refuses; [`Unsound::OtherSum`] if one is another than the log
+    /// has.
     pub(super) fn sums(
         &mut self,
         own: NodeId,

@@ -4,7 +4,7 @@
 //! by value: when the holder votes, or follows the votes of others. What is left of it, [`Voted`],
 //! is what a reveal demands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::certificate::Certificate;
 use super::contributors::Contributors;
@@ -103,7 +103,7 @@ impl Endorsed {
         if let Some(entry) = contributors.entries().iter().find(unknown) {
             return Err(Refusal::NotAccepted(entry.node));
         }
-        sent.check(model, &contributors.nodes())?;
+        sent.check(model, &contributors.nodes(), &BTreeSet::new())?;
         Ok(Self(contributors))
     }
 }

@@ -11,7 +11,7 @@ use crate::round::checkpoint::CheckedCheckpoint;
 use crate::round::committee::{CheckedSeeds, Holders, RevealOrder};
 use crate::round::difference::SentSum;
 use crate::round::head::Head;
-use crate::round::peer::CompleteShares;
+use crate::round::peer::{CompleteShares, Conviction};
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, NodeFrame};
 
@@ -89,6 +89,8 @@ pub enum Action {
     Adopt(CheckedCheckpoint),
     /// Make the new state durable, then forget the outbox.
     Commit(Head),
+    /// Somebody is proven to have lied, and takes no part any more.
+    Convicted(Conviction),
     /// The relay waits for these nodes.
     Waiting {
         /// Who is missing.

@@ -1,5 +1,6 @@
 //! What a node's machine rests on in every phase, and what it signs with it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::action::Action;
@@ -11,6 +12,7 @@ use crate::round::difference::SentSums;
 use crate::round::head::Head;
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::opening::Opening;
+use crate::round::peer::{BoxOpener, Proof};
 use crate::round::refusal::Refusal;
 use crate::wire::NodeFrame;
 
@@ -20,6 +22,12 @@ pub(in crate::round) struct Core {
     pub(in crate::round) identity: Identity,
     pub(in crate::round) head: Head,
     pub(in crate::round) sent: SentSums,
+    /// Those that are proven to have lied. Everybody else goes on without them.
+    pub(in crate::round) convicted: BTreeSet<NodeId>,
+    /// What proves it, in the order in which it was proven.
+    pub(in crate::round) proofs: Vec<Proof>,
+    /// What the proofs are checked with.
+    pub(in crate::round) opener: BoxOpener,
     /// Last attempt of the next round for which keys or a contribution were signed.
     pub(in crate::round) joined: u32,
 }
@@ -78,6 +86,23 @@ impl Core {
             expires_unix_s: unix_s.saturating_add(lifetime_s),
         };
         Signed::new(&keys, &self.identity)
+    }
+
+    /// Takes in who is proven to have lied, unless that is known.
+    ///
+    /// # Errors
+    ///
+    /// What [`Proof::judge`] refuses.
+    pub(super) fn convict(&mut self, proof: Proof) -> Result<Vec<Action>, Refusal> {
+        let conviction = proof.judge(&self.manifest, self.opener, &self.convicted)?;
+        if !self.convicted.insert(conviction.liar) {
+            return Ok(Vec::new());
+        }
+        self.proofs.push(proof.clone());
+        Ok(vec![
+            Action::Log(Entry::Convicted(proof)),
+            Action::Convicted(conviction),
+        ])
     }
 
     /// Logs that this node answers an attempt of the next round.

@@ -13,6 +13,7 @@ mod catch_up;
 pub(in crate::round) mod core;
 pub(in crate::round) mod pending;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fl_shaders::Tag;
@@ -31,7 +32,7 @@ use super::opening::Opening;
 use super::outcome::{Evidence, Outcome};
 use super::peer::message::Sum;
 use super::peer::node::ParticipantStage;
-use super::peer::{TagShare, sums_digest};
+use super::peer::{BoxOpener, Proof, TagShare, sums_digest};
 use super::refusal::{Fault, Kind, Refusal};
 use super::training::Averaged;
 use crate::audit::{Entry, Party};
@@ -68,13 +69,15 @@ enum Phase {
 
 impl Node {
     /// Returns a node that stands at `head` and has sent these sums before. `pending` is what its
-    /// outbox holds; what it holds of an earlier round is of no use.
+    /// outbox holds; what it holds of an earlier round is of no use. `opener` opens boxes with
+    /// published round keys.
     pub fn new(
         manifest: Arc<Manifest>,
         identity: Identity,
         head: Head,
         sent: SentSums,
         pending: Option<Pending>,
+        opener: BoxOpener,
     ) -> Self {
         let phase = pending
             .filter(|pending| pending.round() == head.next_round())
@@ -85,10 +88,22 @@ impl Node {
                 identity,
                 head,
                 sent,
+                convicted: BTreeSet::new(),
+                proofs: Vec::new(),
+                opener,
                 joined: 0,
             },
             holder: Holder::default(),
             phase,
+        }
+    }
+
+    /// Takes up what its log proves of others, in the order of the log. What proves nothing is
+    /// ignored.
+    pub fn resume_convictions<'a>(&mut self, proofs: impl IntoIterator<Item = &'a Proof>) {
+        for proof in proofs {
+            // The log has it.
+            let _ = self.core.convict(proof.clone());
         }
     }
 
@@ -121,7 +136,8 @@ impl Node {
         }
     }
 
-    /// The connection is up: says where the node stands, and what it had to say before.
+    /// The connection is up: says where the node stands, what it can prove of others, and what it
+    /// had to say before.
     ///
     /// # Errors
     ///
@@ -137,6 +153,8 @@ impl Node {
             voted_for: self.holder.voted_for(core),
         };
         let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
+        let proofs = core.proofs.iter().cloned();
+        actions.extend(proofs.map(|proof| Action::Send(NodeFrame::Accusation(proof))));
         if let Some(pending) = pending {
             actions.push(Action::Send(pending.frame()));
         }
@@ -177,6 +195,7 @@ impl Node {
             } => self.collect(ctx, first_chunk, sums, unix_s),
             RelayFrame::Outcome(outcome) => self.outcome(outcome, unix_s),
             RelayFrame::Checkpoint(checkpoint) => self.checkpoint(checkpoint, unix_s),
+            RelayFrame::Convicted(proof) => Ok(core.convict(proof)?),
             RelayFrame::Waiting { missing, for_s } => Ok(vec![Action::Waiting { missing, for_s }]),
             RelayFrame::Refused(refusal) => Ok(self.turned_away(refusal)),
             RelayFrame::Finished { rounds } => Ok(vec![Action::Finish { rounds }]),
@@ -494,8 +513,14 @@ impl Node {
         }
         let (core, own) = (&self.core, self.held());
         let own = own.map(|own| (core.id(), own));
-        let checked =
-            CheckedOutcome::verify(outcome.clone(), own, &core.manifest, &core.head, unix_s)?;
+        let checked = CheckedOutcome::verify(
+            outcome.clone(),
+            own,
+            &core.manifest,
+            &core.head,
+            unix_s,
+            &core.convicted,
+        )?;
         if let Evidence::Sums(opened) = &outcome.parts {
             let sums = opened.iter().map(|opened| &opened.sum);
             core.sent.check_sums(checked.ctx(), sums_digest(sums))?;
@@ -575,6 +600,33 @@ impl Node {
         let actions = self.abandon(refusal);
         self.phase = Phase::Idle;
         actions
+    }
+
+    /// The share that `from` has given in this attempt does not open with `round_key`. The node leaves
+    /// the attempt, and publishes the key as the proof, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] if the accusation cannot be encoded.
+    pub fn accuse(
+        &mut self,
+        ctx: Digest,
+        from: NodeId,
+        round_key: [u8; 32],
+    ) -> Result<Vec<Action>, WireError> {
+        let proof = match &self.phase {
+            Phase::Participating(participant) => {
+                participant.accuse(&self.core, ctx, from, round_key)?
+            }
+            _ => None,
+        };
+        let Some(proof) = proof else {
+            return Ok(self.abandon(Refusal::Share { from }));
+        };
+        self.step_back();
+        let mut actions = self.core.convict(proof.clone()).unwrap_or_default();
+        actions.push(Action::Send(NodeFrame::Accusation(proof)));
+        Ok(actions)
     }
 
     /// The driver could not do what the machine asked for: the node leaves the attempt, and tells

@@ -111,7 +111,7 @@ impl StoredPending {
                 sum,
                 tag_share,
             } => {
-                let participants = Participants::verify(bundle, manifest, head, WHENEVER)?;
+                let participants = Participants::of_outbox(bundle, manifest, head)?;
                 let message = sum.verify(manifest, WHENEVER)?;
                 if message.ctx != participants.ctx() {
                     return Err(Refusal::MissingSum(message.node));

@@ -37,6 +37,20 @@ pub struct Sum {
     pub tag_commitment: Digest,
 }
 
+/// A participant cannot open a share, and publishes its round key as the proof. It has signed no
+/// [`Sum`] in this attempt, and never will.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accusation {
+    /// Context of the attempt.
+    pub ctx: Digest,
+    /// Who cannot open it.
+    pub accuser: NodeId,
+    /// The share.
+    pub share: Signed<Share>,
+    /// The secret half of the accuser's round key.
+    pub round_key: [u8; 32],
+}
+
 impl Share {
     /// [`Signed::verify`], and that the sealed seed is no longer than [`MAX_SEALED_BYTES`].
     ///
@@ -61,3 +75,4 @@ impl Share {
 
 message!(Share, Share, from);
 message!(Sum, Sum, node);
+message!(Accusation, Accusation, accuser);

@@ -43,12 +43,17 @@
 //!
 //! **Why it is so.** The signed sum precedes its body, so that no body travels before all are
 //! recoverable, nor before all are committed to: each node sees to that itself, and takes no result
-//! that rests on other sums than it has seen. The relay adds a body chunk by chunk, each checked against the hashes behind the
-//! signed root, instead of holding it whole. Nothing is published before all bodies are complete,
-//! so no partial sum is ever seen.
+//! that rests on other sums than it has seen. The relay adds a body chunk by chunk, each checked
+//! against the hashes behind the signed root, instead of holding it whole. Nothing is published
+//! before all bodies are complete, so no partial sum is ever seen.
+//!
+//! **Who lies about a share.** A participant that cannot open a share publishes its round key, and
+//! everybody sees whether the sender or the accuser lied ([`Proof`]). Whoever it was takes no part
+//! any more.
 //!
 //! **What is not handled.** That a node feeds honest data, and that the relay serves anyone.
 
+mod accusation;
 pub mod message;
 pub(in crate::round) mod node;
 mod pairing;
@@ -59,6 +64,7 @@ mod shares;
 mod sums;
 mod tag_share;
 
+pub use accusation::{BoxOpener, Conviction, Proof};
 pub use participants::Participants;
 pub use pending::PendingSum;
 pub use shares::CompleteShares;

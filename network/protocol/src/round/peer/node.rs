@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::message::{Share, Sum};
+use super::accusation::Proof;
+use super::message::{Accusation, Share, Sum};
 use super::participants::Participants;
 use super::pending::PendingSum;
 use super::shares::CompleteShares;
@@ -30,7 +31,7 @@ pub(in crate::round) enum ParticipantStage {
     /// The others' shares.
     Receiving(Receiving),
     /// Its masked sum.
-    Summing(Participants),
+    Summing(Summing),
 }
 
 pub(in crate::round) struct Offered {
@@ -40,7 +41,13 @@ pub(in crate::round) struct Offered {
 
 pub(in crate::round) struct Receiving {
     participants: Participants,
-    sealed: BTreeMap<NodeId, Vec<u8>>,
+    shares: BTreeMap<NodeId, (Signed<Share>, Vec<u8>)>,
+}
+
+pub(in crate::round) struct Summing {
+    participants: Participants,
+    /// Each proves what its sender has sealed, if it does not open.
+    shares: BTreeMap<NodeId, Signed<Share>>,
 }
 
 impl ParticipantStage {
@@ -64,7 +71,7 @@ impl ParticipantStage {
 
     /// Returns whether it waits for its masked sum in this context.
     pub(in crate::round) fn is_masking(&self, ctx: Digest) -> bool {
-        matches!(self, Self::Summing(participants) if participants.ctx() == ctx)
+        matches!(self, Self::Summing(summing) if summing.participants.ctx() == ctx)
     }
 
     /// The update is ready.
@@ -133,7 +140,7 @@ impl ParticipantStage {
         let shares: Vec<_> = sealed.into_iter().map(sign).collect::<Result<_, _>>()?;
         let receiving = Receiving {
             participants,
-            sealed: BTreeMap::new(),
+            shares: BTreeMap::new(),
         };
         let actions = vec![
             Action::Log(Entry::Shares(shares.clone())),
@@ -155,6 +162,23 @@ impl ParticipantStage {
         receiving.take(core, shares, unix_s).into()
     }
 
+    /// The share of `from` does not open with this round key. Returns what proves it, if anything
+    /// does.
+    pub(in crate::round) fn accuse(
+        &self,
+        core: &Core,
+        ctx: Digest,
+        from: NodeId,
+        round_key: [u8; 32],
+    ) -> Result<Option<Proof>, WireError> {
+        match self {
+            Self::Summing(summing) if summing.participants.ctx() == ctx => {
+                summing.accuse(core, from, round_key)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The masked sum is computed. Returns what is held from now on and how it is logged, or the
     /// participant, if it does not wait for that sum.
     pub(in crate::round) fn summed(
@@ -165,7 +189,7 @@ impl ParticipantStage {
         tag_share: TagShare,
     ) -> Result<Result<(Entry, PendingSum), Self>, WireError> {
         let participants = match self {
-            Self::Summing(participants) if participants.ctx() == ctx => participants,
+            Self::Summing(summing) if summing.participants.ctx() == ctx => summing.participants,
             other => return Ok(Err(other)),
         };
         let node = core.id();
@@ -186,6 +210,34 @@ impl ParticipantStage {
     }
 }
 
+impl Summing {
+    /// Accuses `from` of a share that does not open, by giving the round key away. Returns nothing
+    /// if the share opens with it, or is not there: there is nothing to prove then.
+    fn accuse(
+        &self,
+        core: &Core,
+        from: NodeId,
+        round_key: [u8; 32],
+    ) -> Result<Option<Proof>, WireError> {
+        let Some(share) = self.shares.get(&from) else {
+            return Ok(None);
+        };
+        let accusation = Accusation {
+            ctx: self.participants.ctx(),
+            accuser: core.id(),
+            share: share.clone(),
+            round_key,
+        };
+        let conviction = accusation.judge(&self.participants, &core.manifest, core.opener);
+        if !conviction.is_ok_and(|conviction| conviction.liar == from) {
+            return Ok(None);
+        }
+        let bundle = self.participants.bundle().to_vec();
+        let accusation = Signed::new(&accusation, &core.identity)?;
+        Ok(Some(Proof { bundle, accusation }))
+    }
+}
+
 impl Offered {
     /// Joins these participants, if they are ones with which this node may send a sum.
     fn join(
@@ -194,11 +246,13 @@ impl Offered {
         bundle: Vec<Signed<Keys>>,
         unix_s: u64,
     ) -> Result<(ParticipantStage, Vec<Action>), Refusal> {
-        let participants = Participants::verify(bundle, &core.manifest, &core.head, unix_s)?;
+        let participants =
+            Participants::verify(bundle, &core.manifest, &core.head, unix_s, &core.convicted)?;
         if participants.attempt() != self.attempt || !participants.bundle().contains(&self.keys) {
             return Err(Refusal::OwnKeys);
         }
-        core.sent.check(core.head.model, &participants.set())?;
+        core.sent
+            .check(core.head.model, &participants.set(), &core.convicted)?;
         let actions = vec![
             Action::Log(Entry::Keys(participants.bundle().to_vec())),
             Action::Seal {
@@ -234,16 +288,28 @@ impl Receiving {
             if !self.participants.gives(signer, own) {
                 return Err(Refusal::Invalid { what, signer });
             }
-            if self.sealed.insert(signer, share.sealed).is_some() {
+            let taken = (signed.clone(), share.sealed);
+            if self.shares.insert(signer, taken).is_some() {
                 return Err(Refusal::Duplicate { what, signer });
             }
         }
         let mut actions = vec![Action::Log(Entry::Shares(shares))];
-        if self.sealed.len() < self.participants.shares_due_to(own) {
+        if self.shares.len() < self.participants.shares_due_to(own) {
             return Ok((ParticipantStage::Receiving(self), actions));
         }
-        let complete = CompleteShares::new(self.participants.ctx(), self.sealed);
+        let mut sealed = BTreeMap::new();
+        let mut shares = BTreeMap::new();
+        for (from, (signed, inside)) in self.shares {
+            sealed.insert(from, inside);
+            shares.insert(from, signed);
+        }
+        let complete = CompleteShares::new(self.participants.ctx(), sealed);
         actions.push(Action::Sum(complete));
-        Ok((ParticipantStage::Summing(self.participants), actions))
+        let participants = self.participants;
+        let summing = Summing {
+            participants,
+            shares,
+        };
+        Ok((ParticipantStage::Summing(summing), actions))
     }
 }

@@ -1,15 +1,19 @@
 //! V, the participants of an attempt.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use super::pairing::gives;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::cohort_minimum::check_participants;
+use crate::round::cohort_minimum::{check_cohort, check_participants};
 use crate::round::head::Head;
-use crate::round::message::{Keys, Signed};
+use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::refusal::Refusal;
+
+/// Label of the context.
+const LABEL: &[u8] = b"smpcfl/2 ctx";
 
 /// The participants of an attempt, whose keys were all checked: at least `min_nodes`, of enough
 /// organisations, and such as the manifest has take part together.
@@ -18,24 +22,31 @@ pub struct Participants(KeyBundle);
 
 impl Participants {
     /// Checks a bundle of keys that is to be used at `unix_s`: what [`Participants::of_result`]
-    /// checks, and that no round key has expired.
+    /// checks, that no round key has expired, and that nobody takes part who is `convicted`.
     ///
     /// # Errors
     ///
-    /// What [`Participants::of_result`] refuses, or [`Refusal::KeyExpired`].
+    /// What [`Participants::of_result`] refuses, [`Refusal::KeyExpired`] or
+    /// [`Refusal::Convicted`].
     pub fn verify(
         bundle: Vec<Signed<Keys>>,
         manifest: &Manifest,
         head: &Head,
         unix_s: u64,
+        convicted: &BTreeSet<NodeId>,
     ) -> Result<Self, Refusal> {
-        let participants = Self::of_result(bundle, manifest, head, unix_s)?;
+        let participants = Self::of_result(bundle, manifest, head, unix_s, convicted)?;
         participants.check_unexpired(unix_s)?;
-        Ok(participants)
+        let liar = participants.ids().find(|id| convicted.contains(id));
+        match liar {
+            Some(liar) => Err(Refusal::Convicted(liar)),
+            None => Ok(participants),
+        }
     }
 
     /// Checks a bundle of keys against the manifest and the chain that the checker itself follows.
-    /// The round keys may have expired: a result is taken whenever it comes.
+    /// The round keys may have expired, and participants may have been convicted since: a result is
+    /// taken whenever it comes. Those that are `convicted` may be missing.
     ///
     /// # Errors
     ///
@@ -47,10 +58,27 @@ impl Participants {
         manifest: &Manifest,
         head: &Head,
         unix_s: u64,
+        convicted: &BTreeSet<NodeId>,
     ) -> Result<Self, Refusal> {
-        let label = b"smpcfl/2 ctx";
-        let bundle = KeyBundle::check(bundle, label, manifest, head, unix_s, |nodes| {
-            check_participants(manifest, nodes)
+        let bundle = KeyBundle::check(bundle, LABEL, manifest, head, unix_s, |nodes| {
+            check_participants(manifest, nodes, convicted)
+        })?;
+        Ok(Self(bundle))
+    }
+
+    /// Checks the keys of a masked sum that the checker has made itself: what
+    /// [`Participants::of_result`] checks, but for who is missing, which it has checked before.
+    ///
+    /// # Errors
+    ///
+    /// What [`Participants::of_result`] refuses.
+    pub(in crate::round) fn of_outbox(
+        bundle: Vec<Signed<Keys>>,
+        manifest: &Manifest,
+        head: &Head,
+    ) -> Result<Self, Refusal> {
+        let bundle = KeyBundle::check(bundle, LABEL, manifest, head, WHENEVER, |nodes| {
+            check_cohort(manifest, nodes.iter())
         })?;
         Ok(Self(bundle))
     }

@@ -51,7 +51,7 @@ impl PendingSum {
         let digest = sums_digest(&sums);
         core.sent.check_sums(ctx, digest)?;
         // Checked again: the outbox may be older than a sum on the same model.
-        core.sent.check(model, &participants)?;
+        core.sent.check(model, &participants, &core.convicted)?;
         let sum = SentSum::new(model, participants).signed(ctx, digest);
         core.sent.add(&sum);
         Ok(vec![

@@ -13,7 +13,7 @@ use crate::wire::{BodyId, Hello, NodeFrame};
 
 /// An attempt under way.
 pub(super) enum Attempt {
-    Peer(PeerAttempt),
+    Peer(Box<PeerAttempt>),
     Committee(Box<CommitteeAttempt>),
 }
 
@@ -21,7 +21,7 @@ impl Attempt {
     /// Asks the nodes of this cohort to take part, who have `wait` for training.
     pub(super) fn open(state: &mut RelayState, cohort: Cohort, wait: Duration) -> Self {
         match state.manifest.committee().cloned() {
-            None => Self::Peer(PeerAttempt::open(state, cohort, wait)),
+            None => Self::Peer(Box::new(PeerAttempt::open(state, cohort, wait))),
             Some(committee) => {
                 let attempt = CommitteeAttempt::open(state, committee, cohort, wait);
                 Self::Committee(Box::new(attempt))
@@ -34,7 +34,13 @@ impl Attempt {
 macro_rules! either {
     ($attempt:expr, $stage:ident => $progress:expr) => {
         match $attempt {
-            Attempt::Peer($stage) => $progress.map(Attempt::Peer, AttemptProgress::Moves),
+            Attempt::Peer($stage) => {
+                let $stage = *$stage;
+                $progress.map(
+                    |stage| Attempt::Peer(Box::new(stage)),
+                    AttemptProgress::Moves,
+                )
+            }
             Attempt::Committee($stage) => {
                 let $stage = *$stage;
                 $progress.map(

@@ -69,8 +69,14 @@ impl<'a> Candidates<'a> {
 
     /// Returns whether a round can be made of some of these nodes.
     fn can_go(&self, nodes: &BTreeSet<NodeId>) -> bool {
-        let whole = self.manifest.participation().whole(nodes);
+        let whole: BTreeSet<_> = self.whole_cohorts(nodes).into_iter().flatten().collect();
         are_enough(self.manifest, self.settings, whole.iter())
+    }
+
+    /// Returns the cohorts that can take part if no others than `nodes` do.
+    fn whole_cohorts(&self, nodes: &BTreeSet<NodeId>) -> Vec<BTreeSet<NodeId>> {
+        let participation = self.manifest.participation();
+        participation.whole(nodes, self.obligations.convicted())
     }
 
     /// Returns the nodes without which no attempt can begin, or, where any will do, all that are
@@ -83,7 +89,12 @@ impl<'a> Candidates<'a> {
             }
             None => self.manifest.roster().keys().copied().collect(),
         };
-        needed.difference(&self.ready).copied().collect()
+        let missing = needed.difference(&self.ready);
+        let convicted = self.obligations.convicted();
+        missing
+            .filter(|id| !convicted.contains(id))
+            .copied()
+            .collect()
     }
 
     /// Chooses whom to ask: those who are bound, or a random part of those who are free; of the
@@ -103,11 +114,10 @@ impl<'a> Candidates<'a> {
                 (sampled.into_iter().collect(), free)
             }
             false => {
-                let cohorts = participation.cohorts().iter();
-                let whole: Vec<_> = cohorts.filter(|cohort| cohort.is_subset(&free)).collect();
+                let whole = self.whole_cohorts(&free);
                 let sampled = whole.iter().sample(rng, self.part_of(whole.len()));
-                let sampled = sampled.into_iter().copied().flatten().copied().collect();
-                (sampled, whole.into_iter().flatten().copied().collect())
+                let sampled = sampled.into_iter().flatten().copied().collect();
+                (sampled, whole.into_iter().flatten().collect())
             }
         };
         let nodes = match are_enough(self.manifest, self.settings, sampled.iter()) {

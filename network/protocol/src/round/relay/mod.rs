@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use super::checkpoint::Checkpoint;
 use super::head::Head;
+use super::peer::{BoxOpener, Proof};
 use super::refusal::{Kind, Refusal};
 use crate::audit::Party;
 use crate::identity::NodeId;
@@ -79,16 +80,17 @@ enum RelayPhase {
 
 impl Relay {
     /// Returns a relay at `head` whose clock, `now`, starts at 0 when Unix time is `epoch_unix_s`.
-    /// `seed` decides which nodes are sampled.
+    /// `seed` decides which nodes are sampled, and `opener` opens boxes with published round keys.
     pub fn new(
         manifest: Arc<Manifest>,
         settings: Settings,
         head: Head,
         epoch_unix_s: u64,
         seed: [u8; 32],
+        opener: BoxOpener,
     ) -> Self {
         Self {
-            state: RelayState::new(manifest, settings, head, epoch_unix_s, seed),
+            state: RelayState::new(manifest, settings, head, epoch_unix_s, seed, opener),
             phase: RelayPhase::WaitingForNodes(WaitingForNodes::at_start(Duration::ZERO)),
         }
     }
@@ -118,6 +120,12 @@ impl Relay {
     /// another state or do not hold are ignored.
     pub fn resume_certified(&mut self, checkpoint: &Checkpoint) {
         self.state.resume_certified(checkpoint);
+    }
+
+    /// Takes up what the log proves of nodes, in the order of the log. What proves nothing is
+    /// ignored.
+    pub fn resume_convictions<'a>(&mut self, proofs: impl IntoIterator<Item = &'a Proof>) {
+        self.state.resume_convictions(proofs);
     }
 
     /// Takes in what happened at `now`, and returns what is to be done, in order.
@@ -231,6 +239,11 @@ impl RelayPhase {
                     refusal,
                 },
             ) => return self.refused(state, node, (round, attempt), &refusal),
+            (_, NodeFrame::Accusation(proof)) => match state.accused(proof) {
+                Ok(Some(liar)) => return self.go_on_without(state, liar),
+                Ok(None) => Ok(()),
+                Err(refusal) => Err(refusal),
+            },
             (Self::Attempt(attempt), frame) => attempt.hear(state, node, frame),
             // Enough votes make a decision; what the others say is not waited for.
             (Self::AwaitingAverage(_) | Self::Acks(_), NodeFrame::Vote(_)) => Ok(()),
@@ -285,14 +298,14 @@ impl RelayPhase {
             return self;
         }
         state.obligations.exclude(node);
-        match refusal {
-            Refusal::Difference { sent_with } => state.obligations.claim(node, sent_with),
-            // The relay cannot tell which of the two is at fault, so it excludes both.
-            Refusal::Share { from: accused } | Refusal::RoundKey { of: accused } => {
-                state.obligations.exclude(*accused);
-            }
-            _ => {}
+        if let Refusal::Difference { sent_with } = refusal {
+            state.obligations.claim(node, sent_with);
         }
+        self.go_on_without(state, node)
+    }
+
+    /// A node does not go on.
+    fn go_on_without(self, state: &mut RelayState, node: NodeId) -> Self {
         match self {
             Self::Attempt(attempt) => Self::go_on(attempt.refused(state, node), state),
             phase => phase.without(state, node),

@@ -25,6 +25,8 @@ pub(in crate::round) struct Obligations {
     manifest: Arc<Manifest>,
     /// Nodes that refused to go on in this round, or were too slow.
     excluded: BTreeSet<NodeId>,
+    /// Nodes that are proven to have lied. They take no part any more.
+    convicted: BTreeSet<NodeId>,
     /// These nodes were asked for their sums, and only they can try again.
     required: Option<BTreeSet<NodeId>>,
     /// With whom these nodes have sent a sum before, as they say themselves, or may have voted for
@@ -37,6 +39,7 @@ impl Obligations {
         Self {
             manifest,
             excluded: BTreeSet::new(),
+            convicted: BTreeSet::new(),
             required: None,
             claims: BTreeMap::new(),
         }
@@ -49,7 +52,23 @@ impl Obligations {
 
     /// Returns whether a node takes no further part in this round.
     pub(super) fn is_excluded(&self, node: NodeId) -> bool {
-        self.excluded.contains(&node)
+        self.excluded.contains(&node) || self.convicted.contains(&node)
+    }
+
+    /// A node is proven to have lied. Those who are bound to it go on without it, since the honest
+    /// participants are the same. Returns whether that is new.
+    pub(super) fn convict(&mut self, node: NodeId) -> bool {
+        self.claims.remove(&node);
+        let sets = self.claims.values_mut().chain(&mut self.required);
+        for set in sets {
+            set.remove(&node);
+        }
+        self.convicted.insert(node)
+    }
+
+    /// Returns those that are proven to have lied.
+    pub(in crate::round) fn convicted(&self) -> &BTreeSet<NodeId> {
+        &self.convicted
     }
 
     /// All nodes that were excluded are asked again.
@@ -69,9 +88,11 @@ impl Obligations {
 
     /// A node says that it has sent a sum with these participants, and can only go on with them.
     pub(super) fn claim(&mut self, node: NodeId, sent_with: &[NodeId]) {
-        let set: BTreeSet<_> = sent_with.iter().copied().collect();
+        let sent_with: BTreeSet<_> = sent_with.iter().copied().collect();
+        let set = &sent_with - &self.convicted;
         let known = set.iter().all(|id| self.manifest.roster().contains_key(id));
-        let whole = self.manifest.participation().missing(&set).is_empty();
+        let missing = self.manifest.participation().missing(&set, &self.convicted);
+        let whole = missing.is_empty();
         let holds = |committee: &Committee| committee.contains(node);
         let of_it = set.contains(&node) || self.manifest.committee().is_some_and(holds);
         if known && whole && of_it && set.len() >= self.manifest.min_nodes() {
@@ -87,6 +108,7 @@ impl Obligations {
 
     /// Only these participants can try again on this model.
     pub(in crate::round) fn require(&mut self, participants: BTreeSet<NodeId>) {
+        let participants = &participants - &self.convicted;
         self.excluded.retain(|id| !participants.contains(id));
         self.required = Some(participants);
     }

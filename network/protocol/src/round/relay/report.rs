@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::peer::Conviction;
 use crate::round::refusal::{Kind, Refusal};
 
 /// What an operator wants to know.
@@ -84,6 +85,8 @@ pub enum Report {
     },
     /// A round is complete.
     Completed(Box<Completed>),
+    /// A node is proven to have lied about a share, and takes no part any more.
+    Convicted(Conviction),
     /// The result of a complete round is taken back, since too few take it. The round begins again.
     RolledBack {
         /// Round.

@@ -28,6 +28,7 @@ use crate::round::head::Head;
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::opening::Opening;
 use crate::round::outcome::Outcome;
+use crate::round::peer::{BoxOpener, Proof};
 use crate::round::refusal::{Kind, Refusal};
 use crate::wire::{BodyId, Hello, RelayFrame};
 
@@ -45,6 +46,9 @@ pub(in crate::round) struct RelayState {
     pub(in crate::round) obligations: Obligations,
     pub(super) published: Published,
     ahead: Ahead,
+    opener: BoxOpener,
+    /// What proves that nodes have lied, for whoever connects.
+    proofs: Vec<Proof>,
     /// What the driver is to do about the event at hand.
     actions: Vec<Action>,
 }
@@ -66,6 +70,7 @@ impl RelayState {
         head: Head,
         epoch_unix_s: u64,
         seed: [u8; 32],
+        opener: BoxOpener,
     ) -> Self {
         Self {
             obligations: Obligations::new(manifest.clone()),
@@ -79,6 +84,8 @@ impl RelayState {
             presence: Presence::default(),
             published: Published::default(),
             ahead: Ahead::none_yet(),
+            opener,
+            proofs: Vec::new(),
             actions: Vec::new(),
         }
     }
@@ -164,6 +171,10 @@ impl RelayState {
         self.presence.connect(node, hello.head);
         self.obligations.greet(node, &hello.voted_for);
         self.report(Report::Joined(node));
+        // Before it is asked to go on without them.
+        for proof in self.proofs.clone() {
+            self.send(node, RelayFrame::Convicted(proof));
+        }
         self.catch_up(node);
     }
 
@@ -172,6 +183,9 @@ impl RelayState {
         let member = member.map_err(|_| Refusal::Stranger(node))?;
         if member.expires_unix_s <= self.unix_s() {
             return Err(Refusal::Expired(node));
+        }
+        if self.obligations.convicted().contains(&node) {
+            return Err(Refusal::Convicted(node));
         }
         if hello.consortium_id != self.manifest.consortium_id() {
             let (ours, theirs) = (self.manifest.consortium_id(), hello.consortium_id);
@@ -193,6 +207,40 @@ impl RelayState {
                 relay: self.head.round,
                 node: round,
             }),
+        }
+    }
+
+    /// Somebody proves that a node has lied: everyone is shown the proof, and goes on without it.
+    /// Returns which node, unless that is known.
+    ///
+    /// # Errors
+    ///
+    /// What [`Proof::judge`] refuses.
+    pub(super) fn accused(&mut self, proof: Proof) -> Result<Option<NodeId>, Refusal> {
+        let convicted = self.obligations.convicted();
+        let conviction = proof.judge(&self.manifest, self.opener, convicted)?;
+        let liar = conviction.liar;
+        if !self.obligations.convict(liar) {
+            return Ok(None);
+        }
+        self.log(Entry::Convicted(proof.clone()));
+        self.report(Report::Convicted(conviction));
+        for node in self.presence.nodes() {
+            self.send(node, RelayFrame::Convicted(proof.clone()));
+        }
+        self.proofs.push(proof);
+        self.refuse(liar, Refusal::Convicted(liar));
+        Ok(Some(liar))
+    }
+
+    /// Takes up what the log proves.
+    pub(super) fn resume_convictions<'a>(&mut self, proofs: impl IntoIterator<Item = &'a Proof>) {
+        for proof in proofs {
+            let convicted = self.obligations.convicted();
+            let conviction = proof.judge(&self.manifest, self.opener, convicted);
+            if conviction.is_ok_and(|conviction| self.obligations.convict(conviction.liar)) {
+                self.proofs.push(proof.clone());
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::identity::Identity;
 use crate::manifest::Manifest;
 use crate::round::{Head, Kind, Refusal};
 use crate::sim::Network;
-use crate::sim::{Consortium, MemoryLog};
+use crate::sim::{Consortium, MemoryLog, OPEN_BOXES};
 use crate::wire;
 
 /// The log of a party of a federation that has come to its end.
@@ -48,7 +48,7 @@ fn chained(consortium_id: Digest, records: &[Record]) -> Vec<u8> {
 }
 
 fn flaw(manifest: &Manifest, log: &[u8]) -> Option<Flaw> {
-    verify(manifest, log).unwrap().flaw
+    verify(manifest, OPEN_BOXES, log).unwrap().flaw
 }
 
 /// What is found when the forger has chained these records anew.
@@ -69,7 +69,7 @@ fn the_logs_of_a_federation_tell_its_rounds() {
     let manifest = &federation.consortium.manifest;
     let all: BTreeSet<_> = (0..3).map(|node| federation.id(node)).collect();
     for name in ["relay", "0", "1", "2"] {
-        let verdict = verify(manifest, &log(&federation, name)[..]).unwrap();
+        let verdict = verify(manifest, OPEN_BOXES, &log(&federation, name)[..]).unwrap();
         assert!(verdict.flaw.is_none());
         let summary = verdict.summary;
         let party = match name.parse() {
@@ -179,7 +179,7 @@ fn a_log_that_was_cut_short_is_sound_as_far_as_it_goes() {
     let ends = ends(&log);
     for length in 0..log.len() {
         let whole = ends.partition_point(|end| *end <= length) - 1;
-        let verdict = verify(manifest, &log[..length]).unwrap();
+        let verdict = verify(manifest, OPEN_BOXES, &log[..length]).unwrap();
         assert_eq!(verdict.summary.records, whole as u64, "{length} bytes");
         assert_eq!(verdict.summary.incomplete, (length - ends[whole]) as u64);
         match whole {
@@ -189,7 +189,7 @@ fn a_log_that_was_cut_short_is_sound_as_far_as_it_goes() {
     }
     // A file system may have lengthened the file before it wrote to it.
     let zeros = [&log[..], &[0; 100]].concat();
-    let verdict = verify(manifest, &zeros[..]).unwrap();
+    let verdict = verify(manifest, OPEN_BOXES, &zeros[..]).unwrap();
     assert!(verdict.flaw.is_none());
     assert_eq!(verdict.summary.incomplete, 100);
 }

@@ -1,6 +1,7 @@
 //! A relay, and a participant in league with it, that want to know the honest nodes' sum before
 //! the participant has committed itself to its own part.
 
+use std::collections::BTreeSet;
 use std::collections::{BTreeMap, VecDeque};
 
 use fl_shaders::cpu::mask;
@@ -17,8 +18,8 @@ use crate::round::peer::message::{Share, Sum};
 use crate::round::peer::{OpenedSum, Participants, PendingSum, TagShare};
 use crate::round::{Evidence, Head, Kind, Opening, Outcome, Refusal, SentSums};
 use crate::sim::{
-    Consortium, EPOCH, Effect, NodeHost, OpenSecrets, OpenTags, PARAMETERS, Secrets as _,
-    Tagging as _,
+    Consortium, EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, OpenTags, PARAMETERS,
+    Secrets as _, Tagging as _,
 };
 use crate::wire::{self, NodeFrame, RelayFrame};
 
@@ -42,7 +43,8 @@ fn forged(signed: &Signed<Sum>) -> Signed<Sum> {
 fn no_sum_leaves_before_all_participants_have_signed_theirs() {
     type Change = fn(&NodeFixture, Digest, &mut Vec<Signed<Sum>>);
     // The sums of nodes 1, 2 and 3, and then the node's own.
-    let changes: [(&str, Change, fn(&NodeFixture) -> Refusal); 9] = [
+    type Met = fn(&NodeFixture) -> Refusal;
+    let changes: [(&str, Change, Met); 9] = [
         (
             "none",
             |_, _, sums| sums.clear(),
@@ -165,7 +167,14 @@ fn a_node_holds_to_the_signed_sums_on_which_it_has_sent_its_own() {
         consortium.identities[0].clone(),
     );
     let head = Head::start(&manifest);
-    let mut node = Node::new(manifest, identity, head, record, Some(pending.into()));
+    let mut node = Node::new(
+        manifest,
+        identity,
+        head,
+        record,
+        Some(pending.into()),
+        OPEN_BOXES,
+    );
     let refusal = node.handle(collect(ctx, others), EPOCH).unwrap_err();
     assert_eq!(refusal, Refusal::OtherSums);
     let actions = node.handle(collect(ctx, sums.clone()), EPOCH).unwrap();
@@ -332,7 +341,9 @@ impl Collusion {
         collusion.keys.push(collusion.consortium.sign(MOLE, &own));
         let bundle = collusion.keys.clone();
         let manifest = collusion.consortium.manifest.clone();
-        let participants = Participants::verify(bundle.clone(), &manifest, &head, EPOCH).unwrap();
+        let participants =
+            Participants::verify(bundle.clone(), &manifest, &head, EPOCH, &BTreeSet::new())
+                .unwrap();
         collusion.tell_all(&RelayFrame::Keys(bundle));
         for node in 0..MOLE {
             let shares = collusion.boxes_for(node, &participants);

@@ -1,5 +1,7 @@
 //! Logs that were made anew, with a chain that holds: what they tell must hold by itself.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::audit::forged;
@@ -50,7 +52,7 @@ impl Forger {
     fn participants(&self, bundle: &[Signed<Keys>]) -> Participants {
         let manifest = &self.consortium.manifest;
         let bundle = bundle.to_vec();
-        Participants::of_result(bundle, manifest, &self.head, EPOCH).unwrap()
+        Participants::of_result(bundle, manifest, &self.head, EPOCH, &BTreeSet::new()).unwrap()
     }
 
     fn share(&self, ctx: Digest, from: NodeId, to: NodeId, signer: usize) -> Signed<Share> {

@@ -176,7 +176,7 @@ fn admitted(n: usize, change: impl FnOnce(&mut ManifestFile)) -> (usize, Vec<Set
     };
     let admitted = subsets(&NAMES[..n]).filter(|names| {
         let nodes = names.iter().map(id).collect();
-        check_participants(manifest, &nodes).is_ok()
+        check_participants(manifest, &nodes, &BTreeSet::new()).is_ok()
     });
     let sets = admitted.map(|names| names.into_iter().collect()).collect();
     (manifest.collusion(), sets)

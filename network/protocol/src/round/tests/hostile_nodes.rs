@@ -1,6 +1,7 @@
 //! Nodes that do not keep to the protocol, against the honest relay: each gets its refusal, and the
 //! rest goes on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::node_fixture::{NodeFixture, TAG_SHARE};
@@ -12,7 +13,7 @@ use crate::round::peer::{Participants, TagShare};
 use crate::round::relay::{Action, Event, Relay, Report};
 use crate::round::{Head, Kind, Refusal};
 use crate::sim;
-use crate::sim::EPOCH;
+use crate::sim::{EPOCH, OPEN_BOXES};
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes to sign anything with.
@@ -38,7 +39,7 @@ impl RelayFixture {
         let manifest = all.consortium.manifest.clone();
         let settings = sim::settings(2, 1.0, 3);
         let head = Head::start(&manifest);
-        let relay = Relay::new(manifest, settings, head, EPOCH, [0; 32]);
+        let relay = Relay::new(manifest, settings, head, EPOCH, [0; 32], OPEN_BOXES);
         Self {
             all,
             relay,
@@ -97,7 +98,7 @@ impl RelayFixture {
         });
         let manifest = &self.all.consortium.manifest;
         let head = Head::start(manifest);
-        Participants::verify(bundle.unwrap(), manifest, &head, EPOCH).unwrap()
+        Participants::verify(bundle.unwrap(), manifest, &head, EPOCH, &BTreeSet::new()).unwrap()
     }
 
     /// The honest nodes get as far as having their sums collected.

@@ -11,8 +11,7 @@ use crate::round::Opening;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::{Action, Node};
 use crate::round::{Head, Kind, Refusal, SentSum, SentSums};
-use crate::sim::Consortium;
-use crate::sim::EPOCH;
+use crate::sim::{Consortium, EPOCH, OPEN_BOXES};
 use crate::wire::{NodeFrame, RelayFrame};
 
 /// What the node says to keys that `change` has been at, from the honest bundle of four on.
@@ -147,7 +146,14 @@ fn an_expired_member_does_not_take_part() {
         consortium.manifest.clone(),
         consortium.identities[0].clone(),
     );
-    let node = Node::new(manifest, identity, head, SentSums::default(), None);
+    let node = Node::new(
+        manifest,
+        identity,
+        head,
+        SentSums::default(),
+        None,
+        OPEN_BOXES,
+    );
     let mut target = NodeFixture { consortium, node };
     let own = target.offers(1);
     let bundle = target.bundle(&own, 1..4, 1);

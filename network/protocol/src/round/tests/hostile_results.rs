@@ -14,6 +14,7 @@ use crate::round::peer::{OpenedSum, TagShare};
 use crate::round::{
     Check, CheckedOutcome, Checkpoint, Evidence, Head, Kind, Outcome, Refusal, Verifier,
 };
+use crate::sim::OPEN_BOXES;
 use crate::wire::RelayFrame;
 
 /// A node that holds its sum over four, and the honest outcome with its bytes.
@@ -85,8 +86,14 @@ fn an_honest_result_is_taken_and_acknowledged_even_long_after_its_keys_expired()
         late.consortium.identities[4].clone(),
     );
     let start = Head::start(&manifest);
-    let mut node =
-        crate::round::node::Node::new(manifest, identity, start, Default::default(), None);
+    let mut node = crate::round::node::Node::new(
+        manifest,
+        identity,
+        start,
+        Default::default(),
+        None,
+        OPEN_BOXES,
+    );
     let a_year_later = crate::sim::EPOCH + 365 * 86_400;
     assert!(
         node.handle(RelayFrame::Outcome(outcome), a_year_later)

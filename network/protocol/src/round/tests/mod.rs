@@ -1,5 +1,6 @@
 //! Whole rounds under virtual time, and attacks on each side.
 
+mod accusations;
 mod audit;
 pub(in crate::round) mod chaos;
 mod commitments;

@@ -1,6 +1,8 @@
 //! One honest node, brought to each phase by hand, and all that a relay with everyone else's keys
 //! could send it.
 
+use std::collections::BTreeSet;
+
 use fl_shaders::{Counters, HEADER_WORDS};
 
 use crate::digest::{ChunkHashes, Digest};
@@ -12,8 +14,8 @@ use crate::round::peer::message::{Share, Sum};
 use crate::round::peer::{OpenedSum, Participants, TagShare};
 use crate::round::training::average;
 use crate::round::{Evidence, Head, Outcome, Refusal, SentSums};
-use crate::sim::Consortium;
 use crate::sim::EPOCH;
+use crate::sim::{Consortium, OPEN_BOXES};
 use crate::wire::{NodeFrame, RelayFrame};
 
 /// What every node has for its share of the tags' sum.
@@ -50,7 +52,7 @@ impl NodeFixture {
         );
         let head = Head::start(&manifest);
         let sent = sent(&consortium);
-        let node = Node::new(manifest, identity, head, sent, None);
+        let node = Node::new(manifest, identity, head, sent, None, OPEN_BOXES);
         Self { consortium, node }
     }
 
@@ -122,7 +124,8 @@ impl NodeFixture {
         let bundle = self.bundle(&own, others, attempt);
         let manifest = &self.consortium.manifest;
         let head = Head::start(manifest);
-        let participants = Participants::verify(bundle.clone(), manifest, &head, EPOCH).unwrap();
+        let participants =
+            Participants::verify(bundle.clone(), manifest, &head, EPOCH, &BTreeSet::new()).unwrap();
         let actions = self.send(RelayFrame::Keys(bundle)).unwrap();
         let [Action::Log(_), Action::Seal { ctx, receivers }] = &actions[..] else {
             panic!("{actions:?}")

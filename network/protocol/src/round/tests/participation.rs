@@ -55,7 +55,13 @@ fn a_bundle_without_a_node_of_the_cohort_is_refused() {
     let head = Head::start(manifest);
     let verified = |ks: &[usize]| {
         let keys = |k: &usize| consortium.sign(*k, &consortium.keys(*k, &head, 1));
-        Participants::verify(ks.iter().map(keys).collect(), manifest, &head, EPOCH)
+        Participants::verify(
+            ks.iter().map(keys).collect(),
+            manifest,
+            &head,
+            EPOCH,
+            &BTreeSet::new(),
+        )
     };
     assert!(verified(&[0, 1, 2]).is_ok());
     assert!(verified(&[3, 4, 5]).is_ok());
@@ -78,7 +84,16 @@ fn a_bundle_without_a_node_of_the_cohort_is_refused() {
     let any = Consortium::new(6);
     let head = Head::start(&any.manifest);
     let bundle = [0, 1, 3, 4].map(|k| any.sign(k, &any.keys(k, &head, 1)));
-    assert!(Participants::verify(bundle.to_vec(), &any.manifest, &head, EPOCH).is_ok());
+    assert!(
+        Participants::verify(
+            bundle.to_vec(),
+            &any.manifest,
+            &head,
+            EPOCH,
+            &BTreeSet::new()
+        )
+        .is_ok()
+    );
 }
 
 #[test]

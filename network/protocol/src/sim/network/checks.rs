@@ -42,7 +42,12 @@ pub(super) fn assert_audited<S: Secrets, F: Faults>(network: &Network<S, F>) {
     let nodes = members.map(|(node, member)| (node.to_string(), member.host.disk.head));
     let relay = ("relay".to_owned(), network.relay.disk.head);
     for (name, head) in nodes.chain([relay]) {
-        let verdict = verify(&network.consortium.manifest, network.log(&name)).unwrap();
+        let verdict = verify(
+            &network.consortium.manifest,
+            S::opener(),
+            network.log(&name),
+        )
+        .unwrap();
         if let Some(flaw) = verdict.flaw {
             panic!("the log of {name}: {flaw}");
         }

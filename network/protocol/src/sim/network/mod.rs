@@ -102,7 +102,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
             Member::new(host, timing.training)
         });
         let members: Vec<_> = members.collect();
-        let relay = RelayHost::new(manifest.clone(), settings, EPOCH);
+        let relay = RelayHost::new(manifest.clone(), settings, EPOCH, S::opener());
         let mut agenda = Agenda::default();
         agenda.add(Duration::ZERO, Happening::RelayReturns);
         agenda.add(timing.tick, Happening::Tick);
@@ -442,6 +442,9 @@ impl<S: Secrets, F: Faults> Network<S, F> {
                 }
                 Effect::Received => member.received += 1,
                 Effect::Waiting(missing) => member.waiting_for = Some(missing),
+                Effect::Convicted(conviction) => {
+                    self.seen.convictions.push((self.id(node), conviction));
+                }
                 Effect::Refused(refusal) => self.seen.refusals.push((self.id(node), refusal)),
                 Effect::TurnedAway(_) => {}
                 Effect::Finished => member.finished = true,

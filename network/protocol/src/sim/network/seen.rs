@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::peer::Conviction;
 use crate::round::relay::{Completed, Report};
 use crate::round::{Head, Refusal};
 
@@ -22,6 +23,8 @@ pub struct Seen {
     pub turned_away: Vec<(NodeId, Refusal)>,
     /// What nodes have refused.
     pub refusals: Vec<(NodeId, Refusal)>,
+    /// Who has seen proven who lied.
+    pub convictions: Vec<(NodeId, Conviction)>,
     /// Whether the relay is done.
     pub finished: bool,
     /// Votes that the relay has got.

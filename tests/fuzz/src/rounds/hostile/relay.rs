@@ -12,7 +12,7 @@ use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::round::peer::{OpenedSum, TagShare};
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Checkpoint, Evidence, Head, Outcome};
-use fl_protocol::sim::{EPOCH, Effect, NodeHost, OpenSecrets, assert_taken};
+use fl_protocol::sim::{EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, assert_taken};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::cpu::mask;
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
@@ -152,6 +152,12 @@ impl Relay {
                     self.heard.bodies.insert((body.subject, node), bytes);
                 }
                 Effect::Work(work) => effects.extend(self.hosts[node].done(work, self.unix_s)),
+                Effect::Send(NodeFrame::Accusation(proof)) => {
+                    let manifest = &consortium().manifest;
+                    let proven = proof.judge(manifest, OPEN_BOXES, &BTreeSet::new());
+                    let liar = proven.expect("what a node says is proven").liar;
+                    assert_eq!(liar, consortium().id(OWN), "an honest node is convicted");
+                }
                 Effect::Send(NodeFrame::Hello(_) | NodeFrame::Refused { .. }) => {}
                 Effect::Send(frame) => panic!("{} without a committee", frame.kind()),
                 _ => {}
@@ -210,7 +216,8 @@ impl Relay {
         if which >> OWN & 1 == 1 {
             bundle.push(signed(&Keys {
                 node: consortium().id(OWN),
-                round_key: [which >> 5; 32],
+                // Zero is a key to which nothing can be sealed.
+                round_key: [9 + (which >> 5); 32],
                 ..own.clone()
             }));
         }

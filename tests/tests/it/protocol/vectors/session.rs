@@ -1,5 +1,7 @@
 //! A manifest, bundles of keys, and the hash of a result.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use fl_protocol::digest::Digest;
 use fl_protocol::fingerprint::Fingerprint;
@@ -78,7 +80,13 @@ impl Session {
         let bytes = hex::decode(bundle).unwrap();
         let bundle: Vec<Signed<Keys>> = wire::decode(&bytes).unwrap();
         assert_eq!(wire::encode(&bundle).unwrap(), bytes);
-        Participants::verify(bundle, manifest, &Head::start(manifest), self.unix_s)
+        Participants::verify(
+            bundle,
+            manifest,
+            &Head::start(manifest),
+            self.unix_s,
+            &BTreeSet::new(),
+        )
     }
 }
 

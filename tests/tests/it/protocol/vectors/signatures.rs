@@ -32,12 +32,13 @@ struct WrongSignature {
     signature: String,
 }
 
-const LABELS: [Label; 5] = [
+const LABELS: [Label; 6] = [
     Label::Manifest,
     Label::Keys,
     Label::Share,
     Label::Sum,
     Label::ResultAck,
+    Label::Accusation,
 ];
 
 #[test]

@@ -9,8 +9,8 @@ use crate::round::committee::{ClassSet, Contributors, Envelope, Holders, SealedS
 use crate::round::message::{Keys, Message, Signed};
 use crate::round::node::{Action, Node};
 use crate::round::{Head, Kind, Refusal, SentSums};
-use crate::sim::Consortium;
 use crate::sim::EPOCH;
+use crate::sim::{Consortium, OPEN_BOXES};
 use crate::wire::{NodeFrame, RelayFrame};
 
 /// Holders.
@@ -38,7 +38,7 @@ impl HolderFixture {
         );
         let sent = sent(&consortium);
         let identity = consortium.identities[0].clone();
-        let mut node = Node::new(manifest.clone(), identity, head, sent, None);
+        let mut node = Node::new(manifest.clone(), identity, head, sent, None, OPEN_BOXES);
         node.handle(convene(&head, 1), EPOCH).unwrap();
         let actions = node.keyed(1, [1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {

@@ -13,7 +13,7 @@ use crate::round::message::Signed;
 use crate::round::relay::{Action, Event, Relay, Report};
 use crate::round::{Fault, Head, Kind, Refusal};
 use crate::sim;
-use crate::sim::EPOCH;
+use crate::sim::{EPOCH, OPEN_BOXES};
 use crate::wire::{BodyId, BodyKind, Hello, NodeFrame, RelayFrame};
 
 /// A relay, and the keys of all its nodes.
@@ -30,7 +30,7 @@ impl RelayFixture {
         let manifest = all.consortium.manifest.clone();
         let settings = sim::settings(1, 1.0, 3);
         let head = Head::start(&manifest);
-        let relay = Relay::new(manifest.clone(), settings, head, EPOCH, [0; 32]);
+        let relay = Relay::new(manifest.clone(), settings, head, EPOCH, [0; 32], OPEN_BOXES);
         let mut target = Self {
             all,
             relay,

@@ -8,7 +8,7 @@ use crate::round::committee::ClassSet;
 use crate::round::committee::message::Receipt;
 use crate::round::node::Action;
 use crate::round::{Fault, Head, Kind, Refusal, SentSum, SentSums};
-use crate::sim::EPOCH;
+use crate::sim::{EPOCH, OPEN_BOXES};
 use crate::wire::{NodeFrame, RelayFrame};
 
 fn receipt(fixture: &HolderFixture, actions: &[Action]) -> Receipt {
@@ -516,8 +516,14 @@ fn who_is_no_holder_is_not_convened() {
     let manifest = fixture.consortium.manifest.clone();
     let head = Head::start(&manifest);
     let identity = fixture.consortium.identities[6].clone();
-    let mut node =
-        crate::round::node::Node::new(manifest, identity, head, SentSums::default(), None);
+    let mut node = crate::round::node::Node::new(
+        manifest,
+        identity,
+        head,
+        SentSums::default(),
+        None,
+        OPEN_BOXES,
+    );
     let refusal = node.handle(convene(&head, 1), EPOCH).unwrap_err();
     assert_eq!(
         refusal,

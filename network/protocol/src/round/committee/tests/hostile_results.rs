@@ -1,5 +1,7 @@
 //! A relay that publishes a result which the committee did not decide on, or did not open.
 
+use std::collections::BTreeSet;
+
 use super::holder_fixture::{HolderFixture, K, N};
 use crate::digest::{ChunkHashes, Digest};
 use crate::round::committee::{ClassSet, Decision, Prepared};
@@ -51,6 +53,7 @@ fn verify(fixture: &HolderFixture, outcome: Outcome) -> Result<CheckedOutcome, R
         manifest,
         &Head::start(manifest),
         EPOCH,
+        &BTreeSet::new(),
     )
 }
 

@@ -12,7 +12,7 @@ use crate::round::message::{Message, Signed};
 use crate::round::relay::Event;
 use crate::round::{Kind, Refusal};
 use crate::sim::MemoryLog;
-use crate::sim::{EPOCH, Network};
+use crate::sim::{EPOCH, Network, OPEN_BOXES};
 use crate::wire::{self, NodeFrame};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -39,7 +39,7 @@ fn found(federation: &Network, records: &[Record]) -> Option<Unsound> {
     let manifest = &federation.consortium.manifest;
     let mut log = MemoryLog::new(manifest.consortium_id(), Party::Relay);
     records.iter().for_each(|record| log.append_raw(record));
-    let verdict = verify(manifest, log.bytes()).unwrap();
+    let verdict = verify(manifest, OPEN_BOXES, log.bytes()).unwrap();
     verdict.flaw.map(|flaw| flaw.what)
 }
 

@@ -114,7 +114,13 @@ impl Advertising {
     fn fix(self, state: &mut RelayState) -> AttemptProgress<Self, ExchangingShares> {
         let bundle: Vec<_> = self.keys.into_values().collect();
         let unix_s = state.unix_s();
-        let participants = Participants::verify(bundle, &state.manifest, &state.head, unix_s);
+        let participants = Participants::verify(
+            bundle,
+            &state.manifest,
+            &state.head,
+            unix_s,
+            state.obligations.convicted(),
+        );
         let participants = match participants {
             Ok(participants) => participants,
             Err(refusal) => {
