@@ -1,8 +1,7 @@
 //! A relay, and a participant in league with it, that want to know the honest nodes' sum before
 //! the participant has committed itself to its own part.
 
-use std::collections::BTreeSet;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fl_shaders::cpu::mask;
 use fl_shaders::{HEADER_WORDS, Ring, Tag};
@@ -16,7 +15,7 @@ use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::node::{Action, Node};
 use crate::round::peer::message::{Share, Sum};
 use crate::round::peer::{OpenedSum, Participants, PendingSum, TagShare};
-use crate::round::{Evidence, Head, Kind, Opening, Outcome, Refusal, SentSums};
+use crate::round::{Evidence, Head, Kind, Opening, Outcome, Refusal, SentSum, SentSums};
 use crate::sim::{
     Consortium, EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, OpenTags, PARAMETERS,
     Secrets as _, Tagging as _,
@@ -183,6 +182,38 @@ fn a_node_holds_to_the_signed_sums_on_which_it_has_sent_its_own() {
     let outcome = target.outcome(&held, sums, &body);
     let actions = target.send(RelayFrame::Outcome(outcome)).unwrap();
     assert!(matches!(actions[..], [Action::Average(_)]), "the control");
+}
+
+#[test]
+fn an_outbox_that_is_older_than_another_sum_on_its_model_stays_unsent() {
+    let mut target = NodeFixture::idle(5);
+    let (held, own) = target.holds(1..4, 1, b"masked");
+    let sums = target.sums(&own, 1..4, held.ctx());
+    let consortium = &target.consortium;
+    let head = Head::start(&consortium.manifest);
+    // A node that restarts with its outbox and this record.
+    let collected = |record: SentSums| {
+        let pending = PendingSum {
+            participants: held.clone(),
+            sum: sums[3].clone(),
+            tag_share: TAG_SHARE,
+        };
+        let (manifest, identity) = (
+            consortium.manifest.clone(),
+            consortium.identities[0].clone(),
+        );
+        let pending = Some(pending.into());
+        let mut node = Node::new(manifest, identity, head, record, pending, OPEN_BOXES);
+        node.handle(collect(held.ctx(), sums.clone()), EPOCH)
+    };
+    let others: BTreeSet<_> = [0, 1, 4].map(|k| consortium.id(k)).into();
+    let mut record = SentSums::default();
+    record.add(&SentSum::new(head.model, others.clone()));
+    let sent_with = others.into_iter().collect();
+    let refusal = collected(record).unwrap_err();
+    assert_eq!(refusal, Refusal::Difference { sent_with });
+    let actions = collected(SentSums::default()).unwrap();
+    assert!(opens(&actions), "the control");
 }
 
 #[test]
