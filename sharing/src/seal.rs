@@ -82,12 +82,12 @@ impl RoundKey {
         })
     }
 
-    /// Gives the secret half away, to prove that a box does not open. The key must not serve again.
+    /// Returns the secret half, for its owner to publish. The key must not serve again.
     pub fn publish(&self) -> [u8; 32] {
         self.secret.to_bytes().into()
     }
 
-    /// Takes up a key whose owner has published it.
+    /// Returns a key whose owner has published it.
     ///
     /// # Errors
     ///

@@ -102,8 +102,8 @@ pub struct RelayJournal {
 }
 
 impl RelayJournal {
-    /// Opens the log at `path` of a relay that stands at `head`. Returns what the log proves of nodes
-    /// as well.
+    /// Opens the log at `path` of a relay that stands at `head`. Returns what the log proves of
+    /// nodes as well.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tracing::{debug, warn};
 
-use super::handshakes::{Handshakes, Verdict};
+use super::handshakes::{Answer, Handshakes};
 use crate::quic::{self, Incoming, Server, TransportError, code};
 use crate::time::unix_s;
 
@@ -120,13 +120,13 @@ impl Porter {
     /// Begins a handshake, if it may.
     fn knock(&mut self, incoming: Incoming) {
         let (address, now) = (incoming.remote_address(), self.opened.elapsed());
-        let verdict = self
+        let answer = self
             .handshakes
             .judge(address.ip(), incoming.is_validated(), now);
-        let in_place_of = match verdict {
-            Verdict::Begin { in_place_of } => in_place_of,
-            Verdict::Prove => return incoming.retry(),
-            Verdict::Ignore => {
+        let in_place_of = match answer {
+            Answer::Begin { in_place_of } => in_place_of,
+            Answer::Prove => return incoming.retry(),
+            Answer::Ignore => {
                 self.crowd(address);
                 return incoming.ignore();
             }

@@ -42,7 +42,7 @@ struct Handshake<T> {
 
 /// What is done about a newcomer.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Verdict<T> {
+pub(super) enum Answer<T> {
     /// Its handshake begins, and this one is given up for it.
     Begin { in_place_of: Option<T> },
     /// It is asked to show that it receives at its address.
@@ -69,22 +69,22 @@ impl<T> Handshakes<T> {
         address: IpAddr,
         is_validated: bool,
         now: Duration,
-    ) -> Verdict<T> {
+    ) -> Answer<T> {
         let (address, network) = (address.to_canonical(), network_of(address));
         let near = self.networks.get(&network).map_or(0, Network::len);
         let all: usize = self.networks.values().map(Network::len).sum();
         if !is_validated && (near >= self.near_max / CROWDED || all >= self.max / CROWDED) {
-            return Verdict::Prove;
+            return Answer::Prove;
         }
         let greatest = match (near < self.near_max, all < self.max) {
-            (true, true) => return Verdict::Begin { in_place_of: None },
+            (true, true) => return Answer::Begin { in_place_of: None },
             (false, _) => Some(network),
             (true, false) => self.greatest(),
         };
         let crowd =
             greatest.and_then(|greatest| Some((greatest, self.networks.get_mut(&greatest)?)));
         let Some((greatest, crowd)) = crowd else {
-            return Verdict::Ignore;
+            return Answer::Ignore;
         };
         // If it only changed places with its like, nobody would get far.
         let has_fewer = match greatest == network {
@@ -93,8 +93,8 @@ impl<T> Handshakes<T> {
         };
         let is_old = |handshake: &Handshake<T>| now.saturating_sub(handshake.begun) >= GRACE;
         match crowd.pop(|oldest| has_fewer || is_old(oldest)) {
-            None => Verdict::Ignore,
-            in_place_of => Verdict::Begin { in_place_of },
+            None => Answer::Ignore,
+            in_place_of => Answer::Begin { in_place_of },
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
     const NODES: usize = 3;
     const NEAR_MAX: usize = NEAR + 2 * NODES;
     const START: Duration = Duration::ZERO;
-    const BEGUN: Verdict<u32> = Verdict::Begin { in_place_of: None };
+    const BEGUN: Answer<u32> = Answer::Begin { in_place_of: None };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -200,13 +200,13 @@ mod tests {
             }
         }
 
-        fn knock(&mut self, address: IpAddr, is_validated: bool, now: Duration) -> Verdict<u32> {
+        fn knock(&mut self, address: IpAddr, is_validated: bool, now: Duration) -> Answer<u32> {
             self.knocked += 1;
-            let verdict = self.handshakes.judge(address, is_validated, now);
-            if let Verdict::Begin { .. } = verdict {
+            let answer = self.handshakes.judge(address, is_validated, now);
+            if let Answer::Begin { .. } = answer {
                 self.handshakes.begin(address, now, self.knocked);
             }
-            verdict
+            answer
         }
 
         /// Knocks so often, from where it may be seen to be right.
@@ -244,7 +244,7 @@ mod tests {
         let (flood, node) = (ip("198.51.100.7"), ip("198.51.100.8"));
         let mut relay = Relay::new();
         relay.flood(flood, 1_000, START);
-        let first = Verdict::Begin {
+        let first = Answer::Begin {
             in_place_of: Some(1),
         };
         assert_eq!(relay.knock(node, true, START), first);
@@ -265,12 +265,12 @@ mod tests {
         let mut relay = Relay::new();
         relay.flood(address, NEAR_MAX, START);
         let early = GRACE - Duration::from_millis(1);
-        assert_eq!(relay.knock(address, true, early), Verdict::Ignore);
+        assert_eq!(relay.knock(address, true, early), Answer::Ignore);
         for oldest in 1..=3 {
-            let verdict = Verdict::Begin {
+            let answer = Answer::Begin {
                 in_place_of: Some(oldest),
             };
-            assert_eq!(relay.knock(address, true, GRACE), verdict);
+            assert_eq!(relay.knock(address, true, GRACE), answer);
         }
         assert_eq!(relay.under_way(address), NEAR_MAX);
     }
@@ -285,10 +285,10 @@ mod tests {
         let most = relay.handshakes.max;
         assert_eq!(relay.all(), most);
         let node = ip("203.0.113.5");
-        let verdict = relay.knock(node, true, START);
+        let answer = relay.knock(node, true, START);
         assert!(matches!(
-            verdict,
-            Verdict::Begin {
+            answer,
+            Answer::Begin {
                 in_place_of: Some(_)
             }
         ));
@@ -302,7 +302,7 @@ mod tests {
         for _ in 0..NEAR_MAX / CROWDED {
             assert_eq!(relay.knock(address, false, START), BEGUN);
         }
-        assert_eq!(relay.knock(address, false, START), Verdict::Prove);
+        assert_eq!(relay.knock(address, false, START), Answer::Prove);
         assert_eq!(relay.knock(address, true, START), BEGUN);
         // Of any network each, as they can be where they are forged.
         for host in 0..100_000_u32 {
@@ -318,7 +318,7 @@ mod tests {
         let mut relay = Relay::new();
         let address = ip("198.51.100.7");
         relay.flood(address, NEAR_MAX, START);
-        assert_eq!(relay.knock(address, true, START), Verdict::Ignore);
+        assert_eq!(relay.knock(address, true, START), Answer::Ignore);
         relay.handshakes.end(|task| *task == 5);
         assert_eq!(relay.knock(address, true, START), BEGUN);
         for task in 0..=relay.knocked {
@@ -332,8 +332,8 @@ mod tests {
         let mut handshakes = Handshakes::new(1_000);
         let address = ip("198.51.100.7");
         for node in 0..2_000 {
-            let verdict = handshakes.judge(address, true, START);
-            assert_eq!(verdict, BEGUN, "{node}");
+            let answer = handshakes.judge(address, true, START);
+            assert_eq!(answer, BEGUN, "{node}");
             handshakes.begin(address, START, node);
         }
     }

@@ -68,7 +68,12 @@ impl Relay {
     ) -> Head {
         let manifest = &self.kit.manifest;
         let nodes = manifest.roster().len();
-        let settings = settings(self.rounds, 1.0, nodes - cheat.lock().unwrap().absent.len());
+        // Where the manifest does not say who takes part, all do that are not kept away.
+        let least = match manifest.participation().is_any() {
+            true => nodes - cheat.lock().unwrap().absent.len(),
+            false => 0,
+        };
+        let settings = settings(self.rounds, 1.0, least);
         let state = tempfile::tempdir_in(&self.folder).unwrap();
         let store = RelayStore::open(state.path(), manifest).unwrap();
         // The socket goes with it, so that the next relay can have the address.

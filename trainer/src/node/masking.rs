@@ -112,8 +112,8 @@ impl Masker {
     /// Opens the received shares and computes the masked sum of a participant, in `spare` if that
     /// is large enough.
     ///
-    /// The seeds are erased when this returns, whatever the outcome, and the round key, unless a share
-    /// does not open with it.
+    /// The seeds are erased when this returns, whatever the outcome, and the round key, unless a
+    /// share does not open with it.
     pub(super) fn sum(
         &self,
         update: &TrainedUpdate,

@@ -106,8 +106,8 @@ impl SentSums {
         }
     }
 
-    /// Checks an offered set of participants. Those that were `convicted` since may be missing: they
-    /// are not honest, so the honest participants are the same.
+    /// Checks an offered set of participants. Those that were `convicted` since may be missing:
+    /// they are not honest, so the honest participants are the same.
     ///
     /// # Errors
     ///

@@ -241,7 +241,7 @@ fn a_real_node_refuses_boxes_that_are_for_another_or_come_in_anothers_name() {
 fn a_real_node_proves_who_sealed_what_does_not_open_and_all_go_on_without_that_one() {
     // Of five, two give the victim a share. The relay and the second of them are in league, which
     // signs as its own what the first has sealed.
-    let consortium = consortium("a,b,c,d,e");
+    let consortium = everyone("a,b,c,d,e");
     let givers = ["b", "c", "d", "e"].map(|name| consortium.identity(name));
     let (named, liar) = channel();
     let mut told = false;

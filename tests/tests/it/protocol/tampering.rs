@@ -113,6 +113,7 @@ fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()>
         // When to train, and where to go on with an upload of bytes that are signed.
         NodeAction::Train { round: 1, .. } => {}
         NodeAction::Upload { body, .. } => assert_eq!(Some(body), round.ctx.map(BodyId::sum)),
+        NodeAction::Send(NodeFrame::TagShare { ctx, .. }) => assert_eq!(Some(ctx), round.ctx),
         NodeAction::Log(_) | NodeAction::Record(_) => {}
         NodeAction::Waiting { .. } | NodeAction::TurnedAway(_) | NodeAction::Finish { .. } => {}
         // The announced root or hash was changed: the bytes show it.
@@ -176,7 +177,7 @@ fn the_relay_takes_no_frame_but_the_one_that_was_sent() -> Result<()> {
         let actions = relay.handle(now, Event::Frame(*node, wire::decode(bytes)?));
         assert!(!refuses(&actions, *node), "the control");
     }
-    assert_eq!(seen, 5, "hello, keys, shares, sum, ack");
+    assert_eq!(seen, 6, "hello, keys, shares, sum, tag share, ack");
     assert!(fate.undecodable > 1_000 && fate.refused > 500, "{fate:?}");
     Ok(())
 }

@@ -156,8 +156,8 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         Ok(())
     }
 
-    /// Makes an entry of the record of sent sums durable. Nothing is sent without it; the relay asks
-    /// again.
+    /// Makes an entry of the record of sent sums durable. Nothing is sent without it; the relay
+    /// asks again.
     pub(super) async fn record(
         &mut self,
         sum: SentSum,

@@ -602,8 +602,8 @@ impl Node {
         actions
     }
 
-    /// The share that `from` has given in this attempt does not open with `round_key`. The node leaves
-    /// the attempt, and publishes the key as the proof, if it is one.
+    /// The share that `from` has given in this attempt does not open with `round_key`. The node
+    /// leaves the attempt, and publishes the key as the proof, if it is one.
     ///
     /// # Errors
     ///

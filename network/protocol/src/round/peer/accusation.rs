@@ -1,8 +1,8 @@
 //! Who lied about a share: the one that sealed it, or the one that says it does not open.
 //!
 //! Shares are signed, and a round key serves one attempt. So a participant that cannot open a share
-//! publishes its round key, and everybody sees for themselves. That costs nothing but the attempt: no
-//! masked sum of it has left anyone, since the accuser has not signed its own.
+//! publishes its round key, and everybody sees for themselves. That costs nothing but the attempt:
+//! no masked sum of it has left anyone, since the accuser has not signed its own.
 
 use std::collections::BTreeSet;
 
@@ -83,45 +83,5 @@ impl Proof {
         let participants = Participants::of_result(bundle, manifest, &head, WHENEVER, convicted);
         let participants = participants.map_err(|_| invalid(()))?;
         accusation.judge(&participants, manifest, opener)
-    }
-}
-
-impl Accusation {
-    /// Returns who lied.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Invalid`] if it is of another attempt than these participants', about a share that
-    /// the accuser was not to receive, or with a round key that is not the accuser's; or what
-    /// [`Signed::verify`] refuses.
-    pub(in crate::round) fn judge(
-        &self,
-        participants: &Participants,
-        manifest: &Manifest,
-        opener: BoxOpener,
-    ) -> Result<Conviction, Refusal> {
-        let share = Share::verify(&self.share, manifest, WHENEVER)?;
-        let (accuser, accused) = (self.accuser, share.from);
-        let mut keys = participants.keys();
-        let published = (accuser, (opener.public_key)(&self.round_key));
-        let holds = [self.ctx, share.ctx] == [participants.ctx(); 2]
-            && share.to == accuser
-            && participants.gives(accused, accuser)
-            && keys.any(|key| key == published);
-        if !holds {
-            let (what, signer) = (Kind::Accusation, accuser);
-            return Err(Refusal::Invalid { what, signer });
-        }
-        let liar = match (opener.opens)(&self.round_key, &share) {
-            true => accuser,
-            false => accused,
-        };
-        let round = participants.round();
-        Ok(Conviction {
-            liar,
-            accuser,
-            accused,
-            round,
-        })
     }
 }

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::accusation::{BoxOpener, Conviction};
+use super::participants::Participants;
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::message::{Signed, message};
+use crate::round::message::{Signed, WHENEVER, message};
 use crate::round::refusal::{Kind, Refusal};
 
 /// Longest sealed seed in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
@@ -70,6 +72,46 @@ impl Share {
             });
         }
         Ok(share)
+    }
+}
+
+impl Accusation {
+    /// Returns who lied.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] if it is of another attempt than these participants', about a share
+    /// that the accuser was not to receive, or with a round key that is not the accuser's; or what
+    /// [`Signed::verify`] refuses.
+    pub(in crate::round) fn judge(
+        &self,
+        participants: &Participants,
+        manifest: &Manifest,
+        opener: BoxOpener,
+    ) -> Result<Conviction, Refusal> {
+        let share = Share::verify(&self.share, manifest, WHENEVER)?;
+        let (accuser, accused) = (self.accuser, share.from);
+        let mut keys = participants.keys();
+        let published = (accuser, (opener.public_key)(&self.round_key));
+        let holds = [self.ctx, share.ctx] == [participants.ctx(); 2]
+            && share.to == accuser
+            && participants.gives(accused, accuser)
+            && keys.any(|key| key == published);
+        if !holds {
+            let (what, signer) = (Kind::Accusation, accuser);
+            return Err(Refusal::Invalid { what, signer });
+        }
+        let liar = match (opener.opens)(&self.round_key, &share) {
+            true => accuser,
+            false => accused,
+        };
+        let round = participants.round();
+        Ok(Conviction {
+            liar,
+            accuser,
+            accused,
+            round,
+        })
     }
 }
 
