@@ -161,25 +161,36 @@ fn theorem_and_search_agree_on_the_known_answers() {
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// A consortium of the first `n` nodes, and the sets that honest nodes take part in.
-fn admitted(n: usize, change: impl FnOnce(&mut ManifestFile)) -> (usize, Vec<Set>) {
-    let consortium = Consortium::with(n, |file| {
+/// A consortium of the first `n` nodes, each of an organisation of its own.
+fn consortium(n: usize, change: impl FnOnce(&mut ManifestFile)) -> Consortium {
+    Consortium::with(n, |file| {
         for (node, name) in file.nodes.iter_mut().zip(NAMES) {
             (node.name, node.organisation) = (name.to_owned(), name.to_owned());
         }
         change(file);
-    });
+    })
+}
+
+/// The sets that honest nodes take part in, once these are `convicted`.
+fn admitted(consortium: &Consortium, convicted: &Set) -> Vec<Set> {
     let manifest: &Manifest = &consortium.manifest;
     let id = |name: &&str| -> NodeId {
         let member = manifest.roster().values().find(|m| m.name == **name);
         member.unwrap().id
     };
-    let admitted = subsets(&NAMES[..n]).filter(|names| {
+    let convicted = convicted.iter().map(id).collect();
+    let admitted = subsets(&NAMES[..manifest.roster().len()]).filter(|names| {
         let nodes = names.iter().map(id).collect();
-        check_participants(manifest, &nodes, &BTreeSet::new()).is_ok()
+        check_participants(manifest, &nodes, &convicted).is_ok()
     });
-    let sets = admitted.map(|names| names.into_iter().collect()).collect();
-    (manifest.collusion(), sets)
+    admitted.map(|names| names.into_iter().collect()).collect()
+}
+
+/// Lets everyone take part, of whom `c` may collude.
+fn everyone(file: &mut ManifestFile, c: usize) {
+    file.collusion = u32::try_from(c).unwrap();
+    file.min_nodes = u32::try_from(c + 2).unwrap();
+    (file.participation, file.accepts_differences) = (ParticipationMode::All, false);
 }
 
 /// All sequences of up to `depth` of these sets: whatever a relay opens, loses, restarts or blames,
@@ -215,14 +226,7 @@ fn no_sequence_of_rounds_with_all_or_whole_cohorts_sets_a_node_apart() {
     let mut checked = 0;
     for n in 3..=6 {
         for c in 1..=n - 2 {
-            let collusion = |file: &mut ManifestFile| {
-                file.collusion = u32::try_from(c).unwrap();
-                file.min_nodes = u32::try_from(c + 2).unwrap();
-            };
-            let (c, sets) = admitted(n, |file| {
-                collusion(file);
-                (file.participation, file.accepts_differences) = (ParticipationMode::All, false);
-            });
+            let sets = admitted(&consortium(n, |file| everyone(file, c)), &Set::new());
             assert_eq!(sets.len(), 1, "everyone");
             for sums in sequences(&sets, 3) {
                 assert!(holds(&sums, first_letter, c));
@@ -230,7 +234,8 @@ fn no_sequence_of_rounds_with_all_or_whole_cohorts_sets_a_node_apart() {
             }
         }
     }
-    let (c, sets) = admitted(6, |file| cohorts(file, 3));
+    let two = consortium(6, |file| cohorts(file, 3));
+    let (c, sets) = (two.manifest.collusion(), admitted(&two, &Set::new()));
     assert_eq!(sets.len(), 3, "either cohort, and both");
     for sums in sequences(&sets, 4) {
         assert!(holds(&sums, first_letter, c), "{sums:?}");
@@ -244,11 +249,78 @@ fn no_sequence_of_rounds_with_all_or_whole_cohorts_sets_a_node_apart() {
 #[test]
 fn where_any_may_take_part_a_sequence_of_rounds_sets_a_node_apart() {
     for n in 4..=6 {
-        let (c, sets) = admitted(n, |_| ());
+        let any = consortium(n, |_| ());
+        let (c, sets) = (any.manifest.collusion(), admitted(&any, &Set::new()));
         let broken = sequences(&sets, 2)
             .into_iter()
             .find(|sums| !holds(sums, first_letter, c));
         let sums = broken.expect("a difference of two sums");
         assert!(apart(&sums, first_letter, c).is_some(), "{sums:?}");
     }
+}
+
+/// Returns whether every node that is not one of `liars` has the history of another such node.
+fn hides_the_honest(sums: &[Set], liars: &Set) -> bool {
+    let mut histories: BTreeMap<Vec<bool>, usize> = BTreeMap::new();
+    let all: Set = sums.iter().flatten().copied().collect();
+    for node in all.difference(liars) {
+        let history = sums.iter().map(|set| set.contains(node)).collect();
+        *histories.entry(history).or_default() += 1;
+    }
+    histories.values().all(|nodes| *nodes >= 2)
+}
+
+/// Sums that are made while ever more of the `liars` are convicted: of all sequences of three, the
+/// first one that sets an honest node apart, and how many there are.
+fn convicting(consortium: &Consortium, liars: &Set, honest: &Set) -> (Option<Vec<Set>>, usize) {
+    let names: Vec<_> = liars.iter().copied().collect();
+    let stages: Vec<Set> = subsets(&names)
+        .map(|names| names.into_iter().collect())
+        .collect();
+    let sets: Vec<_> = stages
+        .iter()
+        .map(|convicted| admitted(consortium, convicted))
+        .collect();
+    let mut sequences = vec![(0, Vec::new())];
+    for _ in 0..3 {
+        let mut longer = Vec::new();
+        for (last, sums) in &sequences {
+            let later = |next: &usize| stages[*last].is_subset(&stages[*next]);
+            for next in (0..stages.len()).filter(later) {
+                for set in &sets[next] {
+                    longer.push((next, [&sums[..], std::slice::from_ref(set)].concat()));
+                }
+            }
+        }
+        sequences = longer;
+    }
+    let count = sequences.len();
+    let sums = sequences.into_iter().map(|(_, sums)| sums);
+    let colluding = liars.difference(honest).copied().collect();
+    let apart = sums
+        .into_iter()
+        .find(|sums| !hides_the_honest(sums, &colluding));
+    (apart, count)
+}
+
+#[test]
+fn a_node_that_is_convicted_of_a_lie_sets_no_honest_node_apart() {
+    let mut checked = 0;
+    for n in 3..=6 {
+        for c in 1..=n - 2 {
+            let consortium = consortium(n, |file| everyone(file, c));
+            for liars in subsets(&NAMES[..n]).filter(|liars| liars.len() <= c) {
+                let liars = liars.into_iter().collect();
+                let (apart, count) = convicting(&consortium, &liars, &Set::new());
+                assert_eq!(apart, None, "{n} nodes, {liars:?} lie");
+                checked += count;
+            }
+        }
+    }
+    assert!(checked > 1000, "{checked}");
+    // The control: an honest node that is taken for a liar gives itself away.
+    let consortium = consortium(5, |file| everyone(file, 1));
+    let faulty = set("a");
+    let (apart, _) = convicting(&consortium, &faulty, &faulty);
+    assert!(apart.is_some());
 }
