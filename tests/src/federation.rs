@@ -6,7 +6,7 @@
 
 mod engine;
 pub mod memory;
-mod sealing;
+pub mod sealing;
 mod trainers;
 mod weather;
 

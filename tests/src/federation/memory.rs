@@ -356,7 +356,7 @@ impl Party {
     /// If the system gives no random bytes.
     pub fn new(kits: &Kits, index: usize, contribution: Contribution) -> Result<Self> {
         let kit = &kits.nodes[index];
-        let secrets = Sealing::new(kits, index, contribution)?;
+        let secrets = Sealing::new(kit, contribution)?;
         let (manifest, identity) = (kit.manifest.clone(), kit.node_identity()?.clone());
         let mut host = NodeHost::new(manifest, identity, secrets, unix_s());
         host.disk.model = kits.relay.initial()?;

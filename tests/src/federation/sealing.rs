@@ -6,16 +6,16 @@
     reason = "whatever fails here fails the test, since all nodes are honest"
 )]
 
-use fl_network::opener::OPENER;
-use fl_protocol::round::peer::BoxOpener;
 use std::sync::Arc;
 
 use anyhow::Result;
+use fl_network::kit::Kit;
+use fl_network::opener::OPENER;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::Refusal;
-use fl_protocol::round::peer::CompleteShares;
+use fl_protocol::round::peer::{BoxOpener, CompleteShares};
 use fl_protocol::sim::{Masked, Secrets};
 use fl_shaders::{Counters, Tag};
 use fl_sharing::{
@@ -24,7 +24,6 @@ use fl_sharing::{
 };
 use fl_trainer::node::TagVerifier;
 
-use super::Kits;
 use super::memory::Contribution;
 
 /// What one node contributes, and its keys.
@@ -38,27 +37,30 @@ pub struct Sealing {
     update: Vec<f32>,
     counters: Counters,
     given: Vec<[u8; 32]>,
+    /// How many of the next tags are to be wrong.
+    pub wrong_tags: usize,
     /// The input that was masked last, and in which context.
     input: Option<(Digest, Vec<u8>)>,
 }
 
 impl Sealing {
-    /// The secrets of node `index` of the consortium.
+    /// Returns the secrets of the node with this kit.
     ///
     /// # Errors
     ///
-    /// If the system gives no random bytes, or the epoch key is not in the kits.
-    pub fn new(kits: &Kits, index: usize, (update, counters): Contribution) -> Result<Self> {
-        let kit = &kits.nodes[index];
+    /// If the system gives no random bytes, or the epoch key is not in the kit.
+    pub fn new(kit: &Kit, (update, counters): Contribution) -> Result<Self> {
+        let epoch_key = EpochKey::from_bytes(*kit.epoch_key()?);
         Ok(Self {
             round_key: RoundKey::generate()?,
             id: kit.id(),
             manifest: kit.manifest.clone(),
             epoch_key: *kit.epoch_key()?,
-            verifier: kits.verifier()?,
+            verifier: TagVerifier::new(Arc::new(epoch_key)),
             update,
             counters,
             given: Vec::new(),
+            wrong_tags: 0,
             input: None,
         })
     }
@@ -149,6 +151,10 @@ impl Secrets for Sealing {
         self.input = Some((ctx, self.masked(ctx, &rounding, &[]).body));
         let mut masked = self.masked(ctx, &rounding, &masks);
         masked.tag += tag;
+        if let Some(left) = self.wrong_tags.checked_sub(1) {
+            self.wrong_tags = left;
+            masked.tag += Tag::from_keystream([9; 32]);
+        }
         Ok(masked)
     }
 

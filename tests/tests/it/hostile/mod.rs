@@ -1,8 +1,9 @@
-//! Real nodes under a relay that cheats them.
+//! Real nodes under a relay that cheats them, or beside a node that does.
 
 mod bytes;
 mod commitments;
 mod decisions;
 mod holders;
+mod nodes;
 mod participants;
 mod results;

@@ -1,0 +1,167 @@
+//! A participant that cheats, for a real relay and real nodes to meet.
+//!
+//! It is the real machine with real keys and real sealing, over the real connection, but for its
+//! lies.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fl_network::client::{Link, LinkError};
+use fl_network::kit::Kit;
+use fl_network::time::unix_s;
+use fl_protocol::digest::ChunkHashes;
+use fl_protocol::round::Outcome;
+use fl_protocol::round::message::{Keys, ResultAck, Signed};
+use fl_protocol::round::peer::Proof;
+use fl_protocol::round::peer::message::{Accusation, Share};
+use fl_protocol::sim::{Effect, NodeHost};
+use fl_protocol::wire::{NodeFrame, RelayFrame};
+use fl_shaders::Counters;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::deployed::Consortium;
+use crate::federation::sealing::Sealing;
+
+/// How long it waits before it comes back.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a participant does that an honest one would not.
+#[derive(Clone, Copy)]
+pub enum Misdeed {
+    /// It spoils so many results with a wrong share of the tags, and acknowledges all results
+    /// without a look at them.
+    Spoil(usize),
+    /// It says of the first share that it is given that it does not open.
+    Accuse,
+}
+
+/// A participant that cheats. It goes on until it is dropped.
+pub struct HostileNode {
+    running: JoinHandle<()>,
+    _runtime: Runtime,
+}
+
+impl HostileNode {
+    /// Starts the node of this name, which contributes zeros.
+    ///
+    /// # Panics
+    ///
+    /// If its kit is unusable.
+    pub fn start(consortium: &Consortium, name: &str, relay: SocketAddr, misdeed: Misdeed) -> Self {
+        let kit = Kit::load(&consortium.kit(name)).unwrap();
+        let manifest = kit.manifest.clone();
+        let counters = Counters {
+            examples: 1,
+            test_examples: 0,
+            correct: 0,
+            loss: 0.0,
+            clipped: 0,
+        };
+        let update = vec![0.0; manifest.parameters()];
+        let mut secrets = Sealing::new(&kit, (update, counters)).unwrap();
+        if let Misdeed::Spoil(results) = misdeed {
+            secrets.wrong_tags = results;
+        }
+        let identity = kit.node_identity().unwrap().clone();
+        let mut host = NodeHost::new(manifest, identity, secrets, unix_s());
+        let runtime = Runtime::new().unwrap();
+        let running = runtime.spawn(async move {
+            loop {
+                // Whatever ends the connection, it comes back.
+                let _ = serve(&kit, relay, &mut host, misdeed).await;
+                host.disconnected();
+                sleep(PAUSE).await;
+            }
+        });
+        Self {
+            running,
+            _runtime: runtime,
+        }
+    }
+}
+
+impl Drop for HostileNode {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+/// Serves one connection until it is lost.
+async fn serve(
+    kit: &Kit,
+    relay: SocketAddr,
+    host: &mut NodeHost<Sealing>,
+    misdeed: Misdeed,
+) -> Result<(), LinkError> {
+    let mut link = Link::connect(kit, Some(&relay.to_string())).await?;
+    let mut effects = VecDeque::from(host.connected());
+    let mut bundle = Vec::new();
+    loop {
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Send(frame) => link.send(&frame).await?,
+                Effect::Work(work) => effects.extend(host.done(work, unix_s())),
+                Effect::Upload {
+                    body,
+                    first_chunk,
+                    bytes,
+                } => {
+                    let (bodies, hashes) = (link.bodies(), ChunkHashes::of(&bytes));
+                    let bytes = Bytes::from(bytes);
+                    bodies.upload(body, first_chunk, &hashes, bytes).await?;
+                }
+                _ => {}
+            }
+        }
+        let frame = link.recv().await?;
+        match (misdeed, frame) {
+            (Misdeed::Spoil(_), RelayFrame::Outcome(outcome)) => {
+                let ack = acknowledgement(kit, host, &outcome);
+                link.send(&NodeFrame::Ack(ack)).await?;
+            }
+            (Misdeed::Accuse, RelayFrame::Shares(shares)) => {
+                let proof = accusation(kit, host, bundle.clone(), &shares);
+                link.send(&NodeFrame::Accusation(proof)).await?;
+            }
+            (_, frame) => {
+                if let RelayFrame::Keys(keys) = &frame {
+                    bundle.clone_from(keys);
+                }
+                effects.extend(host.frame(frame, unix_s()));
+            }
+        }
+    }
+}
+
+/// Returns its word that the first of these shares does not open.
+fn accusation(
+    kit: &Kit,
+    host: &NodeHost<Sealing>,
+    bundle: Vec<Signed<Keys>>,
+    shares: &[Signed<Share>],
+) -> Proof {
+    let share = shares.first().unwrap().clone();
+    let accusation = Accusation {
+        ctx: share.verify(&kit.manifest, unix_s()).unwrap().ctx,
+        accuser: kit.id(),
+        share,
+        round_key: host.secrets.round_key.publish(),
+    };
+    let accusation = Signed::new(&accusation, kit.node_identity().unwrap()).unwrap();
+    Proof { bundle, accusation }
+}
+
+/// Returns its word that it stands where the result leads.
+fn acknowledgement(kit: &Kit, host: &NodeHost<Sealing>, outcome: &Outcome) -> Signed<ResultAck> {
+    let head = host.node.head();
+    let ack = ResultAck {
+        consortium_id: kit.manifest.consortium_id(),
+        node: kit.id(),
+        head: head.next(outcome.ctx, outcome.root, outcome.model),
+    };
+    Signed::new(&ack, kit.node_identity().unwrap()).unwrap()
+}
