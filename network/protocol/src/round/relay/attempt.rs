@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cohort::Cohort;
+use super::selection::Selection;
 use super::stage::{AttemptProgress, Complete, Stage};
 use super::state::RelayState;
 use crate::identity::NodeId;
@@ -18,12 +18,12 @@ pub(super) enum Attempt {
 }
 
 impl Attempt {
-    /// Asks the nodes of this cohort to take part, who have `wait` for training.
-    pub(super) fn open(state: &mut RelayState, cohort: Cohort, wait: Duration) -> Self {
+    /// Asks the nodes of this selection to take part, who have `wait` for training.
+    pub(super) fn open(state: &mut RelayState, selection: Selection, wait: Duration) -> Self {
         match state.manifest.committee().cloned() {
-            None => Self::Peer(Box::new(PeerAttempt::open(state, cohort, wait))),
+            None => Self::Peer(Box::new(PeerAttempt::open(state, selection, wait))),
             Some(committee) => {
-                let attempt = CommitteeAttempt::open(state, committee, cohort, wait);
+                let attempt = CommitteeAttempt::open(state, committee, selection, wait);
                 Self::Committee(Box::new(attempt))
             }
         }

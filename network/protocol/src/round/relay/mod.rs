@@ -20,7 +20,6 @@ pub(in crate::round) mod action;
 mod ahead;
 mod attempt;
 mod averaging;
-pub(in crate::round) mod cohort;
 mod event;
 mod obligations;
 mod presence;
@@ -29,6 +28,7 @@ mod recover;
 pub(in crate::round) mod reminder;
 pub(in crate::round) mod report;
 mod rollback;
+pub(in crate::round) mod selection;
 mod settings;
 pub(in crate::round) mod stage;
 pub(in crate::round) mod state;
@@ -202,9 +202,9 @@ impl RelayPhase {
                 Self::Done
             }
             NextStep::Wait => Self::WaitingForNodes(WaitingForNodes::now(state.now)),
-            NextStep::Open(cohort) => {
-                let wait = state.begin_attempt(cohort.nodes.len());
-                Self::Attempt(Attempt::open(state, cohort, wait))
+            NextStep::Open(selection) => {
+                let wait = state.begin_attempt(selection.nodes.len());
+                Self::Attempt(Attempt::open(state, selection, wait))
             }
         }
     }

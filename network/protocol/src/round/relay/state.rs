@@ -13,11 +13,11 @@ use rand::seq::IteratorRandom as _;
 
 use super::action::Action;
 use super::ahead::Ahead;
-use super::cohort::{Candidates, Cohort, are_enough};
 use super::obligations::Obligations;
 use super::presence::Presence;
 use super::published::{Delivery, LastResult, Published};
 use super::report::Report;
+use super::selection::{Candidates, Selection, are_enough};
 use super::settings::Settings;
 use crate::audit::{Entry, Party};
 use crate::digest::Digest;
@@ -60,7 +60,7 @@ pub(super) enum NextStep {
     /// Too few nodes are ready for an attempt.
     Wait,
     /// An attempt is opened for these nodes.
-    Open(Cohort),
+    Open(Selection),
 }
 
 impl RelayState {

@@ -9,9 +9,9 @@ use crate::identity::NodeId;
 use crate::round::committee::{Committee, Holders};
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::{Kind, Refusal};
-use crate::round::relay::cohort::Cohort;
 use crate::round::relay::reminder::Reminder;
 use crate::round::relay::report::Report;
+use crate::round::relay::selection::Selection;
 use crate::round::relay::stage::AttemptProgress;
 use crate::round::relay::state::RelayState;
 use crate::wire::RelayFrame;
@@ -33,15 +33,15 @@ pub(in crate::round) struct Convening {
 }
 
 impl Convening {
-    /// Asks all holders that are ready for keys, and the nodes of this cohort, who have `wait` for
+    /// Asks all holders that are ready for keys, and the nodes of this selection, who have `wait` for
     /// training, for contributions.
     pub(super) fn open(
         state: &mut RelayState,
         committee: Committee,
-        cohort: Cohort,
+        selection: Selection,
         wait: Duration,
     ) -> Self {
-        let Cohort { nodes, exact } = cohort;
+        let Selection { nodes, exact } = selection;
         let closes = state.after(wait.saturating_add(state.manifest.transfer_timeout()));
         let keys_wait = Duration::from_secs(state.manifest.timeouts().keys_s);
         let mut convening = Self {

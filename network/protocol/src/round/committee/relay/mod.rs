@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::identity::NodeId;
 use crate::round::committee::Committee;
 use crate::round::refusal::Refusal;
-use crate::round::relay::cohort::Cohort;
+use crate::round::relay::selection::Selection;
 use crate::round::relay::stage::{AttemptProgress, Complete, Stage};
 use crate::round::relay::state::RelayState;
 use crate::wire::{BodyId, Hello, NodeFrame};
@@ -39,15 +39,15 @@ pub(in crate::round) enum CommitteeAttempt {
 }
 
 impl CommitteeAttempt {
-    /// Asks the holders for keys, and the nodes of this cohort, who have `wait` for training, to
+    /// Asks the holders for keys, and the nodes of this selection, who have `wait` for training, to
     /// contribute.
     pub(in crate::round) fn open(
         state: &mut RelayState,
         committee: Committee,
-        cohort: Cohort,
+        selection: Selection,
         wait: Duration,
     ) -> Self {
-        Self::Convening(Convening::open(state, committee, cohort, wait))
+        Self::Convening(Convening::open(state, committee, selection, wait))
     }
 }
 

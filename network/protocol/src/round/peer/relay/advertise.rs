@@ -9,9 +9,9 @@ use crate::identity::NodeId;
 use crate::round::message::{Keys, Signed};
 use crate::round::peer::Participants;
 use crate::round::refusal::{Kind, Refusal};
-use crate::round::relay::cohort::Cohort;
 use crate::round::relay::reminder::Reminder;
 use crate::round::relay::report::Report;
+use crate::round::relay::selection::Selection;
 use crate::round::relay::stage::AttemptProgress;
 use crate::round::relay::state::RelayState;
 use crate::wire::RelayFrame;
@@ -29,8 +29,8 @@ pub(in crate::round) struct Advertising {
 }
 
 impl Advertising {
-    pub(super) fn open(state: &mut RelayState, cohort: Cohort, wait: Duration) -> Self {
-        let Cohort { nodes, exact } = cohort;
+    pub(super) fn open(state: &mut RelayState, selection: Selection, wait: Duration) -> Self {
+        let Selection { nodes, exact } = selection;
         let deadline = state.after(wait);
         for node in &nodes {
             state.invite(*node, deadline);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::identity::NodeId;
 use crate::round::refusal::Refusal;
-use crate::round::relay::cohort::Cohort;
+use crate::round::relay::selection::Selection;
 use crate::round::relay::stage::{AttemptProgress, Complete, Stage};
 use crate::round::relay::state::RelayState;
 use crate::wire::{BodyId, Hello, NodeFrame};
@@ -35,9 +35,13 @@ pub(in crate::round) enum PeerAttempt {
 }
 
 impl PeerAttempt {
-    /// Asks the nodes of this cohort to take part, who have `wait` for training and their keys.
-    pub(in crate::round) fn open(state: &mut RelayState, cohort: Cohort, wait: Duration) -> Self {
-        Self::Advertising(Advertising::open(state, cohort, wait))
+    /// Asks the nodes of this selection to take part, who have `wait` for training and their keys.
+    pub(in crate::round) fn open(
+        state: &mut RelayState,
+        selection: Selection,
+        wait: Duration,
+    ) -> Self {
+        Self::Advertising(Advertising::open(state, selection, wait))
     }
 
     /// A node that has not uploaded is gone.

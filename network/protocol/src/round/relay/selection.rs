@@ -12,7 +12,7 @@ use crate::manifest::Manifest;
 use crate::round::cohort_minimum::check_cohort;
 
 /// Whom an attempt is opened for.
-pub(in crate::round) struct Cohort {
+pub(in crate::round) struct Selection {
     pub(in crate::round) nodes: BTreeSet<NodeId>,
     /// Whether it has to be all of them: the difference rule, or the manifest has it so.
     pub(in crate::round) exact: bool,
@@ -99,10 +99,10 @@ impl<'a> Candidates<'a> {
 
     /// Chooses whom to ask: those who are bound, or a random part of those who are free; of the
     /// manifest's cohorts, where it has some.
-    pub(super) fn choose(&self, rng: &mut impl Rng) -> Cohort {
+    pub(super) fn choose(&self, rng: &mut impl Rng) -> Selection {
         if let Some(bound) = self.bound() {
             let (nodes, exact) = (bound.clone(), true);
-            return Cohort { nodes, exact };
+            return Selection { nodes, exact };
         }
         let free = self.obligations.free(&self.ready);
         let participation = self.manifest.participation();
@@ -126,7 +126,7 @@ impl<'a> Candidates<'a> {
             false => all,
         };
         let exact = !participation.is_any();
-        Cohort { nodes, exact }
+        Selection { nodes, exact }
     }
 
     /// Returns how many to ask of so many that are available.
