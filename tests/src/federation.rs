@@ -165,6 +165,20 @@ impl Federation {
     pub async fn run(mut self, observe: impl FnMut(SimulationEvent)) -> Result<Vec<NodeOutcome>> {
         let first = self.members.first_mut().context("no members")?;
         let initial = first.trainer.initial()?;
+        self.run_from(initial, observe).await
+    }
+
+    /// Runs all rounds, beginning with this model. Returns how each node's part ended.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stopped the relay or a node.
+    pub async fn run_from(
+        self,
+        initial: Vec<f32>,
+        observe: impl FnMut(SimulationEvent),
+    ) -> Result<Vec<NodeOutcome>> {
+        let first = self.members.first().context("no members")?;
         let layout = first.trainer.layout().clone();
         let nodes = self.members.len();
         let kits = Kits::found(nodes, self.ring, self.examples_max, layout, initial)?;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use fl_datasets::{Dataset, Schema, Shape};
-use fl_trainer::{Compute, ModelKind, ModelSpec, Training, cpu};
+use fl_trainer::{Compute, ModelKind, ModelSpec, OrderSeed, Training, cpu};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -99,7 +99,8 @@ fn images_per_second(data: &Dataset, batch_size: usize, compute: Compute) -> Res
     let seconds = (0..=CALLS as u64)
         .map(|round| {
             let begun = Instant::now();
-            trainer.train(&global, round, &mut |_| ControlFlow::Continue(()))?;
+            let order = OrderSeed::of_numbers(settings.seed, round);
+            trainer.train(&global, round, &order, &mut |_| ControlFlow::Continue(()))?;
             Ok(begun.elapsed().as_secs_f64())
         })
         .collect::<Result<Vec<_>>>()?;

@@ -6,13 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor, TensorData};
-use rand::SeedableRng;
-use rand::rngs::ChaCha12Rng;
 use rand::seq::SliceRandom;
 
 use crate::{
-    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, Part, Progress, Task, TrainError,
-    Training, cpu, state,
+    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, OrderSeed, Part, Progress, Task,
+    TrainError, Training, cpu, state,
 };
 
 /// Examples scored at once in an evaluation: bounds the memory, not the result.
@@ -23,12 +21,13 @@ const EVALUATION_BATCH: usize = 256;
 const STEPS_AHEAD: usize = 32;
 
 /// Burn keeps one random generator per device for the whole process. Held from seeding it to the
-/// last draw of an initialisation, so that trainers on other threads do not draw in between.
+/// last draw of an initialisation, so that trainers on other threads neither draw nor seed it in
+/// between.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// Trains a [`Task`] on a device.
 ///
-/// On the CPU the same task, settings, parameters and round give the same update to the bit. The
+/// On the CPU the same task, settings, parameters and order give the same update to the bit. The
 /// initial model is drawn on the CPU wherever training runs, so it is the same everywhere.
 pub struct BurnTrainer<T: Task> {
     task: T,
@@ -94,7 +93,7 @@ impl<T: Task> BurnTrainer<T> {
     fn fit(
         &self,
         global: &[f32],
-        round: u64,
+        order: &OrderSeed,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         let Training {
@@ -102,24 +101,29 @@ impl<T: Task> BurnTrainer<T> {
             learning_rate,
             batch_size,
             epochs,
-            seed,
+            seed: _,
         } = self.training;
         let examples = self.examples(Part::Training)?;
         if examples == 0 {
             return Err(TrainError::NoExamples);
         }
         let device = self.compute.device();
-        let mut order: Vec<u32> = (0..examples).collect();
+        let mut positions: Vec<u32> = (0..examples).collect();
         let global = self.layout.upload(global, device)?;
         let mut model = self.layout.part(&self.initial, &global)?.train();
         let mut optimizer = optimizer.init();
-        let mut shuffle = shuffle(seed, round);
-        let steps = order.len().div_ceil(batch_size).saturating_mul(epochs);
+        let mut shuffle = order.generator();
+        {
+            let _seeding = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+            // For layers that draw numbers, such as dropout.
+            device.seed(order.device_seed());
+        }
+        let steps = positions.len().div_ceil(batch_size).saturating_mul(epochs);
         let mut step = 0;
         for _ in 0..epochs {
-            order.shuffle(&mut shuffle);
-            for positions in self.batches(&order, batch_size) {
-                let loss = self.task.score(&model, Part::Training, positions).loss;
+            positions.shuffle(&mut shuffle);
+            for batch in self.batches(&positions, batch_size) {
+                let loss = self.task.score(&model, Part::Training, batch).loss;
                 let gradients = GradientsParams::from_grads(loss.mean().backward(), &model);
                 model = optimizer.step(learning_rate, model, gradients);
                 step += 1;
@@ -174,24 +178,16 @@ impl<T: Task> LocalTrainer for BurnTrainer<T> {
     fn train(
         &mut self,
         global: &[f32],
-        round: u64,
+        _: u64,
+        order: &OrderSeed,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
-        self.compute.run(|| self.fit(global, round, progress))
+        self.compute.run(|| self.fit(global, order, progress))
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
         self.compute.run(|| self.test(parameters))
     }
-}
-
-/// The generator of the order of examples in a round: both numbers are in the seed, so each round
-/// has an order of its own.
-fn shuffle(seed: u64, round: u64) -> ChaCha12Rng {
-    let mut both = [0; 32];
-    both[..8].copy_from_slice(&seed.to_le_bytes());
-    both[8..16].copy_from_slice(&round.to_le_bytes());
-    ChaCha12Rng::from_seed(both)
 }
 
 #[cfg(test)]
@@ -203,7 +199,10 @@ mod tests {
     use fl_datasets::{Dataset, LoadOptions, Source, load};
 
     use super::*;
-    use crate::{ModelKind, ModelSpec, Optimizer, Score};
+    use fl_protocol::digest::{Digest, model_hash};
+    use fl_protocol::identity::Identity;
+
+    use crate::{ModelKind, ModelSpec, Optimizer, OrderKey, Score};
 
     fn digits() -> Dataset {
         let digits = load(&Source::Digits, &LoadOptions::default())
@@ -219,13 +218,19 @@ mod tests {
         spec.trainer(train, test, training, Device::flex()).unwrap()
     }
 
+    fn order(round: u64) -> OrderSeed {
+        OrderSeed::of_numbers(7, round)
+    }
+
     fn run(trainer: &mut dyn LocalTrainer, global: &[f32], round: u64) -> Vec<f32> {
-        let trained = trainer.train(global, round, &mut |_| ControlFlow::Continue(()));
+        let trained = trainer.train(global, round, &order(round), &mut |_| {
+            ControlFlow::Continue(())
+        });
         trained.unwrap().update.to_vec().unwrap()
     }
 
     #[test]
-    fn the_same_seed_and_round_give_the_same_bits_and_others_do_not() {
+    fn the_same_model_and_order_give_the_same_bits_and_others_do_not() {
         let mut first = trainer(Training::default());
         let mut second = trainer(Training::default());
         let global = first.initial().unwrap();
@@ -235,12 +240,31 @@ mod tests {
         assert_eq!(run(&mut *first, &global, 3), update);
         assert_ne!(run(&mut *first, &global, 4), update);
 
+        // The seed is that of the initial model, and not of the order.
         let mut other = trainer(Training {
             seed: 1,
             ..Training::default()
         });
         assert_ne!(other.initial().unwrap(), global);
-        assert_ne!(run(&mut *other, &global, 3), update);
+        assert_eq!(run(&mut *other, &global, 3), update);
+    }
+
+    #[test]
+    fn a_node_that_trains_again_gives_the_same_bits_and_others_on_its_data_do_not() {
+        let mut trainer = trainer(Training::default());
+        let global = trainer.initial().unwrap();
+        let model = model_hash(&global);
+        let mut update = |node: u8, consortium: u8| {
+            let identity = Identity::from_secret(&[node; 32]);
+            let key = OrderKey::new(identity, Digest([consortium; 32]));
+            let order = key.seed(1, model);
+            let trained = trainer.train(&global, 1, &order, &mut |_| ControlFlow::Continue(()));
+            trained.unwrap().update.to_vec().unwrap()
+        };
+        let first = update(1, 1);
+        assert_eq!(update(1, 1), first);
+        assert_ne!(update(2, 1), first);
+        assert_ne!(update(1, 2), first);
     }
 
     #[test]
@@ -266,7 +290,7 @@ mod tests {
         let mut parameters = trainer.initial().unwrap();
         let before = trainer.evaluate(&parameters).unwrap();
         let keep_on = &mut |_| ControlFlow::Continue(());
-        let local = trainer.train(&parameters, 0, keep_on).unwrap();
+        let local = trainer.train(&parameters, 0, &order(0), keep_on).unwrap();
         assert_eq!(local.examples, 150);
         assert_eq!(before.examples, 50);
         for (parameter, update) in parameters.iter_mut().zip(local.update.to_vec().unwrap()) {
@@ -287,14 +311,14 @@ mod tests {
         let global = trainer.initial().unwrap();
         let mut seen = Vec::new();
         trainer
-            .train(&global, 0, &mut |Progress { step, steps }| {
+            .train(&global, 0, &order(0), &mut |Progress { step, steps }| {
                 seen.push((step, steps));
                 ControlFlow::Continue(())
             })
             .unwrap();
         assert_eq!(seen, (1..=8).map(|step| (step, 8)).collect::<Vec<_>>());
 
-        let stopped = trainer.train(&global, 0, &mut |progress| match progress.step {
+        let stopped = trainer.train(&global, 0, &order(0), &mut |progress| match progress.step {
             3 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
@@ -311,7 +335,7 @@ mod tests {
             ..Training::default()
         });
         let global = trainer.initial().unwrap();
-        let diverged = trainer.train(&global, 0, &mut |_| ControlFlow::Continue(()));
+        let diverged = trainer.train(&global, 0, &order(0), &mut |_| ControlFlow::Continue(()));
         assert!(
             matches!(diverged, Err(TrainError::NotFinite { tensor, .. }) if !tensor.is_empty())
         );
@@ -371,7 +395,9 @@ mod tests {
             trainer.evaluate(&global),
             Err(TrainError::NotFinite { .. })
         ));
-        let short = trainer.train(&global[1..], 0, &mut |_| ControlFlow::Continue(()));
+        let short = trainer.train(&global[1..], 0, &order(0), &mut |_| {
+            ControlFlow::Continue(())
+        });
         assert!(matches!(short, Err(TrainError::Length { .. })));
     }
 
@@ -390,7 +416,7 @@ mod tests {
             .unwrap();
         let global = trainer.initial().unwrap();
         assert_eq!(trainer.evaluate(&global).unwrap().examples, 200);
-        let trained = trainer.train(&global, 0, &mut |_| ControlFlow::Continue(()));
+        let trained = trainer.train(&global, 0, &order(0), &mut |_| ControlFlow::Continue(()));
         assert!(matches!(trained, Err(TrainError::NoExamples)));
 
         let mut untested = spec

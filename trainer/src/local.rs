@@ -7,7 +7,7 @@
 
 use std::ops::{AddAssign, ControlFlow};
 
-use crate::{Layout, TrainError, Update};
+use crate::{Layout, OrderSeed, TrainError, Update};
 
 /// A model with one participant's data, trained a round at a time.
 ///
@@ -24,9 +24,9 @@ pub trait LocalTrainer: Send {
 
     /// Trains on the local training set, starting from `global`, and returns what changed.
     ///
-    /// `round` sets the order of the examples, so rounds differ from each other and each can be
-    /// repeated exactly. `progress` is called after every optimizer step; when it breaks, training
-    /// ends with [`TrainError::Stopped`].
+    /// `order` sets the order of the examples in this `round`, and all else that is random, so that
+    /// whoever has it can repeat the round exactly, and nobody else. `progress` is called after every
+    /// optimizer step; when it breaks, training ends with [`TrainError::Stopped`].
     ///
     /// # Errors
     ///
@@ -36,6 +36,7 @@ pub trait LocalTrainer: Send {
         &mut self,
         global: &[f32],
         round: u64,
+        order: &OrderSeed,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError>;
 

@@ -24,7 +24,8 @@ pub struct Training {
     pub batch_size: usize,
     /// Passes over the local training set in one round, at least 1.
     pub epochs: usize,
-    /// Seed of the initial parameters and, with the round, of the order of the examples.
+    /// Seed of the initial parameters. It is no secret; the order of the examples follows from an
+    /// [`OrderSeed`](crate::OrderSeed).
     pub seed: u64,
 }
 

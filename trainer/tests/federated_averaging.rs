@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Partition, Source, Split, load};
-use fl_trainer::{ModelSpec, Training};
+use fl_trainer::{ModelSpec, OrderSeed, Training};
 
 const SEED: u64 = 42;
 
@@ -34,7 +34,9 @@ fn accuracy(source: &Source, partition: &str, nodes: usize, rounds: u64) -> Resu
         let mut sum = vec![0.0; global.len()];
         let mut examples = 0.0;
         for node in &mut nodes {
-            let local = node.train(&global, round, &mut |_| ControlFlow::Continue(()))?;
+            let order = OrderSeed::of_numbers(SEED, round);
+            let keep_on = &mut |_| ControlFlow::Continue(());
+            let local = node.train(&global, round, &order, keep_on)?;
             let weight = f64::from(local.examples);
             examples += weight;
             for (sum, update) in sum.iter_mut().zip(local.update.to_vec()?) {

@@ -15,8 +15,8 @@ use fl_sharing::{
     Sign, masked_len,
 };
 use fl_trainer::{
-    Compute, Gpu, LocalTrainer, LocalUpdate, ModelKind, ModelSpec, TrainError, Training, Update,
-    cpu,
+    Compute, Gpu, LocalTrainer, LocalUpdate, ModelKind, ModelSpec, OrderSeed, TrainError, Training,
+    Update, cpu,
 };
 
 const EXAMPLES: u32 = 300;
@@ -47,7 +47,8 @@ fn trainer(compute: impl Into<Compute>, settings: Training) -> Box<dyn LocalTrai
 }
 
 fn train(trainer: &mut dyn LocalTrainer, global: &[f32]) -> Result<LocalUpdate, TrainError> {
-    trainer.train(global, 1, &mut |_| ControlFlow::Continue(()))
+    let order = OrderSeed::of_numbers(42, 1);
+    trainer.train(global, 1, &order, &mut |_| ControlFlow::Continue(()))
 }
 
 fn masks() -> Vec<Mask> {
@@ -197,7 +198,7 @@ fn a_lost_gpu_is_an_error_that_says_so_wherever_it_shows() {
     masked(&resident, &format, 7).unwrap();
 
     let mut steps = 0;
-    let lost = trainer.train(&global, 2, &mut |_| {
+    let lost = trainer.train(&global, 2, &OrderSeed::of_numbers(42, 2), &mut |_| {
         steps += 1;
         if steps == 5 {
             gpu.engine().device().destroy();

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use fl_datasets::{LoadOptions, Partition, Source, load};
 use fl_trainer::{
-    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, Progress, TensorLayout,
-    TrainError, Training, cpu,
+    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Progress,
+    TensorLayout, TrainError, Training, cpu,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -95,9 +95,10 @@ impl LocalTrainer for Recorded {
         &mut self,
         global: &[f32],
         round: u64,
+        order: &OrderSeed,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
-        let mut trained = self.trainer.train(global, round, progress)?;
+        let mut trained = self.trainer.train(global, round, order, progress)?;
         let mut update = trained.update.to_vec()?;
         if let Some((index, value)) = self.poison.get(&round) {
             update[*index] = *value;
@@ -156,10 +157,11 @@ impl LocalTrainer for Disturbed {
         &mut self,
         global: &[f32],
         round: u64,
+        order: &OrderSeed,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         (self.before)(round);
-        let trained = self.trainer.train(global, round, progress);
+        let trained = self.trainer.train(global, round, order, progress);
         (self.after)(round);
         trained
     }
@@ -275,6 +277,7 @@ impl LocalTrainer for Synthetic {
         &mut self,
         global: &[f32],
         round: u64,
+        _: &OrderSeed,
         _: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         let mut random = StdRng::seed_from_u64(self.seed << 32 | round);

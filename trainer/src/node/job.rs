@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
 use super::masking::{MaskedUpdate, Masker, MaskingError};
-use crate::{Evaluation, LocalTrainer, LocalUpdate, TrainError};
+use crate::{Evaluation, LocalTrainer, LocalUpdate, OrderKey, TrainError};
 
 /// What a job brings back.
 pub(super) enum JobResult {
@@ -179,7 +179,7 @@ impl SharedTrainer {
 /// Trains from a global model, whose evaluation goes with the update.
 pub(super) async fn train(
     trainer: SharedTrainer,
-    round: u64,
+    (round, order): (u64, OrderKey),
     (model, global): (Digest, Arc<Vec<f32>>),
     stop: StopFlag,
     events: mpsc::Sender<NodeEvent>,
@@ -194,7 +194,9 @@ pub(super) async fn train(
                 false => ControlFlow::Continue(()),
             }
         };
-        let local = evaluator.trainer.train(&global, round, &mut progress)?;
+        let order = order.seed(round, model);
+        let trainer = &mut evaluator.trainer;
+        let local = trainer.train(&global, round, &order, &mut progress)?;
         Ok(TrainedUpdate { local, before })
     };
     let (trained, took) = trainer.with(work).await;

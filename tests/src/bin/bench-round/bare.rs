@@ -22,8 +22,8 @@ use fl_network::quic::{BulkReceiver, Client, Connection, ConnectionBytes, send_b
 use fl_protocol::digest::CHUNK_BYTES;
 use fl_protocol::manifest::Pace;
 use fl_protocol::parameters::to_le_bytes;
-use fl_trainer::LocalTrainer;
 use fl_trainer::node::Step;
+use fl_trainer::{LocalTrainer, OrderSeed, Training};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::costs::{NodeCosts, Traffic};
@@ -154,7 +154,9 @@ impl Updates {
             Self::Trained(trainer) => {
                 // As a participant of the protocol does before it trains.
                 trainer.evaluate(model)?;
-                let trained = trainer.train(model, round, &mut |_| ControlFlow::Continue(()))?;
+                let order = OrderSeed::of_numbers(Training::default().seed, round);
+                let keep_on = &mut |_| ControlFlow::Continue(());
+                let trained = trainer.train(model, round, &order, keep_on)?;
                 Ok(to_le_bytes(&trained.update.to_vec()?).into())
             }
         }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, ensure};
 use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Partition, Source, Split, load};
 use fl_network::kit::Kit;
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, Progress, TensorLayout, TrainError,
-    Training, Update, cpu,
+    Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Progress, TensorLayout,
+    TrainError, Training, Update, cpu,
 };
 
 use crate::party::ready;
@@ -96,10 +96,11 @@ impl LocalTrainer for Released {
         &mut self,
         global: &[f32],
         round: u64,
+        order: &OrderSeed,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         ready();
-        self.0.train(global, round, progress)
+        self.0.train(global, round, order, progress)
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
@@ -135,6 +136,7 @@ impl LocalTrainer for Instantly {
         &mut self,
         _global: &[f32],
         _round: u64,
+        _order: &OrderSeed,
         _progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         ready();

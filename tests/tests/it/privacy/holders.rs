@@ -16,7 +16,9 @@ use fl_sharing::{Input, Mask, MaskKey, Seed, Sign};
 use fl_tests::federation::memory::counters;
 use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, add_mask, layout, masked};
 use fl_tests::statistics::{DEVIATIONS, difference, is_uniform, told_apart};
-use fl_trainer::{Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, Sharing, TrainError};
+use fl_trainer::{
+    Evaluation, Layout, LocalTrainer, LocalUpdate, OrderSeed, Progress, Sharing, TrainError,
+};
 
 use crate::support::federation::{EXAMPLES_MAX, federation, member};
 
@@ -45,6 +47,7 @@ impl LocalTrainer for Constant {
         &mut self,
         _: &[f32],
         _: u64,
+        _: &OrderSeed,
         _: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError> {
         Ok(LocalUpdate {

@@ -1,5 +1,6 @@
 //! What a party sees of the others, and where keys are written.
 
+mod consortia;
 mod holders;
 mod keys;
 #[cfg(target_os = "linux")]

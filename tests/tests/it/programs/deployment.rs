@@ -99,7 +99,6 @@ fn others_go_on_with_a_model_that_was_trained() {
     let founded = consortium();
     complete(&founded, NODES, 3);
     let model = founded.out("a").join("global.safetensors");
-    let first = founded.run("a")["rounds"][0]["loss"].as_f64().unwrap();
 
     let others = ["b", "c", "d", "e"];
     let next = Consortium::found("b,c,d,e", &["--from", model.to_str().unwrap()]);
@@ -107,8 +106,9 @@ fn others_go_on_with_a_model_that_was_trained() {
     let initial = fs::read(next.kit("e").join("initial.f32")).unwrap();
     assert_eq!(initial, to_le_bytes(&parameters));
     complete(&next, others, 1);
-    let again = next.run("d")["rounds"][0]["loss"].as_f64().unwrap();
-    assert!(again < first, "{again}, and from the beginning {first}");
+    // A model that was not trained has a loss of 0.7.
+    let loss = next.run("d")["rounds"][0]["loss"].as_f64().unwrap();
+    assert!(loss < 0.2, "{loss}");
 }
 
 #[test]

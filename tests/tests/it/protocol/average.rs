@@ -15,7 +15,7 @@ use fl_sharing::{CpuEngine, Input, Mask, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{Federation, Log, Recorded, Step, learners, masked, plain_mean};
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::{Simulation, SimulationEvent};
-use fl_trainer::{LocalTrainer, Sharing};
+use fl_trainer::{LocalTrainer, OrderSeed, Sharing};
 
 use crate::support::federation::{
     assert_one_model, federation, member, settings, steps_of, synthetic,
@@ -198,7 +198,10 @@ fn most_examples(source: &Source, shares: &[usize]) -> Result<u32> {
     let mut most = 0;
     for mut trainer in learners(source, shares)? {
         let global = trainer.initial()?;
-        let trained = trainer.train(&global, 0, &mut |_| std::ops::ControlFlow::Continue(()))?;
+        let (order, keep_on) = (OrderSeed::of_numbers(1, 0), &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        });
+        let trained = trainer.train(&global, 0, &order, keep_on)?;
         most = most.max(trained.examples);
     }
     Ok(most)
@@ -290,7 +293,10 @@ fn in_both_rings_one_wrong_word_of_the_sum_shows() -> Result<()> {
     for (examples, seed) in [(1_000, 1), (70, 2), (333, 3), (1, 4), (512, 5)] {
         let (mut trainer, log) = synthetic(20_000, examples, seed)?;
         let global = trainer.initial()?;
-        trainer.train(&global, 1, &mut |_| std::ops::ControlFlow::Continue(()))?;
+        let (order, keep_on) = (OrderSeed::of_numbers(1, 1), &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        });
+        trainer.train(&global, 1, &order, keep_on)?;
         steps.push(log.step(1).context("it was trained")?);
     }
     for (ring, examples_max) in [(Ring::U32, 1_000), (Ring::U64, 1 << 25)] {

@@ -14,7 +14,7 @@ use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
-use fl_trainer::{Compute, Evaluation, LocalTrainer};
+use fl_trainer::{Compute, Evaluation, LocalTrainer, RepeatableOrder};
 
 use super::args::Simulate;
 use super::console::Console;
@@ -132,9 +132,10 @@ fn trainers(
     parts
         .map(|(train_part, test_part)| {
             let (train, test) = (train.select(train_part), test.select(test_part));
-            Ok(task
-                .model
-                .trainer(train, test, task.training, compute.clone())?)
+            let compute = compute.clone();
+            let trainer = task.model.trainer(train, test, task.training, compute)?;
+            // A node's own order is another in each run, since its key is.
+            Ok(Box::new(RepeatableOrder::new(trainer, seed)) as _)
         })
         .collect()
 }

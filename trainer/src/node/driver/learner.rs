@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::node::job::{self, JobResult, SharedTrainer, StopFlag, TrainedUpdate};
 use crate::node::masking::Masker;
 use crate::node::{NodeError, NodeEvent, RoundReport};
-use crate::{Layout, TrainError};
+use crate::{Layout, OrderKey, TrainError};
 
 /// How often a node trains from one model without success before it gives up.
 const TRAININGS: u32 = 3;
@@ -19,6 +19,7 @@ const TRAININGS: u32 = 3;
 /// A trainer, and the global model that it trains from.
 pub(super) struct Learner {
     trainer: SharedTrainer,
+    order: OrderKey,
     /// Takes the progress of training from its thread.
     events: mpsc::Sender<NodeEvent>,
     global: GlobalModel,
@@ -60,14 +61,16 @@ impl GlobalModel {
 }
 
 impl Learner {
-    /// Learns from the global model `parameters` with this hash.
+    /// Learns from the global model `parameters` with this hash, in orders that follow from this key.
     pub(super) fn new(
         trainer: SharedTrainer,
+        order: OrderKey,
         events: mpsc::Sender<NodeEvent>,
         (hash, parameters): (Digest, Arc<Vec<f32>>),
     ) -> Self {
         Self {
             trainer,
+            order,
             events,
             global: GlobalModel::new(hash, parameters),
             spare: Vec::new(),
@@ -102,7 +105,8 @@ impl Learner {
         *training = Some(TrainingGuard(stop.clone()));
         let (trainer, events) = (self.trainer.clone(), self.events.clone());
         let model = (*hash, parameters.clone());
-        Some(job::train(trainer, round, model, stop, events))
+        let order = (round, self.order.clone());
+        Some(job::train(trainer, order, model, stop, events))
     }
 
     /// Takes what came of training from `model`. Returns nothing if that model is history.

@@ -29,7 +29,7 @@ use crate::node::job::{JobResult, SharedTrainer};
 use crate::node::masking::{Masker, OwnSeeds};
 use crate::node::verifying::TagVerifier;
 use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant, RoundReport};
-use crate::{Evaluation, TrainError};
+use crate::{Evaluation, OrderKey, TrainError};
 
 /// Progress reports that may wait to be shown.
 const EVENTS: usize = 64;
@@ -83,12 +83,13 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let (events, progress) = mpsc::channel(EVENTS);
         let trainer = SharedTrainer::new(trainer, training);
         let manifest = kit.manifest.clone();
+        let order = OrderKey::new(identity.clone(), manifest.consortium_id());
         let mut machine = Node::new(manifest, identity, head, sent, pending, OPENER);
         machine.resume_convictions(&proofs);
         let local = Self {
             machine,
             durable,
-            learner: Learner::new(trainer, events, (head.model, Arc::new(model))),
+            learner: Learner::new(trainer, order, events, (head.model, Arc::new(model))),
             masker: Masker {
                 own: kit.id(),
                 manifest: kit.manifest.clone(),
