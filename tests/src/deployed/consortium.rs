@@ -58,8 +58,8 @@ pub struct Consortium {
 }
 
 impl Consortium {
-    /// Founds one of these nodes, joined by commas, with further flags for `provision`; for digits,
-    /// if they do not say.
+    /// Founds one of these nodes, joined by commas, with further flags for `provision`: for digits,
+    /// and with a seed that is always the same, if they do not say.
     pub fn found(nodes: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = fl_node();
@@ -70,6 +70,9 @@ impl Consortium {
             .args(flags);
         if !flags.iter().any(|flag| ["--data", "--from"].contains(flag)) {
             command.args(["--data", "digits"]);
+        }
+        if !flags.contains(&"--seed") {
+            command.args(["--seed", "42"]);
         }
         Process::start("provision", command).ended().succeeded();
         Self { folder }

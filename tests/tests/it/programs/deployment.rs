@@ -138,3 +138,29 @@ fn what_the_founder_says_stands_in_the_manifest() {
         assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn each_consortium_has_a_seed_of_its_own_unless_the_founder_says_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let founded = |out: &str, flags: &[&str]| {
+        let mut command = fl_node();
+        command
+            .current_dir(&folder)
+            .args(["provision", "--nodes", "a,b,c", "--relay", "localhost:4433"])
+            .args(["--data", "breast-cancer", "--out", out])
+            .args(flags);
+        let said = ended(command).succeeded();
+        let kit = folder.path().join(out).join("a");
+        let text = fs::read_to_string(kit.join("manifest.toml")).unwrap();
+        let file: ManifestFile = toml::from_str(&text).unwrap();
+        let seed = file.task["training"]["seed"].as_integer().unwrap();
+        let says = format!("the seed is {seed};");
+        assert!(said.text().contains(&says), "{}", said.text());
+        (seed, fs::read(kit.join("initial.f32")).unwrap())
+    };
+    let (first, second) = (founded("first", &[]), founded("second", &[]));
+    assert_ne!(first.0, second.0);
+    assert!(first.1 != second.1, "the initial models are the same");
+    let third = founded("third", &["--seed", &first.0.to_string()]);
+    assert!(third == first, "the seed is not all that sets the model");
+}

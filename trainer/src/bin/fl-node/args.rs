@@ -70,6 +70,10 @@ pub(crate) struct Simulate {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) task: TaskArgs,
+    /// Seed of the initial model, of the split into training and test data, and of the order of
+    /// examples [default: 42]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
     /// Train and mask on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     #[serde(deserialize_with = "gpu_choice")]
@@ -109,10 +113,6 @@ pub(crate) struct TaskArgs {
     /// Passes over the local data a round [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) local_epochs: Option<usize>,
-    /// Seed of the initial model, of the split into training and test data, and of the order of
-    /// examples [default: 42]
-    #[arg(long, value_name = "SEED")]
-    pub(crate) seed: Option<u64>,
 }
 
 /// Which GPU: `--gpu` or `--gpu NAME`, in a file `gpu = true` or `gpu = "NAME"`.
@@ -206,6 +206,11 @@ pub(crate) struct Provision {
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
+    /// Seed of the initial model and of the split into training and test data, for experiments that
+    /// must be repeatable: a second consortium with the same seed and all members but one tells much
+    /// of the missing one's update [default: a new one, drawn by the system]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
 }
 
 /// Flags of `train`.
@@ -321,6 +326,7 @@ impl Simulate {
             partition: self.partition.or(file.partition),
             data: self.data.or(file.data),
             task: self.task.or(file.task),
+            seed: self.seed.or(file.seed),
             gpu: self.gpu.or(file.gpu),
             out: self.out.or(file.out),
             json: self.json || file.json,
@@ -338,7 +344,6 @@ impl TaskArgs {
             learning_rate: self.learning_rate.or(file.learning_rate),
             batch_size: self.batch_size.or(file.batch_size),
             local_epochs: self.local_epochs.or(file.local_epochs),
-            seed: self.seed.or(file.seed),
         }
     }
 }

@@ -8,6 +8,8 @@ use fl_protocol::manifest::{TimeoutTable, min_organisations};
 use fl_shaders::Ring;
 use fl_trainer::Layout;
 use fl_trainer::provision::{Agreement, RoundParticipation};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 
 use super::args::Provision;
 use super::task::TaskTable;
@@ -21,7 +23,11 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         "with --participation any, the difference of two rounds' sums can tell a single node's \
          update; if everyone accepts that, say --accept-differences, else take `all` or cohorts"
     );
-    let (task, layout, initial) = begun(&args)?;
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => drawn_seed()?,
+    };
+    let (task, layout, initial) = begun(&args, seed)?;
     let least = min_organisations(args.collusion);
     let agreement = Agreement {
         name: args.name,
@@ -51,6 +57,9 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         "the model tells {} from {}; these names, and how columns are scaled, stand in every kit",
         schema.classes_in_words(),
         schema.shape()
+    ));
+    say(format_args!(
+        "the seed is {seed}; for a consortium of other members, do not give it again"
     ));
     say(consortium.plan());
     say(consortium.manifest().participation_in_words());
@@ -82,14 +91,20 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Draws a seed of at most 63 bits, which is as much as a manifest can hold.
+fn drawn_seed() -> anyhow::Result<u64> {
+    let drawn = SysRng.try_next_u64();
+    Ok(drawn.context("the operating system's random generator failed")? >> 1)
+}
+
 /// The task, and the model that it begins with.
-fn begun(args: &Provision) -> anyhow::Result<(TaskTable, Layout, Vec<f32>)> {
+fn begun(args: &Provision, seed: u64) -> anyhow::Result<(TaskTable, Layout, Vec<f32>)> {
     let task = match (&args.data, &args.from) {
         (_, Some(path)) => {
-            let (task, checkpoint) = TaskTable::from_checkpoint(path, &args.task)?;
+            let (task, checkpoint) = TaskTable::from_checkpoint(path, &args.task, seed)?;
             return Ok((task, checkpoint.layout, checkpoint.parameters));
         }
-        (Some(data), None) => TaskTable::of(data, &args.task)?.0,
+        (Some(data), None) => TaskTable::of(data, &args.task, seed)?.0,
         (None, None) => bail!("--data SOURCE or --from FILE is missing"),
     };
     // A new model comes from the seed; no data is needed but for its shape.

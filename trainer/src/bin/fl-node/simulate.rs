@@ -14,7 +14,7 @@ use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
-use fl_trainer::{Compute, Evaluation, LocalTrainer, RepeatableOrder};
+use fl_trainer::{Compute, Evaluation, LocalTrainer, RepeatableOrder, Training};
 
 use super::args::Simulate;
 use super::console::Console;
@@ -36,7 +36,8 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
             .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
         None,
     )?;
-    let (task, split) = TaskTable::of(&source, &args.task)?;
+    let seed = args.seed.unwrap_or(Training::default().seed);
+    let (task, split) = TaskTable::of(&source, &args.task, seed)?;
     let console = Console::new(settings.rounds(), args.json);
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let trainers = trainers(&task, &split, partition, nodes, &compute)?;

@@ -21,9 +21,9 @@ pub(crate) struct TaskTable {
 }
 
 impl TaskTable {
-    /// The task of the flags, with this data.
-    pub(crate) fn of(source: &Source, args: &TaskArgs) -> anyhow::Result<(Self, Split)> {
-        let training = training(args)?;
+    /// The task of the flags and of this seed, with this data.
+    pub(crate) fn of(source: &Source, args: &TaskArgs, seed: u64) -> anyhow::Result<(Self, Split)> {
+        let training = training(args, seed)?;
         let options = LoadOptions {
             label: args.label.clone(),
             schema: None,
@@ -41,18 +41,19 @@ impl TaskTable {
         Ok((Self { training, model }, split))
     }
 
-    /// The task of the model in a file, with these flags for its training. Returns that model as
-    /// well.
+    /// The task of the model in a file, with these flags and this seed for its training. Returns
+    /// that model as well.
     pub(crate) fn from_checkpoint(
         path: &Path,
         args: &TaskArgs,
+        seed: u64,
     ) -> anyhow::Result<(Self, Checkpoint)> {
         let checkpoint = Checkpoint::read(path)?;
         let model = checkpoint
             .model
             .clone()
             .with_context(|| format!("the model in {} is not a built-in one", path.display()))?;
-        let training = training(args)?;
+        let training = training(args, seed)?;
         Ok((Self { training, model }, checkpoint))
     }
 
@@ -81,13 +82,12 @@ impl TaskTable {
     }
 }
 
-fn training(args: &TaskArgs) -> anyhow::Result<Training> {
+fn training(args: &TaskArgs, seed: u64) -> anyhow::Result<Training> {
     let defaults = Training::default();
     let (optimizer, learning_rate) = match args.optimizer {
         None | Some(OptimizerName::Sgd) => (defaults.optimizer, defaults.learning_rate),
         Some(OptimizerName::Adam) => (Optimizer::Adam, 0.001),
     };
-    let seed = args.seed.unwrap_or(defaults.seed);
     // TOML has signed integers only.
     ensure!(i64::try_from(seed).is_ok(), "--seed must be less than 2^63");
     let training = Training {
