@@ -25,8 +25,8 @@ pub trait LocalTrainer: Send {
     /// Trains on the local training set, starting from `global`, and returns what changed.
     ///
     /// `order` sets the order of the examples in this `round`, and all else that is random, so that
-    /// whoever has it can repeat the round exactly, and nobody else. `progress` is called after every
-    /// optimizer step; when it breaks, training ends with [`TrainError::Stopped`].
+    /// whoever has it can repeat the round exactly, and nobody else. `progress` is called after
+    /// every optimizer step; when it breaks, training ends with [`TrainError::Stopped`].
     ///
     /// # Errors
     ///

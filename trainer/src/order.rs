@@ -18,8 +18,8 @@ use crate::{Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TrainError}
 /// HKDF label of the seeds of training (the protocol, section 5).
 const LABEL: &[u8] = b"smpcfl/2 training";
 
-/// What the orders of one node in one consortium follow from. The secret in it is the node's private
-/// key.
+/// What the orders of one node in one consortium follow from. The secret in it is the node's
+/// private key.
 #[derive(Clone, Debug)]
 pub struct OrderKey {
     identity: Identity,

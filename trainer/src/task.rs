@@ -46,8 +46,8 @@ pub trait Task: Send {
     /// plain tensor.
     ///
     /// A layer that draws random numbers here, such as dropout, draws from a generator that each
-    /// training seeds and that all trainers on the device share, so its runs are repeatable only one
-    /// trainer at a time.
+    /// training seeds and that all trainers on the device share, so its runs are repeatable only
+    /// one trainer at a time.
     fn score(&self, model: &Self::Model, part: Part, positions: Tensor<1, Int>) -> Score;
 }
 

@@ -207,8 +207,8 @@ pub(crate) struct Provision {
     #[command(flatten)]
     pub(crate) task: TaskArgs,
     /// Seed of the initial model and of the split into training and test data, for experiments that
-    /// must be repeatable: a second consortium with the same seed and all members but one tells much
-    /// of the missing one's update [default: a new one, drawn by the system]
+    /// must be repeatable: a second consortium with the same seed and all members but one tells
+    /// much of the missing one's update [default: a new one, drawn by the system]
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
 }

@@ -61,7 +61,8 @@ impl GlobalModel {
 }
 
 impl Learner {
-    /// Learns from the global model `parameters` with this hash, in orders that follow from this key.
+    /// Learns from the global model `parameters` with this hash, in orders that follow from this
+    /// key.
     pub(super) fn new(
         trainer: SharedTrainer,
         order: OrderKey,
