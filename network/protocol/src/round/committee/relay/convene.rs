@@ -33,8 +33,8 @@ pub(in crate::round) struct Convening {
 }
 
 impl Convening {
-    /// Asks all holders that are ready for keys, and the nodes of this selection, who have `wait` for
-    /// training, for contributions.
+    /// Asks all holders that are ready for keys, and the nodes of this selection, who have `wait`
+    /// for training, for contributions.
     pub(super) fn open(
         state: &mut RelayState,
         committee: Committee,
