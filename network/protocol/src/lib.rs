@@ -2,8 +2,8 @@
 //! exchange.
 //!
 //! [`round`] decides what nodes and relay do, [`manifest`] is what a consortium agreed on,
-//! [`identity`] who speaks, [`fingerprint`] how people compare what they have, [`wire`] how
-//! messages are encoded, and [`audit`] what a party logs and how anyone checks a log later.
+//! [`identity`] who speaks, [`fingerprint`] how people compare what they have, [`histories`] whom a
+//! further consortium on the same data would set apart, [`wire`] how messages are encoded, and [`audit`] what a party logs and how anyone checks a log later.
 //!
 //! Nothing here performs I/O, reads a clock or draws randomness: time, keys and seeds are
 //! arguments. A driver hands what happens to a machine, and carries out the actions that it gets
@@ -19,6 +19,7 @@ pub mod audit;
 pub mod digest;
 pub mod error;
 pub mod fingerprint;
+pub mod histories;
 pub mod identity;
 pub mod manifest;
 pub mod parameters;

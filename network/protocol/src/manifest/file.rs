@@ -411,7 +411,7 @@ impl ManifestFile {
 }
 
 /// Returns whether `name` can name a node and its kit's folder.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.chars().all(allowed)

@@ -22,6 +22,7 @@ use crate::error::ManifestError;
 use crate::identity::{Identity, Label, NodeId, PublicKey};
 use crate::round::committee::Committee;
 
+pub(crate) use file::is_name;
 pub use file::{
     ManifestFile, ModelTable, NodeTable, PlanTable, RelayTable, TensorLayout, TimeoutTable,
     epoch_key_check, min_organisations,

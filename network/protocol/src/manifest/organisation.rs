@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest name of an organisation, in bytes.
 const MAX_BYTES: usize = 256;
 
@@ -10,7 +12,8 @@ const MAX_BYTES: usize = 256;
 ///
 /// Names that differ in upper and lower case or in white space only are equal: `St. Mary` and
 /// `st.  mary ` are one organisation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Organisation {
     name: String,
     /// What is compared.
@@ -36,6 +39,20 @@ impl Organisation {
 fn prints(name: &str) -> bool {
     let plain = name.replace(['\'', '"', '\\'], "");
     plain.escape_debug().eq(plain.chars())
+}
+
+impl TryFrom<String> for Organisation {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(&name).ok_or("an organisation has a name of 1 to 256 bytes, all of which print")
+    }
+}
+
+impl From<Organisation> for String {
+    fn from(organisation: Organisation) -> Self {
+        organisation.name
+    }
 }
 
 impl fmt::Display for Organisation {
