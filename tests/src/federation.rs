@@ -18,7 +18,8 @@ use anyhow::{Context, Result};
 use fl_network::kit::Kit;
 use fl_network::quic::Server;
 use fl_network::relay;
-use fl_network::store::{NodeStore, RelayStore};
+use fl_network::store::{NodeStore, RelayStore, SentRecord};
+use fl_protocol::digest::Digest;
 use fl_protocol::manifest::TimeoutTable;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
@@ -36,6 +37,18 @@ pub use trainers::{
     Disturbed, Log, Recorded, Step, Synthetic, layout, learners, learners_on, plain_mean,
 };
 pub use weather::{Switch, Weather};
+
+/// Opens a node's state in `state`, with its record beside it. Its data never changes.
+///
+/// # Errors
+///
+/// If they cannot be used.
+pub fn node_store(state: &Path, kit: &Kit) -> Result<NodeStore> {
+    let record = state.with_file_name("record");
+    let data = Digest::sha256(&[]);
+    let (record, _) = SentRecord::open(&record, &kit.manifest, kit.id(), data, false)?;
+    Ok(NodeStore::open(state, &kit.manifest, record)?)
+}
 
 /// The kits of a consortium, made and written as for a deployment.
 #[derive(Debug)]
@@ -228,7 +241,7 @@ impl Federation {
                 None => relay,
             };
             let participant = Participant {
-                store: NodeStore::open(&state, &kit.manifest)?,
+                store: node_store(&state, kit)?,
                 kit: kit.clone(),
                 trainer: member.trainer,
                 engine: member.engine,

@@ -12,6 +12,7 @@ mod burn_trainer;
 mod checkpoint;
 mod classification;
 mod compute;
+mod data;
 mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -31,6 +32,7 @@ pub use burn_trainer::BurnTrainer;
 pub use checkpoint::Checkpoint;
 pub use classification::{Classification, Classifier};
 pub use compute::Compute;
+pub use data::data_digest;
 pub use error::TrainError;
 #[cfg(feature = "gpu")]
 pub use gpu::Gpu;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use fl_network::kit::{Kit, KitError};
 use fl_network::quic::{Server, TransportError};
 use fl_network::relay::{self, RelayError};
-use fl_network::store::{NodeStore, RelayStore, StoreError};
+use fl_network::store::{NodeStore, RelayStore, SentRecord, StoreError};
 use fl_network::tls::TlsError;
+use fl_protocol::digest::Digest;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_sharing::Engine;
@@ -135,7 +136,12 @@ impl Simulation {
         let training = Arc::new(Semaphore::new(self.training_at_once.max(1)));
         for (index, (trainer, name)) in self.trainers.drain(..).zip(&names).enumerate() {
             let kit = Kit::load(&folder.path().join(name))?;
-            let store = NodeStore::open(&folder.path().join(name).join("state"), &kit.manifest)?;
+            // What a node trains on does not change while the simulation runs.
+            let data = Digest::sha256(&[]);
+            let record = folder.path().join("record");
+            let (record, _) = SentRecord::open(&record, &kit.manifest, kit.id(), data, false)?;
+            let state = folder.path().join(name).join("state");
+            let store = NodeStore::open(&state, &kit.manifest, record)?;
             let participant = Participant {
                 kit,
                 store,

@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use fl_protocol::audit::{Entry, Party, Record, Transcript};
+use fl_protocol::audit::{Entry, LoggedSums, Party, Record, Transcript};
 use fl_protocol::manifest::Manifest;
-use fl_protocol::round::Head;
 use fl_protocol::round::peer::Proof;
+use fl_protocol::round::{Head, SentSum};
 use fl_protocol::wire;
 use tracing::{error, info, warn};
 
@@ -20,6 +20,15 @@ use crate::files::FileError;
 /// Records that the relay keeps in memory while its log cannot be written.
 const MAX_UNWRITTEN: usize = 1 << 16;
 
+/// What a log tells of former runs, to the party whose it is.
+#[derive(Debug, Default)]
+pub struct Logged {
+    /// What proves that nodes have lied.
+    pub proofs: Vec<Proof>,
+    /// The sums that the party has sent, if it is a node.
+    pub sums: Vec<SentSum>,
+}
+
 /// A log in which nothing is said twice about a round.
 pub struct Journal {
     log: Log,
@@ -28,7 +37,7 @@ pub struct Journal {
 
 impl Journal {
     /// Opens the log at `path` of a party that stands at `head`, and logs that it has started.
-    /// Returns what the log proves of nodes as well.
+    /// Returns what the log tells as well.
     ///
     /// # Errors
     ///
@@ -39,23 +48,28 @@ impl Journal {
         party: Party,
         head: Head,
         unix_s: u64,
-    ) -> Result<(Self, Vec<Proof>), LogError> {
+    ) -> Result<(Self, Logged), LogError> {
         let consortium_id = manifest.consortium_id();
         if head.round > 0 && !path.exists() {
             let (path, round) = (path.display(), head.round);
             warn!("{path} is not there: the log begins anew, after round {round}");
         }
-        let mut proofs = Vec::new();
+        let (mut proofs, mut sums, mut keeper) = (Vec::new(), LoggedSums::default(), None);
         let each = |payload: &[u8]| {
-            if let Ok(Record {
-                entry: Entry::Convicted(proof),
-                ..
-            }) = wire::decode(payload)
-            {
-                proofs.push(proof);
+            let Ok(Record { entry, .. }) = wire::decode(payload) else {
+                return;
+            };
+            sums.take(&entry);
+            match entry {
+                Entry::Started { party, .. } => keeper = keeper.or(Some(party)),
+                Entry::Convicted(proof) => proofs.push(proof),
+                _ => {}
             }
         };
         let (log, dropped) = Log::open_and_read(path, consortium_id, each)?;
+        if keeper.is_some_and(|keeper| keeper != party) {
+            return Err(LogError::OtherParty(path.to_owned()));
+        }
         if dropped > 0 {
             let path = path.display();
             warn!("{path}: the last {dropped} bytes, which a crash had cut short, are taken off");
@@ -71,7 +85,8 @@ impl Journal {
             dropped,
         };
         journal.append(&Record { unix_s, entry })?;
-        Ok((journal, proofs))
+        let sums = sums.into_sums();
+        Ok((journal, Logged { proofs, sums }))
     }
 
     /// Appends a record, unless the log says that already.
@@ -114,13 +129,13 @@ impl RelayJournal {
         head: Head,
         unix_s: u64,
     ) -> Result<(Self, Vec<Proof>), LogError> {
-        let (journal, proofs) = Journal::open(path, manifest, Party::Relay, head, unix_s)?;
+        let (journal, logged) = Journal::open(path, manifest, Party::Relay, head, unix_s)?;
         let journal = Self {
             journal,
             unwritten: VecDeque::new(),
             reported: false,
         };
-        Ok((journal, proofs))
+        Ok((journal, logged.proofs))
     }
 
     /// Appends a record as soon as the disk takes it.

@@ -32,6 +32,11 @@ pub enum LogError {
         /// Where, and what does not hold.
         flaw: Box<Flaw>,
     },
+    /// The log is another party's.
+    #[error(
+        "{0} is the log of another party: this is its state, not that of this kit; give each its own --state"
+    )]
+    OtherParty(PathBuf),
     /// A record cannot be encoded.
     #[error(transparent)]
     Encode(#[from] WireError),

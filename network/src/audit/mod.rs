@@ -5,5 +5,5 @@
 mod journal;
 mod log;
 
-pub use journal::{Journal, RelayJournal};
+pub use journal::{Journal, Logged, RelayJournal};
 pub use log::{Log, LogError};

@@ -1,7 +1,8 @@
-//! What the programs have in common: settings, logging, signals.
+//! What the programs have in common: settings, folders, logging, signals.
 
 pub mod choices;
 pub mod config;
+pub mod folders;
 pub mod logging;
 pub mod signals;
 

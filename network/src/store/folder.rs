@@ -128,16 +128,6 @@ impl Folder {
         Ok(())
     }
 
-    /// Returns whether a state was ever committed.
-    pub(super) fn has_state(&self) -> bool {
-        self.path(STATE).exists()
-    }
-
-    /// Returns the id of the party's consortium.
-    pub(super) fn consortium_id(&self) -> Digest {
-        self.consortium_id
-    }
-
     /// Path of the log.
     pub(super) fn log_path(&self) -> PathBuf {
         self.path("audit.log")

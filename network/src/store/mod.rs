@@ -1,5 +1,5 @@
 //! What a party remembers across restarts: where it stands and its model, and by its role what it
-//! has sent or what it has published.
+//! has on the way or what it has published.
 //!
 //! ```text
 //! lock            held while the party runs
@@ -8,7 +8,6 @@
 //! audit.log       the transcript, which only grows; see [`crate::audit`]
 //! *.new           files on the way, and former ones that the next are written over
 //!
-//! sent.log        sums that a node has sent, for the difference rule; it only grows
 //! outbox.bin      a node's masked sum or contribution, with what is needed to go on with it
 //!
 //! result.bin      the relay's last result, for nodes that did not get it
@@ -16,25 +15,29 @@
 //! spool/          what the relay has of the attempt under way, with a committee
 //! ```
 //!
-//! A [`NodeStore`] and a [`RelayStore`] have the first part in common.
+//! A [`NodeStore`] and a [`RelayStore`] have the first part in common. What a node's organisation
+//! remembers of the sums that it has given lies elsewhere, in its [`SentRecord`].
 //!
 //! Nothing here is secret: a masked sum is uniformly random to whoever lacks the seeds.
 
+mod chain;
 mod folder;
 mod node;
 mod outbox;
+mod record;
 mod relay;
-mod sent;
 
 use std::path::PathBuf;
 
 use fl_protocol::digest::Digest;
+use fl_protocol::error::ManifestError;
 
 use crate::files::FileError;
 use crate::kit::KitError;
 
 pub use node::NodeStore;
 pub use outbox::Outgoing;
+pub use record::{Difference, Reconciled, SentRecord};
 pub use relay::RelayStore;
 
 /// State that cannot be used.
@@ -43,8 +46,8 @@ pub enum StoreError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Another process uses this folder.
-    #[error("{0} is in use by another process; stop it, or choose another folder with --state")]
+    /// Another process uses this folder or file.
+    #[error("{0} is in use by another process; stop that one first")]
     Locked(PathBuf),
     /// The state was made under another manifest.
     #[error(
@@ -73,6 +76,12 @@ pub enum StoreError {
          new consortium with `fl-node provision --from` a node's model"
     )]
     Former(PathBuf),
+    /// The node would give something away that it has not given away before.
+    #[error(transparent)]
+    Difference(#[from] Difference),
+    /// The node is not in the manifest.
+    #[error(transparent)]
+    Stranger(#[from] ManifestError),
     /// The kit's initial model is unusable.
     #[error(transparent)]
     Kit(#[from] Box<KitError>),

@@ -1,29 +1,27 @@
 //! What a node remembers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::node::Pending;
 use fl_protocol::round::{Head, SentSum, SentSums};
 
 use super::StoreError;
-use super::folder::{Folder, damaged};
+use super::folder::Folder;
 use super::outbox::{self, Outgoing};
-use super::sent::SentLog;
+use super::record::{Reconciled, SentRecord};
 use crate::files;
 use crate::kit::Kit;
 
-const SENT: &str = "sent.log";
-/// What former versions of this program kept in its place.
-const FORMER_SENT: &str = "sent.json";
+/// Where former versions of this program kept the record of sent sums.
+const FORMER: [&str; 2] = ["sent.json", "sent.log"];
 
-/// The state folder of a node.
+/// The state folder of a node, and its record of sent sums.
 #[derive(Debug)]
 pub struct NodeStore {
     folder: Folder,
-    /// Once it was needed.
-    sent: Mutex<Option<SentLog>>,
+    record: Mutex<SentRecord>,
 }
 
 impl NodeStore {
@@ -31,12 +29,19 @@ impl NodeStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Locked`], [`StoreError::File`].
-    pub fn open(folder: &Path, manifest: &Manifest) -> Result<Self, StoreError> {
-        Ok(Self {
-            folder: Folder::open(folder, manifest)?,
-            sent: Mutex::default(),
-        })
+    /// [`StoreError::Locked`], [`StoreError::Former`], [`StoreError::File`].
+    pub fn open(
+        folder: &Path,
+        manifest: &Manifest,
+        record: SentRecord,
+    ) -> Result<Self, StoreError> {
+        let folder = Folder::open(folder, manifest)?;
+        let former = FORMER.iter().map(|name| folder.path(name));
+        if let Some(path) = former.into_iter().find(|path| path.exists()) {
+            return Err(StoreError::Former(path));
+        }
+        let record = Mutex::new(record);
+        Ok(Self { folder, record })
     }
 
     /// Returns where the node stands and its model: in a fresh folder the manifest's beginning,
@@ -64,50 +69,29 @@ impl NodeStore {
         self.folder.log_path()
     }
 
-    /// Returns the sums that this node has sent. The record is there from the beginning, so that
-    /// its loss is noticed.
+    /// Compares the record of sent sums with those that the node's log tells of, and takes up what
+    /// the record lacks. Returns the sums as well.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`], [`StoreError::Former`], [`StoreError::File`].
-    pub fn sent(&self) -> Result<SentSums, StoreError> {
-        self.with_sent(|log| Ok(log.sums().clone()))
+    /// [`StoreError::File`].
+    pub fn reconcile(&self, logged: &[SentSum]) -> Result<(SentSums, Reconciled), StoreError> {
+        let mut record = self.record();
+        let reconciled = record.reconcile(logged)?;
+        Ok((record.sums().clone(), reconciled))
     }
 
     /// Makes an entry of the record of sent sums durable.
     ///
     /// # Errors
     ///
-    /// Those of [`NodeStore::sent`].
-    pub fn record(&self, sum: &SentSum) -> Result<(), StoreError> {
-        self.with_sent(|log| log.append(sum))
+    /// Those of [`SentRecord::append`].
+    pub fn record_sum(&self, sum: &SentSum) -> Result<(), StoreError> {
+        self.record().append(sum)
     }
 
-    fn with_sent<T>(
-        &self,
-        work: impl FnOnce(&mut SentLog) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = match sent.take() {
-            Some(log) => log,
-            None => self.open_sent()?,
-        };
-        work(sent.insert(log))
-    }
-
-    fn open_sent(&self) -> Result<SentLog, StoreError> {
-        let former = self.folder.path(FORMER_SENT);
-        if former.exists() {
-            return Err(StoreError::Former(former));
-        }
-        let path = self.folder.path(SENT);
-        if !path.exists() {
-            if self.folder.has_state() {
-                return Err(damaged(&path, "it is gone".to_owned()));
-            }
-            SentLog::create(&path, self.folder.consortium_id())?;
-        }
-        SentLog::open(&path, self.folder.consortium_id())
+    fn record(&self) -> MutexGuard<'_, SentRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a masked sum, or a contribution, into the outbox, replacing a former one.
@@ -147,38 +131,5 @@ impl NodeStore {
 
     fn outbox(&self) -> PathBuf {
         self.folder.path("outbox.bin")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use fl_protocol::sim::Consortium;
-
-    use super::*;
-
-    #[test]
-    fn a_record_that_is_gone_or_of_a_former_version_is_noticed() {
-        let manifest = Consortium::new(3).manifest;
-        let folder = tempfile::tempdir().unwrap();
-        let store = || NodeStore::open(folder.path(), &manifest).unwrap();
-        let participants = manifest.roster().keys().copied().collect();
-        let sum = SentSum::new(manifest.initial_model(), participants);
-        store().record(&sum).unwrap();
-        let sent = store().sent().unwrap();
-        assert!(sent.has_last(&sum));
-
-        let former = folder.path().join(FORMER_SENT);
-        fs::write(&former, "{}").unwrap();
-        let found = store().sent();
-        assert!(matches!(found, Err(StoreError::Former(path)) if path == former));
-        fs::remove_file(&former).unwrap();
-        assert_eq!(store().sent().unwrap(), sent, "the control");
-
-        store().commit(&Head::start(&manifest), &[]).unwrap();
-        fs::remove_file(folder.path().join(SENT)).unwrap();
-        let found = store().sent();
-        assert!(matches!(found, Err(StoreError::Damaged { reason, .. }) if reason == "it is gone"));
     }
 }

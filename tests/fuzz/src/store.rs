@@ -4,11 +4,11 @@ use fl_protocol::sim::OPEN_BOXES;
 use std::collections::BTreeSet;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fl_network::kit::Kit;
-use fl_network::store::{NodeStore, RelayStore};
+use fl_network::store::{NodeStore, RelayStore, SentRecord, StoreError};
 use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
 use fl_protocol::round::message::{ResultAck, Signed};
 use fl_protocol::round::node::{Node, Pending};
@@ -21,14 +21,17 @@ use tempfile::TempDir;
 
 use crate::Seed;
 use crate::fixture::{EPOCH, PARAMETERS, consortium, round};
-use crate::folder::{folder, seeds, with_contents};
+use crate::folder::{folder, with_contents};
 use crate::kit;
 use fl_protocol::sim::Consortium;
+
+/// Stands for the record of sent sums, which is named after its node and consortium.
+const RECORD: &str = "record";
 
 const FILES: [&str; 6] = [
     "state.json",
     "model-1.f32",
-    "sent.log",
+    RECORD,
     "outbox.bin",
     "result.bin",
     "checkpoint.bin",
@@ -40,20 +43,45 @@ pub(crate) fn store(data: &[u8]) {
         return;
     };
     STATE.with(|(folder, kit)| {
-        let path = folder.path().join(FILES[usize::from(*which) % FILES.len()]);
+        let path = path(folder.path(), FILES[usize::from(*which) % FILES.len()]);
         with_contents(&path, contents, || {
             // One after the other: a folder is one party's at a time.
-            let store = NodeStore::open(folder.path(), &kit.manifest).expect("a folder of our own");
-            stands(&store, kit);
-            sent(&store);
-            outgoing(&store);
-            drop(store);
+            if let Ok(record) = record(folder.path()) {
+                let store = NodeStore::open(folder.path(), &kit.manifest, record);
+                let store = store.expect("a folder of our own");
+                stands(&store, kit);
+                sent(&store);
+                outgoing(&store);
+            }
             let store =
                 RelayStore::open(folder.path(), &kit.manifest).expect("a folder of our own");
             result(&store, &folder.path().join("result.bin"));
             certified(&store);
         });
     });
+}
+
+/// Returns where a file lies.
+fn path(folder: &Path, name: &str) -> PathBuf {
+    let Consortium {
+        identities,
+        manifest,
+    } = consortium();
+    let (node, id) = (identities[0].node_id(), manifest.consortium_id());
+    match name {
+        RECORD => folder.join(format!("{}-{}.log", manifest.name_of(node), id.to_hex())),
+        name => folder.join(name),
+    }
+}
+
+/// Takes up the record of sent sums.
+fn record(folder: &Path) -> Result<SentRecord, StoreError> {
+    let Consortium {
+        identities,
+        manifest,
+    } = consortium();
+    let (node, data) = (identities[0].node_id(), Digest([8; 32]));
+    SentRecord::open(folder, manifest, node, data, true).map(|(record, _)| record)
 }
 
 /// There is one model on the disk, and with it a party stands where it stood.
@@ -81,18 +109,18 @@ fn stands(store: &NodeStore, kit: &Kit) {
 }
 
 fn sent(store: &NodeStore) {
-    let Ok(sent) = store.sent() else { return };
-    let participants = round().participants.set();
+    let sums = || store.reconcile(&[]).expect("a folder of our own").0;
+    let (sent, participants) = (sums(), round().participants.set());
     let _ = sent.check(
         consortium().manifest.initial_model(),
         &participants,
         &BTreeSet::new(),
     );
     let sum = SentSum::new(Digest([9; 32]), participants);
-    store.record(&sum).expect("a folder of our own");
+    store.record_sum(&sum).expect("a folder of our own");
     let mut more = sent;
     more.add(&sum);
-    assert_eq!(store.sent().expect("what was just written"), more);
+    assert_eq!(sums(), more);
 }
 
 /// The outbox holds the sum that was signed, or none.
@@ -204,9 +232,10 @@ fn write(folder: &Path) {
         outcome: round.outcome(),
     };
     let Averaged { head, model, .. } = &round.averaged;
-    let store = NodeStore::open(folder, manifest).expect("a folder of our own");
+    let record = record(folder).expect("a folder of our own");
+    let store = NodeStore::open(folder, manifest, record).expect("a folder of our own");
     store
-        .record(&sent)
+        .record_sum(&sent)
         .and_then(|()| store.commit(head, model))
         .and_then(|()| store.keep(&pending, &round.bodies[0]))
         .expect("a folder of our own");
@@ -219,5 +248,11 @@ fn write(folder: &Path) {
 }
 
 pub(crate) fn stores() -> Vec<Seed> {
-    STATE.with(|(folder, _)| seeds(folder.path(), &FILES))
+    STATE.with(|(folder, _)| {
+        let seed = |(which, name): (u8, &&str)| {
+            let contents = fs::read(path(folder.path(), name)).expect("a file of our own");
+            ((*name).to_owned(), [&[which], &contents[..]].concat())
+        };
+        (0..).zip(&FILES).map(seed).collect()
+    })
 }

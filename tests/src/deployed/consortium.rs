@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fl_network::kit::Kit;
-use fl_protocol::digest::model_hash;
+use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::identity::Identity;
 use fl_protocol::manifest::{Manifest, ManifestFile};
 use fl_trainer::Checkpoint;
@@ -116,9 +116,23 @@ impl Consortium {
         kit.node_identity().unwrap().clone()
     }
 
-    /// What a party remembers between restarts.
+    /// What a party remembers between restarts, where its program keeps it by itself.
     pub fn state(&self, party: &str) -> PathBuf {
-        self.kit(party).join("state")
+        let manifest = fs::read(self.kit(party).join("manifest.toml")).unwrap();
+        let id = Digest::sha256(&[&manifest]).to_hex();
+        let party = format!("{party}-{}", &id[..16]);
+        self.home().join("smpc-fl").join(party)
+    }
+
+    /// The record of the sums that the nodes have given. They are on one machine, each of another
+    /// organisation.
+    pub fn record(&self) -> PathBuf {
+        self.home().join("smpc-fl/record")
+    }
+
+    /// The folder that the programs take for their user's.
+    fn home(&self) -> PathBuf {
+        self.path().join("home")
     }
 
     /// A node's results.
@@ -131,6 +145,7 @@ impl Consortium {
         let mut command = fl_relay();
         command
             .current_dir(&self.folder)
+            .env("XDG_STATE_HOME", self.home())
             .args(["serve", "--kit"])
             .arg(self.kit("relay"))
             .args(flags);
@@ -156,6 +171,7 @@ impl Consortium {
         let mut command = fl_node();
         command
             .current_dir(&self.folder)
+            .env("XDG_STATE_HOME", self.home())
             .args(["train", "--data", data, "--kit"])
             .arg(self.kit(node))
             .arg("--out")
@@ -167,6 +183,16 @@ impl Consortium {
     /// Starts a node.
     pub fn node(&self, node: &str, relay: SocketAddr, data: &str) -> Process {
         Process::start(node, self.train(node, relay, data))
+    }
+
+    /// `fl-node verify-log` on a party's log.
+    pub fn verify_log(&self, party: &str) -> Command {
+        let mut command = fl_node();
+        command
+            .env("XDG_STATE_HOME", self.home())
+            .args(["verify-log", "--kit"])
+            .arg(self.kit(party));
+        command
     }
 
     /// A node's `run.json`.

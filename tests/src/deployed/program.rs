@@ -25,6 +25,8 @@ pub fn fl_relay() -> Command {
 fn command(name: &str) -> Command {
     let mut command = Command::new(PROGRAMS.join(name));
     command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
+    // Nothing that a test starts may remember anything where its user does.
+    command.env("XDG_STATE_HOME", "/dev/null/home");
     command
 }
 

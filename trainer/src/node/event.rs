@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fl_network::store::Reconciled;
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Refusal;
 use fl_protocol::round::peer::Conviction;
@@ -32,6 +33,8 @@ pub enum NodeEvent {
         /// Why.
         reason: String,
     },
+    /// The record of sent sums and the node's log tell of different ones.
+    Reconciled(Reconciled),
     /// Local training begins.
     Training {
         /// Round, from 1.

@@ -16,9 +16,11 @@
 
 pub mod format;
 mod record;
+mod sent;
 mod transcript;
 mod verify;
 
 pub use record::{Entry, Party, Record};
+pub use sent::LoggedSums;
 pub use transcript::{MAX_REFUSALS, Statement, Transcript};
 pub use verify::{Flaw, Round, Summary, Taken, Unsound, Verdict, verify};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
+use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::Proof;
 use crate::round::peer::message::{Share, Sum};
@@ -86,4 +86,11 @@ pub enum Entry {
     Sums(Vec<Signed<Sum>>),
     /// Somebody is proven to have lied about a share.
     Convicted(Proof),
+    /// Those for whose sum a holder decides, before it votes or follows the votes of others.
+    Ballot {
+        /// Context of the attempt.
+        ctx: Digest,
+        /// Their contributions.
+        contributors: Vec<ContributionId>,
+    },
 }

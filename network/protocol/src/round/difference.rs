@@ -35,7 +35,7 @@ impl SentSum {
     }
 
     /// Returns the same in the attempt `ctx`, whose signed sums have this digest.
-    pub(super) fn signed(self, ctx: Digest, sums: Digest) -> Self {
+    pub(crate) fn signed(self, ctx: Digest, sums: Digest) -> Self {
         let signed = Some((ctx, sums));
         Self { signed, ..self }
     }

@@ -1,10 +1,10 @@
 //! A party's log in memory.
 
 use crate::audit::format::{self, Next, Reader};
-use crate::audit::{Entry, Party, Record, Transcript};
+use crate::audit::{Entry, LoggedSums, Party, Record, Transcript};
 use crate::digest::Digest;
-use crate::round::Head;
 use crate::round::peer::Proof;
+use crate::round::{Head, SentSums};
 use crate::wire;
 
 /// The bytes that a party's driver would have on its disk.
@@ -87,6 +87,19 @@ impl MemoryLog {
             _ => None,
         });
         proofs.collect()
+    }
+
+    /// Returns the sums that the log says to have been sent.
+    pub fn sums(&self) -> SentSums {
+        let mut logged = LoggedSums::default();
+        for record in self.records() {
+            logged.take(&record.entry);
+        }
+        let mut sums = SentSums::default();
+        for sum in logged.into_sums() {
+            sums.add(&sum);
+        }
+        sums
     }
 
     /// Returns the records, first to last.

@@ -50,7 +50,8 @@ pub(crate) struct Serve {
     /// Least number of participants of a round, not under the manifest's [default: the manifest's]
     #[arg(long, value_name = "N")]
     min_nodes: Option<usize>,
-    /// Folder for the global model and the state between restarts [default: DIR/state]
+    /// Folder for the global model and the state between restarts, outside the kit [default:
+    /// relay-ID in ~/.local/state/smpc-fl, where ID is the beginning of the consortium's id]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Show the progress on a web page at this address and TCP port, without a password
@@ -71,7 +72,7 @@ pub(crate) struct Config {
     pub(crate) kit: PathBuf,
     pub(crate) listen: Option<SocketAddr>,
     choices: RoundChoices,
-    pub(crate) state: PathBuf,
+    pub(crate) state: Option<PathBuf>,
     pub(crate) dashboard: Option<SocketAddr>,
     pub(crate) json: bool,
 }
@@ -92,10 +93,7 @@ impl TryFrom<Serve> for Config {
                 fraction_fit: args.fraction_fit.or(file.fraction_fit),
                 min_nodes: args.min_nodes.or(file.min_nodes),
             },
-            state: args
-                .state
-                .or(file.state)
-                .unwrap_or_else(|| kit.join("state")),
+            state: args.state.or(file.state),
             dashboard: args.dashboard.or(file.dashboard),
             json: args.json || file.json,
             kit,

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use fl_network::dashboard::{self, Dashboard, RelayProgress};
 use fl_network::kit::Kit;
+use fl_network::program::folders;
 use fl_network::quic::Server;
 use fl_network::report_text::ReportFormatter;
 use fl_network::store::RelayStore;
@@ -45,7 +46,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     );
     let stop = fl_network::program::signals::stop();
     let settings = config.settings(&kit.manifest)?;
-    let store = RelayStore::open(&config.state, &kit.manifest)?;
+    let state = folders::state(config.state.clone(), &kit, &config.kit)?;
+    let store = RelayStore::open(&state, &kit.manifest)?;
     let server = Server::bind(
         config.listen(&kit.manifest)?,
         kit.server_tls()?,

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fl_network::kit::Kit;
-use fl_network::store::{NodeStore, RelayStore};
+use fl_network::store::RelayStore;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_sharing::Engine;
+use fl_tests::federation::node_store;
 use fl_trainer::LocalTrainer;
 use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
@@ -46,7 +47,7 @@ pub(crate) async fn node(
     engine: Arc<dyn Engine>,
     trainer: Box<dyn LocalTrainer>,
 ) -> anyhow::Result<()> {
-    let store = NodeStore::open(state, &kit.manifest)?;
+    let store = node_store(state, &kit)?;
     let participant = Participant {
         kit,
         store,

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use fl_network::quic::Server;
 use fl_network::relay;
-use fl_network::store::{NodeStore, RelayStore};
+use fl_network::store::RelayStore;
 use fl_protocol::round::relay::Report;
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
-use fl_tests::federation::{Kits, layout, plain_mean, raised};
+use fl_tests::federation::{Kits, layout, node_store, plain_mean, raised};
 use fl_trainer::Sharing;
 use fl_trainer::node::{NodeEvent, NodeOutcome, Participant};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -98,7 +98,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
         logs.push(log);
         let state = kits.folder().join(format!("node-{index}/state"));
         let participant = Participant {
-            store: NodeStore::open(&state, &kit.manifest)?,
+            store: node_store(&state, kit)?,
             kit: kit.clone(),
             trainer: Box::new(trainer),
             engine: Arc::new(CpuEngine),

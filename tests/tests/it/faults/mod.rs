@@ -5,6 +5,7 @@ mod full_disk;
 mod memory;
 mod network;
 mod node;
+mod record;
 mod relay;
 
 use fl_tests::deployed::{Consortium, data};

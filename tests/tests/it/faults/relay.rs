@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use fl_tests::deployed::{Consortium, Process, Proxy, Signal, wait_until};
 
 use super::{large, slow};
-use crate::support::consortium::{NODES, consortium, succeed, verify_log};
+use crate::support::consortium::{NODES, consortium, ended, succeed};
 
 #[test]
 fn a_relay_whose_state_is_lost_takes_over_the_nodes_model() {
@@ -25,8 +25,7 @@ fn a_relay_whose_state_is_lost_takes_over_the_nodes_model() {
     consortium.assert_one_model(&NODES, 4);
 
     // It tells how it came to stand there, and goes on with it after another start.
-    let log = consortium.state("relay").join("audit.log");
-    let verified = verify_log(&log, &[]).succeeded();
+    let verified = ended(consortium.verify_log("relay")).succeeded();
     let lines = verified.stdout.join("\n");
     assert!(lines.contains("round 2: "), "{lines}");
     assert!(!lines.contains("round 1: "), "{lines}");

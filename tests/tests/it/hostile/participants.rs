@@ -16,7 +16,7 @@ use fl_tests::hostile_relay::{
     Attack, Lie, Parcel, Record, Run, VICTIM, consortium, everyone, lie,
 };
 
-use crate::support::consortium::verify_log;
+use crate::support::consortium::ended;
 use crate::support::lies::{OTHER, Withholding, frame, keys, refuse_a_rerun, signed};
 
 /// Changes the sealed shares on their way to the victim.
@@ -269,7 +269,7 @@ fn a_real_node_proves_who_sealed_what_does_not_open_and_all_go_on_without_that_o
     run.ends_convicted(&liar);
     assert_eq!(run.completes(), []);
     // Anyone who has a log sees it, offline.
-    let checked = verify_log(&consortium.state(VICTIM).join("audit.log"), &[]).succeeded();
+    let checked = ended(consortium.verify_log(VICTIM)).succeeded();
     assert!(checked.text().contains(&proven), "{}", checked.text());
 }
 

@@ -8,7 +8,7 @@ use fl_tests::federation::{Kits, Synthetic};
 use fl_tests::workspace::root;
 use serde_json::Value;
 
-use crate::support::consortium::{DATA, NODES, complete, consortium, verify_log};
+use crate::support::consortium::{DATA, NODES, complete, consortium, ended, verify_log};
 use crate::support::federation::{federation, member, verified};
 
 const PARTIES: [&str; 4] = ["relay", "a", "b", "c"];
@@ -29,14 +29,15 @@ fn every_log_of_a_deployment_is_sound_and_a_flipped_byte_is_located() {
     let path = |party: &str| consortium.state(party).join("audit.log");
     let model = consortium.stands("relay").unwrap()["model"].clone();
     for party in PARTIES {
-        let told = verify_log(&path(party), &[]).succeeded();
+        let told = ended(consortium.verify_log(party)).succeeded();
         let text = told.stdout.join("\n");
         assert!(
             text.contains("round 2: a, b, c; 1 attempt; result "),
             "{text}"
         );
         assert!(told.stdout.last().unwrap().starts_with("sound: "), "{text}");
-        let (code, told) = json(&path(party), &[]);
+        let kit = consortium.kit(party);
+        let (code, told) = json(&path(party), &["--kit", kit.to_str().unwrap()]);
         assert_eq!((code, &told["sound"]), (Some(0), &true.into()));
         let rounds = told["rounds"].as_array().unwrap();
         assert_eq!(rounds.len(), 2);
@@ -57,7 +58,8 @@ fn every_log_of_a_deployment_is_sound_and_a_flipped_byte_is_located() {
     }
     // The kit of nobody, and a file that is not there.
     verify_log(&path("relay"), &["--kit", "nowhere"]).refused(&["nowhere"]);
-    assert_eq!(verify_log(Path::new("nowhere"), &[]).code, Some(2));
+    let nowhere = verify_log(Path::new("nowhere"), &["--kit", kit.to_str().unwrap()]);
+    assert_eq!(nowhere.code, Some(2));
 
     let log = fs::read(path("a")).unwrap();
     let changed = consortium.path().join("changed.log");
@@ -100,7 +102,8 @@ fn a_node_goes_on_with_its_log_unless_that_was_changed() {
         process.ended().succeeded();
     }
     let path = consortium.state("a").join("audit.log");
-    let sound = |path: &Path| json(path, &[]).1;
+    let kit = consortium.kit("a");
+    let sound = |path: &Path| json(path, &["--kit", kit.to_str().unwrap()]).1;
     let before = sound(&path);
     assert_eq!(before["sound"], true, "{before}");
     let log = fs::read(&path).unwrap();

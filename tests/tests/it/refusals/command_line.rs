@@ -109,8 +109,13 @@ fn folders_that_cannot_be_written_are_refused_before_the_work_begins() {
     refused(folder, &[&train[..], &["--out", "file"]].concat(), &parts);
     refused(
         folder,
-        &[&train[..], &["--state", "file/state"]].concat(),
+        &[&train[..], &["--record", "record", "--state", "file/state"]].concat(),
         &["cannot write", "file/state"],
+    );
+    refused(
+        folder,
+        &[&train[..], &["--record", "file/record"]].concat(),
+        &["cannot write", "file/record"],
     );
     ended(consortium.serve(&["--state", "file/state"])).refused(&["cannot write", "file/state"]);
     ended(provision(folder, "a,b,c", "localhost:1").args([

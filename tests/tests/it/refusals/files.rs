@@ -64,8 +64,8 @@ fn a_pipe_or_a_device_in_place_of_a_file_is_refused_at_once() {
         fs::remove_file(&path).unwrap();
         fs::write(&path, former).unwrap();
     }
-    let state = consortium.kit("c").join("state");
-    fs::create_dir(&state).unwrap();
+    let state = consortium.state("c");
+    fs::create_dir_all(&state).unwrap();
     for file in ["lock", "state.json", "audit.log"] {
         let path = state.join(file);
         pipe(&path);

@@ -210,7 +210,7 @@ fn two_parties_with_one_state_folder_are_refused() {
     let (relay, address) = consortium.relay(&[]);
     let node = consortium.node("a", address, DATA);
     node.line("connected to the relay");
-    untrained(&consortium, DATA, &["in use by another process", "--state"]);
+    untrained(&consortium, DATA, &["in use by another process"]);
     let flags = ["--listen", "127.0.0.1:0"];
     ended(consortium.serve(&flags)).refused(&["in use by another process"]);
     for process in [node, relay] {

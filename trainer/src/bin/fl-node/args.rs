@@ -230,9 +230,18 @@ pub(crate) struct Train {
     /// Where the relay is, if not where the manifest says; its certificate is still the manifest's
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) relay: Option<String>,
-    /// Folder for what the node remembers between restarts [default: KIT/state]
+    /// Folder for what the node remembers between restarts, outside the kit [default: NAME-ID in
+    /// ~/.local/state/smpc-fl, where ID is the beginning of the consortium's id]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Folder for the record of what this organisation has given sums of, in all its consortia:
+    /// keep it as long as the data [default: record in ~/.local/state/smpc-fl]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) record: Option<PathBuf>,
+    /// Take part although what is summed now, beside former sums, gives away what has changed: this
+    /// node's data, or who takes part
+    #[arg(long)]
+    pub(crate) accept_differences: bool,
     /// Train and mask on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     #[serde(deserialize_with = "gpu_choice")]
@@ -272,12 +281,17 @@ pub(crate) struct Evaluate {
 /// Flags of `verify-log`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyLog {
-    /// The log: audit.log in the state folder of a node or of the relay
-    #[arg(value_name = "FILE")]
-    pub(crate) log: PathBuf,
-    /// Folder of any party's kit, whose signed manifest the log is checked against [default: the
-    /// folder above the log's, where `train` and `serve` put it]
-    #[arg(long, value_name = "DIR", conflicts_with = "manifest")]
+    /// The log: audit.log in the state folder of a node or of the relay [default: that of the party
+    /// whose kit it is, where `train` and `serve` put it]
+    #[arg(value_name = "FILE", required_unless_present = "kit")]
+    pub(crate) log: Option<PathBuf>,
+    /// Folder of any party's kit, whose signed manifest the log is checked against
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "manifest",
+        conflicts_with = "manifest"
+    )]
     pub(crate) kit: Option<PathBuf>,
     /// The manifest alone, without its signature: make sure yourself that it is the
     /// consortium's
@@ -357,6 +371,8 @@ impl Train {
             label: self.label.or(file.label),
             relay: self.relay.or(file.relay),
             state: self.state.or(file.state),
+            record: self.record.or(file.record),
+            accept_differences: self.accept_differences || file.accept_differences,
             gpu: self.gpu.or(file.gpu),
             out: self.out.or(file.out),
             json: self.json || file.json,

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use fl_network::client::check_dialable;
 use fl_network::kit::Kit;
-use fl_network::program::config;
 use fl_network::program::logging::explain;
-use fl_network::store::NodeStore;
+use fl_network::program::{config, folders};
+use fl_network::store::{NodeStore, Reconciled, SentRecord};
 use fl_protocol::manifest::Manifest;
+use fl_trainer::data_digest;
 use fl_trainer::node::{NodeEvent, Participant};
 use tokio::sync::Semaphore;
 
@@ -54,9 +55,20 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     );
     let out = args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out"));
     let output = Output::open(out, Some(party))?;
-    let state = args.state.unwrap_or_else(|| folder.join("state"));
-    let store = NodeStore::open(&state, &kit.manifest)?;
+    let state = folders::state(args.state, &kit, &folder)?;
+    let record = folders::record(args.record, &folder)?;
+    let (record, given_away) = SentRecord::open(
+        &record,
+        &kit.manifest,
+        kit.id(),
+        data_digest(&split),
+        args.accept_differences,
+    )?;
+    let store = NodeStore::open(&state, &kit.manifest, record)?;
     let console = Console::new(0, args.json);
+    if let Some(difference) = given_away {
+        console.note(&format!("accepted: {difference}"));
+    }
     console.note(&format!(
         "{} of {}: {} training and {} test examples from {source}; relay {}",
         kit.manifest.name_of(kit.id()),
@@ -151,6 +163,20 @@ fn observe(
             console.note(&format!(
                 "the outbox cannot be used, and is left aside: {reason}"
             ));
+        }
+        NodeEvent::Reconciled(Reconciled { rebuilt, missing }) => {
+            if rebuilt > 0 {
+                console.note(&format!(
+                    "the record lacked {rebuilt} sums that this node's log tells of; they are on record again"
+                ));
+            }
+            if missing > 0 {
+                console.note(&format!(
+                    "this node's state was emptied, or is an older one: {missing} sums are on record that its log \
+                     does not tell of. It goes on, since the record has them; keep other copies of the log for \
+                     whoever checks it"
+                ));
+            }
         }
         NodeEvent::Training {
             round,

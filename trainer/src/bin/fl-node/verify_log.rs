@@ -4,12 +4,13 @@ use fl_network::opener::OPENER;
 use fl_network::report_text::conviction_text;
 use std::collections::BTreeSet;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use fl_network::files::{self, read_limited};
-use fl_network::kit::load_manifest;
+use fl_network::kit::{Kit, load_manifest};
+use fl_network::program::folders;
 use fl_network::program::logging::{one_line, say};
 use fl_protocol::audit::{Party, Round, Summary, Taken, Verdict, verify};
 use fl_protocol::identity::NodeId;
@@ -40,8 +41,9 @@ pub(crate) fn run(args: VerifyLog) -> ExitCode {
 /// Returns whether the log is sound.
 fn check(args: &VerifyLog) -> anyhow::Result<bool> {
     let manifest = manifest(args)?;
-    let cannot = || format!("cannot read {}", args.log.display());
-    let log = files::open(&args.log)?;
+    let path = log(args)?;
+    let cannot = || format!("cannot read {}", path.display());
+    let log = files::open(&path)?;
     let verdict = verify(&manifest, OPENER, BufReader::new(log)).with_context(cannot)?;
     let telling = Telling(&manifest);
     match args.json {
@@ -56,20 +58,24 @@ fn manifest(args: &VerifyLog) -> anyhow::Result<Manifest> {
         let bytes = read_limited(path, MAX_MANIFEST_BYTES)?;
         return Manifest::unsigned(bytes).with_context(|| format!("in {}", path.display()));
     }
-    let folder = match &args.kit {
-        Some(folder) => folder.clone(),
-        None => {
-            let log = std::path::absolute(&args.log)?;
-            let above = log.parent().and_then(Path::parent);
-            above.unwrap_or(Path::new(".")).to_owned()
-        }
-    };
-    let loaded = load_manifest(&folder);
+    let folder = args.kit.as_deref().context("--kit DIR is missing")?;
+    let loaded = load_manifest(folder);
     let (manifest, _) = loaded.with_context(|| {
         let folder = folder.display();
         format!("no manifest of the log's consortium in {folder}; name it with --kit or --manifest")
     })?;
     Ok(manifest)
+}
+
+/// Returns the log's path.
+fn log(args: &VerifyLog) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &args.log {
+        return Ok(path.clone());
+    }
+    let folder = args.kit.as_deref().context("the log is missing: FILE")?;
+    let kit = Kit::load(folder)
+        .with_context(|| format!("the kit in {} cannot be used", folder.display()))?;
+    Ok(folders::state(None, &kit, folder)?.join("audit.log"))
 }
 
 /// Tells a verdict, with the names of the manifest.

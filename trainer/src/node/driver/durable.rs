@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use fl_network::audit::{Journal, LogError};
 use fl_network::kit::Kit;
-use fl_network::store::{NodeStore, Outgoing, StoreError};
+use fl_network::store::{NodeStore, Outgoing, Reconciled, StoreError};
 use fl_network::time::unix_s;
 use fl_protocol::audit::{Entry, Party, Record};
 use fl_protocol::round::node::{Announcement, Pending};
@@ -76,8 +76,11 @@ impl DurableNode {
     ) -> Result<(Self, Remembered), NodeError> {
         let (head, model) = store.load(kit)?;
         let (path, party) = (store.log_path(), Party::Node(kit.id()));
-        let (journal, proofs) = Journal::open(&path, &kit.manifest, party, head, unix_s())?;
-        let sent = store.sent()?;
+        let (journal, logged) = Journal::open(&path, &kit.manifest, party, head, unix_s())?;
+        let (sent, reconciled) = store.reconcile(&logged.sums)?;
+        if reconciled != Reconciled::default() {
+            observe(NodeEvent::Reconciled(reconciled));
+        }
         let outgoing = match store.outgoing(&kit.manifest, &head) {
             Ok(outgoing) => outgoing,
             Err(StoreError::Damaged { reason, .. }) => {
@@ -116,7 +119,7 @@ impl DurableNode {
             model,
             sent,
             pending,
-            proofs,
+            proofs: logged.proofs,
         };
         Ok((durable, remembered))
     }
@@ -170,7 +173,7 @@ impl DurableNode {
     /// Makes an entry of the record of sent sums durable.
     pub(super) async fn record(&self, sum: SentSum) -> Result<Result<(), StoreError>, NodeError> {
         let store = self.store.clone();
-        Ok(spawn_blocking(move || store.record(&sum)).await?)
+        Ok(spawn_blocking(move || store.record_sum(&sum)).await?)
     }
 
     /// Makes a new state durable, then empties the outbox. Nobody waits for the disk: a node that

@@ -22,6 +22,8 @@ pub(super) struct LoggedCommitteeAttempt {
     contributions: BTreeMap<NodeId, BTreeSet<Vec<u8>>>,
     /// For which list each holder has voted.
     votes: BTreeMap<NodeId, Digest>,
+    /// For which list the holder whose log this is has decided.
+    ballot: Option<Digest>,
 }
 
 impl LoggedCommitteeAttempt {
@@ -30,6 +32,25 @@ impl LoggedCommitteeAttempt {
             holders,
             contributions: BTreeMap::new(),
             votes: BTreeMap::new(),
+            ballot: None,
+        }
+    }
+
+    /// Notes for whom the holder decides whose log this is.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unexpected`] in the relay's log; [`Refusal::Stranger`] if the party is no holder;
+    /// [`Refusal::Voted`] if it has decided for others.
+    pub(super) fn ballot(&mut self, party: Party, list: Digest) -> Result<NodeId, Unsound> {
+        let what = Kind::Ballot;
+        let Party::Node(holder) = party else {
+            return Err(Unsound::Refused(Refusal::Unexpected { what }));
+        };
+        self.seated(party, holder)?;
+        match *self.ballot.get_or_insert(list) == list {
+            true => Ok(holder),
+            false => Err(Unsound::Refused(Refusal::Voted)),
         }
     }
 
@@ -68,10 +89,12 @@ impl LoggedCommitteeAttempt {
     /// # Errors
     ///
     /// [`Refusal::Stranger`]; [`Refusal::Duplicate`] if the holder has voted for another list
-    /// before, [`Refusal::OtherContributors`] if another has.
+    /// before, [`Refusal::OtherContributors`] if another has, or if a holder's own log does not
+    /// have the list.
     pub(super) fn vote(&mut self, party: Party, vote: &Vote) -> Result<(), Unsound> {
         let (what, signer) = (Kind::Vote, vote.holder);
         self.seated(party, signer)?;
+        self.decided(party, vote.contributors, what, signer)?;
         if self
             .votes
             .get(&signer)
@@ -94,10 +117,12 @@ impl LoggedCommitteeAttempt {
     /// # Errors
     ///
     /// [`Refusal::Stranger`], [`Refusal::Classes`]; [`Refusal::OtherContributors`] if others were
-    /// voted for; [`Refusal::Votes`] if there is no certificate in the relay's log.
+    /// voted for, or decided for in a holder's own log; [`Refusal::Votes`] if there is no
+    /// certificate in the relay's log.
     pub(super) fn reveal(&self, party: Party, reveal: &Reveal) -> Result<(), Unsound> {
         let (what, signer) = (Kind::Reveal, reveal.holder);
         self.seated(party, signer)?;
+        self.decided(party, reveal.contributors, what, signer)?;
         let committee = self.holders.committee();
         committee
             .check_held(reveal.classes, signer)
@@ -142,6 +167,23 @@ impl LoggedCommitteeAttempt {
         match checked.find(|node| !is_listed(node)) {
             Some(node) => Err(Unsound::OtherSum(*node)),
             None => Ok(()),
+        }
+    }
+
+    /// Checks that in a node's log it has decided for this list.
+    fn decided(
+        &self,
+        party: Party,
+        list: Digest,
+        what: Kind,
+        signer: NodeId,
+    ) -> Result<(), Unsound> {
+        match party == Party::Relay || self.ballot == Some(list) {
+            true => Ok(()),
+            false => Err(Unsound::Refused(Refusal::OtherContributors {
+                what,
+                signer,
+            })),
         }
     }
 

@@ -11,7 +11,8 @@ use crate::audit::record::{Entry, Party, Record};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::committee::Holders;
+use crate::round::committee::message::ContributionId;
+use crate::round::committee::{Contributors, Holders};
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::message::{Share, Sum};
 use crate::round::peer::{BoxOpener, Conviction, Participants};
@@ -147,6 +148,7 @@ impl<'a> History<'a> {
                 }
                 Ok(())
             }
+            Entry::Ballot { ctx, contributors } => self.ballot(party, ctx, contributors),
             Entry::RolledBack => match party == Party::Relay && self.go_back() {
                 true => Ok(()),
                 false => Err(Unsound::RolledBack),
@@ -310,6 +312,21 @@ impl<'a> History<'a> {
         attempt.body(party, node)?;
         let participants = attempt.participants();
         self.sends(node, &participants)
+    }
+
+    fn ballot(
+        &mut self,
+        party: Party,
+        ctx: Digest,
+        contributors: Vec<ContributionId>,
+    ) -> Result<(), Unsound> {
+        let what = Kind::Ballot;
+        let contributors = Contributors::new(ctx, contributors, what)?;
+        contributors.check_participants(self.manifest)?;
+        let attempt = self.committee.current_mut(ctx);
+        let attempt = attempt.ok_or(Unsound::NoAttempt(what))?;
+        let holder = attempt.ballot(party, contributors.digest())?;
+        self.sends(holder, &contributors.nodes())
     }
 
     fn outcome(&mut self, party: Party, outcome: Outcome, unix_s: u64) -> Result<(), Unsound> {

@@ -55,8 +55,8 @@ impl PendingSum {
         let sum = SentSum::new(model, participants).signed(ctx, digest);
         core.sent.add(&sum);
         Ok(vec![
-            Action::Record(sum),
             Action::Log(Entry::Sums(sums)),
+            Action::Record(sum),
             Action::Log(Entry::Body { ctx, node }),
             Action::Send(NodeFrame::TagShare {
                 ctx,

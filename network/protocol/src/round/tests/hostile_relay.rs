@@ -348,8 +348,8 @@ fn a_sum_is_sent_for_the_context_that_is_held_and_no_other() {
             matches!(
                 actions[..],
                 [
-                    Action::Record(_),
                     Action::Log(Entry::Sums(_)),
+                    Action::Record(_),
                     Action::Log(Entry::Body { .. }),
                     Action::Send(NodeFrame::TagShare { .. }),
                     Action::Upload { .. }

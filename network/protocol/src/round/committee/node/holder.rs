@@ -218,18 +218,25 @@ impl Holder {
         };
         let vote = Signed::new(&vote, &core.identity);
         let vote = vote.map_err(|_| Refusal::Invalid { what, signer: own })?;
-        let record = self.decide(core, contributors)?;
-        Ok(vec![
-            record,
-            Action::Log(audit::Entry::Vote(vote.clone())),
-            Action::Send(NodeFrame::Vote(vote)),
-        ])
+        let mut actions = self.decide(core, ctx, contributors)?;
+        actions.push(Action::Log(audit::Entry::Vote(vote.clone())));
+        actions.push(Action::Send(NodeFrame::Vote(vote)));
+        Ok(actions)
     }
 
     /// Spends the ballot on these contributors, unless it was spent on them before. Nothing may
-    /// leave before the record that this returns is durable.
-    fn decide(&mut self, core: &mut Core, contributors: Contributors) -> Result<Action, Refusal> {
+    /// leave before what this returns is logged and on record.
+    fn decide(
+        &mut self,
+        core: &mut Core,
+        ctx: Digest,
+        contributors: Contributors,
+    ) -> Result<Vec<Action>, Refusal> {
         let (model, nodes) = (core.head.model, contributors.nodes());
+        let decided = audit::Entry::Ballot {
+            ctx,
+            contributors: contributors.entries().to_vec(),
+        };
         let HolderStage::Serving(serving) = &self.stage else {
             return Err(Refusal::Unexpected { what: Kind::Ballot });
         };
@@ -248,7 +255,7 @@ impl Holder {
         }
         let sum = SentSum::new(model, nodes);
         core.sent.add(&sum);
-        Ok(Action::Record(sum))
+        Ok(vec![Action::Log(decided), Action::Record(sum)])
     }
 
     /// The relay shows a certificate, and asks for the masks of some classes.
@@ -268,11 +275,10 @@ impl Holder {
             Certificate::verify(votes, &contributors, &holders, &core.manifest, unix_s)?;
         // If others have decided without this holder, it follows, but only where it would have
         // voted itself.
-        let record = self.decide(core, contributors)?;
+        let mut actions = self.decide(core, ctx, contributors)?;
         let serving = self.serving(ctx, what, own)?;
         let voted = serving.stance.voted().ok_or(Refusal::Voted)?;
         let order = RevealOrder::new(own, voted, &certificate, classes, &holders)?;
-        let mut actions = vec![record];
         let done = serving
             .revealed
             .iter()

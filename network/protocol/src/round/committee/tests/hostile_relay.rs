@@ -3,6 +3,7 @@
 use fl_shaders::Tag;
 
 use super::holder_fixture::{HolderFixture, K, N, convene};
+use crate::audit::Entry;
 use crate::digest::Digest;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::Receipt;
@@ -24,8 +25,9 @@ fn a_holder_votes_for_one_list_of_contributors_and_says_the_same_when_asked_agai
     let first = fixture.ballot(0..N);
     let once = fixture.send(first.clone()).unwrap();
     let [
+        Action::Log(Entry::Ballot { .. }),
         Action::Record(sent),
-        Action::Log(_),
+        Action::Log(Entry::Vote(_)),
         Action::Send(NodeFrame::Vote(vote)),
     ] = &once[..]
     else {
@@ -246,7 +248,14 @@ fn a_certificate_with_a_duplicate_foreign_forged_or_missing_vote_reveals_nothing
     let votes = fixture.votes(1..K, &all);
     let actions = reveal(&mut fixture, votes).unwrap();
     assert!(
-        matches!(actions[..], [Action::Record(_), Action::Reveal(_)]),
+        matches!(
+            actions[..],
+            [
+                Action::Log(Entry::Ballot { .. }),
+                Action::Record(_),
+                Action::Reveal(_)
+            ]
+        ),
         "{actions:?}"
     );
 }
@@ -292,12 +301,20 @@ fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
         );
     }
     let actions = fixture.send(order(own)).unwrap();
-    let [Action::Record(_), Action::Reveal(asked)] = &actions[..] else {
+    let [
+        Action::Log(Entry::Ballot { .. }),
+        Action::Record(_),
+        Action::Reveal(asked),
+    ] = &actions[..]
+    else {
         panic!("{actions:?}")
     };
     assert_eq!((asked.classes(), asked.contributors().len()), (own, N));
     let again = fixture.send(order(own)).unwrap();
-    assert!(matches!(again[..], [Action::Record(_)]), "it is at it");
+    assert!(
+        matches!(again[..], [Action::Log(_), Action::Record(_)]),
+        "it is at it"
+    );
     let root = Digest([3; 32]);
     let collect = RelayFrame::CollectReveal {
         root,
@@ -320,8 +337,9 @@ fn a_holder_reveals_its_own_classes_only_and_each_request_once() {
     assert!(matches!(
         again[..],
         [
+            Action::Log(Entry::Ballot { .. }),
             Action::Record(_),
-            Action::Log(_),
+            Action::Log(Entry::Reveal(_)),
             Action::Send(NodeFrame::Reveal(_))
         ]
     ));
