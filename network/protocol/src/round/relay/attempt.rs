@@ -1,15 +1,25 @@
-//! An attempt of the consortium's scheme.
+//! What the consortium's scheme is to the relay: an attempt, and what binds the nodes.
 
 use std::time::Duration;
 
+use super::bonds::Bonds;
 use super::selection::Selection;
 use super::stage::{AttemptProgress, Complete, Stage};
 use super::state::RelayState;
 use crate::identity::NodeId;
+use crate::manifest::Manifest;
 use crate::round::committee::relay::CommitteeAttempt;
-use crate::round::peer::relay::PeerAttempt;
+use crate::round::peer::relay::{PeerAttempt, SumBonds};
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, Hello, NodeFrame};
+
+/// Returns what binds the nodes in the scheme of this manifest.
+pub(super) fn bonds(manifest: &Manifest) -> Box<dyn Bonds> {
+    match manifest.committee() {
+        None => Box::new(SumBonds),
+        Some(committee) => Box::new(committee.clone()),
+    }
+}
 
 /// An attempt under way.
 pub(super) enum Attempt {

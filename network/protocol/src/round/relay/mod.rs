@@ -20,6 +20,7 @@ pub(in crate::round) mod action;
 mod ahead;
 mod attempt;
 mod averaging;
+pub(in crate::round) mod bonds;
 mod event;
 mod obligations;
 mod presence;

@@ -6,38 +6,37 @@
 //! these participants can try again. What it does not know itself any more, after a restart, the
 //! nodes claim.
 //!
-//! With a committee, the holders are bound by their votes. A holder that has voted on a model votes
-//! for nobody else on it. If the relay let some holders vote for these contributors and some for
-//! those, neither might ever find a quorum. So it asks for votes for a new list only as long as Q
-//! holders are free; those that are not are K − Q at the most then, and cannot stand in the way of
-//! the new list. This keeps true, whatever is lost: there is always a list for which all but K − Q
-//! of the holders can vote.
+//! What binds a node, and whether some nodes decide who takes part, differs between the schemes:
+//! those are their [`Bonds`]. Where there are such *deciders*, an attempt begins only if enough of
+//! them are there that can decide on its participants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::bonds::Bonds;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::committee::Committee;
+use crate::wire::Hello;
 
 /// Who may take part in the next attempt, whoever is ready.
 pub(in crate::round) struct Obligations {
     manifest: Arc<Manifest>,
+    bonds: Box<dyn Bonds>,
     /// Nodes that refused to go on in this round, or were too slow.
     excluded: BTreeSet<NodeId>,
     /// Nodes that are proven to have lied. They take no part any more.
     convicted: BTreeSet<NodeId>,
     /// These nodes were asked for their sums, and only they can try again.
     required: Option<BTreeSet<NodeId>>,
-    /// With whom these nodes have sent a sum before, as they say themselves, or may have voted for
-    /// one.
+    /// To whom these nodes are bound, as they say themselves, or may be by what they were asked.
     claims: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
 
 impl Obligations {
-    pub(super) fn new(manifest: Arc<Manifest>) -> Self {
+    pub(super) fn new(manifest: Arc<Manifest>, bonds: Box<dyn Bonds>) -> Self {
         Self {
             manifest,
+            bonds,
             excluded: BTreeSet::new(),
             convicted: BTreeSet::new(),
             required: None,
@@ -76,25 +75,23 @@ impl Obligations {
         self.excluded.clear();
     }
 
-    /// A node is back, and says for whom it has voted. One that has refused gets another chance.
-    pub(super) fn greet(&mut self, node: NodeId, voted_for: &[NodeId]) {
+    /// A node is back. One that has refused gets another chance.
+    pub(super) fn greet(&mut self, node: NodeId, hello: &Hello) {
         self.excluded.remove(&node);
-        // Only a holder's hello tells; a participant says it when it refuses.
-        if self.manifest.committee().is_some() {
+        if let Some(bound_to) = self.bonds.told(hello) {
             self.claims.remove(&node);
-            self.claim(node, voted_for);
+            self.claim(node, bound_to);
         }
     }
 
-    /// A node says that it has sent a sum with these participants, and can only go on with them.
-    pub(super) fn claim(&mut self, node: NodeId, sent_with: &[NodeId]) {
-        let sent_with: BTreeSet<_> = sent_with.iter().copied().collect();
-        let set = &sent_with - &self.convicted;
+    /// A node says that it is bound to these participants, and can only go on with them.
+    pub(super) fn claim(&mut self, node: NodeId, bound_to: &[NodeId]) {
+        let bound_to: BTreeSet<_> = bound_to.iter().copied().collect();
+        let set = &bound_to - &self.convicted;
         let known = set.iter().all(|id| self.manifest.roster().contains_key(id));
         let missing = self.manifest.participation().missing(&set, &self.convicted);
         let whole = missing.is_empty();
-        let holds = |committee: &Committee| committee.contains(node);
-        let of_it = set.contains(&node) || self.manifest.committee().is_some_and(holds);
+        let of_it = set.contains(&node) || self.bonds.deciders().contains(&node);
         if known && whole && of_it && set.len() >= self.manifest.min_nodes() {
             self.excluded.remove(&node);
             self.claims.insert(node, set);
@@ -113,13 +110,13 @@ impl Obligations {
         self.required = Some(participants);
     }
 
-    /// A holder is asked to vote for these contributors: from now on it may have done so.
-    pub(in crate::round) fn may_have_voted(
+    /// A node is asked to decide on these participants: from now on it may have done so.
+    pub(in crate::round) fn may_have_decided(
         &mut self,
-        holder: NodeId,
-        contributors: BTreeSet<NodeId>,
+        decider: NodeId,
+        participants: BTreeSet<NodeId>,
     ) {
-        self.claims.insert(holder, contributors);
+        self.claims.insert(decider, participants);
     }
 
     /// The round is over: what was said about its model is history, but for claims of nodes that
@@ -150,66 +147,60 @@ impl Obligations {
         }
         let claimed =
             |set: &BTreeSet<NodeId>| self.claims.values().filter(|other| *other == set).count();
-        let Some(committee) = self.manifest.committee() else {
-            return self.claims.values().max_by_key(|set| claimed(set));
-        };
-        // Of the contributors that holders have voted for, those that enough holders can still
-        // decide on, with the most votes.
-        let free = |set: &BTreeSet<NodeId>| {
-            let holders = committee.holders().iter();
-            holders
-                .filter(|node| self.may_vote(**node, Some(set)))
-                .count()
-        };
-        let decidable = |set: &&BTreeSet<NodeId>| (free(set) >= committee.quorum(), claimed(set));
-        self.claims.values().max_by_key(decidable)
+        // Those that enough can still decide on, claimed by the most.
+        let decidable = |set: &BTreeSet<NodeId>| self.can_be_decided(Some(set), |_| true);
+        let sets = self.claims.values();
+        sets.max_by_key(|set| (decidable(set), claimed(set)))
     }
 
-    /// Returns those of `ready` that can take part, whoever the others are. With a committee, its
-    /// holders alone are bound.
+    /// Returns those of `ready` that can take part, whoever the others are.
     pub(super) fn free(&self, ready: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-        let binds = self.manifest.committee().is_none();
+        let binds = self.bonds.binds_participants();
         let free = |node: &&NodeId| !binds || !self.claims.contains_key(node);
         ready.iter().filter(free).copied().collect()
     }
 
-    /// Returns whether a holder, as far as is known, can vote for these contributors, or for any.
-    pub(in crate::round) fn may_vote(
+    /// Returns whether a decider, as far as is known, can decide on these participants, or on any.
+    pub(in crate::round) fn may_decide(
         &self,
-        holder: NodeId,
-        contributors: Option<&BTreeSet<NodeId>>,
+        decider: NodeId,
+        participants: Option<&BTreeSet<NodeId>>,
     ) -> bool {
-        let claim = self.claims.get(&holder);
-        claim.is_none_or(|claim| Some(claim) == contributors)
+        let claim = self.claims.get(&decider);
+        claim.is_none_or(|claim| Some(claim) == participants)
     }
 
-    /// Returns whether enough holders are `ready` to decide on these contributors, or on any.
-    /// Without a committee nobody has to.
+    /// Returns whether enough deciders are `ready` to decide on these participants, or on any.
     pub(super) fn is_quorate(
         &self,
-        contributors: Option<&BTreeSet<NodeId>>,
+        participants: Option<&BTreeSet<NodeId>>,
         ready: &BTreeSet<NodeId>,
     ) -> bool {
-        self.manifest.committee().is_none_or(|committee| {
-            let holders = committee.holders().iter();
-            let able =
-                holders.filter(|node| ready.contains(node) && self.may_vote(**node, contributors));
-            able.count() >= committee.quorum()
-        })
+        self.can_be_decided(participants, |node| ready.contains(node))
+    }
+
+    /// Returns whether enough of the deciders that are `there` can decide on these participants, or
+    /// on any.
+    fn can_be_decided(
+        &self,
+        participants: Option<&BTreeSet<NodeId>>,
+        there: impl Fn(&NodeId) -> bool,
+    ) -> bool {
+        let deciders = self.bonds.deciders().iter();
+        let able = deciders.filter(|node| there(node) && self.may_decide(**node, participants));
+        able.count() >= self.bonds.quorum()
     }
 
     /// Returns the nodes without which these participants cannot begin, beside themselves: the
-    /// holders, if too few of them are `ready`.
+    /// deciders, if too few of them are `ready`.
     pub(super) fn lacking(
         &self,
-        contributors: &BTreeSet<NodeId>,
+        participants: &BTreeSet<NodeId>,
         ready: &BTreeSet<NodeId>,
-    ) -> Vec<NodeId> {
-        match self.manifest.committee() {
-            Some(committee) if !self.is_quorate(Some(contributors), ready) => {
-                committee.holders().to_vec()
-            }
-            _ => Vec::new(),
+    ) -> &[NodeId] {
+        match self.is_quorate(Some(participants), ready) {
+            true => &[],
+            false => self.bonds.deciders(),
         }
     }
 }

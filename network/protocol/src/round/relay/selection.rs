@@ -84,8 +84,8 @@ impl<'a> Candidates<'a> {
     pub(super) fn missing(&self) -> Vec<NodeId> {
         let needed: BTreeSet<NodeId> = match self.bound() {
             Some(bound) => {
-                let holders = self.obligations.lacking(bound, &self.ready);
-                bound.iter().copied().chain(holders).collect()
+                let deciders = self.obligations.lacking(bound, &self.ready);
+                bound.iter().chain(deciders).copied().collect()
             }
             None => self.manifest.roster().keys().copied().collect(),
         };

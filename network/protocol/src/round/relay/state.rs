@@ -13,6 +13,7 @@ use rand::seq::IteratorRandom as _;
 
 use super::action::Action;
 use super::ahead::Ahead;
+use super::attempt;
 use super::obligations::Obligations;
 use super::presence::Presence;
 use super::published::{Delivery, LastResult, Published};
@@ -73,7 +74,7 @@ impl RelayState {
         opener: BoxOpener,
     ) -> Self {
         Self {
-            obligations: Obligations::new(manifest.clone()),
+            obligations: Obligations::new(manifest.clone(), attempt::bonds(&manifest)),
             manifest,
             settings,
             head,
@@ -169,7 +170,7 @@ impl RelayState {
             return self.refuse(node, refusal);
         }
         self.presence.connect(node, hello.head);
-        self.obligations.greet(node, &hello.voted_for);
+        self.obligations.greet(node, hello);
         self.report(Report::Joined(node));
         // Before it is asked to go on without them.
         for proof in self.proofs.clone() {

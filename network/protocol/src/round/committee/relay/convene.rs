@@ -71,7 +71,7 @@ impl Convening {
         let contributors = self.exact.then_some(&self.invited);
         self.committee.contains(holder)
             && state.is_ready(holder)
-            && state.obligations.may_vote(holder, contributors)
+            && state.obligations.may_decide(holder, contributors)
     }
 
     pub(super) fn offered(

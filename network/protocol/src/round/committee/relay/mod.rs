@@ -9,6 +9,7 @@
 //! model (the difference rule).
 
 mod attendance;
+mod bonds;
 mod choice;
 mod collect;
 mod convene;

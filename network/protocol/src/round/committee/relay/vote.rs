@@ -50,7 +50,7 @@ impl Voting {
         for holder in &voting.chosen.voters {
             state
                 .obligations
-                .may_have_voted(*holder, voting.chosen.contributors.nodes());
+                .may_have_decided(*holder, voting.chosen.contributors.nodes());
             voting.ask(state, *holder);
         }
         voting

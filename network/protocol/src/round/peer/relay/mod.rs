@@ -9,6 +9,7 @@
 
 mod advertise;
 mod announce;
+mod bonds;
 mod collect;
 mod share;
 
@@ -20,6 +21,8 @@ use crate::round::relay::selection::Selection;
 use crate::round::relay::stage::{AttemptProgress, Complete, Stage};
 use crate::round::relay::state::RelayState;
 use crate::wire::{BodyId, Hello, NodeFrame};
+
+pub(in crate::round) use bonds::SumBonds;
 
 use advertise::Advertising;
 use announce::Announcing;
