@@ -25,8 +25,7 @@ pub struct Outgoing {
 
 /// Puts what is pending into the outbox at `path`, replacing what is there.
 pub(super) fn write(path: &Path, pending: &Pending, body: &[u8]) -> Result<(), StoreError> {
-    let header = StoredPending::from(pending);
-    write_headed(path, &header, body, Durability::Process)
+    write_headed(path, &pending.stored(), body, Durability::Process)
 }
 
 /// Takes up what the outbox at `path` holds, if there is something that belongs to `head`.

@@ -63,6 +63,6 @@ pub use contributors::Contributors;
 pub use decision::Decision;
 pub use envelope::{CheckedSeeds, Envelope, MAX_BOX_BYTES, SealedSeeds};
 pub use holders::Holders;
-pub use prepared::Prepared;
+pub use prepared::{Prepared, StoredPrepared};
 pub use reveal_order::RevealOrder;
 pub use schedule::Committee;

@@ -492,18 +492,10 @@ impl Node {
         if pending.ctx() != ctx {
             return Err(Refusal::Stale { what, signer: node });
         }
+        let mut actions = pending.open(&mut self.core, sums, unix_s)?;
         let body = BodyId::sum(ctx);
-        let upload = Action::Upload { body, first_chunk };
-        match pending {
-            Pending::Sum(pending) => {
-                let mut actions = pending.open(&mut self.core, sums, unix_s)?;
-                actions.push(upload);
-                Ok(actions)
-            }
-            // A contribution opens only in a sum that holders vote for, and the record of that is
-            // theirs to make.
-            Pending::Contribution(_) => Ok(vec![upload]),
-        }
+        actions.push(Action::Upload { body, first_chunk });
+        Ok(actions)
     }
 
     fn outcome(&mut self, outcome: Outcome, unix_s: u64) -> Result<Vec<Action>, Refusal> {

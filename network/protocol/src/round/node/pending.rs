@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::action::Action;
+use super::core::Core;
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::round::bundle::KeyBundle;
-use crate::round::committee::message::Contribution;
-use crate::round::committee::{Envelope, Holders, Prepared};
+use crate::round::committee::{Prepared, StoredPrepared};
 use crate::round::head::Head;
-use crate::round::message::{Keys, Signed, WHENEVER};
+use crate::round::message::Signed;
 use crate::round::peer::message::Sum;
-use crate::round::peer::{Participants, PendingSum, TagShare};
+use crate::round::peer::{PendingSum, StoredSum};
 use crate::round::refusal::Refusal;
 use crate::wire::NodeFrame;
 
@@ -50,10 +51,28 @@ impl Pending {
     /// Returns what announces it to the relay.
     pub(in crate::round) fn frame(&self) -> NodeFrame {
         match self {
-            Self::Sum(pending) => NodeFrame::Sum(pending.sum.clone()),
-            Self::Contribution(prepared) => {
-                NodeFrame::Contribution(prepared.contribution.clone(), prepared.envelope.clone())
-            }
+            Self::Sum(pending) => pending.frame(),
+            Self::Contribution(prepared) => prepared.frame(),
+        }
+    }
+
+    /// Returns what is to be done before its body leaves for the relay, which shows these signed
+    /// sums.
+    ///
+    /// # Errors
+    ///
+    /// What [`PendingSum::open`] refuses.
+    pub(in crate::round) fn open(
+        &self,
+        core: &mut Core,
+        sums: Vec<Signed<Sum>>,
+        unix_s: u64,
+    ) -> Result<Vec<Action>, Refusal> {
+        match self {
+            Self::Sum(pending) => pending.open(core, sums, unix_s),
+            // It opens only in a sum that holders vote for, and the record of that is theirs to
+            // make.
+            Self::Contribution(_) => Ok(Vec::new()),
         }
     }
 
@@ -72,29 +91,23 @@ impl Pending {
             Self::Contribution(prepared) => Some(prepared),
         }
     }
+
+    /// Returns it as it is kept on disk.
+    pub fn stored(&self) -> StoredPending {
+        match self {
+            Self::Sum(pending) => StoredPending::Sum(pending.stored()),
+            Self::Contribution(prepared) => StoredPending::Contribution(prepared.stored()),
+        }
+    }
 }
 
 /// A [`Pending`] as it is kept on disk: what it was made of, to be verified again.
 #[derive(Serialize, Deserialize)]
 pub enum StoredPending {
     /// A masked sum.
-    Sum {
-        /// The keys of the participants.
-        bundle: Vec<Signed<Keys>>,
-        /// The signed root.
-        sum: Signed<Sum>,
-        /// The share that it commits to.
-        tag_share: TagShare,
-    },
+    Sum(StoredSum),
     /// A contribution.
-    Contribution {
-        /// The keys of the holders.
-        bundle: Vec<Signed<Keys>>,
-        /// The signed root.
-        contribution: Signed<Contribution>,
-        /// The seeds.
-        envelope: Envelope,
-    },
+    Contribution(StoredPrepared),
 }
 
 impl StoredPending {
@@ -102,63 +115,17 @@ impl StoredPending {
     ///
     /// # Errors
     ///
-    /// What the keys and signatures meet; [`Refusal::MissingSum`], [`Refusal::Invalid`] or
-    /// [`Refusal::OwnContribution`] if its parts do not belong together.
+    /// What [`StoredSum::verify`] and [`StoredPrepared::verify`] refuse.
     pub fn verify(self, manifest: &Manifest, head: &Head) -> Result<(Pending, Digest), Refusal> {
         match self {
-            Self::Sum {
-                bundle,
-                sum,
-                tag_share,
-            } => {
-                let participants = Participants::of_outbox(bundle, manifest, head)?;
-                let message = sum.verify(manifest, WHENEVER)?;
-                if message.ctx != participants.ctx() {
-                    return Err(Refusal::MissingSum(message.node));
-                }
-                tag_share.open(&message)?;
-                let pending = PendingSum {
-                    participants,
-                    sum,
-                    tag_share,
-                };
-                Ok((pending.into(), message.root))
+            Self::Sum(stored) => {
+                let (pending, root) = stored.verify(manifest, head)?;
+                Ok((pending.into(), root))
             }
-            Self::Contribution {
-                bundle,
-                contribution,
-                envelope,
-            } => {
-                let holders = Holders::verify(bundle, manifest, head, WHENEVER)?;
-                let message = contribution.verify(manifest, WHENEVER)?;
-                if envelope.check(&message, &holders).is_err() {
-                    return Err(Refusal::OwnContribution);
-                }
-                let prepared = Prepared {
-                    holders,
-                    contribution,
-                    envelope,
-                };
-                Ok((prepared.into(), message.root))
+            Self::Contribution(stored) => {
+                let (prepared, root) = stored.verify(manifest, head)?;
+                Ok((prepared.into(), root))
             }
-        }
-    }
-}
-
-impl From<&Pending> for StoredPending {
-    fn from(pending: &Pending) -> Self {
-        let bundle = pending.bundle().bundle().to_vec();
-        match pending {
-            Pending::Sum(pending) => Self::Sum {
-                bundle,
-                sum: pending.sum.clone(),
-                tag_share: pending.tag_share,
-            },
-            Pending::Contribution(prepared) => Self::Contribution {
-                bundle,
-                contribution: prepared.contribution.clone(),
-                envelope: prepared.envelope.clone(),
-            },
         }
     }
 }

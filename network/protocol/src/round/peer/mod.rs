@@ -66,7 +66,7 @@ mod tag_share;
 
 pub use accusation::{BoxOpener, Conviction, Proof};
 pub use participants::Participants;
-pub use pending::PendingSum;
+pub use pending::{PendingSum, StoredSum};
 pub use shares::CompleteShares;
 pub use sums::sums_digest;
 pub use tag_share::{OpenedSum, TagShare};

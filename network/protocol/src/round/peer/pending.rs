@@ -1,12 +1,17 @@
 //! What a participant holds until a result accounts for it.
 
+use serde::{Deserialize, Serialize};
+
 use super::message::Sum;
 use super::participants::Participants;
 use super::sums::{SumsCheck, sums_digest};
 use super::tag_share::TagShare;
 use crate::audit::Entry;
+use crate::digest::Digest;
+use crate::manifest::Manifest;
 use crate::round::difference::SentSum;
-use crate::round::message::Signed;
+use crate::round::head::Head;
+use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::node::action::Action;
 use crate::round::node::core::Core;
 use crate::round::refusal::Refusal;
@@ -23,7 +28,32 @@ pub struct PendingSum {
     pub tag_share: TagShare,
 }
 
+/// A [`PendingSum`] as it is kept on disk.
+#[derive(Serialize, Deserialize)]
+pub struct StoredSum {
+    /// The keys of the participants.
+    pub bundle: Vec<Signed<Keys>>,
+    /// The signed root.
+    pub sum: Signed<Sum>,
+    /// The share that it commits to.
+    pub tag_share: TagShare,
+}
+
 impl PendingSum {
+    /// Returns what announces it to the relay.
+    pub(in crate::round) fn frame(&self) -> NodeFrame {
+        NodeFrame::Sum(self.sum.clone())
+    }
+
+    /// Returns it as it is kept on disk.
+    pub(in crate::round) fn stored(&self) -> StoredSum {
+        StoredSum {
+            bundle: self.participants.bundle().to_vec(),
+            sum: self.sum.clone(),
+            tag_share: self.tag_share,
+        }
+    }
+
     /// Opens the share of the tags' sum to the relay, which shows the signed sums of all
     /// participants. Nothing may leave before these are logged and on record: from then on the node
     /// takes no result that rests on others.
@@ -63,5 +93,34 @@ impl PendingSum {
                 share: self.tag_share,
             }),
         ])
+    }
+}
+
+impl StoredSum {
+    /// Verifies it as a participant does that stands at `head`. Returns it with the root of its
+    /// body.
+    ///
+    /// # Errors
+    ///
+    /// What the keys and signatures meet; [`Refusal::MissingSum`] or [`Refusal::Invalid`] if its
+    /// parts do not belong together.
+    pub fn verify(self, manifest: &Manifest, head: &Head) -> Result<(PendingSum, Digest), Refusal> {
+        let Self {
+            bundle,
+            sum,
+            tag_share,
+        } = self;
+        let participants = Participants::of_outbox(bundle, manifest, head)?;
+        let message = sum.verify(manifest, WHENEVER)?;
+        if message.ctx != participants.ctx() {
+            return Err(Refusal::MissingSum(message.node));
+        }
+        tag_share.open(&message)?;
+        let pending = PendingSum {
+            participants,
+            sum,
+            tag_share,
+        };
+        Ok((pending, message.root))
     }
 }
