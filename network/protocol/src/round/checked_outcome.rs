@@ -6,12 +6,15 @@ use std::ops::Deref;
 
 use fl_shaders::{FixedPoint, HEADER_WORDS, Ring, Tag};
 
+#[cfg(doc)]
 use super::committee::Holders;
+use super::evidence::{CheckedEvidence, Checker};
 use super::head::Head;
 use super::node::pending::Pending;
-use super::outcome::{Evidence, Outcome};
-use super::peer::{Participants, SumsCheck};
-use super::refusal::{Kind, Refusal};
+use super::outcome::Outcome;
+#[cfg(doc)]
+use super::peer::Participants;
+use super::refusal::Refusal;
 use super::training::{Averaged, Averaging};
 use crate::digest::{CHUNK_BYTES, Digest};
 use crate::identity::NodeId;
@@ -49,29 +52,26 @@ pub struct ResultCheck<'a, B, C> {
 /// An outcome whose participants and signatures hold. Only its bytes remain to be checked.
 #[derive(Clone, Debug)]
 pub struct CheckedOutcome {
-    ctx: Digest,
-    nodes: BTreeSet<NodeId>,
+    evidence: CheckedEvidence,
     head: Head,
     root: Digest,
-    /// Sum of the tag shares.
-    tag: Tag,
     announced: Digest,
 }
 
 impl CheckedOutcome {
     /// Returns the context of the attempt.
     pub fn ctx(&self) -> Digest {
-        self.ctx
+        self.evidence.ctx
     }
 
     /// Returns those whose inputs are in the sum.
     pub fn nodes(&self) -> &BTreeSet<NodeId> {
-        &self.nodes
+        &self.evidence.nodes
     }
 
     /// Returns the state after the round, if the sum and the model are those that were announced.
     pub(super) fn leads_to(&self) -> Head {
-        self.head.next(self.ctx, self.root, self.announced)
+        self.head.next(self.ctx(), self.root, self.announced)
     }
 
     /// Checks the signatures of `outcome`.
@@ -95,39 +95,25 @@ impl CheckedOutcome {
         unix_s: u64,
         convicted: &BTreeSet<NodeId>,
     ) -> Result<Self, Refusal> {
-        let (bundle, what) = (outcome.bundle, Kind::Outcome);
-        let (ctx, nodes, tag) = match (manifest.committee(), &outcome.parts) {
-            (None, Evidence::Sums(sums)) => {
-                let participants =
-                    Participants::of_result(bundle, manifest, head, unix_s, convicted)?;
-                let own = own.and_then(|(_, own)| own.sum());
-                let own = own.filter(|own| own.participants.ctx() == participants.ctx());
-                let check = SumsCheck {
-                    announced: outcome.ctx,
-                    participants: &participants,
-                    own: own.map(|own| &own.sum),
-                    manifest,
-                    unix_s,
-                };
-                let tag = check.opened(sums)?;
-                (participants.ctx(), participants.set(), tag)
-            }
-            (Some(_), Evidence::Decision(decision)) => {
-                let holders = Holders::of_result(bundle, manifest, head, unix_s)?;
-                let own = own.and_then(|(node, own)| Some((node, own.contribution()?)));
-                let (nodes, tag) = decision.verify(outcome.ctx, &holders, own, manifest, unix_s)?;
-                (holders.ctx(), nodes, tag)
-            }
-            _ => return Err(Refusal::Unexpected { what }),
+        let checker = Checker {
+            own,
+            manifest,
+            head,
+            unix_s,
+            convicted,
         };
-        let (root, announced) = (outcome.root, outcome.model);
-        Ok(Self {
+        let Outcome {
             ctx,
-            nodes,
+            bundle,
+            parts,
+            root,
+            model,
+        } = outcome;
+        Ok(Self {
+            evidence: parts.account().check(bundle, ctx, &checker)?,
             head: *head,
             root,
-            tag,
-            announced,
+            announced: model,
         })
     }
 
@@ -147,8 +133,8 @@ impl CheckedOutcome {
         let elements = HEADER_WORDS + base.as_ref().len();
         ResultCheck {
             outcome: self,
-            check: verifier.begin(self.ctx, plan.ring(), elements),
-            averaging: Averaging::new(plan, base, self.nodes.len(), spare),
+            check: verifier.begin(self.ctx(), plan.ring(), elements),
+            averaging: Averaging::new(plan, base, self.nodes().len(), spare),
         }
     }
 
@@ -202,8 +188,8 @@ where
                 found,
             });
         }
-        let averaged = self.averaging.finish(outcome.head, outcome.ctx)?;
-        if !self.check.holds(&outcome.nodes, outcome.tag) {
+        let averaged = self.averaging.finish(outcome.head, outcome.ctx())?;
+        if !self.check.holds(outcome.nodes(), outcome.evidence.tag) {
             return Err(Refusal::Tag);
         }
         let computed = averaged.head.model;

@@ -42,6 +42,7 @@
 //! **What is not handled.** More than t holders that break the rules: they can open a single
 //! contribution.
 
+mod account;
 mod ballot;
 mod certificate;
 mod classes;

@@ -29,10 +29,10 @@ use super::difference::SentSums;
 use super::head::Head;
 use super::message::{Keys, Signed};
 use super::opening::Opening;
-use super::outcome::{Evidence, Outcome};
+use super::outcome::Outcome;
 use super::peer::message::Sum;
 use super::peer::node::ParticipantStage;
-use super::peer::{BoxOpener, Proof, TagShare, sums_digest};
+use super::peer::{BoxOpener, Proof, TagShare};
 use super::refusal::{Fault, Kind, Refusal};
 use super::training::Averaged;
 use crate::audit::{Entry, Party};
@@ -513,10 +513,8 @@ impl Node {
             unix_s,
             &core.convicted,
         )?;
-        if let Evidence::Sums(opened) = &outcome.parts {
-            let sums = opened.iter().map(|opened| &opened.sum);
-            core.sent.check_sums(checked.ctx(), sums_digest(sums))?;
-        }
+        let account = outcome.parts.account();
+        account.check_sent(checked.ctx(), &core.sent)?;
         let pending = match self.take_phase() {
             Phase::Holding(pending) => Some(pending),
             _ => None,

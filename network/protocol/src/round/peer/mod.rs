@@ -53,6 +53,7 @@
 //!
 //! **What is not handled.** That a node feeds honest data, and that the relay serves anyone.
 
+mod account;
 mod accusation;
 pub mod message;
 pub(in crate::round) mod node;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::state::RelayState;
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::evidence::Evidence;
 use crate::round::message::{Keys, Signed};
-use crate::round::outcome::Evidence;
 use crate::round::refusal::Refusal;
 use crate::wire::{BodyId, Hello, NodeFrame};
 
