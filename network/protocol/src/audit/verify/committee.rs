@@ -1,22 +1,32 @@
-//! What the messages of a committee's attempt must satisfy in a log.
+//! What a log of the committee scheme must satisfy.
 //!
 //! The relay logs what it has accepted of everybody, a node what it has signed itself. So only the
 //! relay's log can show that the certificate came before the masks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::attempts::Attempts;
+use super::schemes::{SchemeLog, Standing};
 use super::unsound::Unsound;
 use crate::audit::record::Party;
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::committee::message::{Contribution, Receipt, Reveal, Vote};
-use crate::round::committee::{Decision, Holders};
-use crate::round::message::{Message, Signed};
-use crate::round::{Kind, Refusal, count};
+use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
+use crate::round::committee::{Contributors, Decision, Holders};
+use crate::round::message::{Keys, Message, Signed};
+use crate::round::{Evidence, Kind, Outcome, Refusal, SentSum, SentSums, count};
+
+/// What a log tells of the committee scheme.
+pub(super) struct CommitteeLog {
+    /// In one of the round before, a holder may still be at work.
+    attempts: Attempts<LoggedCommitteeAttempt>,
+    /// Whose sums the holder whose log this is has helped to open.
+    sent: SentSums,
+}
 
 /// An attempt whose holders are fixed.
 #[derive(Clone, Debug)]
-pub(super) struct LoggedCommitteeAttempt {
+struct LoggedCommitteeAttempt {
     holders: Holders,
     /// What each contributor has signed. A node that has lost its outbox may have signed several.
     contributions: BTreeMap<NodeId, BTreeSet<Vec<u8>>>,
@@ -26,8 +36,123 @@ pub(super) struct LoggedCommitteeAttempt {
     ballot: Option<Digest>,
 }
 
+impl CommitteeLog {
+    pub(super) fn none_yet() -> Self {
+        Self {
+            attempts: Attempts::none(),
+            sent: SentSums::default(),
+        }
+    }
+
+    /// Returns what a message says, and the attempt that it belongs to.
+    fn message<T: InContext>(
+        &mut self,
+        at: &Standing<'_>,
+        signed: &Signed<T>,
+    ) -> Result<(T, &mut LoggedCommitteeAttempt), Unsound> {
+        let message = signed.verify(at.manifest, at.unix_s)?;
+        let attempt = self.attempts.any_mut(message.ctx());
+        Ok((message, attempt.ok_or(Unsound::NoAttempt(T::KIND))?))
+    }
+
+    /// Notes a contribution. Returns who has signed it.
+    pub(super) fn contribution(
+        &mut self,
+        at: &Standing<'_>,
+        signed: &Signed<Contribution>,
+    ) -> Result<NodeId, Unsound> {
+        let (contribution, attempt) = self.message(at, signed)?;
+        attempt.contribution(at.party, contribution.node, signed)?;
+        Ok(contribution.node)
+    }
+
+    pub(super) fn receipt(
+        &mut self,
+        at: &Standing<'_>,
+        signed: &Signed<Receipt>,
+    ) -> Result<(), Unsound> {
+        let (receipt, attempt) = self.message(at, signed)?;
+        attempt.receipt(at.party, &receipt)
+    }
+
+    /// Notes for whom the holder decides whose log this is.
+    pub(super) fn ballot(
+        &mut self,
+        at: &Standing<'_>,
+        ctx: Digest,
+        contributors: Vec<ContributionId>,
+    ) -> Result<(), Unsound> {
+        let (what, model) = (Kind::Ballot, at.head.model);
+        let contributors = Contributors::new(ctx, contributors, what)?;
+        contributors.check_participants(at.manifest)?;
+        let attempt = self.attempts.current_mut(ctx);
+        let attempt = attempt.ok_or(Unsound::NoAttempt(what))?;
+        attempt.ballot(at.party, contributors.digest())?;
+        let nodes = contributors.nodes();
+        self.sent.check(model, &nodes, at.convicted)?;
+        self.sent.add(&SentSum::new(model, nodes));
+        Ok(())
+    }
+
+    pub(super) fn vote(&mut self, at: &Standing<'_>, signed: &Signed<Vote>) -> Result<(), Unsound> {
+        let (vote, attempt) = self.message(at, signed)?;
+        attempt.vote(at.party, &vote)
+    }
+
+    pub(super) fn reveal(
+        &mut self,
+        at: &Standing<'_>,
+        signed: &Signed<Reveal>,
+    ) -> Result<(), Unsound> {
+        let (reveal, attempt) = self.message(at, signed)?;
+        attempt.reveal(at.party, &reveal)
+    }
+}
+
+impl SchemeLog for CommitteeLog {
+    fn keys(
+        &mut self,
+        at: &Standing<'_>,
+        bundle: Vec<Signed<Keys>>,
+    ) -> Result<Option<BTreeSet<NodeId>>, Unsound> {
+        let holders = Holders::of_result(bundle, at.manifest, &at.head, at.unix_s)?;
+        let ctx = holders.ctx();
+        self.attempts.add(ctx, LoggedCommitteeAttempt::new(holders));
+        // The result says who has contributed.
+        Ok(None)
+    }
+
+    /// It is the holders who answer for the difference rule; that only one list is decided on
+    /// follows from the certificate.
+    fn outcome(
+        &mut self,
+        at: &Standing<'_>,
+        outcome: Outcome,
+    ) -> Result<BTreeSet<NodeId>, Unsound> {
+        let (ctx, what) = (outcome.ctx, Kind::Outcome);
+        let Evidence::Decision(decision) = outcome.parts.clone() else {
+            return Err(Unsound::Refused(Refusal::Unexpected { what }));
+        };
+        let contributors = at.check(outcome)?.nodes().clone();
+        match self.attempts.current(ctx) {
+            Some(attempt) => attempt.outcome(at.party, &contributors, &decision)?,
+            None if at.party == Party::Relay => return Err(Unsound::NoAttempt(what)),
+            None => {}
+        }
+        Ok(contributors)
+    }
+
+    fn advance(&mut self) {
+        self.attempts.advance();
+    }
+
+    fn go_back(&mut self) {
+        self.attempts.go_back();
+    }
+}
+
 impl LoggedCommitteeAttempt {
-    pub(super) fn new(holders: Holders) -> Self {
+    fn new(holders: Holders) -> Self {
         Self {
             holders,
             contributions: BTreeMap::new(),
@@ -42,14 +167,14 @@ impl LoggedCommitteeAttempt {
     ///
     /// [`Refusal::Unexpected`] in the relay's log; [`Refusal::Stranger`] if the party is no holder;
     /// [`Refusal::Voted`] if it has decided for others.
-    pub(super) fn ballot(&mut self, party: Party, list: Digest) -> Result<NodeId, Unsound> {
+    fn ballot(&mut self, party: Party, list: Digest) -> Result<(), Unsound> {
         let what = Kind::Ballot;
         let Party::Node(holder) = party else {
             return Err(Unsound::Refused(Refusal::Unexpected { what }));
         };
         self.seated(party, holder)?;
         match *self.ballot.get_or_insert(list) == list {
-            true => Ok(holder),
+            true => Ok(()),
             false => Err(Unsound::Refused(Refusal::Voted)),
         }
     }
@@ -60,7 +185,7 @@ impl LoggedCommitteeAttempt {
     ///
     /// [`Refusal::Stranger`] for another's in a node's log; [`Refusal::Duplicate`] for a second one
     /// of a node in the relay's.
-    pub(super) fn contribution(
+    fn contribution(
         &mut self,
         party: Party,
         node: NodeId,
@@ -80,7 +205,7 @@ impl LoggedCommitteeAttempt {
     /// # Errors
     ///
     /// [`Refusal::Stranger`].
-    pub(super) fn receipt(&self, party: Party, receipt: &Receipt) -> Result<(), Unsound> {
+    fn receipt(&self, party: Party, receipt: &Receipt) -> Result<(), Unsound> {
         self.seated(party, receipt.holder)
     }
 
@@ -91,7 +216,7 @@ impl LoggedCommitteeAttempt {
     /// [`Refusal::Stranger`]; [`Refusal::Duplicate`] if the holder has voted for another list
     /// before, [`Refusal::OtherContributors`] if another has, or if a holder's own log does not
     /// have the list.
-    pub(super) fn vote(&mut self, party: Party, vote: &Vote) -> Result<(), Unsound> {
+    fn vote(&mut self, party: Party, vote: &Vote) -> Result<(), Unsound> {
         let (what, signer) = (Kind::Vote, vote.holder);
         self.seated(party, signer)?;
         self.decided(party, vote.contributors, what, signer)?;
@@ -119,7 +244,7 @@ impl LoggedCommitteeAttempt {
     /// [`Refusal::Stranger`], [`Refusal::Classes`]; [`Refusal::OtherContributors`] if others were
     /// voted for, or decided for in a holder's own log; [`Refusal::Votes`] if there is no
     /// certificate in the relay's log.
-    pub(super) fn reveal(&self, party: Party, reveal: &Reveal) -> Result<(), Unsound> {
+    fn reveal(&self, party: Party, reveal: &Reveal) -> Result<(), Unsound> {
         let (what, signer) = (Kind::Reveal, reveal.holder);
         self.seated(party, signer)?;
         self.decided(party, reveal.contributors, what, signer)?;
@@ -149,7 +274,7 @@ impl LoggedCommitteeAttempt {
     /// # Errors
     ///
     /// [`Unsound::OtherSum`].
-    pub(super) fn outcome(
+    fn outcome(
         &self,
         party: Party,
         nodes: &BTreeSet<NodeId>,
@@ -197,7 +322,7 @@ impl LoggedCommitteeAttempt {
 }
 
 /// A message with its context.
-pub(super) trait InContext: Message {
+trait InContext: Message {
     /// Returns the context of the attempt.
     fn ctx(&self) -> Digest;
 }

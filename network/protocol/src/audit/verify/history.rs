@@ -1,25 +1,17 @@
 //! What the contents of a log must satisfy, whatever the scheme: the checks that its keeper made,
 //! or should have made, made again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::attempts::Attempts;
-use super::committee::{InContext, LoggedCommitteeAttempt};
-use super::peer::LoggedPeerAttempt;
+use super::schemes::{Schemes, Standing};
 use super::unsound::Unsound;
 use crate::audit::record::{Entry, Party, Record};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::committee::message::ContributionId;
-use crate::round::committee::{Contributors, Holders};
-use crate::round::message::{Keys, ResultAck, Signed};
-use crate::round::peer::message::{Share, Sum};
-use crate::round::peer::{BoxOpener, Conviction, Participants};
-use crate::round::{
-    CheckedOutcome, Checkpoint, Evidence, Head, Kind, Opening, Outcome, Refusal, SentSum, SentSums,
-    check_cohort,
-};
+use crate::round::message::{ResultAck, Signed};
+use crate::round::peer::{BoxOpener, Conviction};
+use crate::round::{Checkpoint, Head, Kind, Opening, Refusal, check_cohort};
 
 /// A round, as its log has it.
 #[derive(Clone, Debug)]
@@ -55,9 +47,7 @@ pub(super) struct History<'a> {
     party: Option<Party>,
     begins: Option<Head>,
     head: Head,
-    peer: Attempts<LoggedPeerAttempt>,
-    /// In one of the round before, a holder may still be at work.
-    committee: Attempts<LoggedCommitteeAttempt>,
+    schemes: Schemes,
     /// The state that the last result has replaced, as long as the party may go back to it: in a
     /// relay's log until enough nodes have acknowledged the result, in a node's until the node
     /// signs its next sum or contribution.
@@ -65,8 +55,6 @@ pub(super) struct History<'a> {
     opener: BoxOpener,
     /// Those that are proven to have lied.
     convicted: BTreeSet<NodeId>,
-    /// What each node has sent, for the difference rule.
-    sent: BTreeMap<NodeId, SentSums>,
     rounds: Vec<Round>,
 }
 
@@ -77,12 +65,10 @@ impl<'a> History<'a> {
             party: None,
             begins: None,
             head: Head::start(manifest),
-            peer: Attempts::none(),
-            committee: Attempts::none(),
+            schemes: Schemes::none_yet(),
             former: None,
             opener,
             convicted: BTreeSet::new(),
-            sent: BTreeMap::new(),
             rounds: Vec::new(),
         }
     }
@@ -106,37 +92,50 @@ impl<'a> History<'a> {
             return self.started(consortium_id, party, head);
         }
         let party = self.party.ok_or(Unsound::NotBegun)?;
+        let manifest = self.manifest;
+        let at = Standing {
+            manifest,
+            party,
+            head: self.head,
+            convicted: &self.convicted,
+            unix_s,
+        };
+        let Schemes { peer, committee } = &mut self.schemes;
         match entry {
             Entry::Started { .. } => Ok(()),
             Entry::Opened(opening) => self.opened(&opening),
-            Entry::Keys(bundle) => self.keys(party, bundle, unix_s),
-            Entry::Shares(list) => self.shares(party, &list, unix_s),
-            Entry::Sum(sum) => self.sum(party, sum, unix_s),
-            Entry::Sums(sums) => self.sums(party, sums, unix_s),
-            Entry::Body { ctx, node } => self.body(party, ctx, node),
-            Entry::Outcome(outcome) => self.outcome(party, outcome, unix_s),
-            Entry::Ack(ack) => self.ack(party, &ack, unix_s),
-            Entry::Adopted(checkpoint) => self.adopted(checkpoint, unix_s),
-            Entry::Contribution(signed) => {
-                let (contribution, attempt) = self.committee_message(&signed, unix_s)?;
-                attempt.contribution(party, contribution.node, &signed)?;
-                if party == Party::Node(contribution.node) {
-                    self.former = None;
+            Entry::Keys(bundle) => {
+                let participants = self.schemes.of(manifest).keys(&at, bundle)?;
+                if let Some(participants) = participants {
+                    self.round().participants = participants;
                 }
                 Ok(())
             }
-            Entry::Receipt(signed) => {
-                let (receipt, attempt) = self.committee_message(&signed, unix_s)?;
-                attempt.receipt(party, &receipt)
+            Entry::Shares(list) => peer.shares(&at, &list),
+            Entry::Sum(sum) => {
+                let signer = peer.sum(&at, sum)?;
+                self.signed_masked(party, signer);
+                Ok(())
             }
-            Entry::Vote(signed) => {
-                let (vote, attempt) = self.committee_message(&signed, unix_s)?;
-                attempt.vote(party, &vote)
+            Entry::Sums(sums) => peer.sums(&at, sums),
+            Entry::Body { ctx, node } => peer.body(&at, ctx, node),
+            Entry::Contribution(contribution) => {
+                let signer = committee.contribution(&at, &contribution)?;
+                self.signed_masked(party, signer);
+                Ok(())
             }
-            Entry::Reveal(signed) => {
-                let (reveal, attempt) = self.committee_message(&signed, unix_s)?;
-                attempt.reveal(party, &reveal)
+            Entry::Receipt(receipt) => committee.receipt(&at, &receipt),
+            Entry::Vote(vote) => committee.vote(&at, &vote),
+            Entry::Reveal(reveal) => committee.reveal(&at, &reveal),
+            Entry::Outcome(outcome) => {
+                let next = at.head.next(outcome.ctx, outcome.root, outcome.model);
+                let participants = self.schemes.of(manifest).outcome(&at, outcome)?;
+                self.round().participants = participants;
+                self.advance(next, Taken::Result(next));
+                Ok(())
             }
+            Entry::Ack(ack) => self.ack(party, &ack, unix_s),
+            Entry::Adopted(checkpoint) => self.adopted(checkpoint, unix_s),
             Entry::Refused { by, to, refusal } => {
                 self.round().refusals.push((by, to, refusal));
                 Ok(())
@@ -148,7 +147,7 @@ impl<'a> History<'a> {
                 }
                 Ok(())
             }
-            Entry::Ballot { ctx, contributors } => self.ballot(party, ctx, contributors),
+            Entry::Ballot { ctx, contributors } => committee.ballot(&at, ctx, contributors),
             Entry::RolledBack => match party == Party::Relay && self.go_back() {
                 true => Ok(()),
                 false => Err(Unsound::RolledBack),
@@ -194,8 +193,7 @@ impl<'a> History<'a> {
             return false;
         };
         self.head = base;
-        self.peer.go_back();
-        self.committee.go_back();
+        self.schemes.of(self.manifest).go_back();
         if let Some(last) = self.rounds.iter().rposition(|round| round.taken.is_some()) {
             self.rounds[last].taken = None;
             self.rounds[last].acknowledged.clear();
@@ -231,139 +229,11 @@ impl<'a> History<'a> {
         Ok(())
     }
 
-    /// Returns what a committee's message says, and the attempt that it belongs to.
-    fn committee_message<T: InContext>(
-        &mut self,
-        signed: &Signed<T>,
-        unix_s: u64,
-    ) -> Result<(T, &mut LoggedCommitteeAttempt), Unsound> {
-        let message = signed.verify(self.manifest, unix_s)?;
-        let attempt = self.committee.any_mut(message.ctx());
-        Ok((message, attempt.ok_or(Unsound::NoAttempt(T::KIND))?))
-    }
-
-    /// Returns the attempt of the peer scheme that a message belongs to.
-    fn peer_attempt(&mut self, ctx: Digest, what: Kind) -> Result<&mut LoggedPeerAttempt, Unsound> {
-        let attempt = self.peer.current_mut(ctx);
-        attempt.ok_or(Unsound::NoAttempt(what))
-    }
-
-    fn keys(
-        &mut self,
-        party: Party,
-        bundle: Vec<Signed<Keys>>,
-        unix_s: u64,
-    ) -> Result<(), Unsound> {
-        if self.manifest.committee().is_some() {
-            let holders = Holders::of_result(bundle, self.manifest, &self.head, unix_s)?;
-            let ctx = holders.ctx();
-            self.committee
-                .add(ctx, LoggedCommitteeAttempt::new(holders));
-            return Ok(());
-        }
-        let participants =
-            Participants::of_result(bundle, self.manifest, &self.head, unix_s, &self.convicted)?;
-        if let Party::Node(own) = party {
-            if !participants.contains(own) {
-                return Err(Unsound::Refused(Refusal::OwnKeys));
-            }
-            self.check_difference(own, &participants.set())?;
-        }
-        self.round().participants = participants.set();
-        let ctx = participants.ctx();
-        self.peer.add(ctx, LoggedPeerAttempt::new(participants));
-        Ok(())
-    }
-
-    fn shares(&mut self, party: Party, list: &[Signed<Share>], unix_s: u64) -> Result<(), Unsound> {
-        for signed in list {
-            let share = Share::verify(signed, self.manifest, unix_s)?;
-            let attempt = self.peer_attempt(share.ctx, Kind::Share)?;
-            attempt.share(party, &share)?;
-        }
-        Ok(())
-    }
-
-    fn sum(&mut self, party: Party, signed: Signed<Sum>, unix_s: u64) -> Result<(), Unsound> {
-        let Sum { ctx, node, .. } = signed.verify(self.manifest, unix_s)?;
-        let attempt = self.peer_attempt(ctx, Kind::Sum)?;
-        attempt.sum(party, node, signed)?;
-        let participants = attempt.participants();
-        if party == Party::Node(node) {
+    /// A sum or a contribution was signed. From its own on, a node does not go back.
+    fn signed_masked(&mut self, party: Party, signer: NodeId) {
+        if party == Party::Node(signer) {
             self.former = None;
         }
-        self.check_difference(node, &participants)
-    }
-
-    fn sums(&mut self, party: Party, list: Vec<Signed<Sum>>, unix_s: u64) -> Result<(), Unsound> {
-        let what = Kind::Sum;
-        let Party::Node(own) = party else {
-            return Err(Unsound::Refused(Refusal::Unexpected { what }));
-        };
-        let first = list.first().ok_or(Unsound::NoAttempt(what))?;
-        let ctx = first.verify(self.manifest, unix_s)?.ctx;
-        let manifest = self.manifest;
-        let attempt = self.peer_attempt(ctx, what)?;
-        attempt.sums(own, list, manifest, unix_s)
-    }
-
-    fn body(&mut self, party: Party, ctx: Digest, node: NodeId) -> Result<(), Unsound> {
-        let attempt = self.peer_attempt(ctx, Kind::Collect)?;
-        attempt.body(party, node)?;
-        let participants = attempt.participants();
-        self.sends(node, &participants)
-    }
-
-    fn ballot(
-        &mut self,
-        party: Party,
-        ctx: Digest,
-        contributors: Vec<ContributionId>,
-    ) -> Result<(), Unsound> {
-        let what = Kind::Ballot;
-        let contributors = Contributors::new(ctx, contributors, what)?;
-        contributors.check_participants(self.manifest)?;
-        let attempt = self.committee.current_mut(ctx);
-        let attempt = attempt.ok_or(Unsound::NoAttempt(what))?;
-        let holder = attempt.ballot(party, contributors.digest())?;
-        self.sends(holder, &contributors.nodes())
-    }
-
-    fn outcome(&mut self, party: Party, outcome: Outcome, unix_s: u64) -> Result<(), Unsound> {
-        let (ctx, root, model) = (outcome.ctx, outcome.root, outcome.model);
-        let verify = |outcome| {
-            let (manifest, head) = (self.manifest, &self.head);
-            CheckedOutcome::verify(outcome, None, manifest, head, unix_s, &self.convicted)
-        };
-        let participants = match outcome.parts.clone() {
-            Evidence::Sums(listed) => {
-                match self.peer.current(ctx) {
-                    Some(attempt) => attempt.outcome(party, &listed)?,
-                    None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),
-                    None => {}
-                }
-                let participants = verify(outcome)?.nodes().clone();
-                for node in &participants {
-                    self.sends(*node, &participants)?;
-                }
-                participants
-            }
-            // It is the holders who answer for the difference rule; that only one list is decided
-            // on follows from the certificate.
-            Evidence::Decision(decision) => {
-                let participants = verify(outcome)?.nodes().clone();
-                match self.committee.current(ctx) {
-                    Some(attempt) => attempt.outcome(party, &participants, &decision)?,
-                    None if party == Party::Relay => return Err(Unsound::NoAttempt(Kind::Outcome)),
-                    None => {}
-                }
-                participants
-            }
-        };
-        let next = self.head.next(ctx, root, model);
-        self.round().participants = participants;
-        self.advance(next, Taken::Result(next));
-        Ok(())
     }
 
     fn ack(
@@ -413,8 +283,7 @@ impl<'a> History<'a> {
     fn advance(&mut self, next: Head, taken: Taken) {
         self.round().taken = Some(taken);
         self.former = Some(std::mem::replace(&mut self.head, next));
-        self.peer.advance();
-        self.committee.advance();
+        self.schemes.of(self.manifest).advance();
     }
 
     /// The round under way.
@@ -432,24 +301,5 @@ impl<'a> History<'a> {
         }
         let last = self.rounds.len() - 1;
         &mut self.rounds[last]
-    }
-
-    fn check_difference(
-        &self,
-        node: NodeId,
-        participants: &BTreeSet<NodeId>,
-    ) -> Result<(), Unsound> {
-        match self.sent.get(&node) {
-            Some(sent) => Ok(sent.check(self.head.model, participants, &self.convicted)?),
-            None => Ok(()),
-        }
-    }
-
-    /// Notes that the body of `node` has been sent, if it may be.
-    fn sends(&mut self, node: NodeId, participants: &BTreeSet<NodeId>) -> Result<(), Unsound> {
-        self.check_difference(node, participants)?;
-        let sent = self.sent.entry(node).or_default();
-        sent.add(&SentSum::new(self.head.model, participants.clone()));
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod attempts;
 mod committee;
 mod history;
 mod peer;
+mod schemes;
 mod unsound;
 
 use std::fmt;
