@@ -345,6 +345,8 @@ impl RelayDriver {
                 self.bodies.accumulate(ctx, nodes, model, (sum, spare));
             }
             None => {
+                // The next model is made from the spool, and not in the former one's place.
+                self.published.forget_former();
                 // The former spool clears up behind itself; that must come before the folder is
                 // used again.
                 self.bodies.discard();
@@ -380,10 +382,6 @@ impl RelayDriver {
 
     /// Makes the model durable, now that there is no way back behind it.
     fn commit(&mut self, head: Head) {
-        if self.manifest.committee().is_some() {
-            // The next one is made from a sum, and not in its place.
-            self.published.forget_former();
-        }
         self.durable.commit(head, self.published.model());
     }
 

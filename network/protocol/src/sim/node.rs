@@ -337,7 +337,9 @@ impl<S: Secrets> NodeHost<S> {
                 Effect::Send(frame)
             }
             Action::Train { round, .. } => Effect::Work(Work::Train(round)),
-            Action::DrawRoundKey { round, .. } => Effect::Work(Work::DrawRoundKey(round)),
+            Action::DrawRoundKey { round, .. } | Action::DrawHolderKey { round, .. } => {
+                Effect::Work(Work::DrawRoundKey(round))
+            }
             Action::Seal { ctx, receivers } => {
                 let sealed = self.secrets.seal(ctx, &receivers);
                 Effect::Work(Work::Seal(ctx, sealed))

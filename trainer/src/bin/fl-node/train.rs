@@ -191,14 +191,10 @@ fn observe(
             progress.step, progress.steps
         )),
         NodeEvent::Trained { round } => console.status(format!("round {round}: sharing")),
-        NodeEvent::Received { round } => {
-            let text = format!("round {round}: the relay has this node's contribution");
-            match manifest.committee() {
-                // It may leave now.
-                Some(_) => console.note(&text),
-                None => console.status(text),
-            }
-        }
+        // It may leave now.
+        NodeEvent::Received { round } => console.note(&format!(
+            "round {round}: the relay has this node's contribution"
+        )),
         NodeEvent::Waiting { missing, since } => console.note(&format!(
             "the relay waits for {}, for {} s now",
             manifest.names_of(&missing),

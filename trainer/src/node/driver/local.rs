@@ -16,7 +16,7 @@ use fl_protocol::round::committee::{CheckedSeeds, RevealOrder};
 use fl_protocol::round::node::{Action, Node};
 use fl_protocol::round::training::Averaged;
 use fl_protocol::round::{AbortReason, Head, Refusal, SentSum};
-use fl_sharing::{DeviceError, EpochKey};
+use fl_sharing::{DeviceError, EpochKey, RandomnessError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -195,12 +195,12 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     }
 
     /// Draws a round key: a participant's, or a holder's.
-    pub(super) fn draw_round_key(&mut self, round: u64) -> Result<Vec<Action>, NodeError> {
-        let public = match self.kit.manifest.committee() {
-            None => self.secrets.draw_participant(),
-            Some(_) => self.secrets.draw_holder(),
-        };
-        let public = public.map_err(|_| NodeError::Entropy)?;
+    pub(super) fn draw(
+        &mut self,
+        round: u64,
+        key: impl FnOnce(&mut Secrets) -> Result<[u8; 32], RandomnessError>,
+    ) -> Result<Vec<Action>, NodeError> {
+        let public = key(&mut self.secrets).map_err(|_| NodeError::Entropy)?;
         Ok(self.machine.keyed(round, public, unix_s())?)
     }
 

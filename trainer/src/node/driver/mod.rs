@@ -47,6 +47,7 @@ use super::{NodeError, NodeEvent, Step};
 use crate::TrainError;
 use connection::{ConnectionJobs, FromRelay};
 use local::Local;
+use secrets::Secrets;
 
 pub(super) use run::run;
 
@@ -138,7 +139,10 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
                 Action::Seal { ctx, receivers } => queue.extend(self.local.seal(ctx, &receivers)?),
                 Action::Sum(shares) => self.sum(shares),
                 Action::DrawRoundKey { round, .. } => {
-                    queue.extend(self.local.draw_round_key(round)?)
+                    queue.extend(self.local.draw(round, Secrets::draw_participant)?);
+                }
+                Action::DrawHolderKey { round, .. } => {
+                    queue.extend(self.local.draw(round, Secrets::draw_holder)?);
                 }
                 Action::Contribute(holders) => self.contribute(holders),
                 Action::Open(seeds_for) => queue.extend(self.local.open(&seeds_for)?),

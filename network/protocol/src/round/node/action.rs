@@ -54,8 +54,17 @@ pub enum Action {
     },
     /// Open the shares, compute the masked sum, and call [`Node::summed`].
     Sum(CompleteShares),
-    /// Draw a round key, and call [`Node::keyed`]. The former one is worth nothing any more.
+    /// Draw a participant's round key, and call [`Node::keyed`]. The former one is worth nothing
+    /// any more, nor is this one without the connection.
     DrawRoundKey {
+        /// Round, from 1.
+        round: u64,
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// Draw a holder's round key, and call [`Node::keyed`]. The former one is worth nothing any
+    /// more. This one outlives the connection, but not the attempt.
+    DrawHolderKey {
         /// Round, from 1.
         round: u64,
         /// Attempt, from 1.

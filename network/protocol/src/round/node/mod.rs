@@ -269,8 +269,8 @@ impl Node {
         actions
     }
 
-    /// The fresh round key for `round` that [`Action::DrawRoundKey`] asked for. Returns nothing if
-    /// it came too late.
+    /// The fresh round key for `round` that [`Action::DrawRoundKey`] or [`Action::DrawHolderKey`]
+    /// asked for. Returns nothing if it came too late.
     ///
     /// # Errors
     ///

@@ -104,7 +104,7 @@ impl Holder {
         opening.check(&core.head, self.convened)?;
         let Opening { round, attempt, .. } = *opening;
         self.stage = HolderStage::Convened { attempt };
-        Ok(vec![Action::DrawRoundKey { round, attempt }])
+        Ok(vec![Action::DrawHolderKey { round, attempt }])
     }
 
     /// The round key is drawn. Returns nothing if it came too late.
