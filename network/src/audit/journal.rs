@@ -1,13 +1,15 @@
 //! A party's log as its driver writes it: what the machine says to log, once, and before the act
 //! that it permits.
 //!
-//! A node does nothing that its log does not have. The relay goes on without its log, since the
-//! others' rounds must not hang on its disk; what it could not write it writes later, in order.
+//! A node does nothing that its log does not have, but that it goes by proofs of others' lies: see
+//! [`NodeJournal`]. The relay goes on without its log, since the others' rounds must not hang on
+//! its disk; what it could not write it writes later, in order.
 
 use std::collections::VecDeque;
 use std::path::Path;
 
 use fl_protocol::audit::{Entry, LoggedSums, Party, Record, Transcript};
+use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::peer::Proof;
 use fl_protocol::round::{Head, SentSum};
@@ -30,7 +32,7 @@ pub struct Logged {
 }
 
 /// A log in which nothing is said twice about a round.
-pub struct Journal {
+struct Journal {
     log: Log,
     transcript: Transcript,
 }
@@ -42,7 +44,7 @@ impl Journal {
     /// # Errors
     ///
     /// [`LogError`]; the party then does not begin.
-    pub fn open(
+    fn open(
         path: &Path,
         manifest: &Manifest,
         party: Party,
@@ -93,8 +95,8 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`LogError`]; what the record permits must then not be done.
-    pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
+    /// [`LogError`]; the log is then as it was.
+    fn append(&mut self, record: &Record) -> Result<(), LogError> {
         if let Some(statement) = self.transcript.lacks(&record.entry)? {
             self.log.append(record)?;
             self.transcript.add(statement);
@@ -103,8 +105,63 @@ impl Journal {
     }
 
     /// See [`Log::sync`].
-    pub fn sync(&self) -> impl Fn() -> Result<(), FileError> + Send + Sync + use<> {
+    fn sync(&self) -> impl Fn() -> Result<(), FileError> + Send + Sync + use<> {
         self.log.sync()
+    }
+}
+
+/// A node's log. The node does nothing that the log does not have, with one exception: it goes by a
+/// proof that somebody has lied even if the disk does not take it. What is logged later may rest on
+/// that, so the log has the proof before anything else then.
+pub struct NodeJournal {
+    journal: Journal,
+    /// Proofs that the disk has not taken, in order.
+    unwritten: VecDeque<Record>,
+}
+
+impl NodeJournal {
+    /// Opens the log at `path` of the node `id`, which stands at `head`, and logs that it has
+    /// started. Returns what the log tells as well.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]; the node then does not begin.
+    pub fn open(
+        path: &Path,
+        manifest: &Manifest,
+        id: NodeId,
+        head: Head,
+        unix_s: u64,
+    ) -> Result<(Self, Logged), LogError> {
+        let (journal, logged) = Journal::open(path, manifest, Party::Node(id), head, unix_s)?;
+        let journal = Self {
+            journal,
+            unwritten: VecDeque::new(),
+        };
+        Ok((journal, logged))
+    }
+
+    /// Appends a record, unless the log says that already.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`]; what the record permits must then not be done.
+    pub fn append(&mut self, record: Record) -> Result<(), LogError> {
+        self.unwritten.push_back(record);
+        while let Some(record) = self.unwritten.front() {
+            if let Err(error) = self.journal.append(record) {
+                let is_proof = |record: &Record| matches!(record.entry, Entry::Convicted(_));
+                self.unwritten.retain(is_proof);
+                return Err(error);
+            }
+            self.unwritten.pop_front();
+        }
+        Ok(())
+    }
+
+    /// See [`Log::sync`].
+    pub fn sync(&self) -> impl Fn() -> Result<(), FileError> + Send + Sync + use<> {
+        self.journal.sync()
     }
 }
 
@@ -168,11 +225,67 @@ mod tests {
     use crate::opener::OPENER;
     use std::fs::File;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use fl_protocol::audit::{MAX_REFUSALS, verify};
+    use fl_protocol::manifest::ParticipationMode;
     use fl_protocol::round::Refusal;
-    use fl_protocol::sim::Consortium;
+    use fl_protocol::sim::{Consortium, MemoryLog, Network, OPEN_BOXES};
+
+    /// Two rounds of five nodes, of which the second seals a share that does not open.
+    fn with_a_liar() -> Network {
+        let consortium = Consortium::with(5, |file| {
+            file.participation = ParticipationMode::All;
+            file.accepts_differences = false;
+        });
+        let mut network = Network::of(consortium, 2, 12);
+        network.is_dishonest = true;
+        network.members[1].host.secrets.wrong_boxes = 1;
+        assert!(network.run(Duration::from_secs(3600), |network| network.seen.finished));
+        network
+    }
+
+    #[test]
+    fn a_proof_that_the_disk_does_not_take_is_logged_before_what_rests_on_it() {
+        let network = with_a_liar();
+        let manifest = &network.consortium.manifest;
+        let node = &network.members[0].host;
+        let flaw = |log: &[u8]| verify(manifest, OPEN_BOXES, log).unwrap().flaw;
+        let records = node.log.records();
+        let is_proof = |record: &Record| matches!(record.entry, Entry::Convicted(_));
+        assert_eq!(records.iter().filter(|record| is_proof(record)).count(), 1);
+
+        let (folder, head) = (tempfile::tempdir().unwrap(), Head::start(manifest));
+        let path = folder.path().join("log");
+        let (mut journal, _) = NodeJournal::open(&path, manifest, node.id(), head, 9).unwrap();
+        let full = Arc::new(File::open(&path).unwrap());
+        for record in &records {
+            if is_proof(record) {
+                let writable = journal.journal.log.exchange(full.clone());
+                assert!(journal.append(record.clone()).is_err());
+                let (by, to) = (Party::Relay, Party::Node(node.id()));
+                let refusal = Refusal::Voted;
+                let entry = Entry::Refused { by, to, refusal };
+                assert!(journal.append(Record { unix_s: 9, entry }).is_err());
+                journal.journal.log.exchange(writable);
+            } else {
+                journal.append(record.clone()).unwrap();
+            }
+        }
+        let logged = std::fs::read(&path).unwrap();
+        assert!(flaw(&logged).is_none(), "{:?}", flaw(&logged));
+        let proofs = NodeJournal::open(&path, manifest, node.id(), node.disk.head, 9)
+            .unwrap()
+            .1;
+        assert_eq!(proofs.len(), 1);
+
+        // Negative control: without the proof, what the node did next does not hold.
+        let mut without = MemoryLog::new(manifest.consortium_id(), Party::Node(node.id()));
+        let others = records.iter().filter(|record| !is_proof(record));
+        others.for_each(|record| without.append_raw(record));
+        assert!(flaw(without.bytes()).is_some());
+    }
 
     #[test]
     fn what_the_relay_cannot_log_it_logs_later_and_of_refusals_no_more_than_enough() {

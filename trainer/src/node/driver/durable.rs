@@ -20,11 +20,11 @@
 
 use std::sync::Arc;
 
-use fl_network::audit::{Journal, LogError};
+use fl_network::audit::{LogError, NodeJournal};
 use fl_network::kit::Kit;
 use fl_network::store::{NodeStore, Outgoing, Reconciled, StoreError};
 use fl_network::time::unix_s;
-use fl_protocol::audit::{Entry, Party, Record};
+use fl_protocol::audit::{Entry, Record};
 use fl_protocol::round::node::{Announcement, Pending};
 use fl_protocol::round::peer::Proof;
 use fl_protocol::round::{Head, SentSum, SentSums};
@@ -36,7 +36,7 @@ use crate::node::{NodeError, NodeEvent};
 
 /// A node's log and store.
 pub(super) struct DurableNode {
-    journal: Journal,
+    journal: NodeJournal,
     store: Arc<NodeStore>,
     /// The masked vector in the outbox.
     outgoing: Option<HashedBody>,
@@ -75,8 +75,8 @@ impl DurableNode {
         observe: &mut impl FnMut(NodeEvent),
     ) -> Result<(Self, Remembered), NodeError> {
         let (head, model) = store.load(kit)?;
-        let (path, party) = (store.log_path(), Party::Node(kit.id()));
-        let (journal, logged) = Journal::open(&path, &kit.manifest, party, head, unix_s())?;
+        let (path, id) = (store.log_path(), kit.id());
+        let (journal, logged) = NodeJournal::open(&path, &kit.manifest, id, head, unix_s())?;
         let (sent, reconciled) = store.reconcile(&logged.sums)?;
         if reconciled != Reconciled::default() {
             observe(NodeEvent::Reconciled(reconciled));
@@ -133,7 +133,7 @@ impl DurableNode {
             self.committed().await?;
         }
         let unix_s = unix_s();
-        match self.journal.append(&Record { unix_s, entry }) {
+        match self.journal.append(Record { unix_s, entry }) {
             // Nothing is lost without the new state: the relay has it.
             Err(error) if result => Err(error.into()),
             appended => Ok(appended),
