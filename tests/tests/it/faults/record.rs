@@ -116,7 +116,9 @@ fn a_row_more_is_given_away_with_a_word_only() {
         (relay, ended)
     };
     let (relay, ended) = rounds("1", &former, &[]);
-    ended.map(|node| node.succeeded());
+    for node in ended {
+        node.succeeded();
+    }
     relay.ended().succeeded();
 
     let refused = |data: &str| {
@@ -143,7 +145,9 @@ fn a_row_more_is_given_away_with_a_word_only() {
         "{}",
         a.text()
     );
-    [b, c].map(|node| node.succeeded());
+    for node in [b, c] {
+        node.succeeded();
+    }
     relay.ended().succeeded();
     refused(&former);
 }
