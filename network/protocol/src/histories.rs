@@ -8,9 +8,10 @@
 //! in. Where any nodes may take part, the relay can have each of them missing from a sum, and each
 //! has a history of its own.
 //!
-//! A node that is asked into another consortium knows of those in which it has given sums. It
-//! protects its own update and everyone's whose updates are in these sums: it is [`set_apart`] that
-//! says who pays for the next.
+//! A node that is asked into another consortium knows of those in which it has given sums.
+//! [`set_apart`] says whose updates these would give away together with the next, as far as this
+//! node can know. As the others know of more, it takes [`regrouped`] as well: a node's cohort is
+//! for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,7 +19,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::NodeId;
-use crate::manifest::{Manifest, Organisation, is_name};
+use crate::manifest::{Manifest, Member, Organisation, is_name};
 
 /// A node over all consortia that it is in, whatever keys it has there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +32,15 @@ pub struct Site {
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.name, self.organisation)
+    }
+}
+
+impl From<&Member> for Site {
+    fn from(member: &Member) -> Self {
+        Self {
+            organisation: member.organisation.clone(),
+            name: member.name.clone(),
+        }
     }
 }
 
@@ -76,13 +86,7 @@ impl Roster {
     /// `convicted` of a lie there: they are not honest, so that the honest participants are the
     /// same without them, and whoever goes on without them sets nobody apart.
     pub fn new(manifest: &Manifest, convicted: &BTreeSet<NodeId>) -> Self {
-        let site = |id: &NodeId| {
-            let member = manifest.roster().get(id)?;
-            Some(Site {
-                organisation: member.organisation.clone(),
-                name: member.name.clone(),
-            })
-        };
+        let site = |id: &NodeId| manifest.roster().get(id).map(Site::from);
         let sites = |ids: BTreeSet<NodeId>| ids.iter().filter_map(site).collect::<BTreeSet<_>>();
         let everyone = manifest.roster().keys().copied().collect();
         let cohorts = manifest.participation().whole(&everyone, convicted);
@@ -93,6 +97,12 @@ impl Roster {
             collusion: u32::try_from(manifest.collusion()).unwrap_or(u32::MAX),
             any,
         }
+    }
+
+    /// The cohort of this site, if it is in the consortium.
+    fn cohort_of(&self, site: &Site) -> Option<&BTreeSet<Site>> {
+        let mut cohorts = self.cohorts.iter();
+        cohorts.find(|cohort| cohort.contains(site))
     }
 }
 
@@ -170,6 +180,22 @@ pub fn set_apart(former: &[Roster], next: &Roster) -> BTreeSet<Site> {
         !after.holds() && before.is_some_and(better)
     });
     listed.map(|(site, _)| site.clone()).collect()
+}
+
+/// Returns with whom `own` is in a cohort of one of `former` and not of `next`, or the reverse, if
+/// it is in both.
+///
+/// A node that sees nobody [`set_apart`] may be wrong, since others know of consortia that it does
+/// not know of: let {a, c, d} leave {a … f}, and {a, e, f}, and let nobody but a, which colludes,
+/// know of both. Then b is what is left. If every node holds to its cohort for good, the cohorts of
+/// all consortia are equal or disjoint, whoever knows of them, and each history is that of a whole
+/// cohort.
+pub fn regrouped(former: &[Roster], next: &Roster, own: &Site) -> BTreeSet<Site> {
+    let Some(cohort) = next.cohort_of(own) else {
+        return BTreeSet::new();
+    };
+    let former = former.iter().filter_map(|roster| roster.cohort_of(own));
+    former.flat_map(|former| former ^ cohort).collect()
 }
 
 /// Returns what each site hides behind if these consortia give all the sums that they can.
@@ -314,6 +340,21 @@ mod tests {
         assert!(set_apart(std::slice::from_ref(&all), &across).is_empty());
         let former = [all, first, second];
         assert_eq!(set_apart(&former, &across), sites("a b c d e f g h i"));
+    }
+
+    #[test]
+    fn who_holds_to_its_cohort_sees_who_comes_and_who_goes() {
+        let regrouped =
+            |former: &[Roster], next: &str| regrouped(former, &roster(next, 1), &site("a"));
+        let former = roster("a b c | d e f", 1);
+        for next in ["a b c", "a b c | d e g", "d e f | g h i | a b c", "d e f g"] {
+            assert!(regrouped(std::slice::from_ref(&former), next).is_empty());
+            assert!(regrouped(&[], next).is_empty());
+        }
+        let found = regrouped(std::slice::from_ref(&former), "a b d e | c f g");
+        assert_eq!(found, sites("c d e"));
+        let former = [former, roster("a b c d e f", 1)];
+        assert_eq!(regrouped(&former, "a b c"), sites("d e f"));
     }
 
     #[test]
