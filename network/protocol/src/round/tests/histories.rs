@@ -12,15 +12,19 @@ use crate::round::cohort_minimum::check_participants;
 use crate::sim::Consortium;
 
 /// Names of nodes.
-type Set = BTreeSet<&'static str>;
+pub(super) type Set = BTreeSet<&'static str>;
 
 /// What sets a node apart: who colludes, the node, and the coefficients of the sums.
-type Apart = (Vec<&'static str>, &'static str, Vec<i32>);
+pub(super) type Apart = (Vec<&'static str>, &'static str, Vec<i32>);
 
 /// Returns whether in every combination, whoever up to `c` organisations collude, each honest
 /// node's coefficient is that of a node of another honest organisation: exactly if the nodes of
 /// each history are of c + 2 organisations.
-fn holds(sums: &[Set], organisation: impl Fn(&'static str) -> &'static str, c: usize) -> bool {
+pub(super) fn holds(
+    sums: &[Set],
+    organisation: impl Fn(&'static str) -> &'static str,
+    c: usize,
+) -> bool {
     let mut histories: BTreeMap<Vec<bool>, BTreeSet<&str>> = BTreeMap::new();
     for node in sums.iter().flatten() {
         let history = sums.iter().map(|set| set.contains(node)).collect();
@@ -31,7 +35,7 @@ fn holds(sums: &[Set], organisation: impl Fn(&'static str) -> &'static str, c: u
 }
 
 /// Searches for a collusion and a combination, with coefficients up to 3, that set a node apart.
-fn apart(
+pub(super) fn apart(
     sums: &[Set],
     organisation: impl Fn(&'static str) -> &'static str,
     c: usize,
@@ -75,7 +79,9 @@ fn apart(
 }
 
 /// All subsets of up to 16 names, the empty one first.
-fn subsets<'a>(names: &'a [&'static str]) -> impl Iterator<Item = Vec<&'static str>> + 'a {
+pub(super) fn subsets<'a>(
+    names: &'a [&'static str],
+) -> impl Iterator<Item = Vec<&'static str>> + 'a {
     (0..1_u32 << names.len()).map(|bits| {
         let chosen = names
             .iter()
@@ -85,12 +91,12 @@ fn subsets<'a>(names: &'a [&'static str]) -> impl Iterator<Item = Vec<&'static s
     })
 }
 
-fn set(names: &'static str) -> Set {
+pub(super) fn set(names: &'static str) -> Set {
     names.split(' ').collect()
 }
 
 /// Nodes `a1` and `a2` are run by `a`.
-fn first_letter(node: &'static str) -> &'static str {
+pub(super) fn first_letter(node: &'static str) -> &'static str {
     &node[..1]
 }
 

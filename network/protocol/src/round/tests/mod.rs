@@ -10,6 +10,7 @@ mod histories;
 mod hostile_nodes;
 mod hostile_relay;
 mod hostile_results;
+mod lifetime;
 mod node_fixture;
 mod participation;
 mod recovering;
