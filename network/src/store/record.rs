@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fl_protocol::digest::Digest;
-use fl_protocol::histories::{Roster, set_apart};
+use fl_protocol::histories::{Roster, Site, regrouped, set_apart};
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::{Manifest, Organisation};
 use fl_protocol::round::{SentSum, SentSums};
@@ -64,19 +64,18 @@ pub enum Difference {
          next consortium is founded, or give it away with --accept-differences"
     )]
     Data,
-    /// Others' sums of former consortia and of this one set these members apart.
+    /// The sums of former consortia and those of this one can be told apart by these members.
     #[error(
-        "with the sums that this organisation has given in {}, those of this consortium would set apart what {} \
-         put in, since {} is in some of them and too few others are in just the same. Found the consortium with all who \
-         were in the former one, or give it away with --accept-differences, once whoever it concerns agrees",
+        "this organisation has given sums in {}, and not the same nodes take part together here: the difference tells of \
+         {}. Found the consortium with all who took part together, and with others in a cohort of their own \
+         (--participation cohorts:…); or give it away with --accept-differences, once whoever it concerns agrees",
         .consortia.join(" and "),
         .members.join(", "),
-        match .members.len() { 1 => "it", _ => "each" },
     )]
     Members {
         /// Names of the former consortia.
         consortia: Vec<String>,
-        /// Who is set apart: nodes with their organisations.
+        /// Who comes, goes or is set apart: nodes with their organisations.
         members: Vec<String>,
     },
 }
@@ -96,6 +95,8 @@ pub struct SentRecord {
     folder: PathBuf,
     chain: ChainFile,
     membership: Membership,
+    /// The node, as it is told from others in all consortia.
+    site: Site,
     /// The data that the node has now.
     data: Digest,
     accepts_differences: bool,
@@ -140,6 +141,7 @@ impl SentRecord {
             folder: folder.to_owned(),
             chain,
             membership,
+            site: Site::from(member),
             data,
             accepts_differences,
             recorded_data: None,
@@ -237,7 +239,8 @@ impl SentRecord {
         }
         let former = self.former()?;
         let rosters: Vec<_> = former.iter().map(|former| former.roster.clone()).collect();
-        let members = set_apart(&rosters, &self.membership.roster);
+        let next = &self.membership.roster;
+        let members = &set_apart(&rosters, next) | &regrouped(&rosters, next, &self.site);
         if members.is_empty() {
             return Ok(());
         }
@@ -418,6 +421,12 @@ mod tests {
         assert!(found.to_string().contains("--accept-differences"));
         let again = consortium("again", "a b c d");
         assert!(open(folder.path(), &again).is_ok());
+        // Nobody is left over, and yet others may know of more.
+        let more = difference(open(folder.path(), &consortium("more", "a b c d e f g")));
+        assert!(
+            more.to_string().contains("e of E, f of F, g of G"),
+            "{more}"
+        );
         assert!(open(folder.path(), &former).is_ok(), "and the former one");
         // With a word, once and for all.
         let (manifest, node) = (&without.manifest, without.id(0));

@@ -163,7 +163,7 @@ fn a_consortium_without_a_former_member_is_joined_with_a_word_only() {
     ended.refused(&["study one", "d of d", "--accept-differences"]);
     let accepts = [&record[..], &["--accept-differences"]].concat();
     let a = alone(&without, &accepts);
-    a.line("accepted: with the sums that this organisation has given in study one");
+    a.line("accepted: this organisation has given sums in study one");
     stop(a);
     // The controls: the same members again, and an organisation that has given no sums.
     let again = Consortium::found("a,b,c,d", &["--data", DATA]);

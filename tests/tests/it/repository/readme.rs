@@ -21,6 +21,7 @@ fn the_configuration_files_in_the_readme_hold() {
         let mut serve = fl_relay();
         serve
             .current_dir(consortium.path())
+            .env("XDG_STATE_HOME", consortium.path())
             .args(["serve", "--config", "sample.toml"]);
         serve.args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"]);
         let relay = Process::start("relay", serve);
