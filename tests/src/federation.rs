@@ -20,7 +20,7 @@ use fl_network::quic::Server;
 use fl_network::relay;
 use fl_network::store::{NodeStore, RelayStore, SentRecord};
 use fl_protocol::digest::Digest;
-use fl_protocol::manifest::TimeoutTable;
+use fl_protocol::manifest::{LimitTable, TimeoutTable};
 use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::{Engine, EpochKey};
@@ -118,6 +118,11 @@ impl Kits {
             initial,
             task: toml::Table::new(),
             timeouts: TimeoutTable::default(),
+            // What is trained here need not make sense.
+            limits: LimitTable {
+                update_norm: 1e30,
+                loss_rise: 1e30,
+            },
             valid_days: 2,
         };
         let folder = tempfile::tempdir()?;

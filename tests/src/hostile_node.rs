@@ -37,6 +37,8 @@ pub enum Misdeed {
     Spoil(usize),
     /// It says of the first share that it is given that it does not open.
     Accuse,
+    /// It moves every parameter by 1, as if it had the most examples.
+    Steer,
 }
 
 /// A participant that cheats. It goes on until it is dropped.
@@ -46,7 +48,7 @@ pub struct HostileNode {
 }
 
 impl HostileNode {
-    /// Starts the node of this name, which contributes zeros.
+    /// Starts the node of this name, which contributes zeros, unless it steers.
     ///
     /// # Panics
     ///
@@ -54,14 +56,18 @@ impl HostileNode {
     pub fn start(consortium: &Consortium, name: &str, relay: SocketAddr, misdeed: Misdeed) -> Self {
         let kit = Kit::load(&consortium.kit(name)).unwrap();
         let manifest = kit.manifest.clone();
+        let (examples, moved) = match misdeed {
+            Misdeed::Steer => (manifest.fixed_point().examples_max(), 1.0),
+            Misdeed::Spoil(_) | Misdeed::Accuse => (1, 0.0),
+        };
         let counters = Counters {
-            examples: 1,
+            examples: examples.into(),
             test_examples: 0,
             correct: 0,
             loss: 0.0,
             clipped: 0,
         };
-        let update = vec![0.0; manifest.parameters()];
+        let update = vec![moved; manifest.parameters()];
         let mut secrets = Sealing::new(&kit, (update, counters)).unwrap();
         if let Misdeed::Spoil(results) = misdeed {
             secrets.wrong_tags = results;

@@ -131,6 +131,37 @@ impl Resident {
         self.gpu.run(|| state::read(tensor))
     }
 
+    /// See [`Update::shorten`]. The norm is all that leaves the GPU.
+    pub(crate) fn shorten(&mut self, longest: f64) -> Result<Option<f64>, TrainError> {
+        let tensor = Tensor::<1>::from_primitive::<Wgpu>(self.tensor.clone());
+        let gpu = self.gpu.clone();
+        let shortened = gpu.run(|| {
+            // The largest coordinate goes first, so that no square is out of range.
+            let read = |scalar: Tensor<1>| {
+                let scalar = scalar.try_into_scalar::<f32>();
+                scalar.map(f64::from).map_err(state::failed("the update"))
+            };
+            let largest = read(tensor.clone().abs().max())?;
+            if largest == 0.0 {
+                return Ok(None);
+            }
+            let scaled = tensor.clone().div_scalar(largest);
+            let norm = largest * read(scaled.powi_scalar(2).sum())?.sqrt();
+            if norm <= longest {
+                return Ok(None);
+            }
+            let shorter = tensor
+                .mul_scalar(longest / norm)
+                .try_into_primitive::<Wgpu>();
+            let shorter = shorter.map_err(|_| TrainError::Panicked)?;
+            Ok(Some((norm, shorter)))
+        })?;
+        Ok(shortened.map(|(norm, shorter)| {
+            self.tensor = shorter;
+            norm
+        }))
+    }
+
     pub(crate) fn mask(
         &self,
         (format, counters): (&FixedPoint, Counters),

@@ -17,6 +17,7 @@ mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod layout;
+mod length;
 mod local;
 mod model;
 pub mod node;

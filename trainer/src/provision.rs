@@ -17,8 +17,8 @@ use fl_protocol::digest::model_hash;
 use fl_protocol::error::{IdentityError, ManifestError};
 use fl_protocol::fingerprint::Fingerprint;
 use fl_protocol::manifest::{
-    CohortTable, CommitteeTable, Manifest, ManifestFile, ModelTable, NodeTable, ParticipationMode,
-    Scheme, TimeoutTable, epoch_key_check, min_organisations,
+    CohortTable, CommitteeTable, LimitTable, Manifest, ManifestFile, ModelTable, NodeTable,
+    ParticipationMode, Scheme, TimeoutTable, epoch_key_check, min_organisations,
 };
 use fl_shaders::Ring;
 use fl_sharing::{EpochKey, Plan, PlannerError, RandomnessError};
@@ -229,6 +229,8 @@ pub struct Agreement {
     pub task: toml::Table,
     /// How long to wait for what.
     pub timeouts: TimeoutTable,
+    /// What a node holds itself and the others to.
+    pub limits: LimitTable,
     /// For how many days the certificates are valid.
     pub valid_days: u32,
 }
@@ -283,6 +285,7 @@ impl Agreement {
                 training_s: 24 * 3600,
                 ..TimeoutTable::default()
             },
+            limits: LimitTable::default(),
             valid_days: 2,
         }
     }
@@ -355,6 +358,7 @@ impl Agreement {
             file.committee = Some(CommitteeTable { holders, threshold });
         }
         file.timeouts = self.timeouts.clone();
+        file.limits = self.limits.clone();
         let manifest = Manifest::sign(&file, authority.identity())?;
         let initial = self.initial.clone();
         Ok(Consortium {

@@ -10,6 +10,7 @@ use zeroize::Zeroize as _;
 use crate::TrainError;
 #[cfg(feature = "gpu")]
 use crate::gpu::Resident;
+use crate::length::length;
 
 /// Local parameters minus global parameters, in the order of the [`Layout`](crate::Layout).
 ///
@@ -70,6 +71,32 @@ impl Update {
         }
     }
 
+    /// Shortens the update to the L2 norm `longest`, where it lies, if it is longer. Returns its
+    /// norm then.
+    ///
+    /// # Errors
+    ///
+    /// The GPU fails.
+    pub fn shorten(&mut self, longest: f64) -> Result<Option<f64>, TrainError> {
+        match &mut self.0 {
+            Place::Host(values) => {
+                let norm = length(&values.0);
+                if norm <= longest {
+                    return Ok(None);
+                }
+                let factor = longest / norm;
+                let shorter = values
+                    .0
+                    .iter()
+                    .map(|value| (f64::from(*value) * factor) as f32);
+                *values = Arc::new(Values(shorter.collect()));
+                Ok(Some(norm))
+            }
+            #[cfg(feature = "gpu")]
+            Place::Gpu(resident) => resident.shorten(longest),
+        }
+    }
+
     /// Masks the update like [`Engine::mask`]: with `engine` if it is on the host, and where it is
     /// otherwise. All engines write the same bytes.
     ///
@@ -114,6 +141,26 @@ impl From<Resident> for Update {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_update_is_shortened_if_it_is_longer_and_keeps_its_direction() {
+        let mut update = Update::from(vec![3.0, 0.0, -4.0]);
+        assert_eq!(update.shorten(5.0).unwrap(), None);
+        assert_eq!(update.to_vec().unwrap(), [3.0, 0.0, -4.0]);
+        let copy = update.clone();
+        assert_eq!(update.shorten(1.0).unwrap(), Some(5.0));
+        assert_eq!(update.to_vec().unwrap(), [0.6, 0.0, -0.8]);
+        assert_eq!(copy.to_vec().unwrap(), [3.0, 0.0, -4.0]);
+        // Squares beyond the range of f32.
+        let mut long = Update::from(vec![f32::MAX; 2]);
+        assert!(long.shorten(1.0).unwrap().is_some());
+        assert!(
+            long.to_vec()
+                .unwrap()
+                .iter()
+                .all(|value| (0.70..0.71).contains(value))
+        );
+    }
 
     #[test]
     fn an_update_does_not_print() {

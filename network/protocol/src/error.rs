@@ -115,6 +115,14 @@ pub enum ManifestError {
     /// A timeout of zero.
     #[error("timeouts.{0} must be greater than 0")]
     Timeout(&'static str),
+    /// A limit that limits nothing, or everything.
+    #[error("limits.{name} is {value}; it must be a finite number greater than 0")]
+    Limit {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: f64,
+    },
     /// A committee without its scheme, or the scheme without a committee: the scheme, and how many
     /// tables it has.
     #[error("scheme = \"{0}\" goes with {1} [committee] table; change one of them")]

@@ -8,6 +8,7 @@
 //! audit.log       the transcript, which only grows; see [`crate::audit`]
 //! *.new           files on the way, and former ones that the next are written over
 //!
+//! lowest-loss     the lowest loss of a global model on the node's own held-back rows
 //! outbox.bin      a node's masked sum or contribution, with what is needed to go on with it
 //!
 //! result.bin      the relay's last result, for nodes that did not get it

@@ -11,8 +11,12 @@ use super::StoreError;
 use super::folder::Folder;
 use super::outbox::{self, Outgoing};
 use super::record::{Reconciled, SentRecord};
-use crate::files;
+use crate::files::{self, Durability};
 use crate::kit::Kit;
+
+const LOWEST_LOSS: &str = "lowest-loss";
+/// The longest `f64` in decimals, and more.
+const LOSS_BYTES: usize = 512;
 
 /// Where former versions of this program kept the record of sent sums.
 const FORMER: [&str; 2] = ["sent.json", "sent.log"];
@@ -129,7 +133,57 @@ impl NodeStore {
         Ok(files::retire(&path, &path)?)
     }
 
+    /// Returns the lowest mean loss of a global model on this node's held-back rows, in nats, if
+    /// one was kept and can be read.
+    pub fn lowest_loss(&self) -> Option<f64> {
+        let bytes = files::read_limited(&self.folder.path(LOWEST_LOSS), LOSS_BYTES).ok()?;
+        let loss = std::str::from_utf8(&bytes).ok()?.trim().parse::<f64>();
+        loss.ok().filter(|loss| loss.is_finite())
+    }
+
+    /// Keeps this lowest loss. It survives the process, not necessarily a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::File`].
+    pub fn keep_lowest_loss(&self, loss: f64) -> Result<(), StoreError> {
+        let path = self.folder.path(LOWEST_LOSS);
+        let text = loss.to_string();
+        Ok(files::write_parts(
+            &path,
+            &[text.as_bytes()],
+            Durability::Process,
+        )?)
+    }
+
     fn outbox(&self) -> PathBuf {
         self.folder.path("outbox.bin")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fl_protocol::digest::Digest;
+    use fl_protocol::sim::Consortium;
+
+    use super::*;
+
+    #[test]
+    fn the_lowest_loss_is_read_as_it_was_kept_and_what_is_none_is_not() {
+        let consortium = Consortium::new(3);
+        let (manifest, node) = (&consortium.manifest, consortium.id(0));
+        let folder = tempfile::tempdir().unwrap();
+        let (record, data) = (folder.path().join("record"), Digest([7; 32]));
+        let (record, _) = SentRecord::open(&record, manifest, node, data, false).unwrap();
+        let store = NodeStore::open(folder.path(), manifest, record).unwrap();
+        assert_eq!(store.lowest_loss(), None);
+        for loss in [0.25, 1e-300, 0.1 + 0.2] {
+            store.keep_lowest_loss(loss).unwrap();
+            assert_eq!(store.lowest_loss(), Some(loss));
+        }
+        for text in ["", "NaN", "inf", "low", &"1".repeat(LOSS_BYTES + 1)] {
+            std::fs::write(folder.path().join(LOWEST_LOSS), text).unwrap();
+            assert_eq!(store.lowest_loss(), None, "{text}");
+        }
     }
 }

@@ -56,6 +56,15 @@ pub enum NodeEvent {
         /// Round, from 1.
         round: u64,
     },
+    /// The update was longer than the consortium agreed on, and is shortened.
+    Shortened {
+        /// Round, from 1.
+        round: u64,
+        /// Its L2 norm.
+        norm: f64,
+        /// What it is shortened to.
+        limit: f64,
+    },
     /// The relay has this node's whole contribution, and does not need it any more in this round.
     Received {
         /// Round, from 1.

@@ -176,10 +176,11 @@ impl SharedTrainer {
     }
 }
 
-/// Trains from a global model, whose evaluation goes with the update.
+/// Trains from a global model, whose evaluation goes with the update. Shortens the update to the
+/// L2 norm `longest`.
 pub(super) async fn train(
     trainer: SharedTrainer,
-    (round, order): (u64, OrderKey),
+    (round, order, longest): (u64, OrderKey, f64),
     (model, global): (Digest, Arc<Vec<f32>>),
     stop: StopFlag,
     events: mpsc::Sender<NodeEvent>,
@@ -196,7 +197,11 @@ pub(super) async fn train(
         };
         let order = order.seed(round, model);
         let trainer = &mut evaluator.trainer;
-        let local = trainer.train(&global, round, &order, &mut progress)?;
+        let mut local = trainer.train(&global, round, &order, &mut progress)?;
+        if let Some(norm) = local.update.shorten(longest)? {
+            let limit = longest;
+            let _ = events.try_send(NodeEvent::Shortened { round, norm, limit });
+        }
         Ok(TrainedUpdate { local, before })
     };
     let (trained, took) = trainer.with(work).await;

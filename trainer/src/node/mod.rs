@@ -61,6 +61,36 @@ pub enum NodeError {
         /// Why the last time.
         source: Box<TrainError>,
     },
+    /// A round has moved the model further than honest updates can.
+    #[error(
+        "round {round} moved the model by {norm:.3} (L2), further than the {limit} that the consortium agreed on: \
+         somebody has put in more than an honest node does, and may be steering the model. This node does not take \
+         it, and ends. Ask the other participants before it is started again"
+    )]
+    Moved {
+        /// Round, from 1.
+        round: u64,
+        /// How far.
+        norm: f64,
+        /// The manifest's `limits.update_norm`.
+        limit: f64,
+    },
+    /// The model has become far worse on this node's own rows.
+    #[error(
+        "after round {round} the model has a loss of {loss:.3} on this node's held-back rows, and once had {lowest:.3}: \
+         that is more than the rise of {rise} that the consortium agreed on. Training diverges, or somebody is \
+         steering the model. This node gives no update from it, and ends"
+    )]
+    Worse {
+        /// Rounds completed.
+        round: u64,
+        /// Mean loss on the held-back rows, in nats.
+        loss: f64,
+        /// The lowest so far.
+        lowest: f64,
+        /// The manifest's `limits.loss_rise`.
+        rise: f64,
+    },
     /// The model does not fit the manifest.
     #[error(
         "this node's model differs from the manifest's at {tensor}: the data has another shape than the \

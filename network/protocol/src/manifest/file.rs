@@ -72,6 +72,8 @@ pub struct ManifestFile {
     pub fixed_point: PlanTable,
     /// How long to wait for what.
     pub timeouts: TimeoutTable,
+    /// What a node holds itself and the others to.
+    pub limits: LimitTable,
     /// What is learned and how; only nodes read it.
     pub task: toml::Table,
     /// The model's parameters.
@@ -199,6 +201,27 @@ impl Default for TimeoutTable {
     }
 }
 
+/// What a node holds itself and the others to, so that nobody steers the model far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitTable {
+    /// S: the L2 norm to which a node shortens its update where that is longer, above 0. The node
+    /// ends if a round moves the model further.
+    pub update_norm: f64,
+    /// A node ends if the model's mean loss on its held-back rows is this much above the lowest
+    /// that it has seen, in nats, above 0.
+    pub loss_rise: f64,
+}
+
+impl Default for LimitTable {
+    fn default() -> Self {
+        Self {
+            update_norm: 10.0,
+            loss_rise: 1.0,
+        }
+    }
+}
+
 /// The model's parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -249,7 +272,7 @@ pub fn epoch_key_check(key: &[u8; 32]) -> Digest {
 
 impl ManifestFile {
     /// Returns a first-epoch manifest of the peer scheme, with `collusion` 1, the least
-    /// `min_nodes`, every node in every round, and the default timeouts.
+    /// `min_nodes`, every node in every round, and the default timeouts and limits.
     pub fn new(
         name: String,
         relay_address: String,
@@ -279,6 +302,7 @@ impl ManifestFile {
             },
             fixed_point: PlanTable::of(plan),
             timeouts: TimeoutTable::default(),
+            limits: LimitTable::default(),
             task,
             model,
             nodes,
@@ -302,6 +326,14 @@ impl ManifestFile {
             digest("previous_epoch", previous)?;
         }
         self.check_timeouts()?;
+        for (name, value) in [
+            ("update_norm", self.limits.update_norm),
+            ("loss_rise", self.limits.loss_rise),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(ManifestError::Limit { name, value });
+            }
+        }
         self.check_layout()?;
         self.fixed_point.check()
     }

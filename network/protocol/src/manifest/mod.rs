@@ -24,8 +24,8 @@ use crate::round::committee::Committee;
 
 pub(crate) use file::is_name;
 pub use file::{
-    ManifestFile, ModelTable, NodeTable, PlanTable, RelayTable, TensorLayout, TimeoutTable,
-    epoch_key_check, min_organisations,
+    LimitTable, ManifestFile, ModelTable, NodeTable, PlanTable, RelayTable, TensorLayout,
+    TimeoutTable, epoch_key_check, min_organisations,
 };
 pub use organisation::Organisation;
 pub use pace::Pace;
@@ -328,6 +328,11 @@ impl Manifest {
     /// How long to wait for what.
     pub fn timeouts(&self) -> &TimeoutTable {
         &self.file.timeouts
+    }
+
+    /// Returns what a node holds itself and the others to.
+    pub fn limits(&self) -> &LimitTable {
+        &self.file.limits
     }
 
     /// How long an upload or a download of one body may take.

@@ -1,5 +1,6 @@
 //! Real nodes and a real relay beside a participant that cheats.
 
+use fl_protocol::manifest::LimitTable;
 use fl_tests::deployed::Process;
 use fl_tests::hostile_node::{HostileNode, Misdeed};
 use fl_tests::hostile_relay::everyone;
@@ -44,4 +45,37 @@ fn a_participant_that_accuses_another_falsely_is_left_out_and_the_others_complet
         "{proven}"
     );
     assert!(said.contains("round 1: a, b, c take part"), "{said}");
+}
+
+#[test]
+fn nodes_end_when_a_participant_steers_the_model_further_than_agreed_or_makes_it_far_worse() {
+    let run = |limits: LimitTable| {
+        let consortium = everyone("a,b,c,d");
+        consortium.amend(|manifest| manifest.limits = limits);
+        let (relay, address) = consortium.relay(&["--rounds", "2"]);
+        let nodes = HONEST.map(|name| consortium.node(name, address, DATA));
+        let _cheat = HostileNode::start(&consortium, "d", address, Misdeed::Steer);
+        (nodes.map(Process::ended), relay)
+    };
+    let none = LimitTable {
+        update_norm: 1e9,
+        loss_rise: 1e9,
+    };
+    let (nodes, _relay) = run(LimitTable::default());
+    for node in nodes {
+        node.refused(&["round 1 moved the model by", "than the 10 that"]);
+    }
+    let (nodes, _relay) = run(LimitTable {
+        update_norm: 1e9,
+        ..LimitTable::default()
+    });
+    for node in nodes {
+        node.refused(&["after round 1 the model has a loss of", "the rise of 1 "]);
+    }
+    // The control: without limits nobody notices.
+    let (nodes, relay) = run(none);
+    for node in nodes {
+        node.succeeded();
+    }
+    relay.ended().succeeded();
 }

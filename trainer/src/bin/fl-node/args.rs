@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use fl_datasets::{Partition, Source};
+use fl_protocol::manifest::LimitTable;
 use fl_trainer::{ModelKind, NodeName, RoundParticipation, Sharing};
 use serde::Deserialize;
 
@@ -189,6 +190,14 @@ pub(crate) struct Provision {
     /// ready
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) training_s: u64,
+    /// Length (L2 norm) to which a node shortens its update if it is longer; nodes end when a round
+    /// moves the model further
+    #[arg(long, value_name = "NORM", default_value_t = LimitTable::default().update_norm)]
+    pub(crate) update_norm: f64,
+    /// Nodes end when the model's loss on their own held-back rows is this much above the lowest so
+    /// far, in nats
+    #[arg(long, value_name = "NATS", default_value_t = LimitTable::default().loss_rise)]
+    pub(crate) loss_rise: f64,
     /// Least bandwidth of a node in each direction, in Mbit/s: whoever is slower is not waited for
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) bandwidth_mbit_s: u32,

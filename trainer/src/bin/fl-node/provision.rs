@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail, ensure};
 use fl_datasets::Dataset;
 use fl_network::client::check_dialable;
 use fl_network::program::logging::say;
-use fl_protocol::manifest::{TimeoutTable, min_organisations};
+use fl_protocol::manifest::{LimitTable, TimeoutTable, min_organisations};
 use fl_shaders::Ring;
 use fl_trainer::Layout;
 use fl_trainer::provision::{Agreement, RoundParticipation};
@@ -46,6 +46,10 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
             training_s: args.training_s,
             minimum_bandwidth_bytes_per_s: u64::from(args.bandwidth_mbit_s) * BYTES_A_MEGABIT,
             ..TimeoutTable::default()
+        },
+        limits: LimitTable {
+            update_norm: args.update_norm,
+            loss_rise: args.loss_rise,
         },
         valid_days: args.valid_days,
     };

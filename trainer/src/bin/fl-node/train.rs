@@ -190,6 +190,10 @@ fn observe(
             "round {round}: training, step {} of {}",
             progress.step, progress.steps
         )),
+        NodeEvent::Shortened { round, norm, limit } => console.note(&format!(
+            "round {round}: this node's update has the length {norm:.3} (L2); it is shortened to the {limit} that the \
+             consortium agreed on"
+        )),
         NodeEvent::Trained { round } => console.status(format!("round {round}: sharing")),
         // It may leave now.
         NodeEvent::Received { round } => console.note(&format!(

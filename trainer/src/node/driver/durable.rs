@@ -176,6 +176,16 @@ impl DurableNode {
         Ok(spawn_blocking(move || store.record_sum(&sum)).await?)
     }
 
+    /// Returns the lowest loss that was kept.
+    pub(super) fn lowest_loss(&self) -> Option<f64> {
+        self.store.lowest_loss()
+    }
+
+    /// Keeps the lowest loss so far. It need not survive a loss of power.
+    pub(super) fn keep_lowest_loss(&self, loss: f64) -> Result<(), StoreError> {
+        self.store.keep_lowest_loss(loss)
+    }
+
     /// Makes a new state durable, then empties the outbox. Nobody waits for the disk: a node that
     /// loses the new state gets it from the relay once more.
     pub(super) fn commit(&mut self, head: Head, model: Arc<Vec<f32>>) {

@@ -20,6 +20,8 @@ const TRAININGS: u32 = 3;
 pub(super) struct Learner {
     trainer: SharedTrainer,
     order: OrderKey,
+    /// The L2 norm to which updates are shortened.
+    longest: f64,
     /// Takes the progress of training from its thread.
     events: mpsc::Sender<NodeEvent>,
     global: GlobalModel,
@@ -62,16 +64,17 @@ impl GlobalModel {
 
 impl Learner {
     /// Learns from the global model `parameters` with this hash, in orders that follow from this
-    /// key.
+    /// key. Updates are shortened to the L2 norm `longest`.
     pub(super) fn new(
         trainer: SharedTrainer,
-        order: OrderKey,
+        (order, longest): (OrderKey, f64),
         events: mpsc::Sender<NodeEvent>,
         (hash, parameters): (Digest, Arc<Vec<f32>>),
     ) -> Self {
         Self {
             trainer,
             order,
+            longest,
             events,
             global: GlobalModel::new(hash, parameters),
             spare: Vec::new(),
@@ -106,8 +109,8 @@ impl Learner {
         *training = Some(TrainingGuard(stop.clone()));
         let (trainer, events) = (self.trainer.clone(), self.events.clone());
         let model = (*hash, parameters.clone());
-        let order = (round, self.order.clone());
-        Some(job::train(trainer, order, model, stop, events))
+        let how = (round, self.order.clone(), self.longest);
+        Some(job::train(trainer, how, model, stop, events))
     }
 
     /// Takes what came of training from `model`. Returns nothing if that model is history.

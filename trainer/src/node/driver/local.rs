@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::clock::RoundClock;
 use super::connection::Cost;
 use super::durable::{DurableNode, Remembered};
+use super::guard::Guard;
 use super::learner::{self, Learner};
 use super::secrets::Secrets;
 use crate::node::job::{JobResult, SharedTrainer};
@@ -45,6 +46,7 @@ pub(super) struct Local<F> {
     /// Training, evaluation and a holder's sums.
     pub(super) jobs: JoinSet<JobResult>,
     pub(super) clock: RoundClock,
+    pub(super) guard: Guard,
     pub(super) observe: F,
 }
 
@@ -82,14 +84,21 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         }
         let (events, progress) = mpsc::channel(EVENTS);
         let trainer = SharedTrainer::new(trainer, training);
+        let guard = Guard::new(&kit.manifest, durable.lowest_loss());
         let manifest = kit.manifest.clone();
         let order = OrderKey::new(identity.clone(), manifest.consortium_id());
+        let longest = manifest.limits().update_norm;
         let mut machine = Node::new(manifest, identity, head, sent, pending, OPENER);
         machine.resume_convictions(&proofs);
         let local = Self {
             machine,
             durable,
-            learner: Learner::new(trainer, order, events, (head.model, Arc::new(model))),
+            learner: Learner::new(
+                trainer,
+                (order, longest),
+                events,
+                (head.model, Arc::new(model)),
+            ),
             masker: Masker {
                 own: kit.id(),
                 manifest: kit.manifest.clone(),
@@ -101,6 +110,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             secrets: Secrets::None,
             jobs: JoinSet::new(),
             clock: RoundClock::default(),
+            guard,
             observe,
         };
         Ok((local, progress))
@@ -306,8 +316,22 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         evaluation: Result<Evaluation, TrainError>,
     ) -> Result<(), NodeError> {
         match evaluation {
-            Ok(local) => (self.observe)(NodeEvent::Round(RoundReport { local, ..report })),
+            Ok(local) => {
+                (self.observe)(NodeEvent::Round(RoundReport { local, ..report }));
+                self.guard(&local)?;
+            }
             Err(error) => self.show(error)?,
+        }
+        Ok(())
+    }
+
+    /// Looks at what the global model is worth here.
+    pub(super) fn guard(&mut self, evaluation: &Evaluation) -> Result<(), NodeError> {
+        let round = self.machine.head().round;
+        if let Some(lowest) = self.guard.evaluated(round, evaluation)?
+            && let Err(error) = self.durable.keep_lowest_loss(lowest)
+        {
+            self.report(error.to_string());
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod backoff;
 mod clock;
 mod connection;
 mod durable;
+mod guard;
 mod learner;
 mod local;
 mod run;
@@ -285,6 +286,9 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
         if let Err(error) = trained {
             return self.untrained(error).await;
         }
+        if let Some(update) = self.local.learner.update() {
+            self.local.guard(&update.before)?;
+        }
         (self.local.observe)(NodeEvent::Trained { round });
         if !self.local.machine.is_training() {
             return Ok(None);
@@ -415,6 +419,12 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
             Ok(averaged) => averaged,
             Err(error) => return self.not_downloaded(error).await,
         };
+        let (former, format) = (
+            self.local.learner.model(),
+            self.local.kit.manifest.fixed_point(),
+        );
+        self.local.guard.moved(&former, &averaged, format)?;
+        drop(former);
         let actions = self.local.machine.averaged(&averaged)?;
         if actions.is_empty() {
             return Ok(None);
