@@ -49,10 +49,11 @@ fn a_participant_that_accuses_another_falsely_is_left_out_and_the_others_complet
 
 #[test]
 fn nodes_end_when_a_participant_steers_the_model_further_than_agreed_or_makes_it_far_worse() {
-    let run = |limits: LimitTable| {
+    // Whoever steers is not there for a second round.
+    let run = |limits: LimitTable, rounds: &str| {
         let consortium = everyone("a,b,c,d");
         consortium.amend(|manifest| manifest.limits = limits);
-        let (relay, address) = consortium.relay(&["--rounds", "2"]);
+        let (relay, address) = consortium.relay(&["--rounds", rounds]);
         let nodes = HONEST.map(|name| consortium.node(name, address, DATA));
         let _cheat = HostileNode::start(&consortium, "d", address, Misdeed::Steer);
         (nodes.map(Process::ended), relay)
@@ -61,19 +62,20 @@ fn nodes_end_when_a_participant_steers_the_model_further_than_agreed_or_makes_it
         update_norm: 1e9,
         loss_rise: 1e9,
     };
-    let (nodes, _relay) = run(LimitTable::default());
+    let (nodes, _relay) = run(LimitTable::default(), "2");
     for node in nodes {
         node.refused(&["round 1 moved the model by", "than the 10 that"]);
     }
-    let (nodes, _relay) = run(LimitTable {
+    let far = LimitTable {
         update_norm: 1e9,
         ..LimitTable::default()
-    });
+    };
+    let (nodes, _relay) = run(far, "2");
     for node in nodes {
         node.refused(&["after round 1 the model has a loss of", "the rise of 1 "]);
     }
     // The control: without limits nobody notices.
-    let (nodes, relay) = run(none);
+    let (nodes, relay) = run(none, "1");
     for node in nodes {
         node.succeeded();
     }
