@@ -10,7 +10,7 @@ use fl_protocol::digest::{CHUNK_BYTES, Digest, chunk_hash};
 use fl_protocol::ring_bytes;
 use fl_protocol::round::Head;
 use fl_protocol::round::training::Averaging;
-use fl_shaders::{Counters, FixedPoint, Parameters, Ring, Word};
+use fl_shaders::{Addends, Counters, FixedPoint, Parameters, Ring, Word};
 
 const NODES: u32 = 3;
 const EXAMPLES: u32 = 1000;
@@ -76,11 +76,15 @@ fn averaging(bencher: Bencher<'_, '_>, ring: Ring) {
         previous: Digest([1; 32]),
         model: Digest([2; 32]),
     };
+    let addends = Addends {
+        nodes: NODES,
+        examples_max: (NODES * EXAMPLES).into(),
+    };
     let bencher = bencher.counter(BytesCount::new(sum.len()));
     bencher
         .with_inputs(|| Vec::with_capacity(PARAMETERS))
         .bench_local_values(|spare| {
-            let mut averaging = Averaging::new(&format, base.as_slice(), NODES as usize, spare);
+            let mut averaging = Averaging::new(&format, base.as_slice(), addends, spare);
             for chunk in sum.chunks(CHUNK_BYTES) {
                 assert!(averaging.add(chunk));
             }

@@ -19,7 +19,7 @@ use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::error::{IdentityError, ManifestError};
 use fl_protocol::fingerprint::Fingerprint;
 use fl_protocol::identity::{Identity, NodeId};
-use fl_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest, epoch_key_check};
+use fl_protocol::manifest::{MAX_MANIFEST_BYTES, Manifest, Member, epoch_key_check};
 use rustls_pki_types::CertificateDer;
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -216,16 +216,23 @@ impl Kit {
         }
     }
 
+    /// Returns what the manifest says of the node that this kit is of.
+    ///
+    /// # Errors
+    ///
+    /// [`KitError::NotInRoster`] for the relay's kit or a foreign one.
+    pub fn member(&self) -> Result<&Member, KitError> {
+        let member = self.manifest.member(self.id());
+        member.map_err(|_| KitError::NotInRoster)
+    }
+
     /// Returns the identity of a node's kit.
     ///
     /// # Errors
     ///
     /// [`KitError::NotInRoster`] for the relay's kit or a foreign one, [`KitError::Expired`].
     pub fn node_identity(&self) -> Result<&Identity, KitError> {
-        let member = self
-            .manifest
-            .member(self.identity.node_id())
-            .map_err(|_| KitError::NotInRoster)?;
+        let member = self.member()?;
         if member.expires_unix_s <= unix_s() {
             return Err(KitError::Expired {
                 name: member.name.clone(),

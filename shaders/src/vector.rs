@@ -32,6 +32,15 @@ pub struct Counters {
     pub clipped: u64,
 }
 
+/// Those whose inputs a sum adds up: what bounds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addends {
+    /// |V|, the number of nodes.
+    pub nodes: u32,
+    /// The most training examples that they have together: the sum of each one's own figure.
+    pub examples_max: u64,
+}
+
 /// Why the header of a sum cannot be the sum of honest headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TotalsError {
@@ -43,12 +52,12 @@ pub enum TotalsError {
         /// N_max.
         nodes_max: u32,
     },
-    /// Σn is not between 1 and `|V| · n_max`.
+    /// Σn is not between 1 and the most examples of all nodes.
     #[error("the sum claims {examples} training examples; it must be between 1 and {limit}")]
     Examples {
         /// Signed word 0 of the sum.
         examples: i64,
-        /// `|V| · n_max`.
+        /// [`Addends::examples_max`].
         limit: u64,
     },
     /// A counter is negative or above `|V| · counter_max`.
@@ -96,7 +105,7 @@ impl Counters {
         .map(|counter| W::from_signed(counter.min(counter_max).cast_signed()))
     }
 
-    /// Reads the header of a sum over `nodes` = |V| nodes.
+    /// Reads the header of the sum of these inputs.
     ///
     /// # Errors
     ///
@@ -104,8 +113,9 @@ impl Counters {
     pub fn from_header<W: Word>(
         header: [W; HEADER_WORDS],
         plan: &FixedPoint,
-        nodes: u32,
+        addends: Addends,
     ) -> Result<Self, TotalsError> {
+        let nodes = addends.nodes;
         let nodes_max = plan.nodes_max();
         if nodes > nodes_max {
             return Err(TotalsError::Nodes { nodes, nodes_max });
@@ -113,7 +123,7 @@ impl Counters {
         let within = |value: i64, limit: u64| value.try_into().ok().filter(|&v: &u64| v <= limit);
 
         let [examples, test_examples, correct, loss, clipped] = header.map(W::to_signed);
-        let limit = u64::from(nodes) * u64::from(plan.examples_max());
+        let limit = addends.examples_max;
         let examples = within(examples, limit)
             .filter(|&examples| examples > 0)
             .ok_or(TotalsError::Examples { examples, limit })?;
@@ -164,6 +174,13 @@ mod tests {
         .unwrap()
     }
 
+    fn addends(nodes: u32) -> Addends {
+        Addends {
+            nodes,
+            examples_max: 900 * u64::from(nodes),
+        }
+    }
+
     const COUNTERS: Counters = Counters {
         examples: 900,
         test_examples: 100,
@@ -177,13 +194,21 @@ mod tests {
         let narrow = format(Ring::U32, 10);
         let header = COUNTERS.to_header::<u32>(&narrow);
         assert_eq!(header, [900, 100, 73, 42_368, 5]);
-        assert_eq!(Counters::from_header(header, &narrow, 1), Ok(COUNTERS));
+        assert_eq!(
+            Counters::from_header(header, &narrow, addends(1)),
+            Ok(COUNTERS)
+        );
         let wide = format(Ring::U64, 30);
         let header = COUNTERS.to_header::<u64>(&wide);
-        assert_eq!(Counters::from_header(header, &wide, 4), Ok(COUNTERS));
+        assert_eq!(
+            Counters::from_header(header, &wide, addends(4)),
+            Ok(COUNTERS)
+        );
         let coarse = format(Ring::U32, -3);
         let header = COUNTERS.to_header::<u32>(&coarse);
-        let loss = Counters::from_header(header, &coarse, 1).unwrap().loss;
+        let loss = Counters::from_header(header, &coarse, addends(1))
+            .unwrap()
+            .loss;
         assert_eq!(loss, 40.0);
     }
 
@@ -213,7 +238,7 @@ mod tests {
         let format = format(Ring::U32, 10);
         let max = u32::try_from(format.counter_max()).unwrap();
         let refuse = |header: [u32; HEADER_WORDS], nodes| {
-            Counters::from_header(header, &format, nodes).unwrap_err()
+            Counters::from_header(header, &format, addends(nodes)).unwrap_err()
         };
         let nodes_max = 4;
         assert_eq!(
@@ -223,10 +248,10 @@ mod tests {
                 nodes_max
             }
         );
-        for (word, examples) in [(0, 0), (2_001, 2_001), (u32::MAX, -1)] {
+        for (word, examples) in [(0, 0), (1_801, 1_801), (u32::MAX, -1)] {
             let error = TotalsError::Examples {
                 examples,
-                limit: 2_000,
+                limit: 1_800,
             };
             assert_eq!(refuse([word, 0, 0, 0, 0], 2), error);
         }

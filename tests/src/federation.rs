@@ -25,7 +25,7 @@ use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::{Engine, EpochKey};
 use fl_trainer::node::{NodeOutcome, Participant, TagVerifier};
-use fl_trainer::provision::{Agreement, NodeName, RoundParticipation};
+use fl_trainer::provision::{AgreedNode, Agreement, RoundParticipation};
 use fl_trainer::simulation::SimulationEvent;
 use fl_trainer::{Layout, LocalTrainer, Sharing};
 use tempfile::TempDir;
@@ -71,7 +71,8 @@ impl Kits {
         Ok(TagVerifier::new(Arc::new(key)))
     }
 
-    /// Founds a consortium of `nodes` nodes, each an organisation of its own.
+    /// Founds a consortium of `nodes` nodes, each an organisation of its own with at most
+    /// `examples_max` examples, which is rounded up.
     ///
     /// # Errors
     ///
@@ -100,20 +101,20 @@ impl Kits {
         (layout, initial): (Layout, Vec<f32>),
     ) -> Result<Self> {
         let names: Vec<_> = (0..nodes).map(|k| format!("node-{k}")).collect();
-        let name = |name: &String| NodeName {
+        let node = |name: &String| AgreedNode {
             name: name.clone(),
             organisation: format!("organisation of {name}"),
+            examples_max,
         };
         let agreement = Agreement {
             name: "tests".to_owned(),
             relay: "localhost:0".to_owned(),
-            nodes: names.iter().map(name).collect(),
+            nodes: names.iter().map(node).collect(),
             collusion: 1,
             min_nodes: 3,
             participation: RoundParticipation::Any,
             sharing,
             ring,
-            examples_max,
             layout,
             initial,
             task: toml::Table::new(),
@@ -168,7 +169,7 @@ pub struct Federation {
     pub members: Vec<Member>,
     /// Ring of the shares.
     pub ring: Ring,
-    /// The most training examples that a node has.
+    /// The most training examples of each node, before it is rounded up.
     pub examples_max: u32,
     /// Rounds, sampling and the least number of participants.
     pub settings: Settings,

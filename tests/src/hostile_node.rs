@@ -57,7 +57,7 @@ impl HostileNode {
         let kit = Kit::load(&consortium.kit(name)).unwrap();
         let manifest = kit.manifest.clone();
         let (examples, moved) = match misdeed {
-            Misdeed::Steer => (manifest.fixed_point().examples_max(), 1.0),
+            Misdeed::Steer => (manifest.member(kit.id()).unwrap().examples_max, 1.0),
             Misdeed::Spoil(_) | Misdeed::Accuse => (1, 0.0),
         };
         let counters = Counters {

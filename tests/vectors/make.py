@@ -168,6 +168,7 @@ def manifest(nodes, initial):
 name = "node-{k}"
 organisation = "organisation {k}"
 key = "{node.public.hex()}"
+examples_max = 1000
 expires_unix_s = {YEAR_2100}
 """
         for k, node in enumerate(nodes)
@@ -192,7 +193,6 @@ ring = "u32"
 clip = 1.0
 fraction_bits = 23
 nodes_max = 128
-examples_max = 1000
 loss_fraction_bits = 8
 
 [timeouts]

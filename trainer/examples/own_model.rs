@@ -92,7 +92,6 @@ async fn main() -> Result<()> {
         engine: Arc::new(CpuEngine),
         settings: Settings::new(10, 1.0, 3, 3..=3)?,
         sharing: Sharing::Peer,
-        examples_max: 2 * u32::from(POINTS),
         training_at_once: 1,
     };
     let observe = |_: &_, event| {

@@ -175,6 +175,10 @@ impl<T: Task> LocalTrainer for BurnTrainer<T> {
         self.compute.run(|| self.layout.flatten(&self.initial))
     }
 
+    fn examples(&self) -> u64 {
+        self.task.examples(Part::Training) as u64
+    }
+
     fn train(
         &mut self,
         global: &[f32],

@@ -42,7 +42,7 @@ pub use local::{Evaluation, LocalTrainer, LocalUpdate, Progress};
 pub use model::{Cnn, Mlp, ModelKind, ModelSpec};
 pub use node::RoundReport;
 pub use order::{OrderKey, OrderSeed, RepeatableOrder};
-pub use provision::{NodeName, RoundParticipation, Sharing};
+pub use provision::{AgreedNode, RoundParticipation, Sharing};
 pub use task::{Part, Score, Task};
 pub use training::{Optimizer, Training};
 pub use update::Update;

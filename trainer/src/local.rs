@@ -22,6 +22,9 @@ pub trait LocalTrainer: Send {
     /// with the same seed.
     fn initial(&mut self) -> Result<Vec<f32>, TrainError>;
 
+    /// Returns the number of examples in the local training set.
+    fn examples(&self) -> u64;
+
     /// Trains on the local training set, starting from `global`, and returns what changed.
     ///
     /// `order` sets the order of the examples in this `round`, and all else that is random, so that

@@ -106,6 +106,10 @@ impl LocalTrainer for RepeatableOrder {
         self.trainer.initial()
     }
 
+    fn examples(&self) -> u64 {
+        self.trainer.examples()
+    }
+
     fn train(
         &mut self,
         global: &[f32],

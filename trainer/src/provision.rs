@@ -56,9 +56,12 @@ pub enum ProvisionError {
         /// Nodes.
         nodes: usize,
     },
-    /// A node's name is written wrongly.
-    #[error("{0:?} is not a node: write NAME or NAME@ORGANISATION")]
-    NodeName(String),
+    /// A node is written wrongly.
+    #[error(
+        "{0:?} is not a node: write NAME=EXAMPLES or NAME@ORGANISATION=EXAMPLES, with the most \
+         training examples that it will have, such as charite=12000"
+    )]
+    Node(String),
     /// A node's kit would take the place of another party's.
     #[error("a node cannot be called {0:?}, since another party's folder is; choose another name")]
     TakenName(String),
@@ -85,29 +88,48 @@ pub enum ProvisionError {
     File(#[from] FileError),
 }
 
-/// A node to be, and who runs it.
+/// What is agreed on a node: who runs it, and how much it may weigh.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeName {
+pub struct AgreedNode {
     /// Name, unique in the consortium: letters, digits, dots, dashes and underscores.
     pub name: String,
     /// Organisation; a round has participants of three of them at least.
     pub organisation: String,
+    /// The most training examples that it has, before [`rounded_up`]. The closer, the less a node
+    /// that claims more than it has can do, and the finer the resolution of the average.
+    pub examples_max: u32,
 }
 
-impl FromStr for NodeName {
+impl FromStr for AgreedNode {
     type Err = ProvisionError;
 
-    /// `NAME` stands for itself and for the organisation; `NAME@ORGANISATION` says both.
+    /// `NAME=EXAMPLES`, or `NAME@ORGANISATION=EXAMPLES` if the organisation has another name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, organisation) = text.split_once('@').unwrap_or((text, text));
+        let wrong = || ProvisionError::Node(text.to_owned());
+        let (party, examples_max) = text.rsplit_once('=').ok_or_else(wrong)?;
+        let (name, organisation) = party.split_once('@').unwrap_or((party, party));
         if name.is_empty() || organisation.is_empty() {
-            return Err(ProvisionError::NodeName(text.to_owned()));
+            return Err(wrong());
         }
         Ok(Self {
             name: name.to_owned(),
             organisation: organisation.to_owned(),
+            examples_max: examples_max.parse().map_err(|_| wrong())?,
         })
     }
+}
+
+/// Returns the figure that stands in a manifest for a node of up to `examples` training examples:
+/// the next number with at most two significant binary digits (…, 512, 768, 1024, 1536, …), so that
+/// all see the order of magnitude, and it is at most half as large again.
+pub fn rounded_up(examples: u32) -> u32 {
+    let power = u64::from(examples).next_power_of_two();
+    let between = power / 4 * 3;
+    let figure = match u64::from(examples) <= between {
+        true => between,
+        false => power,
+    };
+    u32::try_from(figure).unwrap_or(u32::MAX)
 }
 
 /// How updates are shared, as it is written on a command line: `peer`, or `committee:K,t` for a
@@ -207,7 +229,7 @@ pub struct Agreement {
     /// Where nodes reach the relay, `host:port`; its certificate is for that host.
     pub relay: String,
     /// The nodes, three or more.
-    pub nodes: Vec<NodeName>,
+    pub nodes: Vec<AgreedNode>,
     /// Organisations that may all collude with the relay.
     pub collusion: u32,
     /// Least number of participants of a round, three or more, and two more than `collusion`.
@@ -218,9 +240,6 @@ pub struct Agreement {
     pub sharing: Sharing,
     /// Ring of the shares.
     pub ring: Ring,
-    /// The most training examples that a node has. The closer, the finer the resolution of the
-    /// average.
-    pub examples_max: u32,
     /// The model's parameters.
     pub layout: Layout,
     /// The model that the first round starts from, in the order of the layout.
@@ -253,31 +272,33 @@ struct Party {
 }
 
 impl Agreement {
-    /// Returns an agreement for a consortium on one machine: `nodes` organisations of one node
-    /// each, named `node-1`, `node-2`, …, and a local relay whose port is passed at run time. The
-    /// nodes train `layout`, beginning with `initial`, each on at most `examples_max` examples.
+    /// Returns an agreement for a consortium on one machine: organisations of one node each, named
+    /// `node-1`, `node-2`, …, and a local relay whose port is passed at run time. The nodes train
+    /// `layout`, beginning with `initial`, each on at most as many examples as `examples_max` has
+    /// for it.
     pub fn on_one_machine(
-        nodes: usize,
+        examples_max: &[u32],
         sharing: Sharing,
-        examples_max: u32,
         (layout, initial): (Layout, Vec<f32>),
     ) -> Self {
-        let names = (1..=nodes).map(|k| format!("node-{k}"));
-        let node = |name: String| NodeName {
-            organisation: name.clone(),
-            name,
+        let node = |(k, examples_max): (usize, &u32)| {
+            let name = format!("node-{}", k + 1);
+            AgreedNode {
+                organisation: name.clone(),
+                name,
+                examples_max: *examples_max,
+            }
         };
         let collusion = 1;
         Self {
             name: "simulation".to_owned(),
             relay: "localhost:0".to_owned(),
-            nodes: names.map(node).collect(),
+            nodes: examples_max.iter().enumerate().map(node).collect(),
             collusion,
             min_nodes: min_organisations(collusion),
             participation: RoundParticipation::All,
             sharing,
             ring: Ring::U32,
-            examples_max,
             layout,
             initial,
             task: toml::Table::new(),
@@ -298,7 +319,8 @@ impl Agreement {
     pub fn provision(&self) -> Result<Consortium, ProvisionError> {
         let host = host_of(&self.relay)?.to_owned();
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        let plan = Plan::new(self.ring, nodes, self.examples_max)?;
+        let figures = self.nodes.iter().map(|node| rounded_up(node.examples_max));
+        let plan = Plan::new(self.ring, nodes, figures.max().unwrap_or_default())?;
         let validity = Validity::days(SystemTime::now(), self.valid_days)?;
         let expires_unix_s = unix_s() + SECONDS_A_DAY * u64::from(self.valid_days);
         let authority = Authority::create(&self.name, validity)?;
@@ -321,6 +343,7 @@ impl Agreement {
                 name: node.name.clone(),
                 organisation: node.organisation.clone(),
                 key: hex::encode(key.as_bytes()),
+                examples_max: rounded_up(node.examples_max),
                 expires_unix_s,
             });
         }
@@ -441,6 +464,73 @@ impl Consortium {
             key_pem: &party.key_pem,
             epoch_key: None,
             initial: &self.initial,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_has_two_binary_digits_and_the_least_that_will_do() {
+        for (examples, figure) in [
+            (0, 0),
+            (1, 1),
+            (2, 2),
+            (3, 3),
+            (4, 4),
+            (5, 6),
+            (7, 8),
+            (9, 12),
+            (13, 16),
+            (1_000, 1_024),
+            (1_025, 1_536),
+            (1_537, 2_048),
+            (3 << 30, 3 << 30),
+            ((3 << 30) + 1, u32::MAX),
+        ] {
+            assert_eq!(rounded_up(examples), figure, "{examples}");
+        }
+    }
+
+    #[test]
+    fn figures_cost_at_most_half_as_much_again() {
+        for examples in (1..10_000).chain((1 << 24..1 << 27).step_by(9_973)) {
+            let figure = rounded_up(examples);
+            assert!(figure >= examples, "{examples}: {figure}");
+            assert!(2 * figure <= 3 * examples + 1, "{examples}: {figure}");
+            assert_eq!(rounded_up(figure), figure);
+            let significant = 32 - figure.leading_zeros() - figure.trailing_zeros();
+            assert!(significant <= 2, "{examples}: {figure:b}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_written_with_its_name_its_organisation_and_its_figure() {
+        let node = |text: &str| text.parse::<AgreedNode>().ok();
+        let agreed = |name: &str, organisation: &str, examples_max| {
+            Some(AgreedNode {
+                name: name.to_owned(),
+                organisation: organisation.to_owned(),
+                examples_max,
+            })
+        };
+        assert_eq!(node("a=12"), agreed("a", "a", 12));
+        assert_eq!(node("a@St. Mary=12"), agreed("a", "St. Mary", 12));
+        assert_eq!(node("a@b=c=12"), agreed("a", "b=c", 12));
+        for wrong in [
+            "",
+            "a",
+            "a@b",
+            "a=",
+            "=3",
+            "a@=3",
+            "a=many",
+            "a=-1",
+            "a=4294967296",
+        ] {
+            assert_eq!(node(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -83,8 +83,6 @@ pub struct Simulation {
     pub settings: Settings,
     /// How updates are shared.
     pub sharing: Sharing,
-    /// The most training examples that a node has.
-    pub examples_max: u32,
     /// How many nodes train at the same time.
     pub training_at_once: usize,
 }
@@ -209,13 +207,15 @@ impl Simulation {
 
     /// Founds a consortium for these trainers in `folder`. Returns the nodes' names.
     fn provision(&mut self, folder: &Path) -> Result<Vec<String>, SimulationError> {
-        let nodes = self.trainers.len();
+        let examples = self.trainers.iter().map(|trainer| trainer.examples());
+        // Too many are refused with all other numbers.
+        let examples_max = examples.map(|examples| u32::try_from(examples).unwrap_or(u32::MAX));
+        let examples_max: Vec<_> = examples_max.collect();
         let Some(first) = self.trainers.first_mut() else {
             return Err(SimulationError::Nodes(0));
         };
         let model = (first.layout().clone(), first.initial()?);
-        let mut agreement =
-            Agreement::on_one_machine(nodes, self.sharing, self.examples_max, model);
+        let mut agreement = Agreement::on_one_machine(&examples_max, self.sharing, model);
         if self.settings.fraction_fit() < 1.0 {
             // Nobody else is here who could take differences of the sums.
             agreement.participation = RoundParticipation::Any;

@@ -11,7 +11,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
 use fl_protocol::round::training::{Averaged, Averaging};
 use fl_protocol::round::{Head, Refusal};
-use fl_shaders::{FixedPoint, Ring};
+use fl_shaders::{Addends, FixedPoint, Ring};
 
 use super::arrivals::{Arrivals, BodyError};
 
@@ -44,19 +44,19 @@ struct RunningAverage {
 }
 
 impl Accumulator {
-    /// Returns a sum of the bodies of `nodes` participants, to be averaged onto `model`. It takes
+    /// Returns a sum of the bodies of these participants, to be averaged onto `model`. It takes
     /// the place of `zeros`, of which there are as many as a body has, and the average that of
     /// `spare`.
     pub(super) fn new(
         ctx: Digest,
         plan: &FixedPoint,
         zeros: Vec<u8>,
-        nodes: usize,
+        addends: Addends,
         model: Arc<Vec<f32>>,
         spare: Vec<f32>,
     ) -> Self {
         let average = RunningAverage {
-            averaging: Averaging::new(plan, model, nodes, spare),
+            averaging: Averaging::new(plan, model, addends, spare),
             chunks: 0,
             chunk: Vec::with_capacity(CHUNK_BYTES.min(zeros.len())),
         };
@@ -67,7 +67,7 @@ impl Accumulator {
         Self {
             ctx,
             ring: plan.ring(),
-            nodes,
+            nodes: addends.nodes as usize,
             state: Mutex::new(state),
             average: Mutex::new(Some(average)),
         }
@@ -204,8 +204,16 @@ mod tests {
         Arc::new((0..PARAMETERS).map(|k| k as f32).collect())
     }
 
+    fn addends(nodes: usize) -> Addends {
+        Addends {
+            nodes: nodes as u32,
+            examples_max: 1000 * nodes as u64,
+        }
+    }
+
     fn accumulator(nodes: usize) -> Accumulator {
-        Accumulator::new(CTX, &plan(), vec![0; BYTES], nodes, model(), Vec::new())
+        let addends = addends(nodes);
+        Accumulator::new(CTX, &plan(), vec![0; BYTES], addends, model(), Vec::new())
     }
 
     fn node() -> NodeId {
@@ -252,7 +260,7 @@ mod tests {
         ring_bytes::add(Ring::U32, &mut expected, &second);
         let (sum, averaged) = sum.finish(head()).unwrap();
         assert_eq!(sum, expected);
-        let whole = average(&expected, &model(), &plan(), 2, head(), CTX).unwrap();
+        let whole = average(&expected, &model(), &plan(), addends(2), head(), CTX).unwrap();
         let averaged = averaged.unwrap();
         assert_eq!(averaged.head, whole.head);
         assert_eq!(averaged.model, whole.model);

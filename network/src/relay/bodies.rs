@@ -12,6 +12,7 @@ use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::training::{Averaged, average};
 use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire::{BodyKind, RelayFrame};
+use fl_shaders::Addends;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tracing::error;
@@ -49,19 +50,19 @@ impl Bodies {
         self.intakes.subscribe()
     }
 
-    /// Adds up bodies of `nodes` nodes as they arrive, and averages them onto the model. `sum` and
-    /// `spare` are memory to reuse.
+    /// Adds up the bodies of these nodes as they arrive, and averages them onto the model. `sum`
+    /// and `spare` are memory to reuse.
     pub(super) fn accumulate(
         &self,
         ctx: Digest,
-        nodes: usize,
+        addends: Addends,
         model: Arc<Vec<f32>>,
         (mut sum, spare): (Vec<u8>, Vec<f32>),
     ) {
         sum.fill(0);
         sum.resize(self.manifest.body_bytes(), 0);
         let plan = self.manifest.fixed_point();
-        let sum = Accumulator::new(ctx, plan, sum, nodes, model, spare);
+        let sum = Accumulator::new(ctx, plan, sum, addends, model, spare);
         self.expect(Intake::Sum(Box::new(sum)));
     }
 
@@ -150,7 +151,8 @@ impl Bodies {
                     Vec::new()
                 });
                 let inputs = bodies.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
-                let averaged = average(&sum, &model, plan, inputs.count(), head, ctx);
+                let addends = manifest.addends(inputs.map(|(node, _)| node));
+                let averaged = average(&sum, &model, plan, addends, head, ctx);
                 Some((sum.into(), averaged))
             }
             Intake::Model(_) => None,

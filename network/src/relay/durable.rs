@@ -210,8 +210,9 @@ impl LoadedState {
         if *base != head {
             return Ok(loaded);
         }
-        let (plan, nodes) = (kit.manifest.fixed_point(), outcome.parts.len());
-        match average(body, &loaded.model, plan, nodes, head, outcome.ctx) {
+        let plan = kit.manifest.fixed_point();
+        let addends = kit.manifest.addends(&outcome.parts.nodes(&kit.manifest));
+        match average(body, &loaded.model, plan, addends, head, outcome.ctx) {
             Ok(averaged) if averaged.head.model == outcome.model => {
                 loaded.head = averaged.head;
                 loaded.former = Some(std::mem::replace(&mut loaded.model, averaged.model));

@@ -40,6 +40,7 @@ use fl_protocol::round::peer::message::Sum;
 use fl_protocol::round::relay::{Action, Event, Relay, Report, Settings};
 use fl_protocol::round::{Checkpoint, Head, Outcome};
 use fl_protocol::wire::{BodyId, RelayFrame};
+use fl_shaders::Addends;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -331,9 +332,9 @@ impl RelayDriver {
     }
 
     /// Makes room for the bodies of an attempt.
-    async fn receive(&mut self, ctx: Digest, all: Option<usize>) {
+    async fn receive(&mut self, ctx: Digest, all: Option<Addends>) {
         match all {
-            Some(nodes) => {
+            Some(addends) => {
                 // In place of the last result, if it can be read back should a node still need it.
                 let in_place = self.published.result().is_some() && self.durable.is_kept().await;
                 let sum = match in_place {
@@ -342,7 +343,7 @@ impl RelayDriver {
                 };
                 let spare = self.published.take_former_memory();
                 let model = self.published.model();
-                self.bodies.accumulate(ctx, nodes, model, (sum, spare));
+                self.bodies.accumulate(ctx, addends, model, (sum, spare));
             }
             None => {
                 // The next model is made from the spool, and not in the former one's place.

@@ -1,6 +1,6 @@
 //! A whole round gives the weighted mean.
 
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Word, cpu};
+use fl_shaders::{Addends, Counters, FixedPoint, HEADER_WORDS, Word, cpu};
 use fl_sharing::{Input, Mask, MaskKey, Seed, Sign};
 use proptest::prelude::*;
 
@@ -42,7 +42,11 @@ fn assert_round_gives_the_weighted_mean<W: Word>(inputs: &[(u64, Vec<f32>)]) {
     assert!(totals.all(|other| other == total));
     let (header, coordinates) = total.split_at(HEADER_WORDS);
     let header = <[W; HEADER_WORDS]>::try_from(header).unwrap();
-    let totals = Counters::from_header(header, &format, nodes).unwrap();
+    let addends = Addends {
+        nodes,
+        examples_max: u64::from(nodes) * u64::from(format.examples_max()),
+    };
+    let totals = Counters::from_header(header, &format, addends).unwrap();
     let examples: u64 = inputs.iter().map(|(examples, _)| examples).sum();
     assert_eq!(totals.examples, examples);
     assert_eq!(totals.loss, 31.25 * f64::from(nodes));

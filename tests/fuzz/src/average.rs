@@ -4,7 +4,7 @@ use arbitrary::{Result, Unstructured};
 use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
 use fl_protocol::round::training::Averaged;
 use fl_protocol::round::{Head, Refusal};
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Parameters, Ring, Word};
+use fl_shaders::{Addends, Counters, FixedPoint, HEADER_WORDS, Parameters, Ring, Word};
 
 use crate::Seed;
 
@@ -12,19 +12,19 @@ use crate::Seed;
 pub(crate) fn average(data: &[u8]) {
     let mut data = Unstructured::new(data);
     // What is too short stands for nothing.
-    let Ok((plan, nodes)) = setting(&mut data) else {
+    let Ok((plan, addends)) = setting(&mut data) else {
         return;
     };
     let Ok(plan) = FixedPoint::new(plan) else {
         return;
     };
     match plan.ring() {
-        Ring::U32 => averages::<u32>(&plan, nodes, data.take_rest()),
-        Ring::U64 => averages::<u64>(&plan, nodes, data.take_rest()),
+        Ring::U32 => averages::<u32>(&plan, addends, data.take_rest()),
+        Ring::U64 => averages::<u64>(&plan, addends, data.take_rest()),
     }
 }
 
-fn setting(data: &mut Unstructured<'_>) -> Result<(Parameters, usize)> {
+fn setting(data: &mut Unstructured<'_>) -> Result<(Parameters, Addends)> {
     let plan = Parameters {
         ring: match data.arbitrary::<bool>()? {
             true => Ring::U64,
@@ -36,11 +36,18 @@ fn setting(data: &mut Unstructured<'_>) -> Result<(Parameters, usize)> {
         examples_max: data.arbitrary()?,
         loss_fraction_bits: data.arbitrary::<i8>()?.into(),
     };
-    Ok((plan, data.arbitrary::<u16>()?.into()))
+    let nodes = data.arbitrary::<u16>()?.into();
+    // No node has a larger figure than that which is the scale.
+    let all = u64::from(nodes) * u64::from(plan.examples_max);
+    let addends = Addends {
+        nodes,
+        examples_max: all.saturating_sub(data.arbitrary::<u16>()?.into()),
+    };
+    Ok((plan, addends))
 }
 
 /// `rest` is a header, then for each coordinate the former parameter and the word of the sum.
-fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
+fn averages<W: Word>(plan: &FixedPoint, addends: Addends, rest: &[u8]) {
     let Some((header, pairs)) = rest.split_at_checked(HEADER_WORDS * W::BYTES) else {
         return;
     };
@@ -70,7 +77,7 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
     };
     let (ctx, root) = (Digest([2; 32]), ChunkHashes::of(&body).root());
     let averaged =
-        |body: &[u8]| fl_protocol::round::training::average(body, &base, plan, nodes, head, ctx);
+        |body: &[u8]| fl_protocol::round::training::average(body, &base, plan, addends, head, ctx);
     assert!(matches!(averaged(&body[1..]), Err(Refusal::Counters(_))));
     let averaged = match averaged(&body) {
         Ok(averaged) => averaged,
@@ -90,7 +97,7 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
         averaged.head,
         head.next(ctx, root, model_hash(&averaged.model))
     );
-    assert_totals(&averaged, plan, nodes);
+    assert_totals(&averaged, plan, addends);
     assert_eq!(averaged.model.len(), base.len());
     for (index, (base, next)) in base.iter().zip(&*averaged.model).enumerate() {
         let resolution = plan.resolution(averaged.totals.examples);
@@ -98,7 +105,7 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
         // B is C rounded up to a whole number of steps, which for the smallest C is a multiple of
         // it.
         let weight = averaged.totals.examples as f64 / f64::from(plan.examples_max());
-        let limit = (plan.bound() as f64 * weight + nodes as f64 + 1.0) * resolution;
+        let limit = (plan.bound() as f64 * weight + f64::from(addends.nodes) + 1.0) * resolution;
         assert!(mean.abs() <= limit, "{mean} is beyond {limit}");
         let expected = f64::from(*base) + mean;
         // The mean and the sum are each rounded once, the scale is cut off at 31 bits, and what is
@@ -110,7 +117,7 @@ fn averages<W: Word>(plan: &FixedPoint, nodes: usize, rest: &[u8]) {
     }
 }
 
-fn assert_totals(averaged: &Averaged, plan: &FixedPoint, nodes: usize) {
+fn assert_totals(averaged: &Averaged, plan: &FixedPoint, addends: Addends) {
     let Counters {
         examples,
         test_examples,
@@ -118,10 +125,9 @@ fn assert_totals(averaged: &Averaged, plan: &FixedPoint, nodes: usize) {
         loss,
         clipped,
     } = averaged.totals;
-    let nodes = nodes as u64;
-    assert!(nodes <= plan.nodes_max().into() && u64::from(averaged.nodes) == nodes);
-    assert!((1..=nodes * u64::from(plan.examples_max())).contains(&examples));
-    let limit = nodes * plan.counter_max();
+    assert!(addends.nodes <= plan.nodes_max() && averaged.nodes == addends.nodes);
+    assert!((1..=addends.examples_max).contains(&examples));
+    let limit = u64::from(addends.nodes) * plan.counter_max();
     assert!(test_examples <= limit && clipped <= limit && correct <= test_examples);
     assert!(loss.is_finite() && loss >= 0.0);
 }
@@ -129,7 +135,7 @@ fn assert_totals(averaged: &Averaged, plan: &FixedPoint, nodes: usize) {
 pub(crate) fn averaged() -> Vec<Seed> {
     let wide = [&[1][..], &128f32.to_le_bytes(), &[32, 0, 1]].concat();
     let narrow = [&[0][..], &1f32.to_le_bytes(), &[23, 128, 0]].concat();
-    let rest = [&1000u32.to_le_bytes()[..], &[8, 3, 0]].concat();
+    let rest = [&1000u32.to_le_bytes()[..], &[8, 3, 0, 100, 0]].concat();
     let header = [30i64, 12, 9, 100, 0];
     let pairs = [(0.5f32, 1000i64), (-1.0, -70_000), (0.0, 0)];
     let seed = |plan: &[u8], bytes: usize| {

@@ -146,7 +146,8 @@ pub(crate) fn round() -> &'static Round {
             ring_bytes::add(Ring::U32, &mut result, body);
         }
         let (base, plan) = ([0.0; PARAMETERS], manifest.fixed_point());
-        let averaged = average(&result, &base, plan, NODES, head, ctx);
+        let addends = manifest.addends(&participants.set());
+        let averaged = average(&result, &base, plan, addends, head, ctx);
         Round {
             bundle: participants.bundle().to_vec(),
             participants,

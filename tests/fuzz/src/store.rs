@@ -159,9 +159,10 @@ fn result(store: &RelayStore, path: &Path) {
     assert_eq!(fs::read(path).expect("a file of our own"), found);
 
     let LastResult { base, outcome } = &last;
-    let (plan, nodes) = (manifest.fixed_point(), outcome.parts.len());
+    let plan = manifest.fixed_point();
+    let addends = manifest.addends(&outcome.parts.nodes(manifest));
     let model = [0.0; PARAMETERS];
-    let _ = average(&body, &model, plan, nodes, *base, outcome.ctx);
+    let _ = average(&body, &model, plan, addends, *base, outcome.ctx);
     let mut relay = relay(base.next(outcome.ctx, outcome.root, outcome.model));
     relay.resume(last, false);
     relay.handle(Duration::from_secs(100), Event::Tick);

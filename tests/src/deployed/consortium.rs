@@ -59,13 +59,24 @@ pub struct Consortium {
 
 impl Consortium {
     /// Founds one of these nodes, joined by commas, with further flags for `provision`: for digits,
-    /// and with a seed that is always the same, if they do not say.
+    /// with a seed that is always the same, and for as many examples as an embedded set has, if
+    /// they do not say.
     pub fn found(nodes: &str, flags: &[&str]) -> Self {
+        let figure = match flags.contains(&"breast-cancer") {
+            true => "=500",
+            false => "=1500",
+        };
+        let with_figure = |node: &str| match node.contains('=') {
+            true => node.to_owned(),
+            false => [node, figure].concat(),
+        };
+        let nodes: Vec<_> = nodes.split(',').map(with_figure).collect();
+        let nodes = nodes.join(",");
         let folder = tempfile::tempdir().unwrap();
         let mut command = fl_node();
         command
             .current_dir(&folder)
-            .args(["provision", "--nodes", nodes, "--relay", "localhost:4433"])
+            .args(["provision", "--nodes", &nodes, "--relay", "localhost:4433"])
             .args(["--out", "consortium"])
             .args(flags);
         if !flags.iter().any(|flag| ["--data", "--from"].contains(flag)) {

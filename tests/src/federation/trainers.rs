@@ -91,6 +91,10 @@ impl LocalTrainer for Recorded {
         self.trainer.initial()
     }
 
+    fn examples(&self) -> u64 {
+        self.trainer.examples()
+    }
+
     fn train(
         &mut self,
         global: &[f32],
@@ -151,6 +155,10 @@ impl LocalTrainer for Disturbed {
 
     fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
         self.trainer.initial()
+    }
+
+    fn examples(&self) -> u64 {
+        self.trainer.examples()
     }
 
     fn train(
@@ -271,6 +279,10 @@ impl LocalTrainer for Synthetic {
 
     fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
         Ok(vec![0.0; self.layout.len()])
+    }
+
+    fn examples(&self) -> u64 {
+        self.examples.into()
     }
 
     fn train(

@@ -12,6 +12,7 @@ use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Head, Outcome};
 use fl_protocol::wire::{BodyId, BulkHeader, NodeFrame, RelayFrame};
+use fl_shaders::Addends;
 
 /// All that the relay has seen, to be used again where it does not belong.
 pub struct Record {
@@ -70,8 +71,8 @@ impl Record {
 
     /// Takes in a new result.
     fn publish(&mut self, outcome: Outcome, sum: Bytes) {
-        let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
-        let averaged = average(&sum, &self.model, plan, nodes, self.head, outcome.ctx).unwrap();
+        let (plan, addends) = (self.manifest.fixed_point(), self.addends(&outcome));
+        let averaged = average(&sum, &self.model, plan, addends, self.head, outcome.ctx).unwrap();
         self.base = std::mem::replace(&mut self.head, averaged.head);
         self.base_model = std::mem::replace(&mut self.model, averaged.model);
         self.results.push((outcome, sum));
@@ -128,14 +129,19 @@ impl Record {
         signed.verify(&self.manifest, 0).unwrap()
     }
 
+    /// What a result is the sum of.
+    fn addends(&self, outcome: &Outcome) -> Addends {
+        self.manifest.addends(&outcome.parts.nodes(&self.manifest))
+    }
+
     /// The last result with another sum, and a root and, where the sum can be averaged, a model
     /// that go with it.
     pub fn forged(&self, body: Vec<u8>) -> Vec<Parcel> {
         let (mut outcome, _) = self.results.last().unwrap().clone();
         outcome.root = ChunkHashes::of(&body).root();
-        let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
+        let (plan, addends) = (self.manifest.fixed_point(), self.addends(&outcome));
         let ctx = outcome.ctx;
-        if let Ok(averaged) = average(&body, &self.base_model, plan, nodes, self.base, ctx) {
+        if let Ok(averaged) = average(&body, &self.base_model, plan, addends, self.base, ctx) {
             outcome.model = averaged.head.model;
         }
         result(outcome, body.into())

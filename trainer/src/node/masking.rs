@@ -169,6 +169,11 @@ impl Masker {
         mut body: Vec<u8>,
     ) -> Result<(HashedBody, Tag), MaskingError> {
         let format = self.manifest.fixed_point();
+        let agreed = self.manifest.addends([&self.own]).examples_max;
+        if u64::from(local.examples) > agreed {
+            // The others would refuse the sum.
+            return Err(Refusal::CannotContribute(AbortReason::Examples).into());
+        }
         let elements = HEADER_WORDS + local.update.len();
         let (attempt, ctx) = (ctx, ctx.as_bytes());
         let tag_key = self.tags.key(attempt, elements);

@@ -100,6 +100,18 @@ pub enum NodeError {
         /// First tensor that differs.
         tensor: String,
     },
+    /// No training examples, or more than the manifest says.
+    #[error(
+        "this node has {examples} training examples, and the manifest allows it 1 to \
+         {examples_max}: give it other data, or have a consortium founded in which \
+         `fl-node provision --nodes` says NAME={examples} of it"
+    )]
+    Examples {
+        /// Those that it has.
+        examples: u64,
+        /// The most that it may have.
+        examples_max: u32,
+    },
     /// The operating system gives no random bytes.
     #[error("the operating system's random generator failed")]
     Entropy,

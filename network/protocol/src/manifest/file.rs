@@ -98,7 +98,8 @@ pub struct RelayTable {
     pub address: String,
 }
 
-/// The numbers of the fixed-point encoding; see [`FixedPoint`].
+/// The numbers of the fixed-point encoding; see [`FixedPoint`]. Its n_max is none of them, since it
+/// follows from the nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanTable {
@@ -110,8 +111,6 @@ pub struct PlanTable {
     pub fraction_bits: u32,
     /// N_max: the most participants of a round.
     pub nodes_max: u32,
-    /// n_max: the most training examples of a node.
-    pub examples_max: u32,
     /// Fraction bits of the encoded loss sum; negative for units above 1.
     pub loss_fraction_bits: i32,
 }
@@ -137,12 +136,12 @@ impl PlanTable {
             clip: plan.clip(),
             fraction_bits: plan.fraction_bits(),
             nodes_max: plan.nodes_max(),
-            examples_max: plan.examples_max(),
             loss_fraction_bits: plan.loss_fraction_bits(),
         }
     }
 
-    fn check(&self) -> Result<FixedPoint, ManifestError> {
+    /// Checks the numbers, for nodes of at most `examples_max` = n_max examples.
+    fn check(&self, examples_max: u32) -> Result<FixedPoint, ManifestError> {
         let ring = match self.ring {
             RingName::U32 => Ring::U32,
             RingName::U64 => Ring::U64,
@@ -152,7 +151,7 @@ impl PlanTable {
             clip: self.clip,
             fraction_bits: self.fraction_bits,
             nodes_max: self.nodes_max,
-            examples_max: self.examples_max,
+            examples_max,
             loss_fraction_bits: self.loss_fraction_bits,
         })?)
     }
@@ -261,6 +260,8 @@ pub struct NodeTable {
     pub organisation: String,
     /// Ed25519 public key in hexadecimal.
     pub key: String,
+    /// The most training examples that it has. All participants see this figure.
+    pub examples_max: u32,
     /// Until when it may take part, in seconds of Unix time.
     pub expires_unix_s: u64,
 }
@@ -309,8 +310,8 @@ impl ManifestFile {
         }
     }
 
-    /// Checks all but the roster, and gives the fixed-point plan.
-    pub(super) fn check(&self) -> Result<FixedPoint, ManifestError> {
+    /// Checks all but the roster and the fixed-point plan.
+    pub(super) fn check(&self) -> Result<(), ManifestError> {
         if self.protocol != PROTOCOL || self.suite != SUITE {
             let protocol = self.protocol.clone();
             return Err(ManifestError::Protocol {
@@ -334,8 +335,13 @@ impl ManifestFile {
                 return Err(ManifestError::Limit { name, value });
             }
         }
-        self.check_layout()?;
-        self.fixed_point.check()
+        self.check_layout()
+    }
+
+    /// Checks the numbers of the fixed-point plan, in which n_max is the largest figure of a node.
+    pub(super) fn plan(&self) -> Result<FixedPoint, ManifestError> {
+        let figures = self.nodes.iter().map(|node| node.examples_max);
+        self.fixed_point.check(figures.max().unwrap_or_default())
     }
 
     fn check_timeouts(&self) -> Result<(), ManifestError> {
@@ -411,6 +417,9 @@ impl ManifestFile {
             if !names.insert(&node.name) {
                 return Err(refuse("this name is taken by another node"));
             }
+            if node.examples_max == 0 {
+                return Err(refuse("examples_max is 0, and it must have an example"));
+            }
             let organisation = Organisation::new(&node.organisation).ok_or_else(|| {
                 refuse("organisations have 1 to 256 bytes of characters that print")
             })?;
@@ -427,6 +436,7 @@ impl ManifestFile {
                 name: node.name.clone(),
                 organisation,
                 key,
+                examples_max: node.examples_max,
                 expires_unix_s: node.expires_unix_s,
             };
             if roster.insert(id, member).is_some() {
@@ -499,6 +509,14 @@ mod tests {
             signed(|m| m.fixed_point.fraction_bits = 24),
             Err(E::Plan(_))
         ));
+        assert!(matches!(
+            signed(|m| m.nodes[0].examples_max = 0),
+            Err(E::Node { .. })
+        ));
+        // As many examples as counters of 128 nodes can add up, and one more.
+        let many = |figure| move |m: &mut ManifestFile| m.nodes[0].examples_max = figure;
+        assert!(signed(many(16_777_215)).is_ok());
+        assert!(matches!(signed(many(16_777_216)), Err(E::Plan(_))));
         assert!(matches!(
             signed(|m| m.timeouts.keys_s = 0),
             Err(E::Timeout("keys_s"))

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use fl_shaders::{FixedPoint, HEADER_WORDS};
+use fl_shaders::{Addends, FixedPoint, HEADER_WORDS};
 
 use crate::digest::Digest;
 use crate::error::ManifestError;
@@ -62,6 +62,8 @@ pub struct Member {
     pub organisation: Organisation,
     /// Identity key.
     pub key: PublicKey,
+    /// The most training examples that it has.
+    pub examples_max: u32,
     /// Until when it may take part, in seconds of Unix time.
     pub expires_unix_s: u64,
 }
@@ -114,8 +116,9 @@ impl Manifest {
     fn parse(bytes: Vec<u8>, signature: [u8; 64]) -> Result<Self, ManifestError> {
         let file: ManifestFile =
             toml::from_slice(&bytes).map_err(|error| ManifestError::Toml(Box::new(error)))?;
-        let fixed_point = file.check()?;
+        file.check()?;
         let roster = file.roster()?;
+        let fixed_point = file.plan()?;
         let committee = scheme::committee(
             file.scheme,
             file.committee.as_ref(),
@@ -259,18 +262,22 @@ impl Manifest {
     }
 
     /// Returns the nodes' names in alphabetical order, each with its organisation if that has
-    /// another name.
+    /// another name, and with the most examples that it may claim.
     pub fn roster_in_words(&self) -> String {
         let mut nodes: Vec<_> = self.roster.values().collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let words = nodes.into_iter().map(
             |Member {
-                 name, organisation, ..
+                 name,
+                 organisation,
+                 examples_max,
+                 ..
              }| {
-                match organisation.to_string() {
+                let party = match organisation.to_string() {
                     same if same == *name => same,
                     other => format!("{name} of {other}"),
-                }
+                };
+                format!("{party} (up to {examples_max} examples)")
             },
         );
         words.collect::<Vec<_>>().join(", ")
@@ -288,6 +295,20 @@ impl Manifest {
     /// [`ManifestError::Stranger`] if it is not in the roster.
     pub fn member(&self, id: NodeId) -> Result<&Member, ManifestError> {
         self.roster.get(&id).ok_or(ManifestError::Stranger(id))
+    }
+
+    /// Returns what the inputs of these nodes add up to at most. Who is not in the roster has no
+    /// examples.
+    pub fn addends<'a>(&self, nodes: impl IntoIterator<Item = &'a NodeId>) -> Addends {
+        let figure = |node| self.roster.get(node).map_or(0, |node| node.examples_max);
+        let none = Addends {
+            nodes: 0,
+            examples_max: 0,
+        };
+        nodes.into_iter().fold(none, |all, node| Addends {
+            nodes: all.nodes.saturating_add(1),
+            examples_max: all.examples_max.saturating_add(figure(node).into()),
+        })
     }
 
     /// The node's name, or its id if it has none here.
@@ -356,8 +377,35 @@ mod tests {
         for (node, (name, organisation)) in file.nodes.iter_mut().zip(names) {
             (node.name, node.organisation) = (name.to_owned(), organisation.to_owned());
         }
+        (file.nodes[1].examples_max, file.nodes[2].examples_max) = (20, 30);
         let manifest = Manifest::sign(&file, &Identity::of_test("authority")).unwrap();
-        assert_eq!(manifest.roster_in_words(), "a of A, b, c of St. Mary");
+        assert_eq!(
+            manifest.roster_in_words(),
+            "a of A (up to 30 examples), b (up to 1000 examples), c of St. Mary (up to 20 examples)"
+        );
+    }
+
+    #[test]
+    fn each_node_has_a_figure_of_its_own_and_the_largest_is_the_scale() {
+        let consortium = Consortium::with(4, |file| {
+            for (node, figure) in file.nodes.iter_mut().zip([300, 20, 1, 700]) {
+                node.examples_max = figure;
+            }
+        });
+        let manifest = &consortium.manifest;
+        assert_eq!(manifest.fixed_point().examples_max(), 700);
+        let addends = |nodes: &[usize]| {
+            let ids: Vec<_> = nodes.iter().map(|k| consortium.id(*k)).collect();
+            let Addends {
+                nodes,
+                examples_max,
+            } = manifest.addends(&ids);
+            (nodes, examples_max)
+        };
+        assert_eq!(addends(&[0, 1, 2, 3]), (4, 1021));
+        assert_eq!(addends(&[1, 2]), (2, 21));
+        let stranger = NodeId(Digest([0xab; 32]));
+        assert_eq!(manifest.addends(&[stranger]).examples_max, 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
-use fl_shaders::{FixedPoint, HEADER_WORDS, Ring, Tag};
+use fl_shaders::{Addends, FixedPoint, HEADER_WORDS, Ring, Tag};
 
 #[cfg(doc)]
 use super::committee::Holders;
@@ -53,6 +53,7 @@ pub struct ResultCheck<'a, B, C> {
 #[derive(Clone, Debug)]
 pub struct CheckedOutcome {
     evidence: CheckedEvidence,
+    addends: Addends,
     head: Head,
     root: Digest,
     announced: Digest,
@@ -109,8 +110,10 @@ impl CheckedOutcome {
             root,
             model,
         } = outcome;
+        let evidence = parts.account().check(bundle, ctx, &checker)?;
         Ok(Self {
-            evidence: parts.account().check(bundle, ctx, &checker)?,
+            addends: manifest.addends(&evidence.nodes),
+            evidence,
             head: *head,
             root,
             announced: model,
@@ -134,7 +137,7 @@ impl CheckedOutcome {
         ResultCheck {
             outcome: self,
             check: verifier.begin(self.ctx(), plan.ring(), elements),
-            averaging: Averaging::new(plan, base, self.nodes().len(), spare),
+            averaging: Averaging::new(plan, base, self.addends, spare),
         }
     }
 

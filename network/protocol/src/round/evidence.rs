@@ -28,9 +28,6 @@ pub enum Evidence {
 
 /// What the evidence of each scheme can do.
 pub(super) trait Account {
-    /// Returns how many inputs are in the sum.
-    fn inputs(&self) -> usize;
-
     /// Returns those whose inputs are in the sum, as far as signatures hold.
     fn nodes(&self, manifest: &Manifest) -> BTreeSet<NodeId>;
 
@@ -79,14 +76,9 @@ pub(super) struct CheckedEvidence {
 }
 
 impl Evidence {
-    /// Returns how many inputs are in it.
-    pub fn len(&self) -> usize {
-        self.account().inputs()
-    }
-
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Returns those whose inputs are in it, as far as signatures hold.
+    pub fn nodes(&self, manifest: &Manifest) -> BTreeSet<NodeId> {
+        self.account().nodes(manifest)
     }
 
     /// Returns what the scheme makes of it.

@@ -297,7 +297,7 @@ pub enum AbortReason {
     #[error("local training failed; its own output says why")]
     Training,
     /// The node has no training examples, or more than the consortium agreed on.
-    #[error("it has no training examples, or more than the consortium's examples_max")]
+    #[error("it has no training examples, or more than its examples_max in the manifest")]
     Examples,
     /// The outbox or the record of sent sums cannot be written.
     #[error("its disk cannot be written; its own output says why")]

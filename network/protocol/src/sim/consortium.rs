@@ -100,6 +100,7 @@ pub fn manifest_file(identities: &[Identity]) -> ManifestFile {
             name: format!("node-{k}"),
             organisation: format!("organisation {k}"),
             key: hex::encode(identity.public_key().as_bytes()),
+            examples_max: 1000,
             expires_unix_s: u64::MAX >> 1,
         });
     let layout = vec![

@@ -152,8 +152,9 @@ impl RelayHost {
         let provisional = disk.last.as_ref();
         let provisional = provisional.filter(|(last, _)| last.base == disk.head);
         self.averaged = provisional.map(|(LastResult { base, outcome }, body)| {
-            let (plan, nodes) = (self.manifest.fixed_point(), outcome.parts.len());
-            let averaged = average(body, &disk.model, plan, nodes, *base, outcome.ctx).unwrap();
+            let plan = self.manifest.fixed_point();
+            let addends = self.manifest.addends(&outcome.parts.nodes(&self.manifest));
+            let averaged = average(body, &disk.model, plan, addends, *base, outcome.ctx).unwrap();
             (averaged.head, averaged.model.to_vec())
         });
         let head = self.averaged.as_ref().map_or(disk.head, |(head, _)| *head);
@@ -381,7 +382,8 @@ impl RelayHost {
         }
         let inputs = parts.iter().filter(|(_, body)| body.kind == BodyKind::Sum);
         let nodes: Vec<_> = inputs.map(|(node, _)| *node).collect();
-        let averaged = average(&sum, &self.disk.model, plan, nodes.len(), head, ctx);
+        let addends = self.manifest.addends(&nodes);
+        let averaged = average(&sum, &self.disk.model, plan, addends, head, ctx);
         RelayEffect::Average {
             ctx,
             nodes,

@@ -111,11 +111,12 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize
         examples_max,
     } = match &args.data {
         None => Learned::nothing(args.params)?,
-        Some(data) => Learned::from(data)?,
+        Some(data) => Learned::from(data, args.nodes)?,
     };
     let parameters = layout.len();
     let model = (layout, initial);
-    let agreement = Agreement::on_one_machine(args.nodes, args.scheme, examples_max, model);
+    let examples_max = vec![examples_max; args.nodes];
+    let agreement = Agreement::on_one_machine(&examples_max, args.scheme, model);
     agreement.provision()?.write(folder)?;
     let names = agreement.nodes.into_iter().map(|node| node.name);
     Ok((names.collect(), parameters))

@@ -20,6 +20,7 @@ const EXAMPLES: u32 = 1000;
 pub(crate) struct Learned {
     pub(crate) layout: Layout,
     pub(crate) initial: Vec<f32>,
+    /// The most training examples of a node.
     pub(crate) examples_max: u32,
 }
 
@@ -37,8 +38,9 @@ impl Learned {
         })
     }
 
-    /// The usual model for `data`, with the default settings.
-    pub(crate) fn from(data: &Source) -> anyhow::Result<Self> {
+    /// The usual model for `data`, with the default settings, for `nodes` nodes with even parts of
+    /// it.
+    pub(crate) fn from(data: &Source, nodes: usize) -> anyhow::Result<Self> {
         let (model, split) = usual(data)?;
         // The initial model comes from the seed; the data is only needed for its shape.
         let none = || split.train.select(&[]);
@@ -46,7 +48,8 @@ impl Learned {
         Ok(Self {
             layout: trainer.layout().clone(),
             initial: trainer.initial()?,
-            examples_max: u32::try_from(split.train.len()).context("too many examples")?,
+            examples_max: u32::try_from(split.train.len().div_ceil(nodes))
+                .context("too many examples")?,
         })
     }
 }
@@ -92,6 +95,10 @@ impl LocalTrainer for Released {
         self.0.initial()
     }
 
+    fn examples(&self) -> u64 {
+        self.0.examples()
+    }
+
     fn train(
         &mut self,
         global: &[f32],
@@ -130,6 +137,10 @@ impl LocalTrainer for Instantly {
 
     fn initial(&mut self) -> Result<Vec<f32>, TrainError> {
         Ok(vec![0.0; self.layout.len()])
+    }
+
+    fn examples(&self) -> u64 {
+        EXAMPLES.into()
     }
 
     fn train(

@@ -83,7 +83,13 @@ fn a_consortium_that_finds_no_room_is_not_there_in_part() {
     let provision = || {
         let mut command = fl_node();
         command.current_dir(&folder);
-        command.args(["provision", "--nodes", "a,b,c", "--relay", "localhost:1"]);
+        command.args([
+            "provision",
+            "--nodes",
+            "a=9,b=9,c=9",
+            "--relay",
+            "localhost:1",
+        ]);
         command.args(["--data", DATA, "--out", "consortium"]);
         ended(command)
     };

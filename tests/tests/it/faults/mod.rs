@@ -25,7 +25,7 @@ fn large() -> (Consortium, TempDir) {
     let flags = ["--data", path, "--model", "mlp", "--local-epochs", "1"];
     // Steps that keep 40,000 inputs from blowing the model up.
     let consortium = Consortium::found(
-        "a,b,c",
+        "a=20,b=20,c=20",
         &[&flags[..], &["--learning-rate", "0.00001"]].concat(),
     );
     (consortium, folder)

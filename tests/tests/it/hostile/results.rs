@@ -12,6 +12,12 @@ use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, hea
 
 use crate::support::lies::{OTHER, by_its_tags, instead, outcome, outcome_of, sum};
 
+fn twice(words: &mut [u32]) {
+    words
+        .iter_mut()
+        .for_each(|word| *word = word.wrapping_mul(2));
+}
+
 #[test]
 fn a_real_node_refuses_every_sum_but_the_participants_own() {
     let lies = vec![
@@ -27,12 +33,13 @@ fn a_real_node_refuses_every_sum_but_the_participants_own() {
             |refusal| matches!(refusal, Refusal::Counters(_)),
             |words| words.fill(0),
         ),
-        // Twice as many examples, so that twice the coordinates are in their bounds.
-        sum(by_its_tags, |words| {
-            words
-                .iter_mut()
-                .for_each(|word| *word = word.wrapping_mul(2));
-        }),
+        // Twice the sum: more examples than the figures of all allow. Twice the coordinates alone
+        // are in their bounds.
+        sum(
+            |refusal| matches!(refusal, Refusal::Counters(_)),
+            |words| twice(words),
+        ),
+        sum(by_its_tags, |words| twice(&mut words[HEADER_WORDS..])),
         // Σn.
         sum(by_its_tags, |words| words[0] += 1),
         sum(

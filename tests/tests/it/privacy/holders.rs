@@ -23,6 +23,7 @@ use fl_trainer::{
 use crate::support::federation::{EXAMPLES_MAX, federation, member};
 
 const PARAMETERS: usize = 40_000;
+const EXAMPLES: u32 = 500;
 const NODES: usize = 6;
 /// The holders that the relay has on its side.
 const CORRUPT: [usize; 2] = [0, 1];
@@ -43,6 +44,10 @@ impl LocalTrainer for Constant {
         Ok(vec![0.0; self.0.len()])
     }
 
+    fn examples(&self) -> u64 {
+        EXAMPLES.into()
+    }
+
     fn train(
         &mut self,
         _: &[f32],
@@ -52,7 +57,7 @@ impl LocalTrainer for Constant {
     ) -> Result<LocalUpdate, TrainError> {
         Ok(LocalUpdate {
             update: vec![self.1; self.0.len()].into(),
-            examples: 500,
+            examples: EXAMPLES,
         })
     }
 

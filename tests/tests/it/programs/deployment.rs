@@ -65,7 +65,7 @@ fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate
     let folder = tempfile::tempdir().unwrap();
     let sample = data::csv(folder.path(), "sample.csv", slice(0, 2));
     let sample = folder.path().join(sample);
-    let consortium = Consortium::found("a,b,c", &["--data", sample.to_str().unwrap()]);
+    let consortium = Consortium::found("a=240,b=100,c=60", &["--data", sample.to_str().unwrap()]);
     let parts = [slice(0, 10), slice(10, 14), slice(14, 16)];
     let (relay, address) = consortium.relay(&["--rounds", "3", "--json"]);
     let nodes = NODES.iter().zip(parts).map(|(node, part)| {
@@ -101,7 +101,10 @@ fn others_go_on_with_a_model_that_was_trained() {
     let model = founded.out("a").join("global.safetensors");
 
     let others = ["b", "c", "d", "e"];
-    let next = Consortium::found("b,c,d,e", &["--from", model.to_str().unwrap()]);
+    let next = Consortium::found(
+        "b=500,c=500,d=500,e=500",
+        &["--from", model.to_str().unwrap()],
+    );
     let parameters = Checkpoint::read(&model).unwrap().parameters;
     let initial = fs::read(next.kit("e").join("initial.f32")).unwrap();
     assert_eq!(initial, to_le_bytes(&parameters));
@@ -146,7 +149,13 @@ fn each_consortium_has_a_seed_of_its_own_unless_the_founder_says_one() {
         let mut command = fl_node();
         command
             .current_dir(&folder)
-            .args(["provision", "--nodes", "a,b,c", "--relay", "localhost:4433"])
+            .args([
+                "provision",
+                "--nodes",
+                "a=9,b=9,c=9",
+                "--relay",
+                "localhost:4433",
+            ])
             .args(["--data", "breast-cancer", "--out", out])
             .args(flags);
         let said = ended(command).succeeded();

@@ -28,7 +28,9 @@ fn a_node_begins_with_what_its_operator_should_compare() {
     for (line, digits) in lines.iter().zip(digits) {
         assert!(line.ends_with(&format!(" {digits}")), "{line}");
     }
-    assert_eq!(lines[2], "nodes: a of St. Mary, b, c");
+    let up_to = "(up to 512 examples)";
+    let names = format!("nodes: a of St. Mary {up_to}, b {up_to}, c {up_to}");
+    assert_eq!(lines[2], names);
 
     // The control: another consortium is seen to be another, though the names are the same.
     let other = shown(&Consortium::found(nodes, &["--data", DATA]), "a");

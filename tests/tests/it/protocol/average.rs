@@ -10,10 +10,11 @@ use fl_protocol::ring_bytes;
 use fl_protocol::round::relay::Report;
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Head, Refusal};
-use fl_shaders::{Counters, FixedPoint, Ring};
+use fl_shaders::{Addends, Counters, FixedPoint, Ring};
 use fl_sharing::{CpuEngine, Input, Mask, Plan, Seed, Sign, masked_len};
 use fl_tests::federation::{Federation, Log, Recorded, Step, learners, masked, plain_mean};
 use fl_trainer::node::NodeEvent;
+use fl_trainer::provision::rounded_up;
 use fl_trainer::simulation::{Simulation, SimulationEvent};
 use fl_trainer::{LocalTrainer, OrderSeed, Sharing};
 
@@ -126,25 +127,25 @@ fn recorded(trainers: Vec<Box<dyn LocalTrainer>>) -> (Vec<Box<dyn LocalTrainer>>
 
 fn format(ring: Ring, nodes: usize, examples_max: u32) -> FixedPoint {
     let nodes = u32::try_from(nodes).unwrap();
-    Plan::new(ring, nodes, examples_max).unwrap().format
+    Plan::new(ring, nodes, rounded_up(examples_max))
+        .unwrap()
+        .format
 }
 
 /// Runs a simulation over `source`, whose nodes have data in the proportions `shares`, and checks
-/// every round of it. `slack` is how many times the largest part of the data examples_max is.
-async fn simulate(source: Source, shares: &[usize], rounds: u64, slack: u32) -> Result<()> {
+/// every round of it.
+async fn simulate(source: Source, shares: &[usize], rounds: u64) -> Result<()> {
     let nodes = shares.len();
     let trainers = learners(&source, shares)?;
     let (trainers, logs) = recorded(trainers);
     // Loaded once more, to know the counts before anything is trained.
-    let most = most_examples(&source, shares)?;
-    let examples_max = slack * most;
+    let examples_max = most_examples(&source, shares)?;
     let mut totals = Vec::new();
     let simulation = Simulation {
         trainers,
         engine: Arc::new(CpuEngine),
         settings: settings(rounds),
         sharing: Sharing::Peer,
-        examples_max,
         training_at_once: 2,
     };
     let mut announced = Vec::new();
@@ -195,37 +196,30 @@ async fn simulate(source: Source, shares: &[usize], rounds: u64, slack: u32) -> 
 
 /// The sample count of the node with the most examples.
 fn most_examples(source: &Source, shares: &[usize]) -> Result<u32> {
-    let mut most = 0;
-    for mut trainer in learners(source, shares)? {
-        let global = trainer.initial()?;
-        let (order, keep_on) = (OrderSeed::of_numbers(1, 0), &mut |_| {
-            std::ops::ControlFlow::Continue(())
-        });
-        let trained = trainer.train(&global, 0, &order, keep_on)?;
-        most = most.max(trained.examples);
-    }
-    Ok(most)
+    let trainers = learners(source, shares)?;
+    let examples = trainers.iter().map(|trainer| trainer.examples());
+    Ok(u32::try_from(examples.max().unwrap_or_default())?)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_round_over_digits_is_plain_federated_averaging() -> Result<()> {
-    simulate(Source::Digits, &[6, 3, 1], 1, 1).await
+    simulate(Source::Digits, &[6, 3, 1], 1).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_round_over_digits_is_plain_federated_averaging() -> Result<()> {
-    simulate(Source::Digits, &[5, 3, 1, 1], 3, 8).await
+    simulate(Source::Digits, &[5, 3, 1, 1], 3).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_round_over_patients_is_plain_federated_averaging() -> Result<()> {
-    simulate(Source::BreastCancer, &[7, 2, 1], 4, 64).await
+    simulate(Source::BreastCancer, &[7, 2, 1], 4).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wide_ring_averages_as_well() -> Result<()> {
     let (trainers, logs) = recorded(learners(&Source::BreastCancer, &[1, 5, 2])?);
-    let examples_max = 1 << 24;
+    let examples_max = 1_000;
     let members = trainers.into_iter().map(member);
     let federation = Federation {
         ring: Ring::U64,
@@ -283,7 +277,11 @@ fn averaged(steps: &[Step], format: &FixedPoint, tamper: impl FnOnce(&mut [u8]))
         model: ctx,
     };
     let base = &steps[0].global;
-    let averaged = average(&sum, base, format, steps.len(), head, ctx).unwrap();
+    let addends = Addends {
+        nodes: u32::try_from(steps.len()).unwrap(),
+        examples_max: steps.iter().map(|step| u64::from(step.examples)).sum(),
+    };
+    let averaged = average(&sum, base, format, addends, head, ctx).unwrap();
     averaged.model.to_vec()
 }
 
@@ -342,7 +340,7 @@ async fn a_node_whose_update_is_not_finite_steps_back_and_the_others_complete() 
         format!("the update of {} is not finite", tensor.unwrap_or_default())
     });
     assert_ne!(first_and_last[0], first_and_last[1]);
-    let examples_max = 8 * 1_000;
+    let examples_max = 1_000;
     let federation = Federation {
         examples_max,
         ..federation(members, 3)

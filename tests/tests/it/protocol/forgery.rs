@@ -41,8 +41,8 @@ fn forged(
     let (plan, head) = (manifest.fixed_point(), Head::start(manifest));
     let base = kits.relay.initial().unwrap();
     outcome.root = ChunkHashes::of(body).root();
-    let nodes = outcome.parts.len();
-    if let Ok(averaged) = average(body, &base, plan, nodes, head, outcome.ctx) {
+    let addends = manifest.addends(&outcome.parts.nodes(manifest));
+    if let Ok(averaged) = average(body, &base, plan, addends, head, outcome.ctx) {
         outcome.model = averaged.head.model;
     }
     CheckedOutcome::verify(

@@ -118,7 +118,7 @@ fn folders_that_cannot_be_written_are_refused_before_the_work_begins() {
         &["cannot write", "file/record"],
     );
     ended(consortium.serve(&["--state", "file/state"])).refused(&["cannot write", "file/state"]);
-    ended(provision(folder, "a,b,c", "localhost:1").args([
+    ended(provision(folder, "a=9,b=9,c=9", "localhost:1").args([
         "--out",
         "file/kits",
         "--data",
@@ -131,7 +131,7 @@ fn folders_that_cannot_be_written_are_refused_before_the_work_begins() {
 fn nothing_is_provisioned_into_a_folder_that_is_in_use() {
     let consortium = consortium();
     let before = fs::read(consortium.kit("a").join("key.pem")).unwrap();
-    let mut again = provision(consortium.path(), "a,b,c", "localhost:1");
+    let mut again = provision(consortium.path(), "a=9,b=9,c=9", "localhost:1");
     ended(again.args(["--out", "consortium", "--data", "digits"]))
         .refused(&["consortium exists and is not empty"]);
     assert_eq!(
@@ -144,82 +144,96 @@ fn nothing_is_provisioned_into_a_folder_that_is_in_use() {
 fn a_consortium_that_cannot_work_is_not_founded() {
     let folder = tempfile::tempdir().unwrap();
     let many = (0..1001)
-        .map(|index| format!("n{index}"))
+        .map(|index| format!("n{index}=9"))
         .collect::<Vec<_>>()
         .join(",");
     for (nodes, flags, parts) in [
-        ("a,b", &[][..], &["2 nodes", "only from 3 nodes on"][..]),
+        ("a=9,b=9", &[][..], &["2 nodes", "only from 3 nodes on"][..]),
         (
-            "a,b,a",
+            "a=9,b=9,a=9",
             &[],
             &["cannot be called \"a\"", "another party's folder"],
         ),
         (
-            "a,b,A",
+            "a=9,b=9,A=9",
             &[],
             &["cannot be called \"A\"", "another party's folder"],
         ),
-        ("a,b,../c", &[], &["letters, digits"]),
-        ("a,b,c@", &[], &["write NAME or NAME@ORGANISATION"]),
+        ("a=9,b=9,../c=9", &[], &["letters, digits"]),
         (
-            "a@St. Mary,b@st.  MARY,c@other",
+            "a=9,b=9,c@=9",
+            &[],
+            &["write NAME=EXAMPLES or NAME@ORGANISATION=EXAMPLES"],
+        ),
+        (
+            "a@St. Mary=9,b@st.  MARY=9,c@other=9",
             &[],
             &["2 organisations; at least 3"],
         ),
         (
-            "a@St. Mary,b@St.\u{200b} Mary,c@other",
+            "a@St. Mary=9,b@St.\u{200b} Mary=9,c@other=9",
             &[],
             &["node \"b\"", "characters that print"],
         ),
-        ("a,b,relay", &[], &["cannot be called \"relay\""]),
-        ("a,b,Authority", &[], &["cannot be called \"Authority\""]),
+        ("a=9,b=9,relay=9", &[], &["cannot be called \"relay\""]),
+        (
+            "a=9,b=9,Authority=9",
+            &[],
+            &["cannot be called \"Authority\""],
+        ),
         (&many, &[], &["1001 nodes are listed", "nodes_max = 1000"]),
         (
-            "a,b,c",
-            &["--examples-max", "16777216"],
-            &["exceeds 16777215"],
+            "a=9,b=9,c",
+            &[],
+            &["\"c\" is not a node", "the most training examples"],
         ),
-        ("a,b,c", &["--examples-max", "0"], &["examples_max is 0"]),
+        ("a=9,b=9,c=many", &[], &["\"c=many\" is not a node"]),
+        ("a=9,b=9,c=16777216", &[], &["exceeds 16777215"]),
+        ("a=9,b=9,c=0", &[], &["node \"c\"", "examples_max is 0"]),
         (
-            "a,b,c",
+            "a=9,b=9,c=9",
             &["--min-nodes", "2"],
             &["min_nodes = 2 is too small"],
         ),
         (
-            "a,b,c",
+            "a=9,b=9,c=9",
             &["--min-nodes", "4"],
             &["3 nodes are listed", "min_nodes = 4"],
         ),
         (
-            "a,b,c",
+            "a=9,b=9,c=9",
             &["--collusion", "2"],
             &["3 nodes are listed", "min_nodes = 4"],
         ),
         (
-            "a,b,c,d",
+            "a=9,b=9,c=9,d=9",
             &["--collusion", "2", "--min-nodes", "3"],
             &["min_nodes = 3 is too small", "at least 4"],
         ),
         (
-            "a,b,c",
+            "a=9,b=9,c=9",
             &["--bandwidth-mbit-s", "0"],
             &["--bandwidth-mbit-s"],
         ),
         (
-            "a,b,c",
+            "a=9,b=9,c=9",
             &["--training-s", "0"],
             &["training_s must be greater than 0"],
         ),
-        ("a,b,c", &["--learning-rate", "0"], &["learning_rate is 0"]),
-        ("a,b,c", &["--optimizer", "lion"], &["sgd", "adam"]),
-        ("a,b,c", &["--valid-days", "0"], &["0 is not in 1.."]),
         (
-            "a,b,c",
+            "a=9,b=9,c=9",
+            &["--learning-rate", "0"],
+            &["learning_rate is 0"],
+        ),
+        ("a=9,b=9,c=9", &["--optimizer", "lion"], &["sgd", "adam"]),
+        ("a=9,b=9,c=9", &["--valid-days", "0"], &["0 is not in 1.."]),
+        (
+            "a=9,b=9,c=9",
             &["--data", DATA, "--model", "cnn"],
             &["cnn does not take"],
         ),
         (
-            "a,b,c",
+            "a=9,b=9,c=9",
             &["--label", "diagnosis"],
             &["no column `diagnosis`"],
         ),
@@ -240,11 +254,11 @@ fn a_consortium_that_cannot_work_is_not_founded() {
         ("localhost:00", "localhost:00 is not host:port"),
         ("::1:4433", "::1:4433 is not host:port"),
     ] {
-        let mut command = provision(folder.path(), "a,b,c", relay);
+        let mut command = provision(folder.path(), "a=9,b=9,c=9", relay);
         ended(command.args(["--out", "kits", "--data", "digits"])).refused(&[part]);
         assert!(!folder.path().join("kits").exists(), "{relay}");
     }
-    let mut command = provision(folder.path(), "a,b,c", "localhost:1");
+    let mut command = provision(folder.path(), "a=9,b=9,c=9", "localhost:1");
     ended(command.args(["--out", "kits"]))
         .refused(&["required arguments were not provided", "--data <SOURCE>"]);
 }
@@ -285,7 +299,7 @@ fn what_is_no_model_is_neither_gone_on_from_nor_evaluated() {
         ("other.safetensors", "it has other tensors than its model"),
         ("nothing.safetensors", "cannot read"),
     ] {
-        let mut provision = provision(folder.path(), "a,b,c", "localhost:4433");
+        let mut provision = provision(folder.path(), "a=9,b=9,c=9", "localhost:4433");
         provision.args(["--from", file, "--out", "consortium"]);
         ended(provision).refused(&[file, why]);
         let evaluate = ["evaluate", "--model", file, "--data", "digits"];

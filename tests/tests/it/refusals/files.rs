@@ -104,7 +104,7 @@ fn a_small_file_that_decompresses_to_gigabytes_is_refused_in_little_memory() {
         let mut command = fl_node();
         command
             .current_dir(folder)
-            .args(["provision", "--nodes", "a,b,c"]);
+            .args(["provision", "--nodes", "a=9,b=9,c=9"]);
         command.args(["--relay", "localhost:1", "--out", "kits", "--data", data]);
         ended(within(400 << 10, &command))
     };
@@ -135,7 +135,13 @@ fn labels_without_end_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let rows = |count: u64| -> String { (0..count).map(|row| format!("1,id-{row}\n")).collect() };
     fs::write(folder.path().join("many.csv"), rows(300_000)).unwrap();
-    let provision = ["provision", "--nodes", "a,b,c", "--relay", "localhost:1"];
+    let provision = [
+        "provision",
+        "--nodes",
+        "a=9,b=9,c=9",
+        "--relay",
+        "localhost:1",
+    ];
     let provision = [&provision[..], &["--data", "many.csv", "--out", "kits"]].concat();
     let parts = [
         "many.csv, row 65537",

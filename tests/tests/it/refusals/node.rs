@@ -37,6 +37,17 @@ fn data_that_is_missing_empty_or_no_data_is_refused() {
 }
 
 #[test]
+fn a_node_with_more_examples_than_its_figure_is_told_so_at_its_start() {
+    // Four fifths of 569 patients are for training. The figure of 300 is rounded up to 384.
+    let consortium = Consortium::found("a=300,b=455,c=455", &["--data", DATA]);
+    let parts = ["has 455 training examples", "1 to 384", "NAME=455"];
+    untrained(&consortium, DATA, &parts);
+    let node = consortium.node("b", NOWHERE, DATA);
+    node.line("a (up to 384 examples), b (up to 512 examples), c (up to 512 examples)");
+    node.line("no connection to the relay");
+}
+
+#[test]
 fn truncated_files_are_refused() {
     let consortium = Consortium::found("a,b,c", &[]);
     let folder = consortium.path();

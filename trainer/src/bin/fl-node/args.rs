@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use fl_datasets::{Partition, Source};
 use fl_protocol::manifest::LimitTable;
-use fl_trainer::{ModelKind, NodeName, RoundParticipation, Sharing};
+use fl_trainer::{AgreedNode, ModelKind, RoundParticipation, Sharing};
 use serde::Deserialize;
 
 /// A participant of secure federated learning.
@@ -147,14 +147,17 @@ pub(crate) enum OptimizerName {
 /// Flags of `provision`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Provision {
-    /// The nodes' names, at least 3; NAME@ORGANISATION where an organisation runs several
+    /// The nodes, at least 3, each with the most training examples that it will have, such as
+    /// charite=12000,ukb=9000,lmu=5000; NAME@ORGANISATION=EXAMPLES where an organisation runs
+    /// several. The figure is rounded up by up to a half (to 1, 2, 3, 4, 6, 8, 12, …), and all
+    /// participants see it. Rows that are kept for testing do not count
     #[arg(
         long,
-        value_name = "NAME,NAME,…",
+        value_name = "NAME=EXAMPLES,…",
         value_delimiter = ',',
         required = true
     )]
-    pub(crate) nodes: Vec<NodeName>,
+    pub(crate) nodes: Vec<AgreedNode>,
     /// Where nodes reach the relay: host name or address, and UDP port
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) relay: String,
@@ -183,9 +186,6 @@ pub(crate) struct Provision {
     /// threshold t
     #[arg(long, value_name = "SCHEME", default_value = "peer")]
     pub(crate) scheme: Sharing,
-    /// The most training examples that a node has: the closer, the finer the average
-    #[arg(long, value_name = "N", default_value_t = 65_536)]
-    pub(crate) examples_max: u32,
     /// Longest time that local training takes, in seconds; rounds then go on with those who are
     /// ready
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]

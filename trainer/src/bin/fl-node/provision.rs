@@ -38,7 +38,6 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         participation: args.participation,
         sharing: args.scheme,
         ring: Ring::U32,
-        examples_max: args.examples_max,
         layout,
         initial,
         task: task.to_table()?,

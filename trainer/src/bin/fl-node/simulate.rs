@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use fl_datasets::{Partition, Source, Split};
 use fl_network::program::choices::RoundChoices;
 use fl_network::program::config;
@@ -41,14 +41,12 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let console = Console::new(settings.rounds(), args.json);
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let trainers = trainers(&task, &split, partition, nodes, &compute)?;
-    let examples_max = u32::try_from(split.train.len()).context("too many examples")?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let simulation = Simulation {
         trainers,
         engine: compute.engine(),
         settings: settings.clone(),
         sharing: args.scheme.unwrap_or_default(),
-        examples_max,
         training_at_once: cores,
     };
 

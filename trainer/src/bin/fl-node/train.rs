@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use fl_network::client::check_dialable;
 use fl_network::kit::Kit;
 use fl_network::program::logging::explain;
@@ -42,12 +42,6 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     }
     let task = TaskTable::from_table(kit.manifest.task())?;
     let split = task.load(&source, args.label)?;
-    let examples_max = kit.manifest.fixed_point().examples_max();
-    ensure!(
-        (1..=u64::from(examples_max)).contains(&(split.train.len() as u64)),
-        "there are {} training examples; the consortium agreed on 1 to {examples_max} a node",
-        split.train.len()
-    );
     let party = format!(
         "{} of {}",
         kit.manifest.name_of(kit.id()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fl_network::client::BodyTransfer;
 use fl_protocol::digest::Digest;
-use fl_protocol::manifest::Manifest;
+use fl_protocol::manifest::{Manifest, Member};
 use fl_protocol::round::{AbortReason, CheckedOutcome};
 use tokio::sync::mpsc;
 
@@ -183,6 +183,18 @@ pub(super) fn abort_reason(error: &TrainError) -> AbortReason {
         TrainError::NoExamples => AbortReason::Examples,
         TrainError::Gpu(_) => AbortReason::Computation,
         _ => AbortReason::Training,
+    }
+}
+
+/// Checks that a node has no more training examples than the manifest says of it, and some.
+pub(super) fn check_examples(agreed: &Member, examples: u64) -> Result<(), NodeError> {
+    let examples_max = agreed.examples_max;
+    match (1..=examples_max.into()).contains(&examples) {
+        true => Ok(()),
+        false => Err(NodeError::Examples {
+            examples,
+            examples_max,
+        }),
     }
 }
 

@@ -68,6 +68,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let identity = kit.node_identity()?.clone();
         let layout = trainer.layout().clone();
         learner::check_layout(&kit.manifest, &layout)?;
+        learner::check_examples(kit.member()?, trainer.examples())?;
         let epoch_key = Arc::new(EpochKey::from_bytes(*kit.epoch_key()?));
         memory::lock(epoch_key.expose());
         let (durable, remembered) = DurableNode::open(store, &kit, &mut observe)?;

@@ -13,10 +13,6 @@ use crate::round::message::{Keys, Signed};
 use crate::round::refusal::{Kind, Refusal};
 
 impl Account for Decision {
-    fn inputs(&self) -> usize {
-        self.contributions.len()
-    }
-
     fn nodes(&self, manifest: &Manifest) -> BTreeSet<NodeId> {
         signers(&self.contributions, manifest)
     }

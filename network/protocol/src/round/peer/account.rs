@@ -14,10 +14,6 @@ use crate::round::message::{Keys, Signed};
 use crate::round::refusal::{Kind, Refusal};
 
 impl Account for Vec<OpenedSum> {
-    fn inputs(&self) -> usize {
-        self.len()
-    }
-
     fn nodes(&self, manifest: &Manifest) -> BTreeSet<NodeId> {
         signers(self.iter().map(|opened| &opened.sum), manifest)
     }

@@ -1,5 +1,7 @@
 //! What the relay's machine asks of its driver.
 
+use fl_shaders::Addends;
+
 #[cfg(doc)]
 use super::event::Event;
 use super::report::Report;
@@ -27,9 +29,9 @@ pub enum Action {
     Receive {
         /// Context.
         ctx: Digest,
-        /// How many bodies there will be if all of them are in the sum, so that each can be added
-        /// on arrival. Otherwise they have to be kept apart until it is known which ones are.
-        all: Option<usize>,
+        /// Whose bodies there will be if all of them are in the sum, so that each can be added on
+        /// arrival. Otherwise they have to be kept apart until it is known which ones are.
+        all: Option<Addends>,
     },
     /// Ask the node for a body of the attempt whose bytes have this root, from the first chunk that
     /// is missing.

@@ -77,7 +77,7 @@ impl Published {
         manifest: &Manifest,
         heard_by: Duration,
     ) {
-        self.unserved = last.outcome.parts.account().nodes(manifest);
+        self.unserved = last.outcome.parts.nodes(manifest);
         self.last = Some(last);
         self.provisional = (!taken).then(|| Provisional::resumed(self.unserved.clone(), heard_by));
     }

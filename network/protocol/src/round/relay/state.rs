@@ -620,7 +620,7 @@ impl RelayState {
         self.log(Entry::RolledBack);
         self.head = last.base;
         self.attempt = provisional.attempt;
-        let participants = last.outcome.parts.account().nodes(&self.manifest);
+        let participants = last.outcome.parts.nodes(&self.manifest);
         self.obligations.require(participants);
         let nodes = provisional.into_refused();
         self.report(Report::RolledBack {

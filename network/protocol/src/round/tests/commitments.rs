@@ -570,8 +570,8 @@ fn a_relay_and_a_participant_do_not_learn_the_others_sum_before_the_participant_
         ring_bytes::add(Ring::U32, &mut sum, body);
         let (manifest, head) = (&collusion.consortium.manifest, collusion.hosts[0].disk.head);
         let (plan, base) = (manifest.fixed_point(), [0.0; PARAMETERS]);
-        let nodes = participants.len();
-        let averaged = crate::round::training::average(&sum, &base, plan, nodes, head, ctx);
+        let addends = manifest.addends(&participants.set());
+        let averaged = crate::round::training::average(&sum, &base, plan, addends, head, ctx);
         let outcome = Outcome {
             ctx,
             bundle: participants.bundle().to_vec(),

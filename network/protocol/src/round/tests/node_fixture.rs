@@ -262,7 +262,8 @@ impl NodeFixture {
         let base = vec![0.0; manifest.parameters()];
         let (root, ctx) = (ChunkHashes::of(body).root(), participants.ctx());
         let (head, plan) = (Head::start(manifest), manifest.fixed_point());
-        let averaged = average(body, &base, plan, participants.len(), head, ctx);
+        let addends = manifest.addends(&participants.set());
+        let averaged = average(body, &base, plan, addends, head, ctx);
         let model = averaged.map_or(root, |averaged| averaged.head.model);
         Outcome {
             ctx,

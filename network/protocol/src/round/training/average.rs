@@ -6,11 +6,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use fl_shaders::cpu::dequantize;
-use fl_shaders::{Counters, FixedPoint, HEADER_WORDS, Instructions, MeanScale, Ring, Word, Work};
+use fl_shaders::{
+    Addends, Counters, FixedPoint, HEADER_WORDS, Instructions, MeanScale, Ring, Word, Work,
+};
 
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, ModelHasher, chunk_hash};
 use crate::ring_bytes;
-use crate::round::cohort_minimum::count;
 use crate::round::head::Head;
 use crate::round::refusal::Refusal;
 
@@ -39,7 +40,7 @@ pub struct Averaged {
 pub struct Averaging<B> {
     plan: FixedPoint,
     base: B,
-    nodes: u32,
+    addends: Addends,
     /// Bytes taken.
     taken: usize,
     chunks: Vec<Digest>,
@@ -62,15 +63,15 @@ impl<B> Averaging<B>
 where
     B: Deref<Target: AsRef<[f32]>>,
 {
-    /// Begins the average of the inputs of `nodes` participants, in the place of `spare`: memory
+    /// Begins the average of the inputs of these participants, in the place of `spare`: memory
     /// that is reused needs not be found and cleared by the system.
-    pub fn new(plan: &FixedPoint, base: B, nodes: usize, mut spare: Vec<f32>) -> Self {
+    pub fn new(plan: &FixedPoint, base: B, addends: Addends, mut spare: Vec<f32>) -> Self {
         spare.clear();
         spare.reserve_exact(base.as_ref().len());
         Self {
             plan: *plan,
             base,
-            nodes: count(nodes),
+            addends,
             taken: 0,
             chunks: Vec::new(),
             header: None,
@@ -117,7 +118,7 @@ where
                 head: head.next(ctx, root, self.model_hash.finish()),
                 root,
                 totals,
-                nodes: self.nodes,
+                nodes: self.addends.nodes,
             }),
             _ => Err(wrong_length(self.taken)),
         }
@@ -163,11 +164,11 @@ where
     fn read_header<W: Word>(&self, words: &[u8]) -> Result<Header, Refusal> {
         let mut counters = [W::default(); HEADER_WORDS];
         ring_bytes::read(words, &mut counters);
-        let totals = Counters::from_header(counters, &self.plan, self.nodes)
+        let totals = Counters::from_header(counters, &self.plan, self.addends)
             .map_err(|error| Refusal::Counters(error.to_string()))?;
         let scale = MeanScale::new(&self.plan, totals.examples)
             .map_err(|error| Refusal::Counters(error.to_string()))?;
-        let limit = coordinate_limit(&self.plan, self.nodes, totals.examples);
+        let limit = coordinate_limit(&self.plan, self.addends.nodes, totals.examples);
         Ok(Header {
             totals,
             scale,
@@ -237,11 +238,11 @@ pub fn average(
     body: &[u8],
     base: &[f32],
     plan: &FixedPoint,
-    nodes: usize,
+    addends: Addends,
     head: Head,
     ctx: Digest,
 ) -> Result<Averaged, Refusal> {
-    let mut averaging = Averaging::new(plan, base, nodes, Vec::new());
+    let mut averaging = Averaging::new(plan, base, addends, Vec::new());
     for chunk in body.chunks(CHUNK_BYTES) {
         averaging.add(chunk);
     }
@@ -253,6 +254,7 @@ mod tests {
     use fl_shaders::Parameters;
 
     use super::*;
+    use crate::sim::Consortium;
 
     /// The new parameters that these words make of 0.5, 1.5, …, with each set of instructions.
     fn means<W: Word>(words: &[W], limit: u64) -> Vec<Result<Vec<f32>, (usize, i64)>> {
@@ -308,6 +310,35 @@ mod tests {
             random.cast_signed() >> (63 - bits + k % bits)
         };
         (0..9_000).map(|k| W::from_signed(value(k))).collect()
+    }
+
+    #[test]
+    fn a_sum_has_no_more_examples_than_its_participants_may_have_together() {
+        let consortium = Consortium::with(4, |file| {
+            for (node, figure) in file.nodes.iter_mut().zip([300, 20, 10, 700]) {
+                node.examples_max = figure;
+            }
+        });
+        let manifest = &consortium.manifest;
+        let (plan, head) = (manifest.fixed_point(), Head::start(manifest));
+        let averaged = |nodes: &[usize], examples: i64, coordinate: i64| {
+            let words = [examples, 0, 0, 0, 0, coordinate, 0, 0, 0, 0, 0].map(u32::from_signed);
+            let body: Vec<_> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let nodes: Vec<_> = nodes.iter().map(|k| consortium.id(*k)).collect();
+            let addends = manifest.addends(&nodes);
+            average(&body, &[0.0; 6], plan, addends, head, Digest([3; 32]))
+        };
+        for (nodes, together) in [(&[0, 1, 2][..], 330), (&[0, 1, 2, 3], 1_030), (&[1, 2], 30)] {
+            assert!(averaged(nodes, together, 0).is_ok(), "{nodes:?}");
+            let beyond = averaged(nodes, together + 1, 0);
+            assert!(matches!(beyond, Err(Refusal::Counters(_))), "{nodes:?}");
+        }
+        // The scale is the largest figure of the manifest, whoever takes part:
+        // ⌈2^23 · 330 / 700⌉ + 3.
+        let limit = 3_954_633;
+        assert!(averaged(&[0, 1, 2], 330, limit).is_ok());
+        let beyond = averaged(&[0, 1, 2], 330, -limit - 1);
+        assert!(matches!(beyond, Err(Refusal::OutOfRange { .. })));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use fl_protocol::identity::NodeId;
 use fl_protocol::parameters;
 use fl_protocol::ring_bytes;
 use fl_protocol::round::Opening;
-use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
+use fl_protocol::round::message::{Keys, Message, ResultAck, Signed, WHENEVER};
 use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::round::peer::{OpenedSum, TagShare};
 use fl_protocol::round::training::average;
@@ -362,7 +362,10 @@ impl Relay {
         }
         let root = ChunkHashes::of(&body).root();
         let (base, plan) = (&self.hosts[node].disk.model, manifest.fixed_point());
-        let averaged = average(&body, base, plan, bundle.len(), head, ctx);
+        let signers = bundle.iter().filter_map(|keys| keys.verify(manifest, WHENEVER).ok());
+        let signers: Vec<_> = signers.map(|keys| keys.node).collect();
+        let addends = manifest.addends(&signers);
+        let averaged = average(&body, base, plan, addends, head, ctx);
         let model = averaged.map_or(head.model, |averaged| averaged.head.model);
         if which >> 2 & 1 == 1 {
             sums.pop();

@@ -35,7 +35,7 @@ impl CollectingSums {
         sums: BTreeMap<NodeId, (Signed<Sum>, Sum)>,
     ) -> Self {
         let ctx = participants.ctx();
-        let all = Some(participants.len());
+        let all = Some(state.manifest.addends(&participants.set()));
         state.act(Action::Receive { ctx, all });
         let collecting = Self {
             participants,
