@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Int, Tensor, TensorData};
 use rand::seq::SliceRandom;
 
@@ -98,10 +98,9 @@ impl<T: Task> BurnTrainer<T> {
     ) -> Result<LocalUpdate, TrainError> {
         let Training {
             optimizer,
-            learning_rate,
             batch_size,
             epochs,
-            seed: _,
+            ..
         } = self.training;
         let examples = self.examples(Part::Training)?;
         if examples == 0 {
@@ -123,14 +122,9 @@ impl<T: Task> BurnTrainer<T> {
         for _ in 0..epochs {
             positions.shuffle(&mut shuffle);
             for batch in self.batches(&positions, batch_size) {
-                let loss = self.task.score(&model, Part::Training, batch).loss;
-                let gradients = GradientsParams::from_grads(loss.mean().backward(), &model);
-                model = optimizer.step(learning_rate, model, gradients);
+                model = self.descend(model, &mut optimizer, batch);
                 step += 1;
-                if step % STEPS_AHEAD == 0 {
-                    let failed = state::failed("a training step");
-                    device.sync().map_err(|error| failed(error.into()))?;
-                }
+                self.keep_pace(step)?;
                 if progress(Progress { step, steps }).is_break() {
                     return Err(TrainError::Stopped { step, steps });
                 }
@@ -141,21 +135,55 @@ impl<T: Task> BurnTrainer<T> {
         Ok(LocalUpdate { update, examples })
     }
 
+    /// Takes one step of training.
+    fn descend(
+        &self,
+        model: T::Model,
+        optimizer: &mut ModuleOptimizer,
+        batch: Tensor<1, Int>,
+    ) -> T::Model {
+        let loss = self.task.score(&model, Part::Training, batch).loss;
+        let gradients = GradientsParams::from_grads(loss.mean().backward(), &model);
+        optimizer.step(self.training.learning_rate, model, gradients)
+    }
+
+    /// Waits for the device every [`STEPS_AHEAD`] steps.
+    fn keep_pace(&self, step: usize) -> Result<(), TrainError> {
+        match step % STEPS_AHEAD {
+            0 => self.wait(),
+            _ => Ok(()),
+        }
+    }
+
+    fn wait(&self) -> Result<(), TrainError> {
+        let failed = state::failed("a training step");
+        let waited = self.compute.device().sync();
+        waited.map_err(|error| failed(error.into()))
+    }
+
     fn test(&self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
         let model = self.layout.unflatten(&self.initial, parameters)?;
-        let examples = self.examples(Part::Test)?;
-        let positions: Vec<u32> = (0..examples).collect();
+        let positions: Vec<u32> = (0..self.examples(Part::Test)?).collect();
+        self.evaluation(&model, Part::Test, &positions)
+    }
+
+    fn evaluation(
+        &self,
+        model: &T::Model,
+        part: Part,
+        positions: &[u32],
+    ) -> Result<Evaluation, TrainError> {
         // Read once all batches are on their way, for the device would wait at each.
-        let scores = self.batches(&positions, EVALUATION_BATCH).map(|batch| {
-            let score = self.task.score(&model, Part::Test, batch);
+        let scores = self.batches(positions, EVALUATION_BATCH).map(|batch| {
+            let score = self.task.score(model, part, batch);
             (score.correct.sum(), score.loss.sum())
         });
         let (correct, loss): (Vec<_>, Vec<_>) = scores.unzip();
         let mut total = Evaluation {
-            examples: examples.into(),
+            examples: positions.len() as u64,
             ..Evaluation::default()
         };
-        if examples > 0 {
+        if total.examples > 0 {
             let failed = state::failed("the evaluation");
             let correct = Tensor::cat(correct, 0).try_into_vec_as::<u64>();
             let loss = Tensor::cat(loss, 0).try_into_vec_as::<f64>();
@@ -163,6 +191,46 @@ impl<T: Task> BurnTrainer<T> {
             total.loss_sum = loss.map_err(&failed)?.iter().sum();
         }
         Ok(total)
+    }
+
+    /// Does what is lacking of the work on `up_to` examples of `part`, on training examples, again
+    /// and again if they are few.
+    fn work_on(
+        &self,
+        part: Part,
+        up_to: u32,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        let examples = self.examples(Part::Training)?;
+        let positions = |count| -> Vec<_> { (0..examples).cycle().take(count).collect() };
+        let (own, up_to) = (self.task.examples(part), up_to as usize);
+        match part {
+            Part::Test => {
+                let positions = positions(up_to.saturating_sub(own));
+                let scored = self.evaluation(&self.initial, Part::Training, &positions);
+                scored.map(drop)
+            }
+            Part::Training => {
+                let Training {
+                    batch_size, epochs, ..
+                } = self.training;
+                // Whole batches: a step's time is that of its overhead, too.
+                let batches = lacking_batches(own, up_to, batch_size);
+                let positions = positions(batches * batch_size);
+                let mut model = self.initial.clone().train();
+                let mut optimizer = self.training.optimizer.init();
+                let batches = (0..epochs).flat_map(|_| self.batches(&positions, batch_size));
+                let steps = epochs * positions.len() / batch_size;
+                for (step, batch) in (1..).zip(batches) {
+                    model = self.descend(model, &mut optimizer, batch);
+                    self.keep_pace(step)?;
+                    if progress(Progress { step, steps }).is_break() {
+                        break;
+                    }
+                }
+                self.wait()
+            }
+        }
     }
 }
 
@@ -189,9 +257,24 @@ impl<T: Task> LocalTrainer for BurnTrainer<T> {
         self.compute.run(|| self.fit(global, order, progress))
     }
 
+    fn pad(
+        &mut self,
+        part: Part,
+        up_to: u32,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        self.compute.run(|| self.work_on(part, up_to, progress))
+    }
+
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
         self.compute.run(|| self.test(parameters))
     }
+}
+
+/// Returns how many batches `up_to` examples make more than `own` do.
+fn lacking_batches(own: usize, up_to: usize, batch_size: usize) -> usize {
+    let batches = |examples: usize| examples.div_ceil(batch_size);
+    batches(up_to).saturating_sub(batches(own))
 }
 
 #[cfg(test)]
@@ -427,6 +510,64 @@ mod tests {
             .trainer(data, none, Training::default(), Device::flex())
             .unwrap();
         assert_eq!(untested.evaluate(&global).unwrap(), Evaluation::default());
+    }
+
+    #[test]
+    fn with_padding_as_many_steps_are_taken_as_on_the_most_examples() {
+        let data = digits();
+        let spec = ModelSpec::new(ModelKind::Mlp, data.schema().clone(), None).unwrap();
+        let settings = Training {
+            batch_size: 16,
+            epochs: 3,
+            ..Training::default()
+        };
+        let mut taken = BTreeMap::new();
+        for examples in [1, 15, 16, 17, 100, 160] {
+            let train = data.select(&(0..examples).collect::<Vec<_>>());
+            let test = data.select(&[180]);
+            let mut trainer = spec.trainer(train, test, settings, Device::flex()).unwrap();
+            let global = trainer.initial().unwrap();
+            let (mut own, mut padding) = (0, 0);
+            let trained = trainer.train(&global, 1, &order(1), &mut |_| {
+                own += 1;
+                ControlFlow::Continue(())
+            });
+            trained.unwrap();
+            let mut count = |_| {
+                padding += 1;
+                ControlFlow::Continue(())
+            };
+            trainer.pad(Part::Training, 160, &mut count).unwrap();
+            taken.insert(examples, (own, padding));
+        }
+        // Three times ten batches, whatever part of it is the node's own.
+        let expected = [(1, 3), (15, 3), (16, 3), (17, 6), (100, 21), (160, 30)];
+        let expected = expected.map(|(examples, own)| (examples, (own, 30 - own)));
+        assert_eq!(taken, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn padding_changes_nothing_and_ends_when_it_is_told_to() {
+        let mut plain = trainer(Training::default());
+        let mut padded = trainer(Training::default());
+        let global = plain.initial().unwrap();
+        let mut steps = 0;
+        let mut four_steps = |_| {
+            steps += 1;
+            match steps {
+                4 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        };
+        padded.pad(Part::Training, 1_000, &mut four_steps).unwrap();
+        assert_eq!(steps, 4);
+        let mut on = |_| ControlFlow::Continue(());
+        padded.pad(Part::Test, 1_000, &mut on).unwrap();
+        assert_eq!(run(&mut *padded, &global, 1), run(&mut *plain, &global, 1));
+        assert_eq!(
+            padded.evaluate(&global).unwrap(),
+            plain.evaluate(&global).unwrap()
+        );
     }
 
     /// y = 2x + 1 with a batch normalisation before the linear layer.

@@ -7,7 +7,7 @@
 
 use std::ops::{AddAssign, ControlFlow};
 
-use crate::{Layout, OrderSeed, TrainError, Update};
+use crate::{Layout, OrderSeed, Part, TrainError, Update};
 
 /// A model with one participant's data, trained a round at a time.
 ///
@@ -42,6 +42,21 @@ pub trait LocalTrainer: Send {
         order: &OrderSeed,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<LocalUpdate, TrainError>;
+
+    /// Does the work by which training, or an evaluation, would take longer if this `part` of the
+    /// data had `up_to` examples, and discards what comes of it: whoever sees how long a node takes
+    /// is not to learn how many it has. `progress` is called after every step of training; when it
+    /// breaks, the work ends.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    fn pad(
+        &mut self,
+        part: Part,
+        up_to: u32,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError>;
 
     /// Evaluates `parameters` on the local test set.
     ///

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{Evaluation, Layout, LocalTrainer, LocalUpdate, Progress, TrainError};
+use crate::{Evaluation, Layout, LocalTrainer, LocalUpdate, Part, Progress, TrainError};
 
 /// HKDF label of the seeds of training (the protocol, section 5).
 const LABEL: &[u8] = b"smpcfl/2 training";
@@ -123,6 +123,15 @@ impl LocalTrainer for RepeatableOrder {
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
         self.trainer.evaluate(parameters)
+    }
+
+    fn pad(
+        &mut self,
+        part: Part,
+        up_to: u32,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        self.trainer.pad(part, up_to, progress)
     }
 }
 

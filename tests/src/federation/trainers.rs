@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use fl_datasets::{LoadOptions, Partition, Source, load};
 use fl_trainer::{
-    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Progress,
+    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Part, Progress,
     TensorLayout, TrainError, Training, cpu,
 };
 use rand::rngs::StdRng;
@@ -121,6 +121,15 @@ impl LocalTrainer for Recorded {
         self.log.lock().evaluated.push(parameters.to_vec());
         self.trainer.evaluate(parameters)
     }
+
+    fn pad(
+        &mut self,
+        part: Part,
+        up_to: u32,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        self.trainer.pad(part, up_to, progress)
+    }
 }
 
 /// A trainer around whose training something happens, of which the rest of the node knows nothing.
@@ -176,6 +185,15 @@ impl LocalTrainer for Disturbed {
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
         self.trainer.evaluate(parameters)
+    }
+
+    fn pad(
+        &mut self,
+        part: Part,
+        up_to: u32,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        self.trainer.pad(part, up_to, progress)
     }
 }
 
@@ -302,5 +320,14 @@ impl LocalTrainer for Synthetic {
 
     fn evaluate(&mut self, _: &[f32]) -> Result<Evaluation, TrainError> {
         Ok(Evaluation::default())
+    }
+
+    fn pad(
+        &mut self,
+        _: Part,
+        _: u32,
+        _: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        Ok(())
     }
 }

@@ -51,6 +51,12 @@ pub enum NodeEvent {
         /// How far it has come.
         progress: Progress,
     },
+    /// The agreed time for training was over before it was padded, so that its time tells the
+    /// relay about how many examples this node has.
+    Curtailed {
+        /// Round, from 1.
+        round: u64,
+    },
     /// Training is done; the update goes its way.
     Trained {
         /// Round, from 1.

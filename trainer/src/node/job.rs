@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fl_network::client::{BodyTransfer, LinkError};
 use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::manifest::Manifest;
 use fl_protocol::parameters::from_le_bytes;
 use fl_protocol::round::committee::ClassSet;
 use fl_protocol::round::training::Averaged;
@@ -20,7 +21,12 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::event::{NodeEvent, RoundReport};
 use super::masking::{MaskedUpdate, Masker, MaskingError};
-use crate::{Evaluation, LocalTrainer, LocalUpdate, OrderKey, TrainError};
+use crate::provision::rounded_up;
+use crate::{Evaluation, LocalTrainer, LocalUpdate, OrderKey, Part, Progress, TrainError};
+
+/// How many training examples there are for each test example at least, as far as an evaluation's
+/// time is to tell: a node holds back a fifth of its rows.
+const TRAINING_A_TEST: u32 = 4;
 
 /// What a job brings back.
 pub(super) enum JobResult {
@@ -101,6 +107,27 @@ impl From<Refusal> for DownloadError {
 pub(super) struct TrainedUpdate {
     pub(super) local: LocalUpdate,
     pub(super) before: Evaluation,
+    /// Whether the agreed time was over before training was padded, so that its time tells about
+    /// how many examples there are.
+    pub(super) curtailed: bool,
+}
+
+/// What the manifest says of a round of training.
+#[derive(Clone, Copy)]
+pub(super) struct TrainingBounds {
+    /// How long the others wait for it.
+    time: Duration,
+    /// The L2 norm of the longest update.
+    norm: f64,
+}
+
+impl TrainingBounds {
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self {
+            time: Duration::from_secs(manifest.timeouts().training_s),
+            norm: manifest.limits().update_norm,
+        }
+    }
 }
 
 /// Tells training to stop at the next step.
@@ -113,9 +140,12 @@ impl StopFlag {
     }
 }
 
-/// A trainer that remembers its last evaluation.
+/// A trainer that remembers its last evaluation, and takes the time that the most examples would
+/// take.
 struct Evaluator {
     trainer: Box<dyn LocalTrainer>,
+    /// The node's figure in the manifest.
+    examples_max: u32,
     evaluated: Option<(Digest, Evaluation)>,
 }
 
@@ -129,8 +159,33 @@ impl Evaluator {
             return Ok(evaluation);
         }
         let evaluation = self.trainer.evaluate(parameters)?;
+        let examples = u32::try_from(evaluation.examples).unwrap_or(u32::MAX);
+        let up_to = rounded_up(examples).max(self.examples_max / TRAINING_A_TEST);
+        let mut on = |_| ControlFlow::Continue(());
+        self.trainer.pad(Part::Test, up_to, &mut on)?;
         self.evaluated = Some((model, evaluation));
         Ok(evaluation)
+    }
+
+    /// Works on after training, until it has taken the time that the most examples would take, or
+    /// the `deadline` is over. Returns whether that came first.
+    fn pad(
+        &mut self,
+        deadline: Option<Instant>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<bool, TrainError> {
+        let mut curtailed = false;
+        let mut until = |at: Progress| {
+            let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            curtailed = over && at.step < at.steps;
+            match curtailed {
+                true => ControlFlow::Break(()),
+                false => progress(at),
+            }
+        };
+        let (part, up_to) = (Part::Training, self.examples_max);
+        self.trainer.pad(part, up_to, &mut until)?;
+        Ok(curtailed)
     }
 }
 
@@ -144,9 +199,15 @@ pub(super) struct SharedTrainer {
 }
 
 impl SharedTrainer {
-    pub(super) fn new(trainer: Box<dyn LocalTrainer>, permits: Arc<Semaphore>) -> Self {
+    /// A trainer of a node with this figure in the manifest.
+    pub(super) fn new(
+        trainer: Box<dyn LocalTrainer>,
+        examples_max: u32,
+        permits: Arc<Semaphore>,
+    ) -> Self {
         let evaluator = Evaluator {
             trainer,
+            examples_max,
             evaluated: None,
         };
         Self {
@@ -176,18 +237,20 @@ impl SharedTrainer {
     }
 }
 
-/// Trains from a global model, whose evaluation goes with the update. Shortens the update to the
-/// L2 norm `longest`.
+/// Trains from a global model, whose evaluation goes with the update. Takes no less than the time
+/// that the most examples of this node would take, within the bounds. An update that is longer than
+/// these is shortened.
 pub(super) async fn train(
     trainer: SharedTrainer,
-    (round, order, longest): (u64, OrderKey, f64),
+    (round, order): (u64, OrderKey),
     (model, global): (Digest, Arc<Vec<f32>>),
-    stop: StopFlag,
+    (stop, bounds): (StopFlag, TrainingBounds),
     events: mpsc::Sender<NodeEvent>,
 ) -> JobResult {
+    let deadline = Instant::now().checked_add(bounds.time);
     let work = move |evaluator: &mut Evaluator| {
         let before = evaluator.evaluate(model, &global)?;
-        let mut progress = |progress| {
+        let mut progress = |progress: Progress| {
             // A watcher that is behind misses steps, and training does not wait for it.
             let _ = events.try_send(NodeEvent::Progress { round, progress });
             match stop.0.load(Ordering::Relaxed) {
@@ -197,12 +260,19 @@ pub(super) async fn train(
         };
         let order = order.seed(round, model);
         let trainer = &mut evaluator.trainer;
-        let mut local = trainer.train(&global, round, &order, &mut progress)?;
-        if let Some(norm) = local.update.shorten(longest)? {
-            let limit = longest;
+        let local = trainer.train(&global, round, &order, &mut progress);
+        // The relay is told of a failure, too.
+        let curtailed = evaluator.pad(deadline, &mut progress);
+        let mut local = local?;
+        let limit = bounds.norm;
+        if let Some(norm) = local.update.shorten(limit)? {
             let _ = events.try_send(NodeEvent::Shortened { round, norm, limit });
         }
-        Ok(TrainedUpdate { local, before })
+        Ok(TrainedUpdate {
+            local,
+            before,
+            curtailed: curtailed?,
+        })
     };
     let (trained, took) = trainer.with(work).await;
     JobResult::Trained {

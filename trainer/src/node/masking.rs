@@ -163,7 +163,7 @@ impl Masker {
     /// Computes `x − Σ PRG(given) + Σ PRG(received)`, in `body`, and the same of the tags.
     fn mask(
         &self,
-        TrainedUpdate { local, before }: &TrainedUpdate,
+        TrainedUpdate { local, before, .. }: &TrainedUpdate,
         ctx: Digest,
         (given, received): (&[Seed], &[Seed]),
         mut body: Vec<u8>,

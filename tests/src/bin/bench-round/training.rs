@@ -7,8 +7,8 @@ use anyhow::{Context as _, ensure};
 use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Partition, Source, Split, load};
 use fl_network::kit::Kit;
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Progress, TensorLayout,
-    TrainError, Training, Update, cpu,
+    Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Part, Progress,
+    TensorLayout, TrainError, Training, Update, cpu,
 };
 
 use crate::party::ready;
@@ -113,6 +113,15 @@ impl LocalTrainer for Released {
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
         self.0.evaluate(parameters)
     }
+
+    fn pad(
+        &mut self,
+        part: Part,
+        up_to: u32,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        self.0.pad(part, up_to, progress)
+    }
 }
 
 /// A node that has its update at once, and waits for the bench.
@@ -159,6 +168,15 @@ impl LocalTrainer for Instantly {
 
     fn evaluate(&mut self, _parameters: &[f32]) -> Result<Evaluation, TrainError> {
         Ok(Evaluation::default())
+    }
+
+    fn pad(
+        &mut self,
+        _: Part,
+        _: u32,
+        _: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        Ok(())
     }
 }
 

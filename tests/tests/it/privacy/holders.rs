@@ -17,7 +17,7 @@ use fl_tests::federation::memory::counters;
 use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, add_mask, layout, masked};
 use fl_tests::statistics::{DEVIATIONS, difference, is_uniform, told_apart};
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, OrderSeed, Progress, Sharing, TrainError,
+    Evaluation, Layout, LocalTrainer, LocalUpdate, OrderSeed, Part, Progress, Sharing, TrainError,
 };
 
 use crate::support::federation::{EXAMPLES_MAX, federation, member};
@@ -63,6 +63,15 @@ impl LocalTrainer for Constant {
 
     fn evaluate(&mut self, _: &[f32]) -> Result<Evaluation, TrainError> {
         Ok(Evaluation::default())
+    }
+
+    fn pad(
+        &mut self,
+        _: Part,
+        _: u32,
+        _: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ mod keys;
 #[cfg(target_os = "linux")]
 mod memory;
 mod relay;
+mod training_time;
 
 /// Whether `part` stands somewhere in `bytes`.
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

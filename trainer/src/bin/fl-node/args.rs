@@ -150,7 +150,8 @@ pub(crate) struct Provision {
     /// The nodes, at least 3, each with the most training examples that it will have, such as
     /// charite=12000,ukb=9000,lmu=5000; NAME@ORGANISATION=EXAMPLES where an organisation runs
     /// several. The figure is rounded up by up to a half (to 1, 2, 3, 4, 6, 8, 12, …), and all
-    /// participants see it. Rows that are kept for testing do not count
+    /// participants see it; a node works as long as on that many, so that its time does not tell
+    /// how many it has. Rows that are kept for testing do not count
     #[arg(
         long,
         value_name = "NAME=EXAMPLES,…",

@@ -188,6 +188,12 @@ fn observe(
             "round {round}: this node's update has the length {norm:.3} (L2); it is shortened to the {limit} that the \
              consortium agreed on"
         )),
+        NodeEvent::Curtailed { round } => console.note(&format!(
+            "round {round}: the agreed {} s for training are not enough for this node's figure in \
+             the manifest, so the relay can tell about how many examples it has from how long it \
+             trains; a consortium with a larger --training-s or a smaller figure hides that",
+            manifest.timeouts().training_s
+        )),
         NodeEvent::Trained { round } => console.status(format!("round {round}: sharing")),
         // It may leave now.
         NodeEvent::Received { round } => console.note(&format!(

@@ -8,7 +8,7 @@ use fl_protocol::manifest::{Manifest, Member};
 use fl_protocol::round::{AbortReason, CheckedOutcome};
 use tokio::sync::mpsc;
 
-use crate::node::job::{self, JobResult, SharedTrainer, StopFlag, TrainedUpdate};
+use crate::node::job::{self, JobResult, SharedTrainer, StopFlag, TrainedUpdate, TrainingBounds};
 use crate::node::masking::Masker;
 use crate::node::{NodeError, NodeEvent, RoundReport};
 use crate::{Layout, OrderKey, TrainError};
@@ -20,8 +20,8 @@ const TRAININGS: u32 = 3;
 pub(super) struct Learner {
     trainer: SharedTrainer,
     order: OrderKey,
-    /// The L2 norm to which updates are shortened.
-    longest: f64,
+    /// How long training may take, and how long an update may be.
+    bounds: TrainingBounds,
     /// Takes the progress of training from its thread.
     events: mpsc::Sender<NodeEvent>,
     global: GlobalModel,
@@ -64,10 +64,10 @@ impl GlobalModel {
 
 impl Learner {
     /// Learns from the global model `parameters` with this hash, in orders that follow from this
-    /// key. Updates are shortened to the L2 norm `longest`.
+    /// key, within these bounds.
     pub(super) fn new(
         trainer: SharedTrainer,
-        (order, longest): (OrderKey, f64),
+        (order, bounds): (OrderKey, TrainingBounds),
         events: mpsc::Sender<NodeEvent>,
         (hash, parameters): (Digest, Arc<Vec<f32>>),
     ) -> Self {
@@ -109,8 +109,9 @@ impl Learner {
         *training = Some(TrainingGuard(stop.clone()));
         let (trainer, events) = (self.trainer.clone(), self.events.clone());
         let model = (*hash, parameters.clone());
-        let how = (round, self.order.clone(), self.longest);
-        Some(job::train(trainer, how, model, stop, events))
+        let order = (round, self.order.clone());
+        let within = (stop, self.bounds);
+        Some(job::train(trainer, order, model, within, events))
     }
 
     /// Takes what came of training from `model`. Returns nothing if that model is history.

@@ -26,7 +26,7 @@ use super::durable::{DurableNode, Remembered};
 use super::guard::Guard;
 use super::learner::{self, Learner};
 use super::secrets::Secrets;
-use crate::node::job::{JobResult, SharedTrainer};
+use crate::node::job::{JobResult, SharedTrainer, TrainingBounds};
 use crate::node::masking::{Masker, OwnSeeds};
 use crate::node::verifying::TagVerifier;
 use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant, RoundReport};
@@ -68,7 +68,9 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let identity = kit.node_identity()?.clone();
         let layout = trainer.layout().clone();
         learner::check_layout(&kit.manifest, &layout)?;
-        learner::check_examples(kit.member()?, trainer.examples())?;
+        let agreed = kit.member()?;
+        learner::check_examples(agreed, trainer.examples())?;
+        let examples_max = agreed.examples_max;
         let epoch_key = Arc::new(EpochKey::from_bytes(*kit.epoch_key()?));
         memory::lock(epoch_key.expose());
         let (durable, remembered) = DurableNode::open(store, &kit, &mut observe)?;
@@ -84,11 +86,11 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             observe(NodeEvent::Resumed { round });
         }
         let (events, progress) = mpsc::channel(EVENTS);
-        let trainer = SharedTrainer::new(trainer, training);
+        let trainer = SharedTrainer::new(trainer, examples_max, training);
         let guard = Guard::new(&kit.manifest, durable.lowest_loss());
         let manifest = kit.manifest.clone();
         let order = OrderKey::new(identity.clone(), manifest.consortium_id());
-        let longest = manifest.limits().update_norm;
+        let bounds = TrainingBounds::of(&manifest);
         let mut machine = Node::new(manifest, identity, head, sent, pending, OPENER);
         machine.resume_convictions(&proofs);
         let local = Self {
@@ -96,7 +98,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             durable,
             learner: Learner::new(
                 trainer,
-                (order, longest),
+                (order, bounds),
                 events,
                 (head.model, Arc::new(model)),
             ),

@@ -288,6 +288,9 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
         }
         if let Some(update) = self.local.learner.update() {
             self.local.guard(&update.before)?;
+            if update.curtailed {
+                (self.local.observe)(NodeEvent::Curtailed { round });
+            }
         }
         (self.local.observe)(NodeEvent::Trained { round });
         if !self.local.machine.is_training() {
