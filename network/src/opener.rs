@@ -7,11 +7,11 @@ use fl_sharing::RoundKey;
 pub const OPENER: BoxOpener = BoxOpener {
     // A key that is none has no public half that anyone could have signed.
     public_key: |secret| RoundKey::published(secret).map_or([0; 32], |key| *key.public()),
-    opens: |secret, share| {
+    opens: |secret, share, sealed| {
         let (ctx, from, to) = (&share.ctx, &share.from, &share.to);
         RoundKey::published(secret).is_ok_and(|key| {
             let names = (ctx.as_bytes(), from.as_bytes(), to.as_bytes());
-            key.open(names.0, names.1, names.2, &share.sealed).is_ok()
+            key.open(names.0, names.1, names.2, sealed).is_ok()
         })
     },
 };
@@ -36,21 +36,20 @@ mod tests {
             ctx,
             from,
             to,
-            sealed: sealed.to_vec(),
+            sealed: Digest::sha256(&[&sealed]),
         };
         let public = *key.public();
         let (secret, other) = (key.publish(), other.publish());
         assert_eq!((OPENER.public_key)(&secret), public);
-        assert!((OPENER.opens)(&secret, &share));
-        assert!(!(OPENER.opens)(&other, &share));
+        assert!((OPENER.opens)(&secret, &share, &sealed));
+        assert!(!(OPENER.opens)(&other, &share, &sealed));
         let mut elsewhere = share.clone();
         elsewhere.ctx = digest(9);
-        assert!(!(OPENER.opens)(&secret, &elsewhere));
-        let mut altered = share.clone();
-        altered.sealed[40] ^= 1;
-        assert!(!(OPENER.opens)(&secret, &altered));
-        let mut short = share;
-        short.sealed.pop();
-        assert!(!(OPENER.opens)(&secret, &short));
+        assert!(!(OPENER.opens)(&secret, &elsewhere, &sealed));
+        let mut altered = sealed;
+        altered[40] ^= 1;
+        assert!(!(OPENER.opens)(&secret, &share, &altered));
+        let short = &sealed[..sealed.len() - 1];
+        assert!(!(OPENER.opens)(&secret, &share, short));
     }
 }

@@ -14,8 +14,8 @@ use fl_network::time::unix_s;
 use fl_protocol::digest::ChunkHashes;
 use fl_protocol::round::Outcome;
 use fl_protocol::round::message::{Keys, ResultAck, Signed};
-use fl_protocol::round::peer::Proof;
-use fl_protocol::round::peer::message::{Accusation, Share};
+use fl_protocol::round::peer::message::Accusation;
+use fl_protocol::round::peer::{Proof, SealedShare};
 use fl_protocol::sim::{Effect, NodeHost};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::Counters;
@@ -148,17 +148,20 @@ fn accusation(
     kit: &Kit,
     host: &NodeHost<Sealing>,
     bundle: Vec<Signed<Keys>>,
-    shares: &[Signed<Share>],
+    shares: &[SealedShare],
 ) -> Proof {
-    let share = shares.first().unwrap().clone();
+    let SealedShare { share, sealed } = shares.first().unwrap().clone();
     let accusation = Accusation {
         ctx: share.verify(&kit.manifest, unix_s()).unwrap().ctx,
         accuser: kit.id(),
         share,
         round_key: host.secrets.round_key.publish(),
     };
-    let accusation = Signed::new(&accusation, kit.node_identity().unwrap()).unwrap();
-    Proof { bundle, accusation }
+    Proof {
+        bundle,
+        accusation: Signed::new(&accusation, kit.node_identity().unwrap()).unwrap(),
+        sealed,
+    }
 }
 
 /// Returns its word that it stands where the result leads.

@@ -175,7 +175,7 @@ fn of_peers() -> Vec<Entry> {
                 ctx,
                 from: peers.id(from),
                 to: peers.id(to),
-                sealed: vec![4; 80],
+                sealed: Digest([4; 32]),
             };
             sign(from, &share)
         });

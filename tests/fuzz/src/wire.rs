@@ -7,7 +7,7 @@ use fl_protocol::round::committee::message::{Contribution, ContributionId, Recei
 use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Accusation, Share, Sum};
-use fl_protocol::round::peer::{OpenedSum, Proof, TagShare};
+use fl_protocol::round::peer::{OpenedSum, Proof, SealedShare, TagShare};
 use fl_protocol::round::{AbortReason, Checkpoint, Evidence, Fault, Head, Kind, Outcome, Refusal};
 use fl_protocol::wire::{
     BodyId, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
@@ -122,6 +122,13 @@ fn share() -> Share {
         ctx: digest(1),
         from: signer().node_id(),
         to: consortium().id(1),
+        sealed: Digest::sha256(&[&[4; 80]]),
+    }
+}
+
+fn sealed_share() -> SealedShare {
+    SealedShare {
+        share: signed(&share()),
         sealed: vec![4; 80],
     }
 }
@@ -139,6 +146,7 @@ fn proof() -> Proof {
     Proof {
         bundle: vec![signed(&keys()); 3],
         accusation: signed(&accusation()),
+        sealed: vec![4; 80],
     }
 }
 
@@ -283,7 +291,7 @@ pub(crate) fn node_frames() -> Vec<Seed> {
         encoded("hello", &hello(None)),
         encoded("hello-pending", &hello(Some(digest(5)))),
         encoded("keys", &NodeFrame::Keys(signed(&keys()))),
-        encoded("shares", &NodeFrame::Shares(vec![signed(&share()); 2])),
+        encoded("shares", &NodeFrame::Shares(vec![sealed_share(); 2])),
         encoded("sum", &NodeFrame::Sum(signed(&sum()))),
         encoded("ack", &NodeFrame::Ack(signed(&ack()))),
         encoded(
@@ -379,7 +387,7 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
     let mut seeds = vec![
         encoded("open", &open),
         encoded("keys", &RelayFrame::Keys(vec![signed(&keys()); 3])),
-        encoded("shares", &RelayFrame::Shares(vec![signed(&share()); 2])),
+        encoded("shares", &RelayFrame::Shares(vec![sealed_share(); 2])),
         encoded("collect", &collect(vec![signed(&sum()); 3])),
         encoded("collect-contribution", &collect(Vec::new())),
         encoded("outcome", &outcome),

@@ -8,6 +8,7 @@ use fl_protocol::digest::ChunkHashes;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Message, Signed};
+use fl_protocol::round::peer::SealedShare;
 use fl_protocol::round::peer::message::Share;
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Head, Outcome};
@@ -99,12 +100,12 @@ impl Record {
     }
 
     /// The sealed shares of all nodes so far, in the order in which they came.
-    pub fn boxes(&self) -> Vec<(Share, Signed<Share>)> {
+    pub fn boxes(&self) -> Vec<(Share, SealedShare)> {
         let lists = self.heard.iter().filter_map(|(_, frame)| match frame {
             NodeFrame::Shares(list) => Some(list),
             _ => None,
         });
-        let opened = |signed: &Signed<Share>| (self.opened(signed), signed.clone());
+        let opened = |sealed: &SealedShare| (self.opened(&sealed.share), sealed.clone());
         lists.flatten().map(opened).collect()
     }
 
@@ -113,7 +114,7 @@ impl Record {
     /// # Panics
     ///
     /// If there is none.
-    pub fn last_box(&self, to: bool, name: &str) -> Signed<Share> {
+    pub fn last_box(&self, to: bool, name: &str) -> SealedShare {
         let addressee = self.id(name);
         let mut boxes = self.boxes().into_iter().rev();
         let chosen = boxes.find(|(share, _)| (share.to == addressee) == to);

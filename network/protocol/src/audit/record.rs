@@ -6,8 +6,8 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, ResultAck, Signed};
-use crate::round::peer::Proof;
 use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::{Proof, SealedShare};
 use crate::round::{Checkpoint, Head, Opening, Outcome, Refusal};
 
 /// One record: what happened, and when.
@@ -46,7 +46,7 @@ pub enum Entry {
     Opened(Opening),
     /// The bundle that fixes the participants of an attempt.
     Keys(Vec<Signed<Keys>>),
-    /// Sealed shares, as one node sent them or got them.
+    /// Shares as one node sent them or got them, without their boxes.
     Shares(Vec<Signed<Share>>),
     /// The signed root of a masked sum.
     Sum(Signed<Sum>),
@@ -93,4 +93,12 @@ pub enum Entry {
         /// Their contributions.
         contributors: Vec<ContributionId>,
     },
+}
+
+impl Entry {
+    /// Returns the entry for these shares.
+    pub(crate) fn shares(shares: &[SealedShare]) -> Self {
+        let signed = shares.iter().map(|sealed| sealed.share.clone());
+        Self::Shares(signed.collect())
+    }
 }

@@ -11,8 +11,8 @@ use crate::ring_bytes;
 use crate::round::committee::message::{Contribution, ContributionId};
 use crate::round::committee::{CheckedSeeds, ClassSet, Contributors, RevealOrder};
 use crate::round::message::{Message, Signed};
-use crate::round::peer::PendingSum;
-use crate::round::peer::message::{Share, Sum};
+use crate::round::peer::message::Sum;
+use crate::round::peer::{PendingSum, SealedShare};
 use crate::round::{Evidence, Head, Kind, Outcome};
 use crate::wire::{self, NodeFrame, RelayFrame};
 
@@ -26,7 +26,8 @@ use crate::wire::{self, NodeFrame, RelayFrame};
 #[derive(Default)]
 pub struct Ledger {
     sums: BTreeMap<Digest, Sum>,
-    shares: BTreeMap<(Digest, NodeId), Share>,
+    /// By context and addressee.
+    shares: BTreeMap<(Digest, NodeId), SealedShare>,
     contributions: BTreeMap<Digest, Contribution>,
     votes: BTreeMap<Digest, Digest>,
     /// As a holder: whose box it has opened, and what it has found right.
@@ -77,6 +78,11 @@ impl Ledger {
         }
     }
 
+    /// Returns the share that it has given node `to`, if it has.
+    pub fn share(&self, ctx: Digest, to: NodeId) -> Option<&SealedShare> {
+        self.shares.get(&(ctx, to))
+    }
+
     /// The node finds the signatures of this outcome right.
     pub(super) fn check(&mut self, outcome: &Outcome) {
         self.listed = match &outcome.parts {
@@ -101,10 +107,12 @@ impl Ledger {
                 assert_eq!(*former, sum, "two sums in one context");
             }
             NodeFrame::Shares(shares) => {
-                for share in shares.iter().map(|signed| opened(signed, manifest)) {
+                for sealed in shares {
+                    let share = opened(&sealed.share, manifest);
+                    assert_eq!(share.sealed, Digest::sha256(&[&sealed.sealed]));
                     let key = (share.ctx, share.to);
-                    let former = self.shares.entry(key).or_insert(share.clone());
-                    assert_eq!(*former, share, "two shares for one node in one context");
+                    let former = self.shares.entry(key).or_insert(sealed.clone());
+                    assert_eq!(former, sealed, "two shares for one node in one context");
                 }
             }
             NodeFrame::Contribution(signed, _) => {

@@ -26,7 +26,7 @@ pub trait Tagging: Verifier {
 /// The boxes of [`OpenSecrets`]: seeds as they are, that open by their length, whatever the key.
 pub const OPEN_BOXES: BoxOpener = BoxOpener {
     public_key: |secret| Digest::sha256(&[b"public", secret]).0,
-    opens: |_, share| share.sealed.len() == 32,
+    opens: |_, _, sealed| sealed.len() == 32,
 };
 
 /// Draws updates, seeds and keys from a counter, and masks with what it has drawn.

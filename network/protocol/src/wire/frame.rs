@@ -7,8 +7,8 @@ use crate::identity::NodeId;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::committee::{ClassSet, Envelope, SealedSeeds};
 use crate::round::message::{Keys, ResultAck, Signed};
-use crate::round::peer::message::{Share, Sum};
-use crate::round::peer::{Proof, TagShare};
+use crate::round::peer::message::Sum;
+use crate::round::peer::{Proof, SealedShare, TagShare};
 use crate::round::{Checkpoint, Head, Kind, Opening, Outcome, Refusal};
 
 /// What a node tells the relay.
@@ -19,7 +19,7 @@ pub enum NodeFrame {
     /// The node has trained and offers a round key.
     Keys(Signed<Keys>),
     /// Sealed shares, one for each participant to which this one gives.
-    Shares(Vec<Signed<Share>>),
+    Shares(Vec<SealedShare>),
     /// The masked sum is computed and kept; this is its root.
     Sum(Signed<Sum>),
     /// The result was checked and averaged.
@@ -100,7 +100,7 @@ pub enum RelayFrame {
     /// The keys of all participants.
     Keys(Vec<Signed<Keys>>),
     /// The shares sealed to this node.
-    Shares(Vec<Signed<Share>>),
+    Shares(Vec<SealedShare>),
     /// Every participant holds its masked sum; send the body from this chunk on.
     Collect {
         /// Context of the attempt.

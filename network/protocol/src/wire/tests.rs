@@ -12,7 +12,7 @@ use crate::round::committee::ClassSet;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, Message, ResultAck, Signed};
 use crate::round::peer::message::{Accusation, Share, Sum};
-use crate::round::peer::{OpenedSum, TagShare};
+use crate::round::peer::{OpenedSum, Proof, SealedShare, TagShare};
 use crate::round::{Fault, Kind, Refusal};
 
 fn digest(byte: u8) -> Digest {
@@ -41,7 +41,14 @@ fn share() -> Share {
         ctx: digest(1),
         from: node(2),
         to: node(3),
-        sealed: vec![4; 5],
+        sealed: digest(4),
+    }
+}
+
+fn sealed_share() -> SealedShare {
+    SealedShare {
+        share: Signed::new(&share(), &Identity::of_test("signer")).unwrap(),
+        sealed: vec![5; 6],
     }
 }
 
@@ -110,13 +117,12 @@ fn each_signed_message_has_its_fixed_bytes() {
         (0, 7),
     ];
     assert_eq!(encode(&keys()).unwrap(), bytes(&expected));
-    let expected = [(1, 32), (2, 32), (3, 32), (5, 1), (0, 7), (4, 5)];
-    assert_eq!(encode(&share()).unwrap(), bytes(&expected));
     let expected = [(1, 32), (2, 32), (3, 32), (4, 32)];
+    assert_eq!(encode(&share()).unwrap(), bytes(&expected));
     assert_eq!(encode(&sum()).unwrap(), bytes(&expected));
     let expected = [(1, 32), (2, 32), (3, 1), (0, 7), (4, 32), (5, 32)];
     assert_eq!(encode(&ack()).unwrap(), bytes(&expected));
-    let share = Signed::new(&share(), &Identity::of_test("signer")).unwrap();
+    let SealedShare { share, .. } = sealed_share();
     let accusation = Accusation {
         ctx: digest(1),
         accuser: node(2),
@@ -124,8 +130,21 @@ fn each_signed_message_has_its_fixed_bytes() {
         round_key: [3; 32],
     };
     let share = encode(&share).unwrap();
-    let expected = [bytes(&[(1, 32), (2, 32)]), share, bytes(&[(3, 32)])].concat();
+    let expected = [bytes(&[(1, 32), (2, 32)]), share.clone(), bytes(&[(3, 32)])].concat();
     assert_eq!(encode(&accusation).unwrap(), expected);
+    let sealed = bytes(&[(6, 1), (0, 7), (5, 6)]);
+    assert_eq!(
+        encode(&sealed_share()).unwrap(),
+        [share, sealed.clone()].concat()
+    );
+    let proof = Proof {
+        bundle: Vec::new(),
+        accusation: Signed::new(&accusation, &Identity::of_test("signer")).unwrap(),
+        sealed: vec![5; 6],
+    };
+    let accusation = encode(&proof.accusation).unwrap();
+    let expected = [bytes(&[(0, 8)]), accusation, sealed].concat();
+    assert_eq!(encode(&proof).unwrap(), expected);
 }
 
 #[test]
@@ -271,7 +290,7 @@ fn frames() -> Vec<Vec<u8>> {
     let frames = [
         NodeFrame::Hello(hello()),
         NodeFrame::Keys(Signed::new(&keys(), &identity).unwrap()),
-        NodeFrame::Shares(vec![Signed::new(&share(), &identity).unwrap(); 2]),
+        NodeFrame::Shares(vec![sealed_share(); 2]),
         NodeFrame::Sum(Signed::new(&sum(), &identity).unwrap()),
         NodeFrame::Ack(Signed::new(&ack(), &identity).unwrap()),
         NodeFrame::TagShare {
@@ -355,8 +374,8 @@ proptest! {
         let (ctx, id) = (Digest(a), NodeId(Digest(b)));
         let keys = Keys { round, attempt, round_key: a, node: id, expires_unix_s: index, ..keys() };
         prop_assert_eq!(decode::<Keys>(&encode(&keys).unwrap()).unwrap(), keys);
-        let share = Share { ctx, from: id, to: node(1), sealed };
-        prop_assert_eq!(decode::<Share>(&encode(&share).unwrap()).unwrap(), share);
+        let share = SealedShare { sealed, ..sealed_share() };
+        prop_assert_eq!(decode::<SealedShare>(&encode(&share).unwrap()).unwrap(), share);
         let frames = [
             RelayFrame::Open { opening: Opening { round, attempt, previous: ctx, model: ctx }, deadline_ms: index },
             RelayFrame::Collect { ctx, first_chunk, sums: Vec::new() },

@@ -1,9 +1,10 @@
 //! What a node of the consortium may sign, or only say, that an honest one would not.
 
 use fl_protocol::digest::Digest;
+use fl_protocol::identity::NodeId;
 use fl_protocol::round::message::{Message, ResultAck, Signed};
-use fl_protocol::round::peer::Proof;
-use fl_protocol::round::peer::message::{Accusation, Share, Sum};
+use fl_protocol::round::peer::message::{Accusation, Sum};
+use fl_protocol::round::peer::{Proof, SealedShare};
 use fl_protocol::round::{Head, Refusal};
 use fl_protocol::wire::NodeFrame;
 
@@ -29,19 +30,10 @@ pub(super) fn lie(head: &Head, ctx: Digest, about: usize, which: usize) -> NodeF
             tag_commitment: Digest([about as u8; 32]),
         })),
         1 => {
-            let sealed = vec![which as u8; about];
             // To some of them: only one choice is what is due.
             let chosen = |node: &usize| which >> (3 + node) & 1 == 1;
             let to = (0..NODES).filter(chosen).map(|node| consortium().id(node));
-            let shares = to.map(|to| {
-                let sealed = sealed.clone();
-                signed(&Share {
-                    ctx,
-                    from,
-                    to,
-                    sealed,
-                })
-            });
+            let shares = to.map(|to| sealed_share(ctx, to, vec![which as u8; about]));
             NodeFrame::Shares(shares.collect())
         }
         2 => NodeFrame::Ack(signed(&ResultAck {
@@ -51,22 +43,17 @@ pub(super) fn lie(head: &Head, ctx: Digest, about: usize, which: usize) -> NodeF
         })),
         3 => refused(Refusal::Share { from: to }),
         4 => {
-            let sealed = vec![which as u8; about];
-            let share = Share {
-                ctx,
-                from,
-                to,
-                sealed,
-            };
+            let SealedShare { share, sealed } = sealed_share(ctx, to, vec![which as u8; about]);
             let accusation = Accusation {
                 ctx,
                 accuser: from,
-                share: signed(&share),
+                share,
                 round_key: [about as u8; 32],
             };
             NodeFrame::Accusation(Proof {
                 bundle: vec![signed(&consortium().keys(LIAR, head, attempt)); about % NODES],
                 accusation: signed(&accusation),
+                sealed,
             })
         }
         5 => {
@@ -79,6 +66,11 @@ pub(super) fn lie(head: &Head, ctx: Digest, about: usize, which: usize) -> NodeF
         6 => refused(Refusal::OwnKeys),
         _ => refused(Refusal::MissingSum(to)),
     }
+}
+
+fn sealed_share(ctx: Digest, to: NodeId, sealed: Vec<u8>) -> SealedShare {
+    let (from, identity) = (consortium().id(LIAR), &consortium().identities[LIAR]);
+    SealedShare::new(ctx, (from, to), sealed, identity).expect("a short message")
 }
 
 fn signed<T: Message>(message: &T) -> Signed<T> {

@@ -7,7 +7,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Opening;
 use fl_protocol::round::message::{Keys, Signed};
-use fl_protocol::round::peer::message::Share;
+use fl_protocol::round::peer::SealedShare;
 use fl_protocol::round::{Kind, Refusal};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_tests::deployed::PATIENCE;
@@ -22,7 +22,7 @@ use crate::support::lies::{OTHER, Withholding, frame, keys, refuse_a_rerun, sign
 /// Changes the sealed shares on their way to the victim.
 fn shares(
     met: fn(&Refusal) -> bool,
-    change: impl Fn(&Record, &mut Vec<Signed<Share>>) + Send + 'static,
+    change: impl Fn(&Record, &mut Vec<SealedShare>) + Send + 'static,
 ) -> Lie {
     frame(met, move |record, frame| {
         let RelayFrame::Shares(boxes) = frame else {
@@ -233,6 +233,14 @@ fn a_real_node_refuses_boxes_that_are_for_another_or_come_in_anothers_name() {
             |refusal| doubled(refusal, Kind::Share),
             |_, boxes| boxes[1] = boxes[0].clone(),
         ),
+        // Another box than was signed.
+        shares(
+            |refusal| {
+                let what = Kind::Share;
+                matches!(refusal, Refusal::Invalid { what: found, .. } if *found == what)
+            },
+            |_, boxes| boxes[0].sealed = boxes[1].sealed.clone(),
+        ),
     ];
     lie(&consortium, "a,b,c,d,e", 1, lies);
 }
@@ -252,11 +260,12 @@ fn a_real_node_proves_who_sealed_what_does_not_open_and_all_go_on_without_that_o
         if record.name(to) != VICTIM || std::mem::replace(&mut told, true) {
             return;
         }
-        let sealed = record.opened(&boxes[0]);
-        let from = record.opened(&boxes[1]).from;
+        let first = record.opened(&boxes[0].share);
+        let from = record.opened(&boxes[1].share).from;
         let mut givers = givers.iter();
         let traitor = givers.find(|identity| identity.node_id() == from).unwrap();
-        boxes[1] = signed(&Share { from, ..sealed }, traitor);
+        let sealed = boxes[0].sealed.clone();
+        boxes[1] = SealedShare::new(first.ctx, (from, first.to), sealed, traitor).unwrap();
         named.send(record.name(from).to_owned()).unwrap();
     };
     let mut run = Run::start(&consortium, "a,b,c,d,e", 2, bad_share);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use fl_protocol::identity::NodeId;
 use fl_protocol::ring_bytes;
+use fl_protocol::round::peer::SealedShare;
 use fl_protocol::round::peer::message::Share;
 use fl_protocol::wire::{self, NodeFrame};
 use fl_shaders::Ring;
@@ -191,8 +192,11 @@ fn only_the_sum_over_all_participants_means_anything() -> Result<()> {
     Ok(())
 }
 
+/// A share that passed the relay, and its box.
+type Passed = (Share, Vec<u8>);
+
 /// Opens a sealed share with an X25519 private key of the attacker's choice, as RFC 9180 has it.
-fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, share: &Share) -> Option<[u8; 32]> {
+fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, (share, sealed): &Passed) -> Option<[u8; 32]> {
     let label: &[u8] = b"smpcfl/2 seal";
     let info = [
         label,
@@ -201,11 +205,10 @@ fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, share: &Share) -> Option<[u
         share.to.as_bytes(),
     ]
     .concat();
-    let encapped =
-        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(share.sealed.get(..32)?).ok()?;
-    let tag = AeadTag::<ChaCha20Poly1305>::from_bytes(share.sealed.get(64..)?).ok()?;
+    let encapped = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(sealed.get(..32)?).ok()?;
+    let tag = AeadTag::<ChaCha20Poly1305>::from_bytes(sealed.get(64..)?).ok()?;
     let mut seed = [0; 32];
-    let buffer = InOutBuf::new(share.sealed.get(32..64)?, &mut seed).ok()?;
+    let buffer = InOutBuf::new(sealed.get(32..64)?, &mut seed).ok()?;
     hpke::single_shot_open_inout_detached::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
         key,
@@ -220,15 +223,16 @@ fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, share: &Share) -> Option<[u
 }
 
 /// The sealed shares that passed the relay.
-fn shares(kits: &Kits, round: &Round) -> Result<Vec<Share>> {
+fn shares(kits: &Kits, round: &Round) -> Result<Vec<Passed>> {
     let mut shares = Vec::new();
     for call in &round.calls {
         let RelayCall::Frame(_, frame) = call else {
             continue;
         };
         if let NodeFrame::Shares(list) = wire::decode(frame)? {
-            for signed in list {
-                shares.push(signed.verify(&kits.relay.manifest, round.unix_s())?);
+            for SealedShare { share, sealed } in list {
+                let share = share.verify(&kits.relay.manifest, round.unix_s())?;
+                shares.push((share, sealed));
             }
         }
     }
@@ -256,7 +260,7 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
         let (_, der) = <(SectionKind, Vec<u8>)>::from_pem_file(path)?;
         within_reach.extend(der);
     }
-    let share = &shares[0];
+    let (share, sealed) = &shares[0];
     for public in [
         share.ctx.as_bytes(),
         share.from.as_bytes(),
@@ -264,7 +268,7 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     ] {
         within_reach.extend_from_slice(public);
     }
-    within_reach.extend(&share.sealed);
+    within_reach.extend(sealed);
     for party in &round.parties {
         within_reach.extend_from_slice(party.round_key().public());
     }
@@ -276,44 +280,34 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     }
     assert!(keys.len() > 1_000);
     for key in &keys {
-        assert_eq!(open(key, share), None);
+        assert_eq!(open(key, &shares[0]), None);
     }
     // Whoever passes itself off as a recipient, or kept the keys of another attempt.
-    for share in &shares {
+    for (share, sealed) in &shares {
         let (from, to) = (share.from.as_bytes(), share.to.as_bytes());
         let fresh = RoundKey::generate()?;
         let others = round.parties.iter().filter(|party| party.id != share.to);
         let stale = earlier.parties.iter();
         let keys = others.chain(stale).map(|party| party.round_key());
         for key in keys.chain([&fresh]) {
-            let opened = key.open(share.ctx.as_bytes(), from, to, &share.sealed);
+            let opened = key.open(share.ctx.as_bytes(), from, to, sealed);
             assert!(opened.is_err());
             // Nor by lying about who is who.
             for party in &round.parties {
                 let id = party.id.as_bytes();
-                assert!(
-                    key.open(share.ctx.as_bytes(), from, id, &share.sealed)
-                        .is_err()
-                );
-                assert!(
-                    key.open(share.ctx.as_bytes(), id, to, &share.sealed)
-                        .is_err()
-                );
+                let ctx = share.ctx.as_bytes();
+                assert!(key.open(ctx, from, id, sealed).is_err());
+                assert!(key.open(ctx, id, to, sealed).is_err());
             }
         }
     }
 
     // Controls: the recipient opens it, and so does this attacker with the recipient's private key.
-    for share in &shares {
+    for (share, sealed) in &shares {
         let recipient = round.parties.iter().find(|party| party.id == share.to);
         let key = recipient.context("a participant")?.round_key();
         let ctx = share.ctx.as_bytes();
-        key.open(
-            ctx,
-            share.from.as_bytes(),
-            share.to.as_bytes(),
-            &share.sealed,
-        )?;
+        key.open(ctx, share.from.as_bytes(), share.to.as_bytes(), sealed)?;
     }
     let (private, public) = X25519HkdfSha256::derive_keypair(&[8; 32]);
     let public: [u8; 32] = hpke::Serializable::to_bytes(&public).into();
@@ -323,26 +317,26 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
         share.to.as_bytes(),
     );
     let sealed = fl_sharing::seal(&public, ctx, from, to, &Seed::from_bytes([9; 32]))?.to_vec();
-    let own = Share {
-        sealed,
-        ..share.clone()
-    };
-    assert_eq!(open(&private, &own), Some([9; 32]));
+    assert_eq!(open(&private, &(share.clone(), sealed)), Some([9; 32]));
     Ok(())
 }
 
 /// The relay and all participants but `honest` put together what they have: what remains of the
 /// masked sums of these when every mask is taken off whose seed one of them gave or received.
-fn without_known_masks(shares: &[Share], round: &Round, honest: &[NodeId]) -> Result<Vec<Vec<u8>>> {
+fn without_known_masks(
+    shares: &[Passed],
+    round: &Round,
+    honest: &[NodeId],
+) -> Result<Vec<Vec<u8>>> {
     let mut remaining: BTreeMap<_, _> = round.bodies.clone();
-    for share in shares {
+    for (share, sealed) in shares {
         if honest.contains(&share.from) && honest.contains(&share.to) {
             continue;
         }
         let receiver = round.parties.iter().find(|party| party.id == share.to);
         let key = receiver.context("a participant")?.round_key();
         let (ctx, from, to) = (&share.ctx.0, &share.from.0.0, &share.to.0.0);
-        let seed = key.open(ctx, from, to, &share.sealed)?.expand(ctx);
+        let seed = key.open(ctx, from, to, sealed)?.expand(ctx);
         // The giver has taken the mask away, and the receiver has added it.
         for (node, sign) in [(share.from, Sign::Plus), (share.to, Sign::Minus)] {
             let body = remaining.get_mut(&node).context("a masked sum")?;

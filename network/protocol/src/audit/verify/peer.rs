@@ -51,7 +51,7 @@ impl PeerLog {
         list: &[Signed<Share>],
     ) -> Result<(), Unsound> {
         for signed in list {
-            let share = Share::verify(signed, at.manifest, at.unix_s)?;
+            let share = signed.verify(at.manifest, at.unix_s)?;
             let attempt = self.attempt(share.ctx, Kind::Share)?;
             attempt.share(at.party, &share)?;
         }

@@ -22,7 +22,7 @@ pub struct BoxOpener {
     /// Returns the public half of a round key.
     pub public_key: fn(&[u8; 32]) -> [u8; 32],
     /// Returns whether the box of this share opens with a round key.
-    pub opens: fn(&[u8; 32], &Share) -> bool,
+    pub opens: fn(&[u8; 32], &Share, &[u8]) -> bool,
 }
 
 /// An accusation with what it takes to judge it, for those who were not there as well.
@@ -32,6 +32,8 @@ pub struct Proof {
     pub bundle: Vec<Signed<Keys>>,
     /// Whose share does not open, and the accuser's round key.
     pub accusation: Signed<Accusation>,
+    /// The box of that share.
+    pub sealed: Vec<u8>,
 }
 
 /// What an accusation has proven.
@@ -82,6 +84,6 @@ impl Proof {
         let bundle = self.bundle.clone();
         let participants = Participants::of_result(bundle, manifest, &head, WHENEVER, convicted);
         let participants = participants.map_err(|_| invalid(()))?;
-        accusation.judge(&participants, manifest, opener)
+        accusation.judge(&self.sealed, &participants, manifest, opener)
     }
 }

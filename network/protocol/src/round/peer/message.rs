@@ -10,10 +10,8 @@ use crate::manifest::Manifest;
 use crate::round::message::{Signed, WHENEVER, message};
 use crate::round::refusal::{Kind, Refusal};
 
-/// Longest sealed seed in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
-pub const MAX_SEALED_BYTES: usize = 256;
-
-/// A seed, sealed by one participant to another.
+/// A participant has sealed a seed to another. The box itself goes beside it: a
+/// [`SealedShare`](super::SealedShare).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Context of the attempt.
@@ -22,8 +20,8 @@ pub struct Share {
     pub from: NodeId,
     /// Who can open it.
     pub to: NodeId,
-    /// Encapsulated key and ciphertext. Opaque here: nothing in this crate can open it.
-    pub sealed: Vec<u8>,
+    /// SHA-256 of the box.
+    pub sealed: Digest,
 }
 
 /// A participant has computed its masked sum and will send these bytes and no others.
@@ -47,61 +45,41 @@ pub struct Accusation {
     pub ctx: Digest,
     /// Who cannot open it.
     pub accuser: NodeId,
-    /// The share.
+    /// The share. Its box goes beside the accusation.
     pub share: Signed<Share>,
     /// The secret half of the accuser's round key.
     pub round_key: [u8; 32],
 }
 
-impl Share {
-    /// [`Signed::verify`], and that the sealed seed is no longer than [`MAX_SEALED_BYTES`].
-    ///
-    /// # Errors
-    ///
-    /// What [`Signed::verify`] refuses; [`Refusal::Invalid`] if it is longer.
-    pub(crate) fn verify(
-        signed: &Signed<Self>,
-        manifest: &Manifest,
-        unix_s: u64,
-    ) -> Result<Self, Refusal> {
-        let share = signed.verify(manifest, unix_s)?;
-        if share.sealed.len() > MAX_SEALED_BYTES {
-            return Err(Refusal::Invalid {
-                what: Kind::Share,
-                signer: share.from,
-            });
-        }
-        Ok(share)
-    }
-}
-
 impl Accusation {
-    /// Returns who lied.
+    /// Returns who lied. `sealed` is the box of the share.
     ///
     /// # Errors
     ///
     /// [`Refusal::Invalid`] if it is of another attempt than these participants', about a share
-    /// that the accuser was not to receive, or with a round key that is not the accuser's; or what
-    /// [`Signed::verify`] refuses.
+    /// that the accuser was not to receive, with a box that is not the share's, or with a round key
+    /// that is not the accuser's; or what [`Signed::verify`] refuses.
     pub(in crate::round) fn judge(
         &self,
+        sealed: &[u8],
         participants: &Participants,
         manifest: &Manifest,
         opener: BoxOpener,
     ) -> Result<Conviction, Refusal> {
-        let share = Share::verify(&self.share, manifest, WHENEVER)?;
+        let share = self.share.verify(manifest, WHENEVER)?;
         let (accuser, accused) = (self.accuser, share.from);
         let mut keys = participants.keys();
         let published = (accuser, (opener.public_key)(&self.round_key));
         let holds = [self.ctx, share.ctx] == [participants.ctx(); 2]
             && share.to == accuser
+            && share.sealed == Digest::sha256(&[sealed])
             && participants.gives(accused, accuser)
             && keys.any(|key| key == published);
         if !holds {
             let (what, signer) = (Kind::Accusation, accuser);
             return Err(Refusal::Invalid { what, signer });
         }
-        let liar = match (opener.opens)(&self.round_key, &share) {
+        let liar = match (opener.opens)(&self.round_key, &share, sealed) {
             true => accuser,
             false => accused,
         };

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::accusation::Proof;
-use super::message::{Accusation, Share, Sum};
+use super::message::{Accusation, Sum};
 use super::participants::Participants;
 use super::pending::PendingSum;
+use super::sealed_share::SealedShare;
 use super::shares::CompleteShares;
 use super::tag_share::TagShare;
 use crate::audit::Entry;
@@ -41,13 +42,13 @@ pub(in crate::round) struct Offered {
 
 pub(in crate::round) struct Receiving {
     participants: Participants,
-    shares: BTreeMap<NodeId, (Signed<Share>, Vec<u8>)>,
+    shares: BTreeMap<NodeId, SealedShare>,
 }
 
 pub(in crate::round) struct Summing {
     participants: Participants,
     /// Each proves what its sender has sealed, if it does not open.
-    shares: BTreeMap<NodeId, Signed<Share>>,
+    shares: BTreeMap<NodeId, SealedShare>,
 }
 
 impl ParticipantStage {
@@ -128,22 +129,14 @@ impl ParticipantStage {
             other => return Ok((other, Vec::new())),
         };
         let from = core.id();
-        let sign = |(to, sealed)| {
-            let share = Share {
-                ctx,
-                from,
-                to,
-                sealed,
-            };
-            Signed::new(&share, &core.identity)
-        };
+        let sign = |(to, sealed)| SealedShare::new(ctx, (from, to), sealed, &core.identity);
         let shares: Vec<_> = sealed.into_iter().map(sign).collect::<Result<_, _>>()?;
         let receiving = Receiving {
             participants,
             shares: BTreeMap::new(),
         };
         let actions = vec![
-            Action::Log(Entry::Shares(shares.clone())),
+            Action::Log(Entry::shares(&shares)),
             Action::Send(NodeFrame::Shares(shares)),
         ];
         Ok((Self::Receiving(receiving), actions))
@@ -153,7 +146,7 @@ impl ParticipantStage {
     pub(in crate::round) fn shares(
         self,
         core: &Core,
-        shares: Vec<Signed<Share>>,
+        shares: Vec<SealedShare>,
         unix_s: u64,
     ) -> Heard<Self> {
         let Self::Receiving(receiving) = self else {
@@ -219,7 +212,7 @@ impl Summing {
         from: NodeId,
         round_key: [u8; 32],
     ) -> Result<Option<Proof>, WireError> {
-        let Some(share) = self.shares.get(&from) else {
+        let Some(SealedShare { share, sealed }) = self.shares.get(&from) else {
             return Ok(None);
         };
         let accusation = Accusation {
@@ -228,13 +221,16 @@ impl Summing {
             share: share.clone(),
             round_key,
         };
-        let conviction = accusation.judge(&self.participants, &core.manifest, core.opener);
+        let (participants, manifest) = (&self.participants, &core.manifest);
+        let conviction = accusation.judge(sealed, participants, manifest, core.opener);
         if !conviction.is_ok_and(|conviction| conviction.liar == from) {
             return Ok(None);
         }
-        let bundle = self.participants.bundle().to_vec();
-        let accusation = Signed::new(&accusation, &core.identity)?;
-        Ok(Some(Proof { bundle, accusation }))
+        Ok(Some(Proof {
+            bundle: participants.bundle().to_vec(),
+            accusation: Signed::new(&accusation, &core.identity)?,
+            sealed: sealed.clone(),
+        }))
     }
 }
 
@@ -269,12 +265,13 @@ impl Receiving {
     fn take(
         mut self,
         core: &Core,
-        shares: Vec<Signed<Share>>,
+        shares: Vec<SealedShare>,
         unix_s: u64,
     ) -> Result<(ParticipantStage, Vec<Action>), Refusal> {
         let (own, what) = (core.id(), Kind::Share);
-        for signed in &shares {
-            let share = Share::verify(signed, &core.manifest, unix_s)?;
+        let log = Action::Log(Entry::shares(&shares));
+        for sealed in shares {
+            let share = sealed.verify(&core.manifest, unix_s)?;
             let signer = share.from;
             if share.ctx != self.participants.ctx() {
                 return Err(Refusal::Stale { what, signer });
@@ -288,24 +285,22 @@ impl Receiving {
             if !self.participants.gives(signer, own) {
                 return Err(Refusal::Invalid { what, signer });
             }
-            let taken = (signed.clone(), share.sealed);
-            if self.shares.insert(signer, taken).is_some() {
+            if self.shares.insert(signer, sealed).is_some() {
                 return Err(Refusal::Duplicate { what, signer });
             }
         }
-        let mut actions = vec![Action::Log(Entry::Shares(shares))];
+        let mut actions = vec![log];
         if self.shares.len() < self.participants.shares_due_to(own) {
             return Ok((ParticipantStage::Receiving(self), actions));
         }
-        let mut sealed = BTreeMap::new();
-        let mut shares = BTreeMap::new();
-        for (from, (signed, inside)) in self.shares {
-            sealed.insert(from, inside);
-            shares.insert(from, signed);
-        }
-        let complete = CompleteShares::new(self.participants.ctx(), sealed);
+        let Self {
+            participants,
+            shares,
+        } = self;
+        let boxes = shares.iter();
+        let boxes = boxes.map(|(from, share)| (*from, share.sealed.clone()));
+        let complete = CompleteShares::new(participants.ctx(), boxes.collect());
         actions.push(Action::Sum(complete));
-        let participants = self.participants;
         let summing = Summing {
             participants,
             shares,

@@ -7,10 +7,10 @@ use crate::audit::{Entry, verify};
 use crate::identity::NodeId;
 use crate::manifest::ParticipationMode;
 use crate::round::Refusal;
-use crate::round::message::{Signed, WHENEVER};
+use crate::round::message::WHENEVER;
 use crate::round::node::Action;
-use crate::round::peer::Proof;
 use crate::round::peer::message::{Accusation, Share};
+use crate::round::peer::{Proof, SealedShare};
 use crate::round::relay::{Event, Report};
 use crate::sim::{Consortium, Network, OPEN_BOXES, Secrets as _};
 use crate::wire::NodeFrame;
@@ -66,18 +66,26 @@ fn assert_convicted(federation: &Network, by: &[usize], liar: usize) {
     assert!(federation.seen.turned_away.contains(&turned_away));
 }
 
-/// The share that some other participant has given node `k`, as the relay's log has it.
-fn given_to(federation: &Network, k: usize) -> (Share, Signed<Share>) {
+/// The share that some other participant has given node `k`, in the last attempt of the relay's
+/// log.
+fn given_to(federation: &Network, k: usize) -> (Share, SealedShare) {
     let manifest = &federation.consortium.manifest;
     let records = federation.relay.log.records().into_iter().rev();
     let lists = records.filter_map(|record| match record.entry {
         Entry::Shares(list) => Some(list),
         _ => None,
     });
-    let opened = |signed: Signed<Share>| (signed.verify(manifest, WHENEVER).unwrap(), signed);
-    let mut shares = lists.flatten().map(opened);
+    let mut shares = lists.flatten();
     let own = federation.id(k);
-    shares.find(|(share, _)| share.to == own).unwrap()
+    let share = shares.find_map(|signed| {
+        let share = signed.verify(manifest, WHENEVER).unwrap();
+        (share.to == own).then_some(share)
+    });
+    let share = share.unwrap();
+    let from = federation.consortium.index(share.from).unwrap();
+    let ledger = &federation.members[from].host.ledger;
+    let sealed = ledger.share(share.ctx, own).unwrap().clone();
+    (share, sealed)
 }
 
 /// Runs until node `k` waits for its masked sum: it has the shares of all.
@@ -99,16 +107,16 @@ fn run_until_masking(federation: &mut Network, k: usize) {
 }
 
 fn accusation(federation: &Network, k: usize) -> Accusation {
-    let (share, signed) = given_to(federation, k);
+    let (share, sealed) = given_to(federation, k);
     Accusation {
         ctx: share.ctx,
         accuser: federation.id(k),
-        share: signed,
+        share: sealed.share,
         round_key: federation.members[k].host.secrets.publish_round_key(),
     }
 }
 
-fn accuse(federation: &mut Network, k: usize, accusation: &Accusation) {
+fn accuse(federation: &mut Network, k: usize, accusation: &Accusation, sealed: Vec<u8>) {
     let records = federation.relay.log.records().into_iter().rev();
     let mut bundles = records.filter_map(|record| match record.entry {
         Entry::Keys(bundle) => Some(bundle),
@@ -117,6 +125,7 @@ fn accuse(federation: &mut Network, k: usize, accusation: &Accusation) {
     let proof = Proof {
         bundle: bundles.next().unwrap(),
         accusation: federation.consortium.sign(k, accusation),
+        sealed,
     };
     federation.tell_relay(Event::Frame(federation.id(k), NodeFrame::Accusation(proof)));
 }
@@ -142,7 +151,8 @@ fn who_accuses_falsely_is_found_out_and_the_accused_stays() {
         federation.is_dishonest = true;
         run_until_masking(&mut federation, liar);
         let false_accusation = accusation(&federation, liar);
-        accuse(&mut federation, liar, &false_accusation);
+        let sealed = given_to(&federation, liar).1.sealed;
+        accuse(&mut federation, liar, &false_accusation, sealed);
         let others: Vec<_> = (0..5).filter(|k| *k != liar).collect();
         complete_with(&mut federation, &others);
         assert_convicted(&federation, &others, liar);
@@ -151,20 +161,27 @@ fn who_accuses_falsely_is_found_out_and_the_accused_stays() {
 
 #[test]
 fn an_accusation_that_proves_nothing_convicts_nobody() {
-    type Change = fn(&Network, &mut Accusation);
-    let changes: [Change; 3] = [
-        |_, accusation| accusation.round_key = [7; 32],
-        |_, accusation| accusation.ctx.0[0] ^= 1,
-        // Another's share.
-        |federation, accusation| accusation.share = given_to(federation, 3).1,
+    type Change = fn(&Network, &mut Accusation, &mut Vec<u8>);
+    let changes: [Change; 5] = [
+        |_, accusation, _| accusation.round_key = [7; 32],
+        |_, accusation, _| accusation.ctx.0[0] ^= 1,
+        // Another's share, with its box.
+        |federation, accusation, sealed| {
+            let (_, others) = given_to(federation, 3);
+            (accusation.share, *sealed) = (others.share, others.sealed);
+        },
+        // Boxes that the accused has not signed. The second would open.
+        |_, _, sealed| sealed.truncate(31),
+        |federation, _, sealed| *sealed = given_to(federation, 3).1.sealed,
     ];
     for change in changes {
         let mut federation = all(2, 320);
         federation.is_dishonest = true;
         run_until_masking(&mut federation, 2);
         let mut nothing = accusation(&federation, 2);
-        change(&federation, &mut nothing);
-        accuse(&mut federation, 2, &nothing);
+        let mut sealed = given_to(&federation, 2).1.sealed;
+        change(&federation, &mut nothing, &mut sealed);
+        accuse(&mut federation, 2, &nothing, sealed);
         complete_with(&mut federation, &[0, 1, 2, 3, 4]);
         assert!(federation.seen.convictions.is_empty());
     }
@@ -263,4 +280,10 @@ fn a_proof_that_was_tampered_with_convicts_nobody_in_a_log_either() {
         }
     });
     assert!(other_bundle.is_some());
+    let other_box = found(&|entry| {
+        if let Entry::Convicted(proof) = entry {
+            proof.sealed.push(0);
+        }
+    });
+    assert!(other_box.is_some());
 }

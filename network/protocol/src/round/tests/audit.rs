@@ -10,6 +10,7 @@ use crate::audit::{Entry, Flaw, Party, Record, Taken, Unsound, verify};
 use crate::digest::Digest;
 use crate::identity::Identity;
 use crate::manifest::Manifest;
+use crate::round::message::WHENEVER;
 use crate::round::{Head, Kind, Refusal};
 use crate::sim::Network;
 use crate::sim::{Consortium, MemoryLog, OPEN_BOXES};
@@ -305,12 +306,34 @@ fn a_round_takes_as_many_bytes_of_a_log_as_the_protocol_says() {
     for n in [3, 10] {
         let bytes = |rounds: u64, name: &str| log(&completed(n, rounds), name).len();
         let round = |name: &str| bytes(2, name) - bytes(1, name);
-        // Of each pair there is one share. Its seed lies open here; sealed, it is longer.
-        let (shares, longer) = (n * (n - 1) / 2, 80 - 32);
-        let relay = round("relay") + longer * shares;
-        assert_eq!(relay, 128 * n * (n - 1) + 1424 * n + 344, "{n}");
-        let node = round("0") + longer * (n - 1);
-        assert_eq!(node, 1208 * n + 872, "{n}");
+        assert_eq!(round("relay"), 100 * n * (n - 1) + 1424 * n + 344, "{n}");
+        assert_eq!(round("0"), 1152 * n + 928, "{n}");
+    }
+}
+
+#[test]
+fn no_log_has_a_sealed_seed() {
+    let federation = completed(4, 1);
+    let manifest = &federation.consortium.manifest;
+    let logs = ["relay", "0", "1", "2", "3"].map(|name| log(&federation, name));
+    let has = |log: &[u8], bytes: &[u8]| log.windows(bytes.len()).any(|window| window == bytes);
+    let shares = records(&logs[0])
+        .into_iter()
+        .filter_map(|record| match record.entry {
+            Entry::Shares(list) => Some(list),
+            _ => None,
+        });
+    let shares: Vec<_> = shares.flatten().collect();
+    assert_eq!(shares.len(), 4 * 3 / 2);
+    for signed in shares {
+        let share = signed.verify(manifest, WHENEVER).unwrap();
+        let from = federation.consortium.index(share.from).unwrap();
+        let ledger = &federation.members[from].host.ledger;
+        let sealed = &ledger.share(share.ctx, share.to).unwrap().sealed;
+        assert!(logs.iter().all(|log| !has(log, sealed)));
+        // The control: the relay's log, the sender's and the receiver's have its hash.
+        let hash = logs.iter().filter(|log| has(log, share.sealed.as_bytes()));
+        assert_eq!(hash.count(), 3);
     }
 }
 

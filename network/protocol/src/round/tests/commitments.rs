@@ -14,7 +14,7 @@ use crate::ring_bytes;
 use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::node::{Action, Node};
 use crate::round::peer::message::{Share, Sum};
-use crate::round::peer::{OpenedSum, Participants, PendingSum, TagShare};
+use crate::round::peer::{OpenedSum, Participants, PendingSum, SealedShare, TagShare};
 use crate::round::{Evidence, Head, Kind, Opening, Outcome, Refusal, SentSum, SentSums};
 use crate::sim::{
     Consortium, EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, OpenTags, PARAMETERS,
@@ -242,7 +242,7 @@ fn a_body_before_the_sums_of_all_is_found_in_a_nodes_log() {
     let (ctx, others) = (held.ctx(), 1..4);
     let share = |from: NodeId, to: NodeId| {
         let by = target.consortium.index(from).unwrap();
-        let sealed = vec![1; 80];
+        let sealed = Digest([1; 32]);
         let share = Share {
             ctx,
             from,
@@ -334,7 +334,7 @@ struct Collusion {
     hosts: Vec<NodeHost<OpenSecrets>>,
     keys: Vec<Signed<Keys>>,
     shares: Vec<Share>,
-    boxes: Vec<Signed<Share>>,
+    boxes: Vec<SealedShare>,
     sums: Vec<Signed<Sum>>,
     bodies: BTreeMap<usize, Vec<u8>>,
     tag_shares: BTreeMap<usize, TagShare>,
@@ -384,7 +384,7 @@ impl Collusion {
         (collusion, participants)
     }
 
-    fn boxes_for(&self, node: usize, participants: &Participants) -> Vec<Signed<Share>> {
+    fn boxes_for(&self, node: usize, participants: &Participants) -> Vec<SealedShare> {
         let (ctx, to, mole) = (
             participants.ctx(),
             self.consortium.id(node),
@@ -392,15 +392,11 @@ impl Collusion {
         );
         let both = self.boxes.iter().zip(&self.shares);
         let honest = both.filter(|(_, share)| share.to == to);
-        let mut shares: Vec<_> = honest.map(|(signed, _)| signed.clone()).collect();
+        let mut shares: Vec<_> = honest.map(|(sealed, _)| sealed.clone()).collect();
         if participants.gives(mole, to) {
-            let share = Share {
-                ctx,
-                from: mole,
-                to,
-                sealed: SEED.to_vec(),
-            };
-            shares.push(self.consortium.sign(MOLE, &share));
+            let identity = &self.consortium.identities[MOLE];
+            let share = SealedShare::new(ctx, (mole, to), SEED.to_vec(), identity);
+            shares.push(share.unwrap());
         }
         shares
     }
@@ -417,10 +413,10 @@ impl Collusion {
                 Effect::Work(work) => effects.extend(self.hosts[node].done(work, EPOCH)),
                 Effect::Send(NodeFrame::Keys(keys)) => self.keys.push(keys),
                 Effect::Send(NodeFrame::Shares(shares)) => {
-                    for signed in shares {
-                        let share = signed.verify(&self.consortium.manifest, WHENEVER);
+                    for sealed in shares {
+                        let share = sealed.share.verify(&self.consortium.manifest, WHENEVER);
                         self.shares.push(share.unwrap());
-                        self.boxes.push(signed);
+                        self.boxes.push(sealed);
                     }
                 }
                 Effect::Send(NodeFrame::Sum(sum)) => self.sums.push(sum),
@@ -444,8 +440,9 @@ impl Collusion {
             .iter()
             .map(|_| SEED)
             .collect();
-        let received = self.shares.iter().filter(|share| share.to == mole);
-        let received = received.map(|share| share.sealed[..].try_into().unwrap());
+        let both = self.boxes.iter().zip(&self.shares);
+        let received = both.filter(|(_, share)| share.to == mole);
+        let received = received.map(|(sealed, _)| sealed.sealed[..].try_into().unwrap());
         [given, received.collect()]
     }
 

@@ -56,7 +56,7 @@ impl Forger {
     }
 
     fn share(&self, ctx: Digest, from: NodeId, to: NodeId, signer: usize) -> Signed<Share> {
-        let sealed = vec![1; 80];
+        let sealed = Digest([1; 32]);
         let share = Share {
             ctx,
             from,

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::node_fixture::{NodeFixture, TAG_SHARE};
 use crate::digest::Digest;
 use crate::identity::NodeId;
-use crate::round::message::{Keys, Signed};
-use crate::round::peer::message::{Share, Sum};
-use crate::round::peer::{Participants, TagShare};
+use crate::round::message::Keys;
+use crate::round::peer::message::Sum;
+use crate::round::peer::{Participants, SealedShare, TagShare};
 use crate::round::relay::{Action, Event, Relay, Report};
 use crate::round::{Head, Kind, Refusal};
 use crate::sim;
@@ -218,8 +218,8 @@ fn keys_that_were_under_way_when_the_attempt_ended_cost_nothing() {
 fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
     let all = [0, 1, 2, 3, 4];
     /// Shares of node 3, which gives the third argument one each, and receives from the fourth.
-    type Bad = fn(&RelayFixture, Digest, &[usize], &[usize]) -> Vec<Signed<Share>>;
-    let cases: [(Bad, &str); 8] = [
+    type Bad = fn(&RelayFixture, Digest, &[usize], &[usize]) -> Vec<SealedShare>;
+    let cases: [(Bad, &str); 9] = [
         (|_, _, _, _| Vec::new(), "Invalid"),
         (|t, ctx, to, _| vec![t.all.share(3, to[0], ctx)], "Invalid"),
         (
@@ -238,16 +238,18 @@ fn wrong_shares_cost_an_attempt_and_the_rest_goes_on() {
         ),
         (
             |t, ctx, to, _| {
-                let (from, to) = (t.all.id(3), t.all.id(to[0]));
-                vec![t.all.sign(
-                    3,
-                    &Share {
-                        ctx,
-                        from,
-                        to,
-                        sealed: vec![0; 5000],
-                    },
-                )]
+                let from_to = (t.all.id(3), t.all.id(to[0]));
+                let identity = &t.all.consortium.identities[3];
+                vec![SealedShare::new(ctx, from_to, vec![0; 5000], identity).unwrap()]
+            },
+            "Invalid",
+        ),
+        // Another box than it has signed.
+        (
+            |t, ctx, to, _| {
+                let mut share = t.all.share(3, to[0], ctx);
+                share.sealed[0] ^= 1;
+                vec![share]
             },
             "Invalid",
         ),

@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::round::Opening;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::{Action, Node};
+use crate::round::peer::SealedShare;
 use crate::round::{Head, Kind, Refusal, SentSum, SentSums};
 use crate::sim::{Consortium, EPOCH, OPEN_BOXES};
 use crate::wire::{NodeFrame, RelayFrame};
@@ -267,13 +268,8 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
     let signer = target.id(0);
     assert_eq!(r, Refusal::Invalid { what, signer }, "its own");
     let (r, target, _) = refusal(&|v, ctx, _| {
-        let share = crate::round::peer::message::Share {
-            ctx,
-            from: v.id(2),
-            to: v.id(0),
-            sealed: vec![1; 80],
-        };
-        vec![v.sign(1, &share)]
+        let (from_to, identity) = ((v.id(2), v.id(0)), &v.consortium.identities[1]);
+        vec![SealedShare::new(ctx, from_to, vec![1; 80], identity).unwrap()]
     });
     assert_eq!(
         r,
@@ -283,6 +279,13 @@ fn shares_of_another_context_signer_or_addressee_are_refused() {
         },
         "in another's name"
     );
+    let (r, target, from) = refusal(&|v, ctx, from| {
+        let mut share = v.share(from[0], 0, ctx);
+        share.sealed[0] ^= 1;
+        vec![share]
+    });
+    let signer = target.id(from[0]);
+    assert_eq!(r, Refusal::Invalid { what, signer }, "with another box");
 
     let mut target = NodeFixture::idle(7);
     let participants = target.shares_with(1..6, 1);

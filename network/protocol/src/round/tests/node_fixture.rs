@@ -10,8 +10,8 @@ use crate::identity::NodeId;
 use crate::round::Opening;
 use crate::round::message::{Keys, Message, ResultAck, Signed};
 use crate::round::node::{Action, Node, Pending};
-use crate::round::peer::message::{Share, Sum};
-use crate::round::peer::{OpenedSum, Participants, TagShare};
+use crate::round::peer::message::Sum;
+use crate::round::peer::{OpenedSum, Participants, SealedShare, TagShare};
 use crate::round::training::average;
 use crate::round::{Evidence, Head, Outcome, Refusal, SentSums};
 use crate::sim::EPOCH;
@@ -136,17 +136,12 @@ impl NodeFixture {
         participants
     }
 
-    pub(super) fn share(&self, from: usize, to: usize, ctx: Digest) -> Signed<Share> {
-        let (from_id, to) = (self.id(from), self.id(to));
-        self.sign(
-            from,
-            &Share {
-                ctx,
-                from: from_id,
-                to,
-                sealed: vec![1; 80],
-            },
-        )
+    pub(super) fn share(&self, from: usize, to: usize, ctx: Digest) -> SealedShare {
+        let (from_to, identity) = (
+            (self.id(from), self.id(to)),
+            &self.consortium.identities[from],
+        );
+        SealedShare::new(ctx, from_to, vec![1; 80], identity).unwrap()
     }
 
     /// The nodes that give node `to` a share.

@@ -9,7 +9,7 @@ use fl_protocol::ring_bytes;
 use fl_protocol::round::Opening;
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed, WHENEVER};
 use fl_protocol::round::peer::message::{Share, Sum};
-use fl_protocol::round::peer::{OpenedSum, TagShare};
+use fl_protocol::round::peer::{OpenedSum, SealedShare, TagShare};
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Checkpoint, Evidence, Head, Outcome};
 use fl_protocol::sim::{EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, assert_taken};
@@ -29,7 +29,7 @@ const SEED: [u8; 32] = [0x5e; 32];
 #[derive(Default)]
 struct Heard {
     keys: Vec<(usize, Signed<Keys>, Keys)>,
-    shares: Vec<(Signed<Share>, Share)>,
+    shares: Vec<(SealedShare, Share)>,
     sums: Vec<(Signed<Sum>, Sum)>,
     bodies: BTreeMap<(Digest, usize), Vec<u8>>,
     tag_shares: BTreeMap<(Digest, NodeId), TagShare>,
@@ -140,7 +140,11 @@ impl Relay {
                     self.heard.keys.push((node, signed, keys));
                 }
                 Effect::Send(NodeFrame::Shares(shares)) => {
-                    self.heard.shares.extend(shares.into_iter().map(open));
+                    let opened = shares.into_iter().map(|sealed| {
+                        let (_, share) = open(sealed.share.clone());
+                        (sealed, share)
+                    });
+                    self.heard.shares.extend(opened);
                 }
                 Effect::Send(NodeFrame::Sum(sum)) => self.heard.sums.push(open(sum)),
                 Effect::Send(NodeFrame::Ack(ack)) => self.heard.acks.push(open(ack)),
@@ -257,23 +261,20 @@ impl Relay {
                 .index(id)
                 .is_some_and(|by| which >> by & 1 == 1)
         };
-        let for_node = |share: &&(Signed<Share>, Share)| {
+        let for_node = |share: &&(SealedShare, Share)| {
             share.1.ctx == ctx && share.1.to == to && from(share.1.from)
         };
         let shares = self.heard.shares.iter().filter(for_node);
-        let mut shares: Vec<_> = shares.map(|(signed, _)| signed.clone()).collect();
+        let mut shares: Vec<_> = shares.map(|(sealed, _)| sealed.clone()).collect();
         let own = consortium().id(OWN);
         let mut given = self.heard.shares.iter().map(|(_, share)| share);
         let gives = given.any(|share| share.ctx == ctx && share.from == to && share.to == own);
         let short = which >> 4 & 1 == 1;
         if which >> OWN & 1 == 1 && (short || !gives) {
             let length = if short { 31 } else { 32 };
-            shares.push(signed(&Share {
-                ctx,
-                from: own,
-                to,
-                sealed: SEED[..length].to_vec(),
-            }));
+            let (sealed, identity) = (SEED[..length].to_vec(), &consortium().identities[OWN]);
+            let share = SealedShare::new(ctx, (own, to), sealed, identity);
+            shares.push(share.expect("a short message"));
         }
         if which >> 5 & 1 == 1 {
             shares.extend(shares.first().cloned());
@@ -384,15 +385,15 @@ impl Relay {
     /// like all inputs; its word for that; and the share of their tag.
     fn own_part(&self, ctx: Digest, coordinate: u32) -> (Vec<u8>, Sum, TagShare) {
         let own = consortium().id(OWN);
-        let shares = self.heard.shares.iter().map(|(_, share)| share);
-        let shares: Vec<_> = shares.filter(|share| share.ctx == ctx).collect();
+        let shares = self.heard.shares.iter();
+        let shares: Vec<_> = shares.filter(|(_, share)| share.ctx == ctx).collect();
         // Every node gives some other a share, and this one gives to all that it does not receive
         // from.
-        let others: BTreeSet<NodeId> = shares.iter().map(|share| share.from).collect();
+        let others: BTreeSet<NodeId> = shares.iter().map(|(_, share)| share.from).collect();
         let received: BTreeMap<NodeId, [u8; 32]> = shares
             .iter()
-            .filter(|share| share.to == own)
-            .filter_map(|share| Some((share.from, share.sealed[..].try_into().ok()?)))
+            .filter(|(_, share)| share.to == own)
+            .filter_map(|(sealed, share)| Some((share.from, sealed.sealed[..].try_into().ok()?)))
             .collect();
         let received: Vec<_> = received.into_values().collect();
         let given = vec![SEED; others.len().saturating_sub(received.len())];

@@ -7,9 +7,7 @@ use std::time::Duration;
 use super::announce::Announcing;
 use crate::audit::Entry;
 use crate::identity::NodeId;
-use crate::round::message::Signed;
-use crate::round::peer::Participants;
-use crate::round::peer::message::Share;
+use crate::round::peer::{Participants, SealedShare};
 use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::stage::AttemptProgress;
 use crate::round::relay::state::RelayState;
@@ -18,7 +16,7 @@ use crate::wire::RelayFrame;
 pub(in crate::round) struct ExchangingShares {
     participants: Participants,
     /// By addressee.
-    boxes: BTreeMap<NodeId, Vec<Signed<Share>>>,
+    boxes: BTreeMap<NodeId, Vec<SealedShare>>,
     shared: BTreeSet<NodeId>,
     deadline: Duration,
 }
@@ -43,14 +41,15 @@ impl ExchangingShares {
         &mut self,
         state: &mut RelayState,
         node: NodeId,
-        list: Vec<Signed<Share>>,
+        list: Vec<SealedShare>,
     ) -> Result<(), Refusal> {
         if !self.participants.contains(node) {
             state.late(node, Kind::Share);
             return Ok(());
         }
-        let addressed = self.check(state, node, &list)?;
-        state.log(Entry::Shares(list));
+        let entry = Entry::shares(&list);
+        let addressed = self.check(state, node, list)?;
+        state.log(entry);
         for (to, share) in addressed {
             self.boxes.entry(to).or_default().push(share);
         }
@@ -63,15 +62,15 @@ impl ExchangingShares {
         &self,
         state: &RelayState,
         node: NodeId,
-        list: &[Signed<Share>],
-    ) -> Result<BTreeMap<NodeId, Signed<Share>>, Refusal> {
+        list: Vec<SealedShare>,
+    ) -> Result<BTreeMap<NodeId, SealedShare>, Refusal> {
         let (what, signer) = (Kind::Share, node);
         if self.shared.contains(&node) {
             return Err(Refusal::Duplicate { what, signer });
         }
         let mut addressed = BTreeMap::new();
-        for signed in list {
-            let share = Share::verify(signed, &state.manifest, state.unix_s())?;
+        for sealed in list {
+            let share = sealed.verify(&state.manifest, state.unix_s())?;
             if share.ctx != self.participants.ctx() {
                 let signer = share.from;
                 return Err(Refusal::Stale { what, signer });
@@ -82,7 +81,7 @@ impl ExchangingShares {
             if !self.participants.gives(node, share.to) {
                 return Err(Refusal::Invalid { what, signer });
             }
-            if addressed.insert(share.to, signed.clone()).is_some() {
+            if addressed.insert(share.to, sealed).is_some() {
                 return Err(Refusal::Duplicate { what, signer });
             }
         }
