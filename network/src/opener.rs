@@ -1,12 +1,14 @@
-//! Opens boxes with round keys that their owners have published.
+//! Tells round keys from other bytes, and opens boxes with those that their owners have published.
 
 use fl_protocol::round::peer::BoxOpener;
-use fl_sharing::RoundKey;
+use fl_sharing::{RoundKey, is_public_key};
 
-/// What accusations are judged with.
+/// What offers of keys are checked with, and accusations judged.
 pub const OPENER: BoxOpener = BoxOpener {
-    // A key that is none has no public half that anyone could have signed.
-    public_key: |secret| RoundKey::published(secret).map_or([0; 32], |key| *key.public()),
+    is_public_key,
+    public_key: |secret| {
+        RoundKey::published(secret).map_or(Vec::new(), |key| key.public().to_vec())
+    },
     opens: |secret, share, sealed| {
         let (ctx, from, to) = (&share.ctx, &share.from, &share.to);
         RoundKey::published(secret).is_ok_and(|key| {
@@ -20,6 +22,7 @@ pub const OPENER: BoxOpener = BoxOpener {
 mod tests {
     use fl_protocol::digest::Digest;
     use fl_protocol::identity::NodeId;
+    use fl_protocol::round::peer::MAX_SEALED_BYTES;
     use fl_protocol::round::peer::message::Share;
     use fl_sharing::{Seed, seal};
 
@@ -41,6 +44,9 @@ mod tests {
         let public = *key.public();
         let (secret, other) = (key.publish(), other.publish());
         assert_eq!((OPENER.public_key)(&secret), public);
+        assert_eq!(sealed.len(), MAX_SEALED_BYTES);
+        assert!((OPENER.is_public_key)(&public));
+        assert!(!(OPENER.is_public_key)(&public[1..]));
         assert!((OPENER.opens)(&secret, &share, &sealed));
         assert!(!(OPENER.opens)(&other, &share, &sealed));
         let mut elsewhere = share.clone();

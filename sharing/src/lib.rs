@@ -39,6 +39,7 @@ mod planner;
 mod seal;
 mod seed;
 mod tag;
+mod x25519;
 
 pub use cpu::CpuEngine;
 pub use engine::{
@@ -47,6 +48,9 @@ pub use engine::{
 #[cfg(feature = "gpu")]
 pub use gpu::GpuEngine;
 pub use planner::{Plan, PlannerError};
-pub use seal::{RoundKey, SEALED_BYTES, SealError, seal, seal_all, sealed_bytes};
+pub use seal::{
+    PUBLIC_KEY_BYTES, RoundKey, SEALED_BYTES, SealError, is_public_key, seal, seal_all,
+    sealed_bytes,
+};
 pub use seed::{MaskKey, RandomnessError, RoundingKey, Seed, random_bytes};
 pub use tag::{EpochKey, TagKey, Verification};

@@ -1,22 +1,27 @@
 //! Seals seeds to the one node that may hold them (the protocol, section 5, step 3, and section 7).
 //!
-//! HPKE in base mode (RFC 9180) with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20Poly1305,
-//! to a key pair that lives for one attempt of one round. The attempt, the sender and the recipient
-//! are bound into the `info` string, so a box moved between attempts, senders or recipients does
-//! not open. Who sent it is proved by the signature around it, not here.
+//! Suite 2: HPKE in base mode (RFC 9180) with X-Wing (ML-KEM-768 and X25519,
+//! draft-connolly-cfrg-xwing-kem), HKDF-SHA256 and ChaCha20Poly1305, to a key pair that lives for
+//! one attempt of one round. Whoever records a box has to break both ML-KEM and X25519 to open it:
+//! a quantum computer that is built later breaks the second only.
+//!
+//! The attempt, the sender and the recipient are bound into the `info` string, so a box moved
+//! between attempts, senders or recipients does not open. Who sent it is proved by the signature
+//! around it, not here.
 
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::inout::InOutBuf;
 use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256;
+use hpke::kem::XWing;
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{CryptoRng, SeedableRng};
 use zeroize::Zeroizing;
 
 use crate::seed::{RandomnessError, Seed, random_bytes};
+use crate::x25519::is_of_low_order;
 
-type Kem = X25519HkdfSha256;
+type Kem = XWing;
 type Kdf = HkdfSha256;
 type Aead = ChaCha20Poly1305;
 type PrivateKey = <Kem as hpke::Kem>::PrivateKey;
@@ -24,14 +29,18 @@ type PublicKey = <Kem as hpke::Kem>::PublicKey;
 type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
 
 const INFO_LABEL: &[u8; 13] = b"smpcfl/2 seal";
-const ENCAPPED_BYTES: usize = 32;
+const ENCAPPED_BYTES: usize = 1120;
+const X25519_BYTES: usize = 32;
 const SEED_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 
-/// Length of a sealed seed: encapsulated key (32 bytes), ciphertext (32), tag (16).
+/// Length of the public half of a round key: of ML-KEM-768 (1184 bytes), then of X25519 (32).
+pub const PUBLIC_KEY_BYTES: usize = 1216;
+
+/// Length of a sealed seed: encapsulated key (1120 bytes), ciphertext (32), tag (16).
 pub const SEALED_BYTES: usize = sealed_bytes(1);
 
-/// Length of a box of so many seeds: encapsulated key (32 bytes), ciphertext (32 for each), tag
+/// Length of a box of so many seeds: encapsulated key (1120 bytes), ciphertext (32 for each), tag
 /// (16).
 pub const fn sealed_bytes(seeds: usize) -> usize {
     ENCAPPED_BYTES + seeds * SEED_BYTES + TAG_BYTES
@@ -43,8 +52,9 @@ pub enum SealError {
     /// No ephemeral key could be drawn.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
-    /// The recipient's public key is not usable: it is a point of low order.
-    #[error("the recipient's round key is not a valid X25519 public key")]
+    /// The recipient's public key is not usable: it has another length, a coefficient of ML-KEM's
+    /// half is not reduced, or X25519's half is a point of low order.
+    #[error("the recipient's round key is not a valid public key of X-Wing")]
     PublicKey,
     /// The box has the wrong length.
     #[error("a box of these seeds has {expected} bytes, not {given}")]
@@ -63,8 +73,9 @@ pub enum SealError {
 
 /// A node's key pair for one attempt of one round. In memory only; erased when dropped.
 pub struct RoundKey {
-    secret: PrivateKey,
-    public: [u8; 32],
+    /// In a place of its own: what is moved leaves a copy behind.
+    secret: Box<PrivateKey>,
+    public: Box<[u8; PUBLIC_KEY_BYTES]>,
 }
 
 impl RoundKey {
@@ -76,13 +87,20 @@ impl RoundKey {
     pub fn generate() -> Result<Self, RandomnessError> {
         let ikm = Zeroizing::new(random_bytes()?);
         let (secret, public) = Kem::derive_keypair(ikm.as_slice());
-        Ok(Self {
-            secret,
-            public: public.to_bytes().into(),
-        })
+        Ok(Self::of(secret, &public))
     }
 
-    /// Returns the secret half, for its owner to publish. The key must not serve again.
+    fn of(secret: PrivateKey, public: &PublicKey) -> Self {
+        let mut bytes = Box::new([0; PUBLIC_KEY_BYTES]);
+        public.write_exact(bytes.as_mut_slice());
+        Self {
+            secret: Box::new(secret),
+            public: bytes,
+        }
+    }
+
+    /// Returns the secret half, 32 bytes from which the key pair follows, for its owner to publish.
+    /// The key must not serve again.
     pub fn publish(&self) -> [u8; 32] {
         self.secret.to_bytes().into()
     }
@@ -94,12 +112,12 @@ impl RoundKey {
     /// [`SealError::Open`] for bytes that are no secret key.
     pub fn published(secret: &[u8; 32]) -> Result<Self, SealError> {
         let secret = PrivateKey::from_bytes(secret).map_err(|_| SealError::Open)?;
-        let public = Kem::sk_to_pk(&secret).to_bytes().into();
-        Ok(Self { secret, public })
+        let public = Kem::sk_to_pk(&secret);
+        Ok(Self::of(secret, &public))
     }
 
-    /// Returns the X25519 public key that goes into the Keys message.
-    pub fn public(&self) -> &[u8; 32] {
+    /// Returns the public half, whose hash goes into the Keys message.
+    pub fn public(&self) -> &[u8; PUBLIC_KEY_BYTES] {
         &self.public
     }
 
@@ -148,6 +166,10 @@ impl RoundKey {
             return Err(SealError::Length { expected, given });
         }
         let (encapped, rest) = sealed.split_at(ENCAPPED_BYTES);
+        // X-Wing leaves open whether such a key is taken, and all must agree on what opens.
+        if ends_with_low_order(encapped) {
+            return Err(SealError::Open);
+        }
         let (ciphertext, tag) = rest.split_at(opened.len());
         let encapped = EncappedKey::from_bytes(encapped).map_err(|_| SealError::Open)?;
         let tag = AeadTag::<Aead>::from_bytes(tag).map_err(|_| SealError::Open)?;
@@ -168,9 +190,29 @@ impl RoundKey {
 impl std::fmt::Debug for RoundKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RoundKey")
-            .field("public", &self.public)
+            .field("public", &&self.public[..8])
             .finish_non_exhaustive()
     }
+}
+
+/// Returns whether seeds can be sealed to this public key, which is another's.
+pub fn is_public_key(bytes: &[u8]) -> bool {
+    recipient(bytes).is_ok()
+}
+
+fn recipient(public: &[u8]) -> Result<PublicKey, SealError> {
+    if ends_with_low_order(public) {
+        return Err(SealError::PublicKey);
+    }
+    // Checks the length and, as FIPS 203 has it, the modulus.
+    PublicKey::from_bytes(public).map_err(|_| SealError::PublicKey)
+}
+
+/// Returns whether these bytes end with a public key of X25519 of which nothing secret comes.
+fn ends_with_low_order(bytes: &[u8]) -> bool {
+    bytes
+        .last_chunk::<X25519_BYTES>()
+        .is_some_and(is_of_low_order)
 }
 
 /// Seals `seed` from node `from` to node `to`, whose round key is `to_public`, in the attempt
@@ -178,17 +220,18 @@ impl std::fmt::Debug for RoundKey {
 ///
 /// # Errors
 ///
-/// [`SealError::Randomness`], or [`SealError::PublicKey`] if the recipient's key is a point of low
-/// order.
+/// [`SealError::Randomness`], or [`SealError::PublicKey`] if the recipient's key is none
+/// ([`is_public_key`]).
 pub fn seal(
-    to_public: &[u8; 32],
+    to_public: &[u8],
     ctx: &[u8; 32],
     from: &[u8; 32],
     to: &[u8; 32],
     seed: &Seed,
 ) -> Result<[u8; SEALED_BYTES], SealError> {
     let mut sealed = [0; SEALED_BYTES];
-    seal_into(to_public, &info(ctx, from, to), seed.expose(), &mut sealed)?;
+    let (info, mut ephemeral) = (info(ctx, from, to), StdRng::from_seed(random_bytes()?));
+    seal_into(to_public, &info, seed.expose(), &mut sealed, &mut ephemeral)?;
     Ok(sealed)
 }
 
@@ -199,7 +242,7 @@ pub fn seal(
 ///
 /// Those of [`seal`].
 pub fn seal_all<'a>(
-    to_public: &[u8; 32],
+    to_public: &[u8],
     ctx: &[u8; 32],
     from: &[u8; 32],
     to: &[u8; 32],
@@ -213,19 +256,20 @@ pub fn seal_all<'a>(
         plain.extend_from_slice(seed.expose());
     }
     let mut sealed = vec![0; sealed_bytes(seeds.len())];
-    seal_into(to_public, &info(ctx, from, to), &plain, &mut sealed)?;
+    let (info, mut ephemeral) = (info(ctx, from, to), StdRng::from_seed(random_bytes()?));
+    seal_into(to_public, &info, &plain, &mut sealed, &mut ephemeral)?;
     Ok(sealed)
 }
 
 /// Seals `plain` into `sealed`, which is longer by an encapsulated key and a tag.
 fn seal_into(
-    to_public: &[u8; 32],
+    to_public: &[u8],
     info: &[u8],
     plain: &[u8],
     sealed: &mut [u8],
+    ephemeral: &mut impl CryptoRng,
 ) -> Result<(), SealError> {
-    let to_public = PublicKey::from_bytes(to_public).map_err(|_| SealError::PublicKey)?;
-    let mut ephemeral = StdRng::from_seed(random_bytes()?);
+    let to_public = recipient(to_public)?;
     let (head, tag_bytes) = sealed.split_at_mut(ENCAPPED_BYTES + plain.len());
     let (encapped_bytes, ciphertext) = head.split_at_mut(ENCAPPED_BYTES);
     let buffer = InOutBuf::new(plain, ciphertext).map_err(|_| SealError::PublicKey)?;
@@ -235,7 +279,7 @@ fn seal_into(
         info,
         buffer,
         &[],
-        &mut ephemeral,
+        ephemeral,
     )
     .map_err(|_| SealError::PublicKey)?;
     encapped.write_exact(encapped_bytes);
@@ -250,6 +294,8 @@ fn info(ctx: &[u8; 32], from: &[u8; 32], to: &[u8; 32]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest as _;
+
     use super::*;
 
     const CTX: [u8; 32] = [1; 32];
@@ -306,9 +352,51 @@ mod tests {
     fn hides_the_seed_and_never_repeats() {
         let (key, first) = sealed();
         let second = seal(key.public(), &CTX, &FROM, &TO, &Seed::from_bytes([9; 32])).unwrap();
+        let (seed, tag) = (ENCAPPED_BYTES..ENCAPPED_BYTES + SEED_BYTES, TAG_BYTES);
+        assert_eq!(seed.end + tag, SEALED_BYTES);
+        // Both halves of the encapsulated key are fresh.
         assert_ne!(first[..32], second[..32]);
-        assert_ne!(first[32..64], second[32..64]);
-        assert_ne!(first[32..64], [9; 32]);
+        assert_ne!(
+            first[ENCAPPED_BYTES - X25519_BYTES..ENCAPPED_BYTES],
+            second[ENCAPPED_BYTES - X25519_BYTES..ENCAPPED_BYTES]
+        );
+        assert_ne!(first[seed.clone()], second[seed.clone()]);
+        assert_ne!(first[seed], [9; 32]);
+    }
+
+    /// A quantum computer has the secret of X25519, a broken lattice that of ML-KEM. Neither is
+    /// enough.
+    #[test]
+    fn one_right_half_of_a_key_opens_nothing() {
+        const ML_KEM_BYTES: usize = PUBLIC_KEY_BYTES - X25519_BYTES;
+        let (lattice, curve) = (RoundKey::generate().unwrap(), RoundKey::generate().unwrap());
+        let sealed_to = |lattice: &RoundKey, curve: &RoundKey| {
+            let halves = [
+                &lattice.public[..ML_KEM_BYTES],
+                &curve.public[ML_KEM_BYTES..],
+            ];
+            let seed = Seed::from_bytes([9; 32]);
+            seal(&halves.concat(), &CTX, &FROM, &TO, &seed).unwrap()
+        };
+        let mixed = sealed_to(&lattice, &curve);
+        for key in [&lattice, &curve] {
+            let opened = key.open(&CTX, &FROM, &TO, &mixed);
+            assert!(matches!(opened, Err(SealError::Open)));
+            // The control: who has both halves.
+            let own = sealed_to(key, key);
+            assert!(key.open(&CTX, &FROM, &TO, &own).is_ok());
+        }
+        // Nor does a box whose one half is another's open.
+        let (own, other) = (sealed_to(&lattice, &lattice), sealed_to(&lattice, &lattice));
+        for half in [
+            0..ENCAPPED_BYTES - X25519_BYTES,
+            ENCAPPED_BYTES - X25519_BYTES..ENCAPPED_BYTES,
+        ] {
+            let mut exchanged = own;
+            exchanged[half.clone()].copy_from_slice(&other[half]);
+            let opened = lattice.open(&CTX, &FROM, &TO, &exchanged);
+            assert!(matches!(opened, Err(SealError::Open)));
+        }
     }
 
     #[test]
@@ -325,13 +413,14 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_is_refused() {
+    fn a_flipped_bit_is_refused_wherever_it_is() {
         let (key, sealed) = sealed();
-        for bit in 0..8 * SEALED_BYTES {
+        for byte in 0..SEALED_BYTES {
             let mut altered = sealed;
-            altered[bit / 8] ^= 1 << (bit % 8);
+            altered[byte] ^= 1 << (byte % 8);
             let opened = key.open(&CTX, &FROM, &TO, &altered);
-            assert!(matches!(opened, Err(SealError::Open)), "bit {bit}");
+            // The highest bit of an X25519 key, which X25519 ignores, is hashed.
+            assert!(matches!(opened, Err(SealError::Open)), "byte {byte}");
         }
     }
 
@@ -346,42 +435,141 @@ mod tests {
     }
 
     #[test]
-    fn a_public_key_of_low_order_is_refused() {
-        let sealed = seal(&[0; 32], &CTX, &FROM, &TO, &Seed::from_bytes([9; 32]));
-        assert!(matches!(sealed, Err(SealError::PublicKey)));
+    fn nothing_is_sealed_to_a_public_key_that_is_none() {
+        let sound = *RoundKey::generate().unwrap().public();
+        let refused = |public: &[u8]| {
+            let sealed = seal(public, &CTX, &FROM, &TO, &Seed::from_bytes([9; 32]));
+            assert!(matches!(sealed, Err(SealError::PublicKey)));
+            let many = seal_all(public, &CTX, &FROM, &TO, std::iter::empty());
+            assert!(matches!(many, Err(SealError::PublicKey)));
+            assert!(!is_public_key(public));
+        };
+        assert!(is_public_key(&sound), "the control");
+        refused(&[]);
+        refused(&[0; PUBLIC_KEY_BYTES]);
+        refused(&sound[..PUBLIC_KEY_BYTES - 1]);
+        refused(&[&sound[..], &[0]].concat());
+        // A coefficient of 3329, q itself, which has another encoding.
+        let mut unreduced = sound;
+        (unreduced[0], unreduced[1]) = (0x01, unreduced[1] & 0xf0 | 0x0d);
+        refused(&unreduced);
+        let mut reduced = unreduced;
+        reduced[0] = 0;
+        assert!(is_public_key(&reduced), "3328");
+        let mut low_order = sound;
+        low_order[PUBLIC_KEY_BYTES - X25519_BYTES..].fill(0);
+        refused(&low_order);
     }
 
-    /// RFC 9180, appendix A.2.1 (base mode), first encryption.
-    #[test]
-    fn the_suite_is_that_of_rfc_9180_a_2() {
-        let bytes = |hex| hex::decode::<&str>(hex).unwrap();
-        let (secret, public) = Kem::derive_keypair(&bytes(
-            "1ac01f181fdf9f352797655161c58b75c656a6cc2716dcb66372da835542e1df",
-        ));
-        let expected = bytes("4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a");
-        assert_eq!(public.to_bytes().as_slice(), expected);
+    /// Known answers, of the draft of X-Wing and of our own.
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Known {
+        draft: Vec<OfTheDraft>,
+        secret: String,
+        sha256_of_public: String,
+        randomness: String,
+        ctx: String,
+        from: String,
+        to: String,
+        seeds: Vec<String>,
+        box_of_the_first: String,
+        box_of_all: String,
+        mistakes: Vec<Mistake>,
+    }
 
-        let encapped = EncappedKey::from_bytes(&bytes(
-            "1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a",
-        ))
-        .unwrap();
-        let info = bytes("4f6465206f6e2061204772656369616e2055726e");
-        let sealed = bytes(
-            "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db\
-             21993c62ce81883d2dd1b51a28",
-        );
-        let (ciphertext, tag) = sealed.split_at(sealed.len() - TAG_BYTES);
-        let mut plaintext = ciphertext.to_vec();
-        hpke::single_shot_open_inout_detached::<Aead, Kdf, Kem>(
-            &OpModeR::Base,
-            &secret,
-            &encapped,
-            &info,
-            InOutBuf::from(plaintext.as_mut_slice()),
-            b"Count-0",
-            &AeadTag::from_bytes(tag).unwrap(),
-        )
-        .unwrap();
-        assert_eq!(plaintext, b"Beauty is truth, truth beauty");
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct OfTheDraft {
+        seed: String,
+        randomness: String,
+        shared: String,
+        sha256_of_public: String,
+        sha256_of_encapsulated: String,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Mistake {
+        what: String,
+        #[serde(rename = "box")]
+        sealed: String,
+    }
+
+    /// A generator that gives these bytes.
+    struct Fixed(Vec<u8>);
+
+    impl rand::TryRng for Fixed {
+        type Error = std::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            unimplemented!("only bytes are drawn")
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            unimplemented!("only bytes are drawn")
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            bytes.copy_from_slice(&self.0.drain(..bytes.len()).collect::<Vec<_>>());
+            Ok(())
+        }
+    }
+
+    impl rand::TryCryptoRng for Fixed {}
+
+    fn known() -> Known {
+        serde_json::from_str(include_str!("../tests/vectors/sealing.json")).unwrap()
+    }
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        hex::decode(hex).unwrap().try_into().unwrap()
+    }
+
+    fn sha256(bytes: &[u8]) -> String {
+        hex::encode(sha2::Sha256::digest(bytes))
+    }
+
+    /// The test vectors of draft-connolly-cfrg-xwing-kem.
+    #[test]
+    fn the_kem_is_x_wing_as_its_draft_has_it() {
+        let known = known().draft;
+        assert_eq!(known.len(), 3);
+        for vector in known {
+            let key = RoundKey::published(&bytes(&vector.seed)).unwrap();
+            assert_eq!(sha256(key.public()), vector.sha256_of_public);
+            let public = PublicKey::from_bytes(key.public()).unwrap();
+            let mut randomness = Fixed(hex::decode(&vector.randomness).unwrap());
+            let (shared, encapped) = Kem::encap_with_rng(&public, None, &mut randomness).unwrap();
+            assert_eq!(hex::encode(shared.0), vector.shared);
+            assert_eq!(sha256(&encapped.to_bytes()), vector.sha256_of_encapsulated);
+            let decapped = Kem::decap(&key.secret, None, &encapped).unwrap();
+            assert_eq!(hex::encode(decapped.0), vector.shared);
+        }
+    }
+
+    #[test]
+    fn boxes_are_those_that_others_make_of_the_protocol() {
+        let known = known();
+        let key = RoundKey::published(&bytes(&known.secret)).unwrap();
+        assert_eq!(sha256(key.public()), known.sha256_of_public);
+        let (ctx, from, to) = (bytes(&known.ctx), bytes(&known.from), bytes(&known.to));
+        let seeds: Vec<[u8; 32]> = known.seeds.iter().map(|seed| bytes(seed)).collect();
+        for (count, expected) in [(1, &known.box_of_the_first), (3, &known.box_of_all)] {
+            let mut sealed = vec![0; sealed_bytes(count)];
+            let (info, plain) = (info(&ctx, &from, &to), seeds[..count].concat());
+            let mut randomness = Fixed(hex::decode(&known.randomness).unwrap());
+            seal_into(key.public(), &info, &plain, &mut sealed, &mut randomness).unwrap();
+            assert_eq!(hex::encode(&sealed), *expected);
+            let opened = key.open_all(&ctx, &from, &to, count, &sealed).unwrap();
+            let opened = opened.iter().map(|seed| *seed.expose());
+            assert_eq!(opened.collect::<Vec<_>>(), seeds[..count]);
+        }
+        assert!(known.mistakes.len() >= 8);
+        for mistake in &known.mistakes {
+            let sealed = hex::decode(&mistake.sealed).unwrap();
+            let opened = key.open(&ctx, &from, &to, &sealed);
+            assert!(matches!(opened, Err(SealError::Open)), "{}", mistake.what);
+        }
     }
 }

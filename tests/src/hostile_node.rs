@@ -134,7 +134,7 @@ async fn serve(
                 link.send(&NodeFrame::Accusation(proof)).await?;
             }
             (_, frame) => {
-                if let RelayFrame::Keys(keys) = &frame {
+                if let RelayFrame::Keys { bundle: keys, .. } = &frame {
                     bundle.clone_from(keys);
                 }
                 effects.extend(host.frame(frame, unix_s()));

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
+import x_wing
+
 HERE = pathlib.Path(__file__).parent
 P61 = 2**61 - 1
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -174,7 +176,7 @@ expires_unix_s = {YEAR_2100}
         for k, node in enumerate(nodes)
     )
     return f"""protocol = "smpcfl/2"
-suite = 1
+suite = 2
 name = "known answers"
 epoch = 1
 epoch_key = "{sha256(b"smpcfl/2 epoch key", bytes(range(32))).hex()}"
@@ -408,10 +410,99 @@ def seed_expansion():
     }
 
 
+# --- Sealing ---------------------------------------------------------------------------------------------------------
+
+# The test vectors of draft-connolly-cfrg-xwing-kem: seed, randomness, shared secret; of the long ones, SHA-256 of the public key and
+# of what is encapsulated.
+DRAFT = [
+    (
+        "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26",
+        "3cb1eea988004b93103cfb0aeefd2a686e01fa4a58e8a3639ca8a1e3f9ae57e2"
+        "35b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2",
+        "d2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384",
+        "2e816deebcd76c5c80d0cd2d174478871658e8e2ff42bc9d4a6e486372e856bb",
+        "17cd532d657e44c897ca6583e548a5424fc70bf54f99515a4d2bcf99e3469f33",
+    ),
+    (
+        "badfd6dfaac359a5efbb7bcc4b59d538df9a04302e10c8bc1cbf1a0b3a5120ea",
+        "17cda7cfad765f5623474d368ccca8af0007cd9f5e4c849f167a580b14aabdef"
+        "aee7eef47cb0fca9767be1fda69419dfb927e9df07348b196691abaeb580b32d",
+        "f2e86241c64d60f6649fbc6c5b7d17180b780a3f34355e64a85749949c45f150",
+        "c42ba5f8430d7d2c83739338203819f090e8303ce9c8b02107c272bfa5376916",
+        "1661ea86d608a1924ba30840cb0a65f13ae051e3aec9cf0f064efc0bc92f2154",
+    ),
+    (
+        "ef58538b8d23f87732ea63b02b4fa0f4873360e2841928cd60dd4cee8cc0d4c9",
+        "22a96188d032675c8ac850933c7aff1533b94c834adbb69c6115bad4692d8619"
+        "f90b0cdf8a7b9c264029ac185b70b83f2801f2f4b3f70c593ea3aeeb613a7f1b",
+        "953f7f4e8c5b5049bdc771d1dffada0dd961477d1a2ae0988baa7ea6898d893f",
+        "6b080d6b84f095342092fa7a22423e58bd681397ad0ef00eac92bd254db4fa95",
+        "d3ca5578500344b5896cffc4fd740c9311946b82951df155e6fd86a7966b43c6",
+    ),
+]
+
+
+def of_the_draft(seed, randomness, shared, sha256_of_public, sha256_of_encapsulated):
+    key = x_wing.PrivateKey(bytes.fromhex(seed))
+    found, encapsulated = x_wing.encapsulated(key.public, bytes.fromhex(randomness))
+    assert found.hex() == shared and key.decapsulated(encapsulated) == found
+    assert sha256(key.public).hex() == sha256_of_public and sha256(encapsulated).hex() == sha256_of_encapsulated
+    return {
+        "seed": seed,
+        "randomness": randomness,
+        "shared": shared,
+        "sha256_of_public": sha256_of_public,
+        "sha256_of_encapsulated": sha256_of_encapsulated,
+    }
+
+
+def sealing():
+    """X-Wing as its draft has it, boxes, and what is none."""
+    secret, randomness = sha256(b"a round key"), sha256(b"for ML-KEM") + sha256(b"for X25519")
+    ctx, nodes, drawn = sha256(b"smpcfl/2 test ctx"), [sha256(b"from"), sha256(b"to")], [sha256(b"%d" % k) for k in range(3)]
+    key = x_wing.PrivateKey(secret)
+    shared, encapsulated = x_wing.encapsulated(key.public, randomness)
+    info = b"smpcfl/2 seal" + ctx + b"".join(nodes)
+
+    def box(count, shared=shared, info=info, encapsulated=encapsulated):
+        return (encapsulated + x_wing.sealed(shared, info, b"".join(drawn[:count]))).hex()
+
+    shared_m, _ = x_wing.ml_kem_encapsulated(key.public[:1184], randomness[:32])
+    shared_x = x_wing.x25519(randomness[32:], key.public[1184:])
+    ends = encapsulated[1088:] + key.public[1184:]
+    # What X25519 makes of zero is zero, with every key.
+    zero = bytes(32)
+    of_low_order = x_wing.combined(shared_m, zero, zero, key.public[1184:])
+    mistakes = {
+        "no label": box(1, info=info[13:]),
+        "sender and recipient swapped": box(1, info=b"smpcfl/2 seal" + ctx + nodes[1] + nodes[0]),
+        "the shared secret of ML-KEM alone": box(1, shared_m),
+        "the shared secret of X25519 alone": box(1, shared_x),
+        "zeros for that of X25519": box(1, x_wing.combined(shared_m, zero, encapsulated[1088:], key.public[1184:])),
+        "zeros for that of ML-KEM": box(1, x_wing.combined(zero, shared_x, encapsulated[1088:], key.public[1184:])),
+        "a key of low order for X25519": box(1, of_low_order, encapsulated=encapsulated[:1088] + zero),
+        "no label where they are combined": box(1, hashlib.sha3_256(shared_m + shared_x + ends).digest()),
+    }
+    return {
+        "draft": [of_the_draft(*known) for known in DRAFT],
+        "secret": secret.hex(),
+        "sha256_of_public": sha256(key.public).hex(),
+        "randomness": randomness.hex(),
+        "ctx": ctx.hex(),
+        "from": nodes[0].hex(),
+        "to": nodes[1].hex(),
+        "seeds": [seed.hex() for seed in drawn],
+        "box_of_the_first": box(1),
+        "box_of_all": box(3),
+        "mistakes": [{"what": what, "box": wrong} for what, wrong in mistakes.items()],
+    }
+
+
 def write(folder, name, indent, made):
     (folder / f"{name}.json").write_text(json.dumps(made, indent=indent) + "\n")
 
 
 for name, make in {"seeds": seeds, "signatures": signatures, "session": session, "tags": tags}.items():
     write(HERE, name, 1, make())
-write(HERE.parents[1] / "sharing/tests/vectors", "seed_expansion", 2, seed_expansion())
+for name, make in {"seed_expansion": seed_expansion, "sealing": sealing}.items():
+    write(HERE.parents[1] / "sharing/tests/vectors", name, 2, make())

@@ -49,7 +49,8 @@ pub enum ManifestError {
     Write(#[source] Box<toml::ser::Error>),
     /// Another protocol or cipher suite.
     #[error(
-        "the manifest is for protocol {protocol:?}, suite {suite}; this program speaks smpcfl/2, suite 1"
+        "the manifest is for protocol {protocol:?}, suite {suite}; this program speaks smpcfl/2, \
+         suite 2, so the consortium has to be provisioned anew"
     )]
     Protocol {
         /// Protocol named in the manifest.

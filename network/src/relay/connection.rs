@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::arrivals::BodyError;
 use super::buffers::Buffers;
 use super::door::Admitted;
+use super::frame_limit::frame_limit;
 use super::intake::{BodySource, Intake};
 use crate::quic::{
     self, BulkBody, BulkReceiver, BulkSender, ControlReceiver, ControlSender, TransportError, code,
@@ -154,12 +155,6 @@ pub(super) struct Shared {
     pub(super) chunks: Buffers,
 }
 
-/// Greatest length of a node's frame in bytes, by the size of the roster.
-fn frame_limit(manifest: &Manifest) -> usize {
-    let limit = (16 << 10) + (1 << 10) * manifest.roster().len();
-    limit.min(wire::MAX_FRAME_BYTES)
-}
-
 /// Another connection has taken the place of this one.
 pub(super) fn replace(connection: &Connection) {
     quic::close(
@@ -253,7 +248,7 @@ async fn read(
     serial: u64,
     mut receiver: ControlReceiver,
 ) -> TransportError {
-    let limit = frame_limit(&shared.manifest);
+    let limit = frame_limit(shared.manifest.roster().len());
     loop {
         let bytes = match receiver.recv(limit).await {
             Ok(Some(bytes)) => bytes,

@@ -17,6 +17,7 @@ mod connection;
 mod connections;
 mod door;
 mod durable;
+mod frame_limit;
 mod handshakes;
 mod intake;
 #[cfg(feature = "testing")]

@@ -18,6 +18,9 @@ struct Sealed {
 
 const SECRET: [u8; 32] = [9; 32];
 
+/// Boxes are shorter than this.
+const LONGEST: u16 = 2048;
+
 /// A box, its context and its parties are altered: it opens only where nothing is. The data are its
 /// length and what is added to each byte, so that an input means the same under every key.
 pub(crate) fn sealed_box(data: &[u8]) {
@@ -29,13 +32,9 @@ pub(crate) fn sealed_box(data: &[u8]) {
         sealed,
     } = sealed();
     let mut data = Unstructured::new(data);
-    let length = usize::from(data.arbitrary::<u8>().unwrap_or_default());
-    let mut altered: Vec<u8> = sealed
-        .iter()
-        .copied()
-        .chain([0; 256])
-        .take(length)
-        .collect();
+    let length = usize::from(data.arbitrary::<u16>().unwrap_or_default() % LONGEST);
+    let mut altered = sealed.to_vec();
+    altered.resize(length, 0);
     let (mut ctx_, mut from_, mut to_) = (*ctx, *from, *to);
     for bytes in [&mut altered[..], &mut ctx_, &mut from_, &mut to_] {
         for byte in bytes {
@@ -52,7 +51,10 @@ pub(crate) fn sealed_box(data: &[u8]) {
         Err(error) => assert!(!same, "{error}"),
     }
     // Whatever key another node offers, sealing to it ends.
-    let offered: [u8; 32] = data.arbitrary().unwrap_or_default();
+    let mut offered = *key.public();
+    for byte in &mut offered {
+        *byte ^= data.arbitrary::<u8>().unwrap_or_default();
+    }
     let _ = seal(&offered, ctx, from, to, &Secret::from_bytes(SECRET));
 }
 
@@ -73,13 +75,21 @@ fn sealed() -> &'static Sealed {
 }
 
 pub(crate) fn sealed_boxes() -> Vec<Seed> {
-    let length = SEALED_BYTES as u8;
-    let mut flipped = vec![length];
-    flipped.resize(1 + SEALED_BYTES + 3 * 32, 0);
-    flipped[1 + SEALED_BYTES + 31] = 0x80;
+    let length = |length: usize| (length as u16).to_le_bytes().to_vec();
+    let with = |at: usize, byte: u8| {
+        let mut data = length(SEALED_BYTES);
+        data.resize(2 + at, 0);
+        data.push(byte);
+        data
+    };
+    let offered = SEALED_BYTES + 3 * 32;
     vec![
-        ("unaltered".to_owned(), vec![length]),
-        ("short".to_owned(), vec![length - 1]),
-        ("other-context".to_owned(), flipped),
+        ("unaltered".to_owned(), length(SEALED_BYTES)),
+        ("short".to_owned(), length(SEALED_BYTES - 1)),
+        ("other-ml-kem".to_owned(), with(7, 1)),
+        ("other-x25519".to_owned(), with(1100, 1)),
+        ("other-context".to_owned(), with(SEALED_BYTES + 31, 0x80)),
+        ("other-key".to_owned(), with(offered + 1200, 1)),
+        ("no-key".to_owned(), with(offered + 1, 0xff)),
     ]
 }

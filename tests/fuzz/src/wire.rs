@@ -8,7 +8,9 @@ use fl_protocol::round::committee::{ClassSet, Decision, Envelope};
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed};
 use fl_protocol::round::peer::message::{Accusation, Share, Sum};
 use fl_protocol::round::peer::{OpenedSum, Proof, SealedShare, TagShare};
-use fl_protocol::round::{AbortReason, Checkpoint, Evidence, Fault, Head, Kind, Outcome, Refusal};
+use fl_protocol::round::{
+    AbortReason, Checkpoint, Evidence, Fault, Head, KeyOffer, Kind, Outcome, Refusal,
+};
 use fl_protocol::wire::{
     BodyId, BulkHeader, Hello, MAX_BULK_HEADER_BYTES, MAX_MESSAGE_BYTES, NodeFrame, RelayFrame,
     decode, encode,
@@ -112,8 +114,15 @@ fn keys() -> Keys {
         attempt: 1,
         previous: head.previous,
         model: head.model,
-        round_key: [7; 32],
+        round_key: Digest::sha256(&[&[7; 32]]),
         expires_unix_s: EPOCH + 1000,
+    }
+}
+
+fn offer() -> KeyOffer {
+    KeyOffer {
+        keys: signed(&keys()),
+        round_key: vec![7; 32],
     }
 }
 
@@ -290,7 +299,7 @@ pub(crate) fn node_frames() -> Vec<Seed> {
     let mut seeds = vec![
         encoded("hello", &hello(None)),
         encoded("hello-pending", &hello(Some(digest(5)))),
-        encoded("keys", &NodeFrame::Keys(signed(&keys()))),
+        encoded("keys", &NodeFrame::Keys(offer())),
         encoded("shares", &NodeFrame::Shares(vec![sealed_share(); 2])),
         encoded("sum", &NodeFrame::Sum(signed(&sum()))),
         encoded("ack", &NodeFrame::Ack(signed(&ack()))),
@@ -384,9 +393,13 @@ pub(crate) fn relay_frames() -> Vec<Seed> {
         missing: vec![consortium().id(2); 2],
         for_s: 10,
     };
+    let shown = RelayFrame::Keys {
+        bundle: vec![signed(&keys()); 3],
+        round_keys: vec![offer().round_key; 2],
+    };
     let mut seeds = vec![
         encoded("open", &open),
-        encoded("keys", &RelayFrame::Keys(vec![signed(&keys()); 3])),
+        encoded("keys", &shown),
         encoded("shares", &RelayFrame::Shares(vec![sealed_share(); 2])),
         encoded("collect", &collect(vec![signed(&sum()); 3])),
         encoded("collect-contribution", &collect(Vec::new())),

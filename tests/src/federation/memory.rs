@@ -327,10 +327,10 @@ fn settings() -> Settings {
 }
 
 /// Tells a node's machine what this work has led to.
-fn done(machine: &mut Node, work: &Work, round_key: &[u8; 32], unix_s: u64) -> Result<()> {
+fn done(machine: &mut Node, work: &Work, round_key: &[u8], unix_s: u64) -> Result<()> {
     match work {
         Work::Train(round) => drop(machine.trained(*round)),
-        Work::DrawRoundKey(round) => drop(machine.keyed(*round, *round_key, unix_s)?),
+        Work::DrawRoundKey(round) => drop(machine.keyed(*round, round_key.to_vec(), unix_s)?),
         Work::Seal(ctx, sealed) => drop(machine.sealed(*ctx, sealed.clone())?),
         Work::Mask(ctx, masked) => drop(machine.summed(*ctx, masked.root(), masked.tag_share())?),
         Work::Average(averaged) => drop(machine.averaged(averaged)?),

@@ -108,11 +108,11 @@ impl Secrets for Sealing {
         self.round_key.publish()
     }
 
-    fn draw_round_key(&mut self) -> [u8; 32] {
-        *self.round_key.public()
+    fn draw_round_key(&mut self) -> Vec<u8> {
+        self.round_key.public().to_vec()
     }
 
-    fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, [u8; 32])]) -> Vec<(NodeId, Vec<u8>)> {
+    fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, Vec<u8>)]) -> Vec<(NodeId, Vec<u8>)> {
         self.given.clear();
         let sealed = receivers.iter().map(|(to, key)| {
             let seed: [u8; 32] = rand::random();

@@ -1,5 +1,6 @@
 //! What a hostile relay has seen, and what it can make of that.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,8 +9,8 @@ use fl_protocol::digest::ChunkHashes;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::message::{Keys, Message, Signed};
-use fl_protocol::round::peer::SealedShare;
 use fl_protocol::round::peer::message::Share;
+use fl_protocol::round::peer::{Participants, SealedShare};
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Head, Outcome};
 use fl_protocol::wire::{BodyId, BulkHeader, NodeFrame, RelayFrame};
@@ -57,7 +58,9 @@ impl Record {
     /// Takes in what an honest relay sends at one time.
     pub(super) fn sent(&mut self, parcels: &[Parcel]) {
         match parcels {
-            [Parcel::Frame(RelayFrame::Keys(bundle))] if self.bundles.last() != Some(bundle) => {
+            [Parcel::Frame(RelayFrame::Keys { bundle, .. })]
+                if self.bundles.last() != Some(bundle) =>
+            {
                 self.bundles.push(bundle.clone());
             }
             [
@@ -119,6 +122,25 @@ impl Record {
         let mut boxes = self.boxes().into_iter().rev();
         let chosen = boxes.find(|(share, _)| (share.to == addressee) == to);
         chosen.unwrap().1
+    }
+
+    /// The frame with which an honest relay shows a node these keys of nodes that stand where the
+    /// relay does.
+    ///
+    /// # Panics
+    ///
+    /// If they are not the keys of an attempt.
+    pub fn keys_frame(&self, to: NodeId, bundle: Vec<Signed<Keys>>) -> RelayFrame {
+        let offers = self.heard.iter().filter_map(|(node, frame)| match frame {
+            NodeFrame::Keys(offer) if bundle.contains(&offer.keys) => {
+                Some((*node, offer.round_key.clone()))
+            }
+            _ => None,
+        });
+        let round_keys = offers.collect();
+        let (manifest, nobody) = (&self.manifest, BTreeSet::new());
+        let participants = Participants::of_result(bundle, manifest, &self.head, 0, &nobody);
+        participants.unwrap().frame_for(to, &round_keys)
     }
 
     /// What was signed.

@@ -2,7 +2,7 @@
 
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
-use fl_protocol::round::committee::{Envelope, Holders};
+use fl_protocol::round::committee::{Envelope, Holders, Recipients};
 use fl_protocol::round::{AbortReason, Kind, Refusal};
 use fl_sharing::{SealError, Seed, seal_all};
 
@@ -23,19 +23,19 @@ impl ClassSeeds {
     }
 
     /// Seals to each holder the seeds of its classes, and commits to all of them in `own`'s name.
-    pub(super) fn seal(&self, own: NodeId, holders: &Holders) -> Result<Envelope, Refusal> {
+    pub(super) fn seal(&self, own: NodeId, holders: &Recipients) -> Result<Envelope, Refusal> {
         let (ctx, committee) = (holders.ctx(), holders.committee());
         let own = own.as_bytes();
         let mut boxes = Vec::with_capacity(holders.len());
-        for (holder, round_key) in holders.keys() {
-            let held = committee.held_by(holder);
+        for (holder, round_key) in holders.round_keys() {
+            let held = committee.held_by(*holder);
             let seeds = held.iter().filter_map(|class| self.0.get(class));
-            let sealed = seal_all(&round_key, ctx.as_bytes(), own, holder.as_bytes(), seeds);
+            let sealed = seal_all(round_key, ctx.as_bytes(), own, holder.as_bytes(), seeds);
             boxes.push(sealed.map_err(|error| match error {
                 SealError::Randomness(_) => Refusal::CannotContribute(AbortReason::Randomness),
                 _ => Refusal::Invalid {
                     what: Kind::Keys,
-                    signer: holder,
+                    signer: *holder,
                 },
             })?);
         }

@@ -46,7 +46,7 @@ impl Holding {
     }
 
     /// Returns the public part of the round key.
-    pub(super) fn public(&self) -> &[u8; 32] {
+    pub(super) fn public(&self) -> &[u8] {
         self.round_key.public()
     }
 

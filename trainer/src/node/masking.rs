@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
 use fl_protocol::manifest::Manifest;
-use fl_protocol::round::committee::{Envelope, Holders};
+use fl_protocol::round::committee::{Envelope, Recipients};
 use fl_protocol::round::peer::TagShare;
 use fl_protocol::round::{AbortReason, Kind, Refusal};
 use fl_shaders::{Counters, HEADER_WORDS, Tag};
@@ -36,7 +36,7 @@ impl OwnSeeds {
     pub(super) fn seal(
         ctx: Digest,
         own: NodeId,
-        receivers: &[(NodeId, [u8; 32])],
+        receivers: &[(NodeId, Vec<u8>)],
     ) -> Result<(Self, SealedShares), Refusal> {
         let mut seeds = Vec::with_capacity(receivers.len());
         let mut sealed = Vec::with_capacity(receivers.len());
@@ -147,7 +147,7 @@ impl Masker {
     pub(super) fn contribute(
         &self,
         update: &TrainedUpdate,
-        holders: &Holders,
+        holders: &Recipients,
         spare: Vec<u8>,
     ) -> Result<MaskedUpdate, MaskingError> {
         let seeds = ClassSeeds::generate(holders)?;

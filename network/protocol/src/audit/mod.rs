@@ -8,9 +8,10 @@
 //! whatever was altered afterwards, then what the protocol demands of its contents, which the one
 //! who keeps the log cannot invent without the others' keys.
 //!
-//! **What is in it.** Nothing secret: shares without their boxes, roots, acknowledgements, refusals,
-//! and times. No update, metric, seed or private key ever comes near, nor a sealed seed: a log is
-//! kept for longer than a cipher may hold. The one box of a proof hides a seed that masks nothing.
+//! **What is in it.** Nothing secret: shares without their boxes, roots, acknowledgements,
+//! refusals, and times. No update, metric, seed or private key ever comes near, nor a sealed seed:
+//! a log is kept for longer than a cipher may hold. The one box of a proof hides a seed that masks
+//! nothing.
 //!
 //! **What it cannot show.** That it goes on to the end: whole records can be cut off there, and a
 //! party may keep no log at all. The logs of the others are what that is compared with.

@@ -18,7 +18,7 @@ use crate::error::{IdentityError, ManifestError};
 use crate::identity::{NodeId, PublicKey};
 
 const PROTOCOL: &str = "smpcfl/2";
-const SUITE: u16 = 1;
+const SUITE: u16 = 2;
 const MAX_NAME_BYTES: usize = 64;
 const MAX_PARAMETERS: u64 = u32::MAX as u64;
 
@@ -34,7 +34,7 @@ pub fn min_organisations(collusion: u32) -> u32 {
 pub struct ManifestFile {
     /// `smpcfl/2`.
     pub protocol: String,
-    /// Cipher suite: 1.
+    /// Cipher suite: 2.
     pub suite: u16,
     /// Name of the consortium.
     pub name: String,
@@ -495,7 +495,8 @@ mod tests {
     #[test]
     fn each_fault_is_refused_by_name() {
         use ManifestError as E;
-        assert!(matches!(signed(|m| m.suite = 2), Err(E::Protocol { .. })));
+        assert!(matches!(signed(|m| m.suite = 1), Err(E::Protocol { .. })));
+        assert!(matches!(signed(|m| m.suite = 3), Err(E::Protocol { .. })));
         assert!(matches!(
             signed(|m| m.min_nodes = 2),
             Err(E::MinNodes { .. })

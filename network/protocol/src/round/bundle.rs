@@ -1,13 +1,15 @@
 //! The signed keys that fix an attempt, and the context that binds everything to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::head::Head;
 use super::message::{Keys, Signed};
+use super::peer::BoxOpener;
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
+use crate::wire::RelayFrame;
 
 /// The round keys of an attempt, each signed by its node, all checked.
 #[derive(Clone, Debug)]
@@ -135,9 +137,54 @@ impl KeyBundle {
         self.ids().collect()
     }
 
-    /// Returns the nodes with their round keys, in order of node id.
-    pub fn keys(&self) -> impl Iterator<Item = (NodeId, [u8; 32])> + '_ {
-        self.keys.iter().map(|keys| (keys.node, keys.round_key))
+    /// Returns SHA-256 of a node's public round key, if the node is there.
+    pub fn round_key(&self, id: NodeId) -> Option<Digest> {
+        self.keys_of(id).map(|keys| keys.round_key)
+    }
+
+    fn keys_of(&self, id: NodeId) -> Option<&Keys> {
+        self.keys.get(self.place(id)?)
+    }
+
+    /// Returns the frame that shows the bundle to somebody who seals to the nodes `to`, among the
+    /// nodes with these public round keys.
+    pub(super) fn frame(
+        &self,
+        to: impl IntoIterator<Item = NodeId>,
+        round_keys: &BTreeMap<NodeId, Vec<u8>>,
+    ) -> RelayFrame {
+        let to = to.into_iter();
+        RelayFrame::Keys {
+            bundle: self.signed.clone(),
+            round_keys: to.filter_map(|id| round_keys.get(&id).cloned()).collect(),
+        }
+    }
+
+    /// Returns the nodes `to` with their public round keys, which came in the same order.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] naming whose key is not the one that it has signed, or missing, or none
+    /// to which anything can be sealed; [`Refusal::Unexpected`] if there are more.
+    pub(super) fn addressed(
+        &self,
+        to: impl IntoIterator<Item = NodeId>,
+        round_keys: Vec<Vec<u8>>,
+        opener: BoxOpener,
+    ) -> Result<Vec<(NodeId, Vec<u8>)>, Refusal> {
+        let mut round_keys = round_keys.into_iter();
+        let mut addressed = Vec::new();
+        for id in to {
+            let keys = self.keys_of(id).ok_or(Refusal::Stranger(id))?;
+            let round_key = round_keys.next().unwrap_or_default();
+            keys.check_round_key(&round_key, opener)?;
+            addressed.push((id, round_key));
+        }
+        let what = Kind::Keys;
+        match round_keys.next() {
+            Some(_) => Err(Refusal::Unexpected { what }),
+            None => Ok(addressed),
+        }
     }
 
     /// Returns the signed keys, in order of node id.

@@ -7,6 +7,7 @@ use fl_shaders::Tag;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::head::Head;
+use super::peer::BoxOpener;
 use super::refusal::{Kind, Refusal};
 use crate::digest::Digest;
 use crate::error::WireError;
@@ -48,8 +49,9 @@ pub struct Keys {
     pub previous: Digest,
     /// Hash of the model that was trained from.
     pub model: Digest,
-    /// HPKE public key (X25519) of this attempt.
-    pub round_key: [u8; 32],
+    /// SHA-256 of the public round key of this attempt, which goes beside it: a
+    /// [`KeyOffer`](super::KeyOffer).
+    pub round_key: Digest,
     /// Until when the key may be used, in seconds of Unix time.
     pub expires_unix_s: u64,
 }
@@ -70,8 +72,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] naming what differs; [`Refusal::Invalid`] if nothing can be sealed to the round
-    /// key.
+    /// [`Refusal`] naming what differs.
     pub(super) fn check(&self, manifest: &Manifest, head: &Head) -> Result<(), Refusal> {
         if self.consortium_id != manifest.consortium_id() {
             return Err(Refusal::Manifest {
@@ -85,34 +86,24 @@ impl Keys {
                 signer: self.node,
             });
         }
-        if is_of_low_order(&self.round_key) {
-            return Err(Refusal::Invalid {
-                what: Kind::Keys,
-                signer: self.node,
-            });
-        }
         head.check_base(self.round, self.previous, self.model)
     }
-}
 
-/// Returns whether nothing can be sealed to this X25519 key, since what is shared with it is zero,
-/// whatever the other key: its point has a low order (RFC 7748, section 6.1).
-fn is_of_low_order(round_key: &[u8; 32]) -> bool {
-    /// The u-coordinates of these points, below 2^255, in hexadecimal.
-    const LOW_ORDER: [&str; 7] = [
-        "0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    ];
-    let mut u = *round_key;
-    // X25519 ignores the highest bit.
-    u[31] &= 0x7f;
-    let u = hex::encode(u);
-    LOW_ORDER.contains(&u.as_str())
+    /// Checks that `public` is the public round key that they speak of, and one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`] for another, or if nothing can be sealed to it.
+    pub(super) fn check_round_key(&self, public: &[u8], opener: BoxOpener) -> Result<(), Refusal> {
+        let is_right = Digest::sha256(&[public]) == self.round_key;
+        match is_right && (opener.is_public_key)(public) {
+            true => Ok(()),
+            false => Err(Refusal::Invalid {
+                what: Kind::Keys,
+                signer: self.node,
+            }),
+        }
+    }
 }
 
 /// Implements [`Message`] for a type whose signature's label has its name.

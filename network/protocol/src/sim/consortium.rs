@@ -1,17 +1,21 @@
 //! Consortia for tests.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fl_shaders::{FixedPoint, Parameters, Ring};
 
-use crate::digest::model_hash;
+use crate::digest::{Digest, model_hash};
 use crate::identity::{Identity, NodeId};
 use crate::manifest::{
     Manifest, ManifestFile, ModelTable, NodeTable, ParticipationMode, TensorLayout, epoch_key_check,
 };
-use crate::round::Head;
+use crate::round::committee::Holders;
 use crate::round::message::{Keys, Message, Signed};
+use crate::round::peer::Participants;
 use crate::round::relay::Settings;
+use crate::round::{Head, KeyOffer};
+use crate::wire::RelayFrame;
 
 /// Unix time at which simulations begin.
 pub const EPOCH: u64 = 1_800_000_000;
@@ -68,6 +72,35 @@ impl Consortium {
         Signed::new(message, &self.identities[k]).unwrap()
     }
 
+    /// The public round key of node `k`, if it is not drawn.
+    pub fn round_key(&self, k: usize) -> Vec<u8> {
+        vec![u8::try_from(k + 1).unwrap(); 32]
+    }
+
+    /// What node `k` offers with these keys, if they are for that round key.
+    pub fn offer(&self, k: usize, keys: Signed<Keys>) -> KeyOffer {
+        let round_key = self.round_key(k);
+        KeyOffer { keys, round_key }
+    }
+
+    /// The frame with which a relay shows node `k` this bundle, whose round keys are not drawn. If
+    /// nothing can be sealed to its nodes, it has no round keys.
+    pub fn keys_frame(&self, k: usize, head: &Head, bundle: Vec<Signed<Keys>>) -> RelayFrame {
+        let nodes = 0..self.identities.len();
+        let round_keys = nodes.map(|k| (self.id(k), self.round_key(k))).collect();
+        let (manifest, signed) = (&self.manifest, bundle.clone());
+        let frame = match manifest.committee() {
+            None => Participants::of_result(signed, manifest, head, EPOCH, &BTreeSet::new())
+                .map(|participants| participants.frame_for(self.id(k), &round_keys)),
+            Some(_) => Holders::of_result(signed, manifest, head, EPOCH)
+                .map(|holders| holders.to_frame(&round_keys)),
+        };
+        frame.unwrap_or(RelayFrame::Keys {
+            bundle,
+            round_keys: Vec::new(),
+        })
+    }
+
     /// Keys of node `k`, as they should be, for an attempt of the round after `head`.
     pub fn keys(&self, k: usize, head: &Head, attempt: u32) -> Keys {
         Keys {
@@ -77,7 +110,7 @@ impl Consortium {
             attempt,
             previous: head.previous,
             model: head.model,
-            round_key: [u8::try_from(k + 1).unwrap(); 32],
+            round_key: Digest::sha256(&[&self.round_key(k)]),
             expires_unix_s: EPOCH + 1000,
         }
     }

@@ -124,7 +124,7 @@ impl Moment {
         let (mut killed, mut participants, mut sums) = (false, 0, 0);
         move |delivery| {
             match &delivery.content {
-                Content::ToNode(RelayFrame::Keys(bundle)) => {
+                Content::ToNode(RelayFrame::Keys { bundle, .. }) => {
                     (participants, sums) = (bundle.len(), 0);
                 }
                 Content::ToRelay(NodeFrame::Sum(_)) => sums += 1,

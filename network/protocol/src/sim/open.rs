@@ -10,7 +10,7 @@ use super::secrets::{Masked, Secrets};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
-use crate::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder, Seats};
+use crate::round::committee::{CheckedSeeds, Envelope, Recipients, RevealOrder, Seats};
 use crate::round::peer::{BoxOpener, CompleteShares};
 use crate::round::{Check, Fault, Refusal, Verifier};
 
@@ -24,8 +24,10 @@ pub trait Tagging: Verifier {
 }
 
 /// The boxes of [`OpenSecrets`]: seeds as they are, that open by their length, whatever the key.
+/// Round keys have 32 bytes, not all of them 0.
 pub const OPEN_BOXES: BoxOpener = BoxOpener {
-    public_key: |secret| Digest::sha256(&[b"public", secret]).0,
+    is_public_key: |public| public.len() == 32 && public.iter().any(|byte| *byte != 0),
+    public_key: |secret| Digest::sha256(&[b"public", secret]).0.to_vec(),
     opens: |_, _, sealed| sealed.len() == 32,
 };
 
@@ -130,7 +132,7 @@ impl<T: Tagging> Secrets for OpenSecrets<T> {
         OPEN_BOXES
     }
 
-    fn draw_round_key(&mut self) -> [u8; 32] {
+    fn draw_round_key(&mut self) -> Vec<u8> {
         self.held.clear();
         self.round_key = self.draw(b"round key");
         (OPEN_BOXES.public_key)(&self.round_key)
@@ -140,7 +142,7 @@ impl<T: Tagging> Secrets for OpenSecrets<T> {
         self.round_key
     }
 
-    fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, [u8; 32])]) -> Vec<(NodeId, Vec<u8>)> {
+    fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, Vec<u8>)]) -> Vec<(NodeId, Vec<u8>)> {
         let seeds = receivers.iter().map(|(id, _)| (*id, self.draw(b"seed")));
         let seeds: BTreeMap<_, _> = seeds.collect();
         let sealed = seeds.iter().map(|(id, seed)| (*id, seed.to_vec()));
@@ -168,7 +170,7 @@ impl<T: Tagging> Secrets for OpenSecrets<T> {
         Ok(self.masked(ctx, &given, &received))
     }
 
-    fn contribute(&mut self, holders: &Holders) -> (Masked, Envelope) {
+    fn contribute(&mut self, holders: &Recipients) -> (Masked, Envelope) {
         let classes = holders.committee().classes();
         let seeds: Vec<_> = (0..classes.count()).map(|_| self.draw(b"seed")).collect();
         let masked = self.masked(holders.ctx(), &seeds, &[]);

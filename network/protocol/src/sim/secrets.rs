@@ -4,7 +4,7 @@ use fl_shaders::Tag;
 
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
-use crate::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder};
+use crate::round::committee::{CheckedSeeds, Envelope, Recipients, RevealOrder};
 use crate::round::peer::{BoxOpener, CompleteShares, TagShare};
 use crate::round::{Fault, Refusal, Verifier};
 
@@ -52,13 +52,13 @@ pub trait Secrets {
     fn opener() -> BoxOpener;
 
     /// Draws a round key in place of the former one, and returns its public half.
-    fn draw_round_key(&mut self) -> [u8; 32];
+    fn draw_round_key(&mut self) -> Vec<u8>;
 
     /// Returns the secret half of the last round key, to prove that a share does not open with it.
     fn publish_round_key(&self) -> [u8; 32];
 
     /// Draws a seed for each receiver, and seals it.
-    fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, [u8; 32])]) -> Vec<(NodeId, Vec<u8>)>;
+    fn seal(&mut self, ctx: Digest, receivers: &[(NodeId, Vec<u8>)]) -> Vec<(NodeId, Vec<u8>)>;
 
     /// Opens the shares, and masks the update.
     ///
@@ -68,7 +68,7 @@ pub trait Secrets {
     fn mask(&mut self, shares: &CompleteShares) -> Result<Masked, Refusal>;
 
     /// Masks the update with a seed for each class, and seals these to the holders.
-    fn contribute(&mut self, _: &Holders) -> (Masked, Envelope) {
+    fn contribute(&mut self, _: &Recipients) -> (Masked, Envelope) {
         panic!("these secrets are of the peer scheme")
     }
 

@@ -9,7 +9,7 @@ use crate::round::committee::{ClassSet, Envelope, SealedSeeds};
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::peer::message::Sum;
 use crate::round::peer::{Proof, SealedShare, TagShare};
-use crate::round::{Checkpoint, Head, Kind, Opening, Outcome, Refusal};
+use crate::round::{Checkpoint, Head, KeyOffer, Kind, Opening, Outcome, Refusal};
 
 /// What a node tells the relay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub enum NodeFrame {
     /// First frame of a connection: where the node stands.
     Hello(Hello),
     /// The node has trained and offers a round key.
-    Keys(Signed<Keys>),
+    Keys(KeyOffer),
     /// Sealed shares, one for each participant to which this one gives.
     Shares(Vec<SealedShare>),
     /// The masked sum is computed and kept; this is its root.
@@ -97,8 +97,13 @@ pub enum RelayFrame {
         /// When the relay goes on with whoever is ready, in milliseconds from now.
         deadline_ms: u64,
     },
-    /// The keys of all participants.
-    Keys(Vec<Signed<Keys>>),
+    /// The keys of all participants, or of the holders.
+    Keys {
+        /// What they have signed.
+        bundle: Vec<Signed<Keys>>,
+        /// The public round keys of those to whom this node is to seal, in order of node id.
+        round_keys: Vec<Vec<u8>>,
+    },
     /// The shares sealed to this node.
     Shares(Vec<SealedShare>),
     /// Every participant holds its masked sum; send the body from this chunk on.

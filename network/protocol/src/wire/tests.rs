@@ -7,13 +7,13 @@ use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
 use crate::round::Head;
-use crate::round::Opening;
 use crate::round::committee::ClassSet;
 use crate::round::committee::message::{Contribution, ContributionId, Receipt, Reveal, Vote};
 use crate::round::message::{Keys, Message, ResultAck, Signed};
 use crate::round::peer::message::{Accusation, Share, Sum};
 use crate::round::peer::{OpenedSum, Proof, SealedShare, TagShare};
 use crate::round::{Fault, Kind, Refusal};
+use crate::round::{KeyOffer, Opening};
 
 fn digest(byte: u8) -> Digest {
     Digest([byte; 32])
@@ -31,8 +31,15 @@ fn keys() -> Keys {
         attempt: 4,
         previous: digest(5),
         model: digest(6),
-        round_key: [7; 32],
+        round_key: digest(7),
         expires_unix_s: 8,
+    }
+}
+
+fn offer() -> KeyOffer {
+    KeyOffer {
+        keys: Signed::new(&keys(), &Identity::of_test("signer")).unwrap(),
+        round_key: vec![9; 3],
     }
 }
 
@@ -260,6 +267,22 @@ fn frames_and_headers_have_their_fixed_bytes() {
     let (frame, signed) = collect.split_at(48);
     assert_eq!(frame, bytes(&expected));
     assert_eq!(signed.len(), 8 + 128 + 64);
+    let signed_keys = encode(&offer().keys).unwrap();
+    assert_eq!(signed_keys.len(), 8 + 180 + 64);
+    let round_key = bytes(&[(3, 1), (0, 7), (9, 3)]);
+    let expected = [bytes(&[(1, 1), (0, 3)]), signed_keys.clone(), round_key].concat();
+    assert_eq!(encode(&NodeFrame::Keys(offer())).unwrap(), expected);
+    let keys = RelayFrame::Keys {
+        bundle: vec![offer().keys],
+        round_keys: vec![vec![7; 2]],
+    };
+    let expected = [
+        bytes(&[(1, 1), (0, 3), (1, 1), (0, 7)]),
+        signed_keys,
+        bytes(&[(1, 1), (0, 7), (2, 1), (0, 7), (7, 2)]),
+    ]
+    .concat();
+    assert_eq!(encode(&keys).unwrap(), expected);
     // The eleventh frame of a node, and what an outcome lists of a participant.
     let opening = NodeFrame::TagShare {
         ctx: digest(9),
@@ -289,7 +312,7 @@ fn frames() -> Vec<Vec<u8>> {
     };
     let frames = [
         NodeFrame::Hello(hello()),
-        NodeFrame::Keys(Signed::new(&keys(), &identity).unwrap()),
+        NodeFrame::Keys(offer()),
         NodeFrame::Shares(vec![sealed_share(); 2]),
         NodeFrame::Sum(Signed::new(&sum(), &identity).unwrap()),
         NodeFrame::Ack(Signed::new(&ack(), &identity).unwrap()),
@@ -372,7 +395,7 @@ proptest! {
         first_chunk: u32, index: u64, value: i64, text: String,
     ) {
         let (ctx, id) = (Digest(a), NodeId(Digest(b)));
-        let keys = Keys { round, attempt, round_key: a, node: id, expires_unix_s: index, ..keys() };
+        let keys = Keys { round, attempt, round_key: ctx, node: id, ..keys() };
         prop_assert_eq!(decode::<Keys>(&encode(&keys).unwrap()).unwrap(), keys);
         let share = SealedShare { sealed, ..sealed_share() };
         prop_assert_eq!(decode::<SealedShare>(&encode(&share).unwrap()).unwrap(), share);

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::Opening;
-use fl_protocol::round::committee::{CheckedSeeds, Envelope, Holders, RevealOrder};
-use fl_protocol::round::message::{Keys, Signed};
+use fl_protocol::round::committee::{CheckedSeeds, Envelope, Holders, Recipients, RevealOrder};
 use fl_protocol::round::peer::{BoxOpener, CompleteShares};
-use fl_protocol::round::{Fault, Refusal};
+use fl_protocol::round::{Fault, KeyOffer, Refusal};
 use fl_protocol::sim::{EPOCH, Effect, Masked, NodeHost, OPEN_BOXES, Secrets, Work};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::Tag;
@@ -69,11 +68,11 @@ impl Secrets for Hollow {
     }
 
     /// Never the same key twice, and so never the same context.
-    fn draw_round_key(&mut self) -> [u8; 32] {
-        [self.draw(); 32]
+    fn draw_round_key(&mut self) -> Vec<u8> {
+        vec![self.draw(); 32]
     }
 
-    fn seal(&mut self, _: Digest, _: &[(NodeId, [u8; 32])]) -> Vec<(NodeId, Vec<u8>)> {
+    fn seal(&mut self, _: Digest, _: &[(NodeId, Vec<u8>)]) -> Vec<(NodeId, Vec<u8>)> {
         panic!("a share in the committee scheme")
     }
 
@@ -81,7 +80,7 @@ impl Secrets for Hollow {
         panic!("a masked sum in the committee scheme")
     }
 
-    fn contribute(&mut self, holders: &Holders) -> (Masked, Envelope) {
+    fn contribute(&mut self, holders: &Recipients) -> (Masked, Envelope) {
         let tag = Tag::new([3, 4]).expect("small values");
         let body = Vec::new();
         (Masked { body, tag }, envelope(holders, OWN, 0))
@@ -109,8 +108,8 @@ impl Secrets for Hollow {
 struct Relay {
     conduct: Conduct,
     host: NodeHost<Hollow>,
-    /// The node's own keys, by attempt.
-    offered: BTreeMap<u32, Signed<Keys>>,
+    /// What the node itself has offered, by attempt.
+    offered: BTreeMap<u32, KeyOffer>,
     /// The holders of the attempt that is under way.
     holders: Holders,
     /// Masks that the node is summing up.
@@ -189,10 +188,10 @@ impl Relay {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Send(NodeFrame::Keys(keys)) => {
-                    let message = keys.verify(&committee().manifest, EPOCH);
+                Effect::Send(NodeFrame::Keys(offer)) => {
+                    let message = offer.keys.verify(&committee().manifest, EPOCH);
                     let attempt = message.expect("its own").attempt;
-                    self.offered.insert(attempt, keys);
+                    self.offered.insert(attempt, offer);
                 }
                 // When it is ready is for a step to say.
                 Effect::Work(Work::Train(_)) => {}
@@ -213,12 +212,25 @@ impl Relay {
         let others = (1..HOLDERS).filter(|node| set & 1 << node == 0);
         let keys = |node| committee().sign(node, &committee().keys(node, &head(), attempt));
         let mut bundle: Vec<_> = others.map(keys).collect();
-        bundle.extend(self.offered.get(&attempt).cloned());
-        let manifest = &committee().manifest;
-        if let Ok(holders) = Holders::verify(bundle.clone(), manifest, &head(), EPOCH) {
-            self.holders = holders;
+        let mut round_keys: BTreeMap<_, _> = (1..HOLDERS)
+            .map(|node| (committee().id(node), committee().round_key(node)))
+            .collect();
+        if let Some(KeyOffer { keys, round_key }) = self.offered.get(&attempt).cloned() {
+            bundle.push(keys);
+            round_keys.insert(committee().id(OWN), round_key);
         }
-        self.tell(RelayFrame::Keys(bundle));
+        let manifest = &committee().manifest;
+        let frame = match Holders::verify(bundle.clone(), manifest, &head(), EPOCH) {
+            Ok(holders) => {
+                self.holders = holders;
+                self.holders.to_frame(&round_keys)
+            }
+            Err(_) => RelayFrame::Keys {
+                bundle,
+                round_keys: Vec::new(),
+            },
+        };
+        self.tell(frame);
     }
 
     fn seeds_for(&mut self, node: usize, salt: u8, place: u8) {

@@ -182,7 +182,7 @@ fn context(frame: &RelayFrame) -> Option<Digest> {
     match frame {
         RelayFrame::Collect { ctx, .. } => Some(*ctx),
         RelayFrame::Shares(shares) => {
-            let share = shares.first()?.verify(&consortium().manifest, 0);
+            let share = shares.first()?.share.verify(&consortium().manifest, 0);
             share.ok().map(|share| share.ctx)
         }
         _ => None,

@@ -290,12 +290,14 @@ struct Fork {
 
 impl Attack for Fork {
     fn send(&mut self, record: &Record, to: NodeId, parcels: &mut Vec<Parcel>) {
-        if let [Parcel::Frame(RelayFrame::Keys(bundle))] = &mut parcels[..]
+        if let [Parcel::Frame(frame @ RelayFrame::Keys { .. })] = &mut parcels[..]
+            && let RelayFrame::Keys { bundle, .. } = frame
             && record.name(to) == VICTIM
             && self.shared < 4
         {
             let left_out = record.id("d");
             bundle.retain(|keys| record.opened(keys).node != left_out);
+            *frame = record.keys_frame(to, bundle.clone());
         }
     }
 

@@ -121,7 +121,10 @@ fn a_real_node_shares_and_sums_no_second_time_once_its_sum_is_signed() {
     };
     let lies = vec![
         again(
-            |record| RelayFrame::Keys(record.bundles.last().unwrap().clone()),
+            |record| RelayFrame::Keys {
+                bundle: record.bundles.last().unwrap().clone(),
+                round_keys: Vec::new(),
+            },
             |refusal| *refusal == Refusal::Unexpected { what: Kind::Keys },
         ),
         again(

@@ -21,7 +21,7 @@ use fl_tests::statistics::{difference, is_uniform};
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::inout::InOutBuf;
 use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256;
+use hpke::kem::XWing;
 use hpke::{Deserializable, Kem, OpModeR};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -195,8 +195,10 @@ fn only_the_sum_over_all_participants_means_anything() -> Result<()> {
 /// A share that passed the relay, and its box.
 type Passed = (Share, Vec<u8>);
 
-/// Opens a sealed share with an X25519 private key of the attacker's choice, as RFC 9180 has it.
-fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, (share, sealed): &Passed) -> Option<[u8; 32]> {
+/// Opens a sealed share with an X-Wing private key of the attacker's choice, as RFC 9180 has it.
+fn open(key: &<XWing as Kem>::PrivateKey, (share, sealed): &Passed) -> Option<[u8; 32]> {
+    /// Bytes of an encapsulated key.
+    const ENCAPPED: usize = 1120;
     let label: &[u8] = b"smpcfl/2 seal";
     let info = [
         label,
@@ -205,11 +207,11 @@ fn open(key: &<X25519HkdfSha256 as Kem>::PrivateKey, (share, sealed): &Passed) -
         share.to.as_bytes(),
     ]
     .concat();
-    let encapped = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(sealed.get(..32)?).ok()?;
-    let tag = AeadTag::<ChaCha20Poly1305>::from_bytes(sealed.get(64..)?).ok()?;
+    let encapped = <XWing as Kem>::EncappedKey::from_bytes(sealed.get(..ENCAPPED)?).ok()?;
+    let tag = AeadTag::<ChaCha20Poly1305>::from_bytes(sealed.get(ENCAPPED + 32..)?).ok()?;
     let mut seed = [0; 32];
-    let buffer = InOutBuf::new(sealed.get(32..64)?, &mut seed).ok()?;
-    hpke::single_shot_open_inout_detached::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+    let buffer = InOutBuf::new(sealed.get(ENCAPPED..ENCAPPED + 32)?, &mut seed).ok()?;
+    hpke::single_shot_open_inout_detached::<ChaCha20Poly1305, HkdfSha256, XWing>(
         &OpModeR::Base,
         key,
         &encapped,
@@ -252,8 +254,8 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     let shares = shares(&kits, &round)?;
     assert_eq!(shares.len(), 4 * 3 / 2, "one a pair");
 
-    // Any 32 bytes within reach: the relay's key files, and all that it ever received or sent but
-    // masked words.
+    // A private key follows from any 32 bytes within reach: of the relay's key files, and of all
+    // that it ever received or sent but masked words.
     let mut within_reach: Vec<u8> = Vec::new();
     for file in ["key.pem", "cert.pem", "authority.pem"] {
         let path = kits.folder().join("relay").join(file);
@@ -275,8 +277,8 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
     within_reach.extend([0; 32]);
     let mut keys = Vec::new();
     for window in within_reach.windows(32) {
-        keys.push(X25519HkdfSha256::derive_keypair(window).0);
-        keys.extend(<X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(window));
+        keys.push(XWing::derive_keypair(window).0);
+        keys.extend(<XWing as Kem>::PrivateKey::from_bytes(window));
     }
     assert!(keys.len() > 1_000);
     for key in &keys {
@@ -309,8 +311,8 @@ fn no_key_that_the_relay_has_or_can_make_opens_a_share() -> Result<()> {
         let ctx = share.ctx.as_bytes();
         key.open(ctx, share.from.as_bytes(), share.to.as_bytes(), sealed)?;
     }
-    let (private, public) = X25519HkdfSha256::derive_keypair(&[8; 32]);
-    let public: [u8; 32] = hpke::Serializable::to_bytes(&public).into();
+    let (private, public) = XWing::derive_keypair(&[8; 32]);
+    let public = hpke::Serializable::to_bytes(&public);
     let (ctx, from, to) = (
         share.ctx.as_bytes(),
         share.from.as_bytes(),

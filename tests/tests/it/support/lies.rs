@@ -38,7 +38,7 @@ pub(crate) fn keys(
     change: impl Fn(&Record, &mut Vec<Signed<Keys>>) -> bool + Send + 'static,
 ) -> Lie {
     frame(met, move |record, frame| match frame {
-        RelayFrame::Keys(bundle) => change(record, bundle),
+        RelayFrame::Keys { bundle, .. } => change(record, bundle),
         _ => false,
     })
 }

@@ -221,7 +221,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     pub(super) fn seal(
         &mut self,
         ctx: Digest,
-        receivers: &[(NodeId, [u8; 32])],
+        receivers: &[(NodeId, Vec<u8>)],
     ) -> Result<Vec<Action>, NodeError> {
         let begun = Instant::now();
         let actions = match OwnSeeds::seal(ctx, self.kit.id(), receivers) {

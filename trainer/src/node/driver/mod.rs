@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 use fl_network::client::LinkError;
 use fl_network::time::unix_s;
 use fl_protocol::digest::Digest;
-use fl_protocol::round::committee::{ClassSet, Holders};
+use fl_protocol::round::committee::{ClassSet, Recipients};
 use fl_protocol::round::node::Action;
 use fl_protocol::round::peer::CompleteShares;
 use fl_protocol::round::training::Averaged;
@@ -210,7 +210,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
     }
 
     /// Masks the update as a contributor.
-    fn contribute(&mut self, holders: Holders) {
+    fn contribute(&mut self, holders: Recipients) {
         self.local.clock.step(Step::Shares);
         self.mask(holders.ctx(), move |masker, update, spare| {
             masker.contribute(update, &holders, spare)

@@ -24,17 +24,17 @@ pub(super) enum Secrets {
 
 impl Secrets {
     /// Draws a participant's round key, in the place of all there was. Returns its public part.
-    pub(super) fn draw_participant(&mut self) -> Result<[u8; 32], RandomnessError> {
+    pub(super) fn draw_participant(&mut self) -> Result<Vec<u8>, RandomnessError> {
         let (round_key, seeds) = (RoundKey::generate()?, None);
-        let public = *round_key.public();
+        let public = round_key.public().to_vec();
         *self = Self::Participant { round_key, seeds };
         Ok(public)
     }
 
     /// Draws a holder's round key, in the place of all there was. Returns its public part.
-    pub(super) fn draw_holder(&mut self) -> Result<[u8; 32], RandomnessError> {
+    pub(super) fn draw_holder(&mut self) -> Result<Vec<u8>, RandomnessError> {
         let holding = Holding::generate()?;
-        let public = *holding.public();
+        let public = holding.public().to_vec();
         *self = Self::Holder(holding);
         Ok(public)
     }

@@ -11,7 +11,7 @@ use crate::manifest::Manifest;
 use crate::round::message::Signed;
 use crate::round::refusal::{Kind, Refusal};
 
-/// Longest box in bytes. Suite 1 takes 48 and 32 for each seed.
+/// Longest box in bytes. Suite 2 takes 1136 and 32 for each seed.
 pub const MAX_BOX_BYTES: usize = 4096;
 
 /// What a contributor sends beside its [`Contribution`], for the relay to hand out.

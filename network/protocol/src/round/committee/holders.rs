@@ -1,6 +1,6 @@
 //! The holders of an attempt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::round::cohort_minimum::count;
 use crate::round::head::Head;
 use crate::round::message::{Keys, Signed};
 use crate::round::refusal::{Kind, Refusal};
+use crate::wire::RelayFrame;
 
 /// The holders that offered a round key for an attempt, all checked: enough of them to decide.
 #[derive(Clone, Debug)]
@@ -65,6 +66,11 @@ impl Holders {
             bundle,
             committee: Arc::new(committee.clone()),
         })
+    }
+
+    /// Returns the frame that shows them to a contributor or a holder.
+    pub fn to_frame(&self, round_keys: &BTreeMap<NodeId, Vec<u8>>) -> RelayFrame {
+        self.frame(self.ids(), round_keys)
     }
 
     /// Returns the committee that they are of.

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::round::checked_outcome::CheckedOutcome;
 use crate::round::checkpoint::CheckedCheckpoint;
-use crate::round::committee::{CheckedSeeds, Holders, RevealOrder};
+use crate::round::committee::{CheckedSeeds, Recipients, RevealOrder};
 use crate::round::difference::SentSum;
 use crate::round::head::Head;
 use crate::round::peer::{CompleteShares, Conviction};
@@ -49,8 +49,8 @@ pub enum Action {
     Seal {
         /// Context.
         ctx: Digest,
-        /// Whom this node gives a share, with their round keys.
-        receivers: Vec<(NodeId, [u8; 32])>,
+        /// Whom this node gives a share, with their public round keys.
+        receivers: Vec<(NodeId, Vec<u8>)>,
     },
     /// Open the shares, compute the masked sum, and call [`Node::summed`].
     Sum(CompleteShares),
@@ -72,7 +72,7 @@ pub enum Action {
     },
     /// Draw a seed for each class, seal to each holder those of its classes, mask the update with
     /// all of them, and call [`Node::contributed`].
-    Contribute(Holders),
+    Contribute(Recipients),
     /// Open the box with the round key, compare the seeds with what they are committed to as, and
     /// call [`Node::opened`].
     Open(CheckedSeeds),

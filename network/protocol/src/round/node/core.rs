@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::action::Action;
 use crate::audit::Entry;
+use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
 use crate::round::difference::SentSums;
 use crate::round::head::Head;
+use crate::round::key_offer::KeyOffer;
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::opening::Opening;
 use crate::round::peer::{BoxOpener, Proof};
@@ -57,8 +59,8 @@ impl Core {
         self.identity.node_id()
     }
 
-    /// Returns keys for an attempt of the next round, good for all timeouts that lie ahead at
-    /// `unix_s`.
+    /// Offers this public round key for an attempt of the next round, good for all timeouts that
+    /// lie ahead at `unix_s`.
     ///
     /// # Errors
     ///
@@ -66,9 +68,9 @@ impl Core {
     pub(in crate::round) fn offer(
         &self,
         attempt: u32,
-        round_key: [u8; 32],
+        round_key: Vec<u8>,
         unix_s: u64,
-    ) -> Result<Signed<Keys>, WireError> {
+    ) -> Result<KeyOffer, WireError> {
         let timeouts = self.manifest.timeouts();
         let lifetime_s = timeouts
             .training_s
@@ -82,10 +84,11 @@ impl Core {
             attempt,
             previous: self.head.previous,
             model: self.head.model,
-            round_key,
+            round_key: Digest::sha256(&[&round_key]),
             expires_unix_s: unix_s.saturating_add(lifetime_s),
         };
-        Signed::new(&keys, &self.identity)
+        let keys = Signed::new(&keys, &self.identity)?;
+        Ok(KeyOffer { keys, round_key })
     }
 
     /// Takes in who is proven to have lied, unless that is known.

@@ -24,7 +24,7 @@ use super::checkpoint::Checkpoint;
 use super::committee::ClassSet;
 use super::committee::message::ContributionId;
 use super::committee::node::{Contributor, Holder};
-use super::committee::{Envelope, Holders};
+use super::committee::{Envelope, Holders, Recipients};
 use super::difference::SentSums;
 use super::head::Head;
 use super::message::{Keys, Signed};
@@ -184,7 +184,7 @@ impl Node {
                 opening,
                 deadline_ms,
             } => self.open(&opening, deadline_ms),
-            RelayFrame::Keys(bundle) => self.keys(bundle, unix_s),
+            RelayFrame::Keys { bundle, round_keys } => self.keys(bundle, round_keys, unix_s),
             RelayFrame::Shares(shares) => {
                 self.participant(Kind::Share, |own, core| own.shares(core, shares, unix_s))
             }
@@ -269,8 +269,8 @@ impl Node {
         actions
     }
 
-    /// The fresh round key for `round` that [`Action::DrawRoundKey`] or [`Action::DrawHolderKey`]
-    /// asked for. Returns nothing if it came too late.
+    /// The public half of the fresh round key for `round` that [`Action::DrawRoundKey`] or
+    /// [`Action::DrawHolderKey`] asked for. Returns nothing if it came too late.
     ///
     /// # Errors
     ///
@@ -278,7 +278,7 @@ impl Node {
     pub fn keyed(
         &mut self,
         round: u64,
-        round_key: [u8; 32],
+        round_key: Vec<u8>,
         unix_s: u64,
     ) -> Result<Vec<Action>, WireError> {
         if round != self.core.head.next_round() {
@@ -409,20 +409,27 @@ impl Node {
         self.holder.not_revealed(ctx, classes)
     }
 
-    /// The keys of all participants, or of the holders. A node may wait for these as a holder, as a
-    /// contributor, or as both.
-    fn keys(&mut self, bundle: Vec<Signed<Keys>>, unix_s: u64) -> Result<Vec<Action>, Refusal> {
+    /// The keys of all participants, or of the holders, and the round keys of those to whom this
+    /// node is to seal. A node may wait for these as a holder, as a contributor, or as both.
+    fn keys(
+        &mut self,
+        bundle: Vec<Signed<Keys>>,
+        round_keys: Vec<Vec<u8>>,
+        unix_s: u64,
+    ) -> Result<Vec<Action>, Refusal> {
         if let Phase::Participating(_) = self.phase {
-            let hear = |own: ParticipantStage, core: &Core| own.keys(core, bundle, unix_s);
-            return self.participant(Kind::Keys, hear);
+            return self.participant(Kind::Keys, |own, core| {
+                own.keys(core, bundle, round_keys, unix_s)
+            });
         }
         let core = &self.core;
         let holders = Holders::verify(bundle, &core.manifest, &core.head, unix_s)?;
-        self.holder.fixed(&holders, core.id())?;
-        let mut actions = vec![Action::Log(Entry::Keys(holders.bundle().to_vec()))];
+        let recipients = Recipients::new(holders, round_keys, core.opener)?;
+        self.holder.fixed(&recipients, core.id())?;
+        let mut actions = vec![Action::Log(Entry::Keys(recipients.bundle().to_vec()))];
         self.phase = match self.take_phase() {
             Phase::Contributing(contributor) => {
-                let (contributor, contributes) = contributor.fixed(&self.core, holders);
+                let (contributor, contributes) = contributor.fixed(&self.core, recipients);
                 actions.extend(contributes);
                 Phase::Contributing(contributor)
             }

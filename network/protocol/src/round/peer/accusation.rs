@@ -16,11 +16,14 @@ use crate::round::head::Head;
 use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::refusal::{Kind, Refusal};
 
-/// Opens boxes with round keys that were published. The protocol has no cipher of its own.
+/// Tells round keys from other bytes, and opens boxes with those that were published. The protocol
+/// has no cipher of its own.
 #[derive(Clone, Copy)]
 pub struct BoxOpener {
-    /// Returns the public half of a round key.
-    pub public_key: fn(&[u8; 32]) -> [u8; 32],
+    /// Returns whether these bytes are a public half to which a box can be sealed.
+    pub is_public_key: fn(&[u8]) -> bool,
+    /// Returns the public half of a round key; nothing if the secret half is none.
+    pub public_key: fn(&[u8; 32]) -> Vec<u8>,
     /// Returns whether the box of this share opens with a round key.
     pub opens: fn(&[u8; 32], &Share, &[u8]) -> bool,
 }

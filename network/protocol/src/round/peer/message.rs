@@ -68,13 +68,12 @@ impl Accusation {
     ) -> Result<Conviction, Refusal> {
         let share = self.share.verify(manifest, WHENEVER)?;
         let (accuser, accused) = (self.accuser, share.from);
-        let mut keys = participants.keys();
-        let published = (accuser, (opener.public_key)(&self.round_key));
+        let published = Digest::sha256(&[&(opener.public_key)(&self.round_key)]);
         let holds = [self.ctx, share.ctx] == [participants.ctx(); 2]
             && share.to == accuser
             && share.sealed == Digest::sha256(&[sealed])
             && participants.gives(accused, accuser)
-            && keys.any(|key| key == published);
+            && participants.round_key(accuser) == Some(published);
         if !holds {
             let (what, signer) = (Kind::Accusation, accuser);
             return Err(Refusal::Invalid { what, signer });

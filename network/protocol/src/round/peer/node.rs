@@ -91,16 +91,19 @@ impl ParticipantStage {
     pub(in crate::round) fn keyed(
         self,
         core: &mut Core,
-        round_key: [u8; 32],
+        round_key: Vec<u8>,
         unix_s: u64,
     ) -> Result<(Self, Vec<Action>), WireError> {
         let Self::Keying { attempt } = self else {
             return Ok((self, Vec::new()));
         };
-        let keys = core.offer(attempt, round_key, unix_s)?;
+        let offer = core.offer(attempt, round_key, unix_s)?;
         core.joined = attempt;
-        let offer = Action::Send(NodeFrame::Keys(keys.clone()));
-        let actions = vec![core.log_opened(attempt), offer];
+        let keys = offer.keys.clone();
+        let actions = vec![
+            core.log_opened(attempt),
+            Action::Send(NodeFrame::Keys(offer)),
+        ];
         Ok((Self::Offered(Offered { keys, attempt }), actions))
     }
 
@@ -109,12 +112,13 @@ impl ParticipantStage {
         self,
         core: &Core,
         bundle: Vec<Signed<Keys>>,
+        round_keys: Vec<Vec<u8>>,
         unix_s: u64,
     ) -> Heard<Self> {
         let Self::Offered(offered) = self else {
             return Heard::Unexpected(self);
         };
-        offered.join(core, bundle, unix_s).into()
+        offered.join(core, bundle, round_keys, unix_s).into()
     }
 
     /// The seeds are sealed, one to each receiver.
@@ -240,6 +244,7 @@ impl Offered {
         self,
         core: &Core,
         bundle: Vec<Signed<Keys>>,
+        round_keys: Vec<Vec<u8>>,
         unix_s: u64,
     ) -> Result<(ParticipantStage, Vec<Action>), Refusal> {
         let participants =
@@ -249,11 +254,13 @@ impl Offered {
         }
         core.sent
             .check(core.head.model, &participants.set(), &core.convicted)?;
+        let receivers = participants.receivers_from(core.id());
+        let receivers = participants.addressed(receivers, round_keys, core.opener)?;
         let actions = vec![
             Action::Log(Entry::Keys(participants.bundle().to_vec())),
             Action::Seal {
                 ctx: participants.ctx(),
-                receivers: participants.receivers_from(core.id()),
+                receivers,
             },
         ];
         Ok((ParticipantStage::Sealing(participants), actions))

@@ -1,6 +1,6 @@
 //! V, the participants of an attempt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use super::pairing::gives;
@@ -11,6 +11,7 @@ use crate::round::cohort_minimum::{check_cohort, check_participants};
 use crate::round::head::Head;
 use crate::round::message::{Keys, Signed, WHENEVER};
 use crate::round::refusal::Refusal;
+use crate::wire::RelayFrame;
 
 /// Label of the context.
 const LABEL: &[u8] = b"smpcfl/2 ctx";
@@ -90,10 +91,15 @@ impl Participants {
         places.is_some_and(|(from, to)| gives(from, to, self.len()))
     }
 
-    /// Returns whom `id` gives a share, with their round keys.
-    pub fn receivers_from(&self, id: NodeId) -> Vec<(NodeId, [u8; 32])> {
-        let receivers = self.keys().filter(|(to, _)| self.gives(id, *to));
-        receivers.collect()
+    /// Returns whom `id` gives a share, in order of node id.
+    pub fn receivers_from(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.ids().filter(move |to| self.gives(id, *to))
+    }
+
+    /// Returns the frame that shows them to `id`, with the round keys of those to whom it gives a
+    /// share.
+    pub fn frame_for(&self, id: NodeId, round_keys: &BTreeMap<NodeId, Vec<u8>>) -> RelayFrame {
+        self.frame(self.receivers_from(id), round_keys)
     }
 
     /// Returns the number of shares that `id` receives.

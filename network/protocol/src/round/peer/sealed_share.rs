@@ -10,8 +10,8 @@ use crate::manifest::Manifest;
 use crate::round::message::Signed;
 use crate::round::refusal::{Kind, Refusal};
 
-/// Longest box in bytes: suite 1 takes 80 (encapsulated key, seed and tag, 32 + 32 + 16).
-pub const MAX_SEALED_BYTES: usize = 80;
+/// Longest box in bytes: suite 2 takes 1168 (encapsulated key, seed and tag, 1120 + 32 + 16).
+pub const MAX_SEALED_BYTES: usize = 1168;
 
 /// A share with its box. Logs keep the share alone: what is sealed for one attempt need not outlive
 /// it.

@@ -26,6 +26,7 @@ use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::checkpoint::Checkpoint;
 use crate::round::head::Head;
+use crate::round::key_offer::KeyOffer;
 use crate::round::message::{Keys, ResultAck, Signed};
 use crate::round::opening::Opening;
 use crate::round::outcome::Outcome;
@@ -388,15 +389,16 @@ impl RelayState {
         invited.contains(&node) || (!exact && self.settings.fraction_fit() >= 1.0)
     }
 
-    /// Checks keys that `node` offers, having been `asked` for them. Returns nothing if they came
+    /// Checks a key that `node` offers, having been `asked` for them. Returns nothing if they came
     /// too late.
     pub(in crate::round) fn checked_offer(
         &mut self,
         node: NodeId,
-        signed: &Signed<Keys>,
+        offer: &KeyOffer,
         asked: bool,
     ) -> Result<Option<Keys>, Refusal> {
-        let (what, keys) = (Kind::Keys, signed.verify(&self.manifest, self.unix_s())?);
+        let what = Kind::Keys;
+        let keys = offer.keys.verify(&self.manifest, self.unix_s())?;
         let signer = keys.node;
         if signer != node {
             return Err(Refusal::Stranger(signer));
@@ -415,6 +417,7 @@ impl RelayState {
         if keys.expires_unix_s <= self.unix_s() {
             return Err(Refusal::KeyExpired(signer));
         }
+        keys.check_round_key(&offer.round_key, self.opener)?;
         Ok(Some(keys))
     }
 

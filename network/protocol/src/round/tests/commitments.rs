@@ -333,6 +333,7 @@ struct Collusion {
     consortium: Consortium,
     hosts: Vec<NodeHost<OpenSecrets>>,
     keys: Vec<Signed<Keys>>,
+    round_keys: BTreeMap<NodeId, Vec<u8>>,
     shares: Vec<Share>,
     boxes: Vec<SealedShare>,
     sums: Vec<Signed<Sum>>,
@@ -355,6 +356,7 @@ impl Collusion {
             hosts: hosts.collect(),
             consortium,
             keys: Vec::new(),
+            round_keys: BTreeMap::new(),
             shares: Vec::new(),
             boxes: Vec::new(),
             sums: Vec::new(),
@@ -371,11 +373,18 @@ impl Collusion {
         let own = collusion.consortium.keys(MOLE, &head, 1);
         collusion.keys.push(collusion.consortium.sign(MOLE, &own));
         let bundle = collusion.keys.clone();
+        let moles = collusion.consortium.round_key(MOLE);
+        let mole = collusion.consortium.id(MOLE);
+        collusion.round_keys.insert(mole, moles);
         let manifest = collusion.consortium.manifest.clone();
         let participants =
             Participants::verify(bundle.clone(), &manifest, &head, EPOCH, &BTreeSet::new())
                 .unwrap();
-        collusion.tell_all(&RelayFrame::Keys(bundle));
+        for node in 0..MOLE {
+            let id = collusion.consortium.id(node);
+            let frame = participants.frame_for(id, &collusion.round_keys);
+            collusion.tell(node, frame);
+        }
         for node in 0..MOLE {
             let shares = collusion.boxes_for(node, &participants);
             collusion.tell(node, RelayFrame::Shares(shares));
@@ -411,7 +420,11 @@ impl Collusion {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Work(work) => effects.extend(self.hosts[node].done(work, EPOCH)),
-                Effect::Send(NodeFrame::Keys(keys)) => self.keys.push(keys),
+                Effect::Send(NodeFrame::Keys(offer)) => {
+                    let id = self.consortium.id(node);
+                    self.round_keys.insert(id, offer.round_key);
+                    self.keys.push(offer.keys);
+                }
                 Effect::Send(NodeFrame::Shares(shares)) => {
                     for sealed in shares {
                         let share = sealed.share.verify(&self.consortium.manifest, WHENEVER);
@@ -435,11 +448,7 @@ impl Collusion {
     /// What masks the mole's part: the seeds that it has given, and those that it was given.
     fn seeds_of_the_mole(&self, participants: &Participants) -> [Vec<[u8; 32]>; 2] {
         let mole = self.consortium.id(MOLE);
-        let given = participants
-            .receivers_from(mole)
-            .iter()
-            .map(|_| SEED)
-            .collect();
+        let given = participants.receivers_from(mole).map(|_| SEED).collect();
         let both = self.boxes.iter().zip(&self.shares);
         let received = both.filter(|(_, share)| share.to == mole);
         let received = received.map(|(sealed, _)| sealed.sealed[..].try_into().unwrap());

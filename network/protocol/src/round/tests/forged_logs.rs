@@ -99,8 +99,8 @@ impl Forger {
         let mut entries = vec![Entry::Keys(bundle)];
         for from in nodes {
             let id = self.identity(*from).node_id();
-            let receivers = participants.receivers_from(id).into_iter();
-            let shares = receivers.map(|(to, _)| self.share(ctx, id, to, *from));
+            let receivers = participants.receivers_from(id);
+            let shares = receivers.map(|to| self.share(ctx, id, to, *from));
             entries.push(Entry::Shares(shares.collect()));
         }
         let sums = nodes

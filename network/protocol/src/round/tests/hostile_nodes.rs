@@ -11,7 +11,7 @@ use crate::round::message::Keys;
 use crate::round::peer::message::Sum;
 use crate::round::peer::{Participants, SealedShare, TagShare};
 use crate::round::relay::{Action, Event, Relay, Report};
-use crate::round::{Head, Kind, Refusal};
+use crate::round::{Head, KeyOffer, Kind, Refusal};
 use crate::sim;
 use crate::sim::{EPOCH, OPEN_BOXES};
 use crate::wire::{BodyId, Hello, NodeFrame, RelayFrame};
@@ -69,8 +69,14 @@ impl RelayFixture {
     }
 
     fn offer(&mut self, k: usize, attempt: u32) -> Vec<Action> {
-        let keys = self.all.sign(k, &self.all.keys(k, attempt));
-        self.frame(k, NodeFrame::Keys(keys))
+        self.offer_keys(k, &self.all.keys(k, attempt))
+    }
+
+    /// Node `k` signs these keys, and sends its round key beside them.
+    fn offer_keys(&mut self, k: usize, keys: &Keys) -> Vec<Action> {
+        let keys = self.all.sign(k, keys);
+        let offer = self.all.consortium.offer(k, keys);
+        self.frame(k, NodeFrame::Keys(offer))
     }
 
     fn share(&mut self, k: usize, participants: &Participants) -> Vec<Action> {
@@ -93,7 +99,7 @@ impl RelayFixture {
     fn all_offer(&mut self, nodes: &[usize], attempt: u32) -> Participants {
         let actions: Vec<_> = nodes.iter().flat_map(|k| self.offer(*k, attempt)).collect();
         let bundle = actions.into_iter().find_map(|action| match action {
-            Action::Send(_, RelayFrame::Keys(bundle)) => Some(bundle),
+            Action::Send(_, RelayFrame::Keys { bundle, .. }) => Some(bundle),
             _ => None,
         });
         let manifest = &self.all.consortium.manifest;
@@ -146,7 +152,7 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         let mut target = RelayFixture::open(4);
         let mut keys = target.all.keys(3, 1);
         change(&mut keys);
-        let actions = target.frame(3, NodeFrame::Keys(target.all.sign(3, &keys)));
+        let actions = target.offer_keys(3, &keys);
         let (id, refusal) = turned_away(&actions).unwrap();
         assert_eq!(id, target.all.id(3));
         assert!(format!("{refusal:?}").starts_with(wanted), "{refusal}");
@@ -155,14 +161,15 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
     // In another's name, and signed by another.
     let mut target = RelayFixture::open(4);
     let foreign = target.all.sign(2, &target.all.keys(2, 1));
+    let foreign = target.all.consortium.offer(2, foreign);
     let actions = target.frame(3, NodeFrame::Keys(foreign));
     assert_eq!(
         turned_away(&actions).unwrap().1,
         Refusal::Stranger(target.all.id(2))
     );
     let mut target = RelayFixture::open(4);
-    let forged = target.all.sign(3, &target.all.keys(2, 1));
-    let actions = target.frame(3, NodeFrame::Keys(forged));
+    let forged = target.all.keys(2, 1);
+    let actions = target.offer_keys(3, &forged);
     assert!(matches!(
         turned_away(&actions).unwrap().1,
         Refusal::Invalid {
@@ -176,7 +183,7 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         model: other,
         ..target.all.keys(3, 1)
     };
-    let actions = target.frame(3, NodeFrame::Keys(target.all.sign(3, &keys)));
+    let actions = target.offer_keys(3, &keys);
     assert!(matches!(
         turned_away(&actions).unwrap().1,
         Refusal::Model { .. }
@@ -192,6 +199,31 @@ fn wrong_keys_cost_their_sender_the_connection_and_no_one_else_anything() {
         }
     ));
     target.completes_with(&[0, 1, 2], 1);
+}
+
+#[test]
+fn a_round_key_that_was_not_signed_or_is_none_costs_its_sender_the_connection() {
+    let keys = |target: &RelayFixture, public: &[u8]| Keys {
+        round_key: Digest::sha256(&[public]),
+        ..target.all.keys(3, 1)
+    };
+    // What it signs, and what it sends beside that. Nothing can be sealed to zero.
+    let cases: [[&[u8]; 2]; 4] = [
+        [&[4; 32], &[5; 32]],
+        [&[4; 32], &[]],
+        [&[0; 32], &[0; 32]],
+        [&[4; 31], &[4; 31]],
+    ];
+    for [signed, sent] in cases {
+        let mut target = RelayFixture::open(4);
+        let keys = target.all.sign(3, &keys(&target, signed));
+        let round_key = sent.to_vec();
+        let actions = target.frame(3, NodeFrame::Keys(KeyOffer { keys, round_key }));
+        let (what, signer) = (Kind::Keys, target.all.id(3));
+        let refusal = Refusal::Invalid { what, signer };
+        assert_eq!(turned_away(&actions), Some((signer, refusal)));
+        target.completes_with(&[0, 1, 2], 1);
+    }
 }
 
 #[test]
@@ -590,6 +622,6 @@ fn a_node_that_never_answers_delays_the_round_until_the_deadline_only() {
     let actions = target.event(Event::Tick);
     let informed = actions
         .iter()
-        .filter(|a| matches!(a, Action::Send(_, RelayFrame::Keys(_))));
+        .filter(|a| matches!(a, Action::Send(_, RelayFrame::Keys { .. })));
     assert_eq!(informed.count(), 3);
 }

@@ -10,7 +10,7 @@ use crate::identity::Identity;
 use crate::round::Opening;
 use crate::round::message::{Keys, Signed};
 use crate::round::node::{Action, Node};
-use crate::round::peer::SealedShare;
+use crate::round::peer::{Participants, SealedShare};
 use crate::round::{Head, Kind, Refusal, SentSum, SentSums};
 use crate::sim::{Consortium, EPOCH, OPEN_BOXES};
 use crate::wire::{NodeFrame, RelayFrame};
@@ -22,7 +22,7 @@ fn keys_refusal(change: impl FnOnce(&NodeFixture, &mut Vec<Signed<Keys>>)) -> Re
     let mut bundle = target.bundle(&own, 1..4, 2);
     assert_eq!(bundle.len(), 4);
     change(&target, &mut bundle);
-    let refusal = target.send(RelayFrame::Keys(bundle)).unwrap_err();
+    let refusal = target.send_keys(bundle).unwrap_err();
     let again = target.open(1, 3);
     assert!(target.send(again).is_ok(), "it lives on");
     refusal
@@ -158,11 +158,72 @@ fn an_expired_member_does_not_take_part() {
     let mut target = NodeFixture { consortium, node };
     let own = target.offers(1);
     let bundle = target.bundle(&own, 1..4, 1);
-    let refusal = target.send(RelayFrame::Keys(bundle)).unwrap_err();
+    let refusal = target.send_keys(bundle).unwrap_err();
     assert_eq!(refusal, Refusal::Expired(target.id(3)));
     let own = target.offers(2);
     let bundle = target.bundle(&own, 1..3, 2);
-    assert!(target.send(RelayFrame::Keys(bundle)).is_ok());
+    assert!(target.send_keys(bundle).is_ok());
+}
+
+#[test]
+fn a_round_key_that_its_node_has_not_signed_is_sealed_nothing() {
+    let what = Kind::Keys;
+    // Of five participants, node 0 gives two a share.
+    let refusal = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        let mut target = NodeFixture::idle(5);
+        let own = target.offers(1);
+        let bundle = target.bundle(&own, 1..5, 1);
+        let head = target.node.head();
+        let mut frame = target.consortium.keys_frame(0, &head, bundle.clone());
+        let RelayFrame::Keys { round_keys, .. } = &mut frame else {
+            panic!("{frame:?}")
+        };
+        assert_eq!(round_keys.len(), 2);
+        change(round_keys);
+        let manifest = &target.consortium.manifest;
+        let participants =
+            Participants::of_result(bundle, manifest, &head, EPOCH, &BTreeSet::new()).unwrap();
+        let receivers: Vec<_> = participants.receivers_from(target.id(0)).collect();
+        (target.send(frame), receivers)
+    };
+    let (sent, _) = refusal(&|_| ());
+    assert!(sent.is_ok(), "the control");
+    let (sent, to) = refusal(&|round_keys| round_keys[1] = vec![9; 32]);
+    let signer = to[1];
+    assert_eq!(sent.unwrap_err(), Refusal::Invalid { what, signer });
+    let (sent, to) = refusal(&|round_keys| round_keys.swap(0, 1));
+    let signer = to[0];
+    assert_eq!(sent.unwrap_err(), Refusal::Invalid { what, signer });
+    let (sent, to) = refusal(&|round_keys| drop(round_keys.pop()));
+    let signer = to[1];
+    assert_eq!(sent.unwrap_err(), Refusal::Invalid { what, signer });
+    let (sent, _) = refusal(&|round_keys| round_keys.push(vec![9; 32]));
+    assert_eq!(sent.unwrap_err(), Refusal::Unexpected { what });
+}
+
+#[test]
+fn nothing_is_sealed_to_a_round_key_that_is_none() {
+    let mut target = NodeFixture::idle(3);
+    let own = target.offers(1);
+    let bundle = target.bundle(&own, 1..3, 1);
+    let (manifest, head) = (&target.consortium.manifest, target.node.head());
+    let participants = Participants::of_result(bundle, manifest, &head, EPOCH, &BTreeSet::new());
+    // Of three, each gives one a share.
+    let receiver = target.receivers(0, &participants.unwrap())[0];
+    let none = vec![0; 32];
+    let keys = Keys {
+        round_key: Digest::sha256(&[&none]),
+        ..target.keys(receiver, 1)
+    };
+    let bundle = vec![
+        own,
+        target.sign(receiver, &keys),
+        target.sign(3 - receiver, &target.keys(3 - receiver, 1)),
+    ];
+    let round_keys = vec![none];
+    let sent = target.send(RelayFrame::Keys { bundle, round_keys });
+    let (what, signer) = (Kind::Keys, target.id(receiver));
+    assert_eq!(sent.unwrap_err(), Refusal::Invalid { what, signer });
 }
 
 #[test]
@@ -171,10 +232,7 @@ fn keys_of_a_former_attempt_are_not_taken_for_this_one() {
     let former = target.offers(1);
     let replay = target.bundle(&former, 1..4, 1);
     target.offers(2);
-    assert_eq!(
-        target.send(RelayFrame::Keys(replay)).unwrap_err(),
-        Refusal::OwnKeys
-    );
+    assert_eq!(target.send_keys(replay).unwrap_err(), Refusal::OwnKeys);
 }
 
 #[test]
@@ -306,7 +364,7 @@ fn work_of_a_former_attempt_is_not_signed_for_this_one() {
     let former = target.shares_with(1..4, 1).ctx();
     let own = target.offers(2);
     let bundle = target.bundle(&own, 1..4, 2);
-    target.send(RelayFrame::Keys(bundle)).unwrap();
+    target.send_keys(bundle).unwrap();
     assert!(target.node.sealed(former, Vec::new()).unwrap().is_empty());
     assert!(
         target
@@ -372,7 +430,7 @@ fn a_rerun_without_one_node_after_its_sum_is_refused_and_one_with_the_same_is_no
 
     let own = target.offers(2);
     let without_one = target.bundle(&own, 1..5, 2);
-    let refusal = target.send(RelayFrame::Keys(without_one)).unwrap_err();
+    let refusal = target.send_keys(without_one).unwrap_err();
     let Refusal::Difference { sent_with } = refusal else {
         panic!("{refusal}")
     };
@@ -381,7 +439,7 @@ fn a_rerun_without_one_node_after_its_sum_is_refused_and_one_with_the_same_is_no
     target.holds(1..6, 3, b"other masks, same participants");
     let own = target.offers(4);
     let far_apart = target.bundle(&own, 1..3, 4);
-    let refusal = target.send(RelayFrame::Keys(far_apart)).unwrap_err();
+    let refusal = target.send_keys(far_apart).unwrap_err();
     assert!(matches!(refusal, Refusal::Difference { .. }), "{refusal}");
 }
 
@@ -399,6 +457,6 @@ fn the_record_of_sent_sums_outlives_the_process() {
     });
     let own = target.offers(1);
     let bundle = target.bundle(&own, 1..4, 1);
-    let refusal = target.send(RelayFrame::Keys(bundle)).unwrap_err();
+    let refusal = target.send_keys(bundle).unwrap_err();
     assert!(matches!(refusal, Refusal::Difference { .. }), "{refusal}");
 }

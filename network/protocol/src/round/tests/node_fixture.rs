@@ -68,6 +68,12 @@ impl NodeFixture {
         self.node.handle(frame, EPOCH)
     }
 
+    /// Tells the node about these participants.
+    pub(super) fn send_keys(&mut self, bundle: Vec<Signed<Keys>>) -> Result<Vec<Action>, Refusal> {
+        let head = self.node.head();
+        self.send(self.consortium.keys_frame(0, &head, bundle))
+    }
+
     pub(super) fn open(&self, round: u64, attempt: u32) -> RelayFrame {
         let head = Head::start(&self.consortium.manifest);
         let (previous, model) = (head.previous, head.model);
@@ -88,11 +94,11 @@ impl NodeFixture {
         self.send(open).unwrap();
         let actions = self.node.trained(1);
         assert!(matches!(actions[..], [Action::DrawRoundKey { .. }]));
-        let actions = self.node.keyed(1, [1; 32], EPOCH).unwrap();
-        let [Action::Log(_), Action::Send(NodeFrame::Keys(keys))] = &actions[..] else {
+        let actions = self.node.keyed(1, vec![1; 32], EPOCH).unwrap();
+        let [Action::Log(_), Action::Send(NodeFrame::Keys(offer))] = &actions[..] else {
             panic!("{actions:?}")
         };
-        keys.clone()
+        offer.keys.clone()
     }
 
     /// Keys of node `k` as they should be.
@@ -126,7 +132,7 @@ impl NodeFixture {
         let head = Head::start(manifest);
         let participants =
             Participants::verify(bundle.clone(), manifest, &head, EPOCH, &BTreeSet::new()).unwrap();
-        let actions = self.send(RelayFrame::Keys(bundle)).unwrap();
+        let actions = self.send_keys(bundle).unwrap();
         let [Action::Log(_), Action::Seal { ctx, receivers }] = &actions[..] else {
             panic!("{actions:?}")
         };

@@ -9,7 +9,7 @@ use fl_protocol::ring_bytes;
 use fl_protocol::round::Opening;
 use fl_protocol::round::message::{Keys, Message, ResultAck, Signed, WHENEVER};
 use fl_protocol::round::peer::message::{Share, Sum};
-use fl_protocol::round::peer::{OpenedSum, SealedShare, TagShare};
+use fl_protocol::round::peer::{OpenedSum, Participants, SealedShare, TagShare};
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Checkpoint, Evidence, Head, Outcome};
 use fl_protocol::sim::{EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, assert_taken};
@@ -29,6 +29,8 @@ const SEED: [u8; 32] = [0x5e; 32];
 #[derive(Default)]
 struct Heard {
     keys: Vec<(usize, Signed<Keys>, Keys)>,
+    /// Public round keys by their hashes, those of its own node too.
+    round_keys: BTreeMap<Digest, Vec<u8>>,
     shares: Vec<(SealedShare, Share)>,
     sums: Vec<(Signed<Sum>, Sum)>,
     bodies: BTreeMap<(Digest, usize), Vec<u8>>,
@@ -58,6 +60,11 @@ impl Relay {
             heard: Heard::default(),
             unix_s: EPOCH,
         };
+        for which in 0..8 {
+            let round_key = own_round_key(which);
+            let hash = Digest::sha256(&[&round_key]);
+            relay.heard.round_keys.insert(hash, round_key);
+        }
         for node in 0..OWN {
             let effects = relay.hosts[node].connected();
             relay.hear(node, effects);
@@ -81,7 +88,7 @@ impl Relay {
         let again = told.get(usize::from(which) % told.len().max(1)).cloned();
         let frame = match what {
             kind::OPEN => Some(self.open(node, which)),
-            kind::KEYS => Some(RelayFrame::Keys(self.bundle(node, which))),
+            kind::KEYS => Some(self.keys(node, which)),
             kind::SHARES => Some(self.shares(node, which)),
             kind::COLLECT => self.collect(which),
             kind::OUTCOME => {
@@ -135,8 +142,9 @@ impl Relay {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Send(NodeFrame::Keys(keys)) => {
-                    let (signed, keys) = open(keys);
+                Effect::Send(NodeFrame::Keys(offer)) => {
+                    let (signed, keys) = open(offer.keys);
+                    self.heard.round_keys.insert(keys.round_key, offer.round_key);
                     self.heard.keys.push((node, signed, keys));
                 }
                 Effect::Send(NodeFrame::Shares(shares)) => {
@@ -196,6 +204,27 @@ impl Relay {
         }
     }
 
+    /// The frame of such a bundle, with the round keys of those to whom the node gives a share.
+    fn keys(&self, node: usize, which: u8) -> RelayFrame {
+        let bundle = self.bundle(node, which);
+        let (manifest, head) = (&consortium().manifest, self.hosts[node].disk.head);
+        let nobody = BTreeSet::new();
+        match Participants::of_result(bundle.clone(), manifest, &head, EPOCH, &nobody) {
+            Ok(participants) => {
+                let known = |id: NodeId| {
+                    let hash = participants.round_key(id)?;
+                    Some((id, self.heard.round_keys.get(&hash)?.clone()))
+                };
+                let round_keys = participants.ids().filter_map(known).collect();
+                participants.frame_for(consortium().id(node), &round_keys)
+            }
+            Err(_) => RelayFrame::Keys {
+                bundle,
+                round_keys: Vec::new(),
+            },
+        }
+    }
+
     /// Keys of the nodes in the low bits of `which`, those that belong to the last of `node`'s own;
     /// the higher bits say what is wrong with them.
     fn bundle(&self, node: usize, which: u8) -> Vec<Signed<Keys>> {
@@ -220,8 +249,8 @@ impl Relay {
         if which >> OWN & 1 == 1 {
             bundle.push(signed(&Keys {
                 node: consortium().id(OWN),
-                // Zero is a key to which nothing can be sealed.
-                round_key: [9 + (which >> 5); 32],
+                // The last of these is none to which anything can be sealed.
+                round_key: Digest::sha256(&[&own_round_key(which >> 5)]),
                 ..own.clone()
             }));
         }
@@ -332,7 +361,7 @@ impl Relay {
             .iter()
             .rev()
             .filter_map(|frame| match frame {
-                RelayFrame::Keys(bundle) => Some(bundle.clone()),
+                RelayFrame::Keys { bundle, .. } => Some(bundle.clone()),
                 _ => None,
             });
         let bundle = told
@@ -434,6 +463,11 @@ impl Relay {
         }));
         RelayFrame::Checkpoint(Checkpoint { head, acks })
     }
+}
+
+/// The public round key of the relay's own node, of which there are eight.
+fn own_round_key(which: u8) -> Vec<u8> {
+    vec![7 - which; 32]
 }
 
 fn signed<T: Message>(message: &T) -> Signed<T> {

@@ -9,6 +9,7 @@ use crate::round::committee::envelope::Envelope;
 use crate::round::committee::holders::Holders;
 use crate::round::committee::message::Contribution;
 use crate::round::committee::prepared::Prepared;
+use crate::round::committee::recipients::Recipients;
 use crate::round::message::Signed;
 use crate::round::node::action::Action;
 use crate::round::node::core::Core;
@@ -18,7 +19,7 @@ pub(in crate::round) enum Contributor {
     /// Its update; the holders may be known already.
     Training {
         attempt: u32,
-        holders: Option<Holders>,
+        recipients: Option<Recipients>,
     },
     /// The holders.
     Trained { attempt: u32 },
@@ -29,8 +30,10 @@ pub(in crate::round) enum Contributor {
 impl Contributor {
     /// Begins an attempt that the relay has opened.
     pub(in crate::round) fn open(attempt: u32) -> Self {
-        let holders = None;
-        Self::Training { attempt, holders }
+        Self::Training {
+            attempt,
+            recipients: None,
+        }
     }
 
     /// Returns the attempt.
@@ -56,38 +59,46 @@ impl Contributor {
         match self {
             Self::Training {
                 attempt,
-                holders: None,
+                recipients: None,
             } => (Self::Trained { attempt }, Vec::new()),
             Self::Training {
-                holders: Some(holders),
+                recipients: Some(recipients),
                 ..
-            } => Self::mask(core, holders),
+            } => Self::mask(core, recipients),
             other => (other, Vec::new()),
         }
     }
 
     /// The holders of an attempt are fixed.
-    pub(in crate::round) fn fixed(self, core: &Core, holders: Holders) -> (Self, Vec<Action>) {
-        if self.attempt() != holders.attempt() {
+    pub(in crate::round) fn fixed(
+        self,
+        core: &Core,
+        recipients: Recipients,
+    ) -> (Self, Vec<Action>) {
+        if self.attempt() != recipients.attempt() {
             return (self, Vec::new());
         }
         match self {
             Self::Training {
                 attempt,
-                holders: None,
+                recipients: None,
             } => {
-                let holders = Some(holders);
-                (Self::Training { attempt, holders }, Vec::new())
+                let recipients = Some(recipients);
+                let training = Self::Training {
+                    attempt,
+                    recipients,
+                };
+                (training, Vec::new())
             }
-            Self::Trained { .. } => Self::mask(core, holders),
+            Self::Trained { .. } => Self::mask(core, recipients),
             other => (other, Vec::new()),
         }
     }
 
-    fn mask(core: &Core, holders: Holders) -> (Self, Vec<Action>) {
-        let opened = core.log_opened(holders.attempt());
-        let actions = vec![opened, Action::Contribute(holders.clone())];
-        (Self::Masking(holders), actions)
+    fn mask(core: &Core, recipients: Recipients) -> (Self, Vec<Action>) {
+        let opened = core.log_opened(recipients.attempt());
+        let masking = Self::Masking(recipients.clone().into_holders());
+        (masking, vec![opened, Action::Contribute(recipients)])
     }
 
     /// The update is masked and the seeds are sealed. Returns what is held from now on and how it

@@ -111,7 +111,7 @@ impl Holder {
     pub(in crate::round) fn keyed(
         &mut self,
         core: &Core,
-        round_key: [u8; 32],
+        round_key: Vec<u8>,
         unix_s: u64,
     ) -> Result<Vec<Action>, WireError> {
         let HolderStage::Convened { attempt } = self.stage else {
@@ -120,10 +120,11 @@ impl Holder {
         // The key must last until the last body of a reveal: longer than in the peer scheme by one
         // transfer.
         let transfer_s = core.manifest.transfer_timeout().as_secs();
-        let keys = core.offer(attempt, round_key, unix_s.saturating_add(transfer_s))?;
+        let offer = core.offer(attempt, round_key, unix_s.saturating_add(transfer_s))?;
         self.convened = attempt;
-        let offer = Action::Send(NodeFrame::Keys(keys.clone()));
+        let keys = offer.keys.clone();
         self.stage = HolderStage::Offered { keys, attempt };
+        let offer = Action::Send(NodeFrame::Keys(offer));
         Ok(vec![core.log_opened(attempt), offer])
     }
 

@@ -22,6 +22,8 @@ use crate::wire::{BodyId, Hello, RelayFrame};
 
 pub(in crate::round) struct CollectingContributions {
     holders: Holders,
+    /// Their public round keys.
+    round_keys: BTreeMap<NodeId, Vec<u8>>,
     attendance: Attendance,
     /// Contributors that were asked.
     invited: BTreeSet<NodeId>,
@@ -48,7 +50,7 @@ struct Contributed {
 impl CollectingContributions {
     pub(super) fn begin(
         state: &mut RelayState,
-        holders: Holders,
+        (holders, round_keys): (Holders, BTreeMap<NodeId, Vec<u8>>),
         invited: BTreeSet<NodeId>,
         exact: bool,
         deadline: Duration,
@@ -58,6 +60,7 @@ impl CollectingContributions {
         Self {
             attendance: Attendance::of(&holders, |node| state.presence.is_connected(node)),
             holders,
+            round_keys,
             expected: invited
                 .iter()
                 .filter(|node| state.presence.is_connected(**node))
@@ -194,7 +197,7 @@ impl CollectingContributions {
             self.invited.insert(node);
             self.expected.insert(node);
             state.invite(node, self.deadline);
-            state.send(node, RelayFrame::Keys(self.holders.bundle().to_vec()));
+            state.send(node, self.holders.to_frame(&self.round_keys));
         }
         true
     }

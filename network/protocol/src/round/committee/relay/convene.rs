@@ -7,7 +7,7 @@ use super::collect::CollectingContributions;
 use crate::audit::Entry;
 use crate::identity::NodeId;
 use crate::round::committee::{Committee, Holders};
-use crate::round::message::{Keys, Signed};
+use crate::round::key_offer::KeyOffer;
 use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::reminder::Reminder;
 use crate::round::relay::report::Report;
@@ -24,7 +24,7 @@ pub(in crate::round) struct Convening {
     exact: bool,
     /// Holders that were asked and have not declined.
     asked: BTreeSet<NodeId>,
-    keys: BTreeMap<NodeId, Signed<Keys>>,
+    keys: BTreeMap<NodeId, KeyOffer>,
     /// For the holders' answers.
     deadline: Duration,
     /// For the contributions.
@@ -78,16 +78,16 @@ impl Convening {
         &mut self,
         state: &mut RelayState,
         node: NodeId,
-        signed: Signed<Keys>,
+        offer: KeyOffer,
     ) -> Result<(), Refusal> {
-        match state.checked_offer(node, &signed, self.asked.contains(&node))? {
+        match state.checked_offer(node, &offer, self.asked.contains(&node))? {
             None => Ok(()),
             Some(_) if self.keys.contains_key(&node) => {
                 let (what, signer) = (Kind::Keys, node);
                 Err(Refusal::Duplicate { what, signer })
             }
             Some(_) => {
-                self.keys.insert(node, signed);
+                self.keys.insert(node, offer);
                 Ok(())
             }
         }
@@ -135,7 +135,10 @@ impl Convening {
 
     /// The holders are fixed.
     fn fix(self, state: &mut RelayState) -> AttemptProgress<Self, CollectingContributions> {
-        let bundle: Vec<_> = self.keys.into_values().collect();
+        let offers = self.keys.into_iter();
+        let (bundle, round_keys) = offers
+            .map(|(node, KeyOffer { keys, round_key })| (keys, (node, round_key)))
+            .unzip();
         let unix_s = state.unix_s();
         let holders = match Holders::verify(bundle, &state.manifest, &state.head, unix_s) {
             Ok(holders) => holders,
@@ -145,14 +148,15 @@ impl Convening {
         };
         let all: BTreeSet<_> = self.invited.iter().copied().chain(holders.ids()).collect();
         state.log(Entry::Keys(holders.bundle().to_vec()));
+        let frame = holders.to_frame(&round_keys);
         for node in all {
-            state.send(node, RelayFrame::Keys(holders.bundle().to_vec()));
+            state.send(node, frame.clone());
         }
         let (round, nodes) = (holders.round(), holders.ids().collect());
         state.report(Report::Holders { round, nodes });
         AttemptProgress::Moves(CollectingContributions::begin(
             state,
-            holders,
+            (holders, round_keys),
             self.invited,
             self.exact,
             self.closes,

@@ -60,8 +60,8 @@ impl Stage for CommitteeAttempt {
         frame: NodeFrame,
     ) -> Result<(), Refusal> {
         match (self, frame) {
-            (Self::Convening(convening), NodeFrame::Keys(keys)) => {
-                convening.offered(state, node, keys)
+            (Self::Convening(convening), NodeFrame::Keys(offer)) => {
+                convening.offered(state, node, offer)
             }
             (
                 Self::CollectingContributions(collecting),

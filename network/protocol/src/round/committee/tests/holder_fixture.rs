@@ -40,16 +40,17 @@ impl HolderFixture {
         let identity = consortium.identities[0].clone();
         let mut node = Node::new(manifest.clone(), identity, head, sent, None, OPEN_BOXES);
         node.handle(convene(&head, 1), EPOCH).unwrap();
-        let actions = node.keyed(1, [1; 32], EPOCH).unwrap();
+        let actions = node.keyed(1, vec![1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {
             panic!("{actions:?}")
         };
-        let mut bundle = vec![own.clone()];
+        let mut bundle = vec![own.keys.clone()];
         for k in 1..K {
             bundle.push(consortium.sign(k, &consortium.keys(k, &head, 1)));
         }
         let holders = Holders::verify(bundle.clone(), &manifest, &head, EPOCH).unwrap();
-        let actions = node.handle(RelayFrame::Keys(bundle), EPOCH).unwrap();
+        let frame = consortium.keys_frame(0, &head, bundle);
+        let actions = node.handle(frame, EPOCH).unwrap();
         assert!(matches!(actions[..], [Action::Log(_)]), "{actions:?}");
         Self {
             consortium,
@@ -97,6 +98,12 @@ impl HolderFixture {
     pub(super) fn keys(&self, k: usize, attempt: u32) -> Keys {
         let head = Head::start(&self.consortium.manifest);
         self.consortium.keys(k, &head, attempt)
+    }
+
+    /// Tells the node about these holders.
+    pub(super) fn send_keys(&mut self, bundle: Vec<Signed<Keys>>) -> Result<Vec<Action>, Refusal> {
+        let head = self.node.head();
+        self.send(self.consortium.keys_frame(0, &head, bundle))
     }
 
     pub(super) fn send(&mut self, frame: RelayFrame) -> Result<Vec<Action>, Refusal> {

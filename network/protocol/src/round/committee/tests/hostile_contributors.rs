@@ -60,7 +60,8 @@ impl RelayFixture {
         let holders = Holders::verify(offered, manifest, &head, EPOCH).unwrap();
         target.all.holders = holders;
         for (k, keys) in bundle.into_iter().enumerate() {
-            assert_eq!(turned_away(&target.frame(k, NodeFrame::Keys(keys))), None);
+            let offer = target.all.consortium.offer(k, keys);
+            assert_eq!(turned_away(&target.frame(k, NodeFrame::Keys(offer))), None);
         }
         target
     }
@@ -188,10 +189,10 @@ fn a_holder_whose_key_expires_at_once_is_not_asked_again() {
         if k == 2 {
             keys.expires_unix_s = EPOCH + 1;
         }
-        let signed = all.sign(k, &keys);
+        let offer = all.consortium.offer(k, all.sign(k, &keys));
         // The last one takes its time.
         target.now += Duration::from_secs(if k == K - 1 { 2 } else { 0 });
-        actions = target.frame(k, NodeFrame::Keys(signed));
+        actions = target.frame(k, NodeFrame::Keys(offer));
         assert_eq!(turned_away(&actions), None);
     }
     let late = target.all.id(2);

@@ -463,11 +463,11 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
         let mut fixture = HolderFixture::serving();
         let again = convene(&head(&fixture), attempt);
         fixture.send(again).unwrap();
-        let actions = fixture.node.keyed(1, [1; 32], EPOCH).unwrap();
+        let actions = fixture.node.keyed(1, vec![1; 32], EPOCH).unwrap();
         let [Action::Log(_), Action::Send(NodeFrame::Keys(own))] = &actions[..] else {
             panic!("{actions:?}")
         };
-        let own = own.clone();
+        let own = own.keys.clone();
         (fixture, own)
     };
     let bundle = |fixture: &HolderFixture, nodes: std::ops::Range<usize>, attempt| {
@@ -477,7 +477,7 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
     let (mut fixture, own) = offered(2);
     let mut few = bundle(&fixture, 1..3, 2);
     few.push(own);
-    let refusal = fixture.send(RelayFrame::Keys(few)).unwrap_err();
+    let refusal = fixture.send_keys(few).unwrap_err();
     assert_eq!(
         refusal,
         Refusal::Holders {
@@ -489,13 +489,13 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
     let (mut fixture, own) = offered(2);
     let mut foreign = bundle(&fixture, 2..6, 2);
     foreign.push(own);
-    let refusal = fixture.send(RelayFrame::Keys(foreign)).unwrap_err();
+    let refusal = fixture.send_keys(foreign).unwrap_err();
     assert_eq!(refusal, Refusal::Stranger(fixture.id(5)));
 
     let (mut fixture, own) = offered(2);
     let mut mixed = bundle(&fixture, 1..4, 1);
     mixed.push(own);
-    let refusal = fixture.send(RelayFrame::Keys(mixed)).unwrap_err();
+    let refusal = fixture.send_keys(mixed).unwrap_err();
     assert!(matches!(
         refusal,
         Refusal::Stale {
@@ -506,23 +506,22 @@ fn keys_of_too_few_holders_of_others_or_of_another_attempt_are_refused() {
 
     let (mut fixture, _) = offered(2);
     let others = bundle(&fixture, 0..K, 2);
-    assert_eq!(
-        fixture.send(RelayFrame::Keys(others)).unwrap_err(),
-        Refusal::OwnKeys
-    );
+    assert_eq!(fixture.send_keys(others).unwrap_err(), Refusal::OwnKeys);
 
     let (mut fixture, own) = offered(2);
     let old = fixture.send(convene(&head(&fixture), 2)).unwrap_err();
     assert!(matches!(old, Refusal::NotNext { joined: 2, .. }));
     let mut good = bundle(&fixture, 1..K, 2);
     good.push(own);
-    assert!(fixture.send(RelayFrame::Keys(good)).is_ok());
+    assert!(fixture.send_keys(good).is_ok());
     // A holder that is not among them was too late. It holds nothing, and nothing is wrong.
     let (mut fixture, _) = offered(2);
     assert!(
-        fixture
-            .send(RelayFrame::Keys(bundle(&fixture, 1..K, 2)))
-            .is_ok()
+        {
+            let bundle = bundle(&fixture, 1..K, 2);
+            fixture.send_keys(bundle)
+        }
+        .is_ok()
     );
     let ballot = fixture.send(fixture.ballot(0..N)).unwrap_err();
     assert_eq!(ballot, Refusal::Unexpected { what: Kind::Ballot });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::share::ExchangingShares;
 use crate::audit::Entry;
 use crate::identity::NodeId;
-use crate::round::message::{Keys, Signed};
+use crate::round::key_offer::KeyOffer;
 use crate::round::peer::Participants;
 use crate::round::refusal::{Kind, Refusal};
 use crate::round::relay::reminder::Reminder;
@@ -14,14 +14,13 @@ use crate::round::relay::report::Report;
 use crate::round::relay::selection::Selection;
 use crate::round::relay::stage::AttemptProgress;
 use crate::round::relay::state::RelayState;
-use crate::wire::RelayFrame;
 
 pub(in crate::round) struct Advertising {
     /// Those who were asked to take part.
     invited: BTreeSet<NodeId>,
     /// Those of them who may still answer, or have.
     asked: BTreeSet<NodeId>,
-    keys: BTreeMap<NodeId, Signed<Keys>>,
+    keys: BTreeMap<NodeId, KeyOffer>,
     /// Whether it has to be all of them.
     exact: bool,
     deadline: Duration,
@@ -49,17 +48,17 @@ impl Advertising {
         &mut self,
         state: &mut RelayState,
         node: NodeId,
-        signed: Signed<Keys>,
+        offer: KeyOffer,
     ) -> Result<(), Refusal> {
         let asked = self.asked.contains(&node);
-        if state.checked_offer(node, &signed, asked)?.is_none() {
+        if state.checked_offer(node, &offer, asked)?.is_none() {
             return Ok(());
         }
         if self.keys.contains_key(&node) {
             let (what, signer) = (Kind::Keys, node);
             return Err(Refusal::Duplicate { what, signer });
         }
-        self.keys.insert(node, signed);
+        self.keys.insert(node, offer);
         Ok(())
     }
 
@@ -112,7 +111,10 @@ impl Advertising {
 
     /// The participants are fixed.
     fn fix(self, state: &mut RelayState) -> AttemptProgress<Self, ExchangingShares> {
-        let bundle: Vec<_> = self.keys.into_values().collect();
+        let offers = self.keys.into_iter();
+        let (bundle, round_keys) = offers
+            .map(|(node, KeyOffer { keys, round_key })| (keys, (node, round_key)))
+            .unzip();
         let unix_s = state.unix_s();
         let participants = Participants::verify(
             bundle,
@@ -129,7 +131,7 @@ impl Advertising {
         };
         state.log(Entry::Keys(participants.bundle().to_vec()));
         for node in participants.ids() {
-            state.send(node, RelayFrame::Keys(participants.bundle().to_vec()));
+            state.send(node, participants.frame_for(node, &round_keys));
         }
         let (round, nodes) = (participants.round(), participants.ids().collect());
         state.report(Report::Participants { round, nodes });

@@ -75,8 +75,8 @@ impl Stage for PeerAttempt {
         frame: NodeFrame,
     ) -> Result<(), Refusal> {
         match (self, frame) {
-            (Self::Advertising(advertising), NodeFrame::Keys(keys)) => {
-                advertising.offered(state, node, keys)
+            (Self::Advertising(advertising), NodeFrame::Keys(offer)) => {
+                advertising.offered(state, node, offer)
             }
             (Self::ExchangingShares(sharing), NodeFrame::Shares(list)) => {
                 sharing.shared(state, node, list)

@@ -85,7 +85,7 @@ impl ExchangingShares {
                 return Err(Refusal::Duplicate { what, signer });
             }
         }
-        match addressed.len() == self.participants.receivers_from(node).len() {
+        match addressed.len() == self.participants.receivers_from(node).count() {
             true => Ok(addressed),
             false => Err(Refusal::Invalid { what, signer }),
         }
