@@ -197,6 +197,10 @@ fraction_bits = 23
 nodes_max = 128
 loss_fraction_bits = 8
 
+[limits]
+update_norm = 10.0
+loss_rise = 1.0
+
 [timeouts]
 training_s = 600
 keys_s = 10
