@@ -275,10 +275,8 @@ mod tests {
         }
         let logged = std::fs::read(&path).unwrap();
         assert!(flaw(&logged).is_none(), "{:?}", flaw(&logged));
-        let proofs = NodeJournal::open(&path, manifest, node.id(), node.disk.head, 9)
-            .unwrap()
-            .1;
-        assert_eq!(proofs.len(), 1);
+        let again = NodeJournal::open(&path, manifest, node.id(), node.disk.head, 9);
+        assert_eq!(again.unwrap().1.proofs.len(), 1);
 
         // Negative control: without the proof, what the node did next does not hold.
         let mut without = MemoryLog::new(manifest.consortium_id(), Party::Node(node.id()));

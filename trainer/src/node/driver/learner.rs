@@ -74,7 +74,7 @@ impl Learner {
         Self {
             trainer,
             order,
-            longest,
+            bounds,
             events,
             global: GlobalModel::new(hash, parameters),
             spare: Vec::new(),

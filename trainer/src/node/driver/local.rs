@@ -211,7 +211,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     pub(super) fn draw(
         &mut self,
         round: u64,
-        key: impl FnOnce(&mut Secrets) -> Result<[u8; 32], RandomnessError>,
+        key: impl FnOnce(&mut Secrets) -> Result<Vec<u8>, RandomnessError>,
     ) -> Result<Vec<Action>, NodeError> {
         let public = key(&mut self.secrets).map_err(|_| NodeError::Entropy)?;
         Ok(self.machine.keyed(round, public, unix_s())?)
