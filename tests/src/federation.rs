@@ -38,13 +38,13 @@ pub use trainers::{
 };
 pub use weather::{Switch, Weather};
 
-/// Opens a node's state in `state`, with its record beside it. Its data never changes.
+/// Opens a node's state in `state`, with a record of its own. Its data never changes.
 ///
 /// # Errors
 ///
 /// If they cannot be used.
 pub fn node_store(state: &Path, kit: &Kit) -> Result<NodeStore> {
-    let record = state.with_file_name("record");
+    let record = state.join("record");
     let data = Digest::sha256(&[]);
     let (record, _) = SentRecord::open(&record, &kit.manifest, kit.id(), data, false)?;
     Ok(NodeStore::open(state, &kit.manifest, record)?)

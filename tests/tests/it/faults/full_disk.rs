@@ -127,7 +127,8 @@ fn a_node_that_cannot_write_its_log_steps_back_and_goes_on() {
         appended += 1;
     }
     drop(log);
-    disk.resize(4);
+    // Its page, and that of the lowest loss.
+    disk.resize(8);
 
     let (relay, address) = consortium.relay(&["--rounds", "2"]);
     let [a, b, c] = NODES.map(|node| consortium.node(node, address, DATA));

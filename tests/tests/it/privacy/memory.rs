@@ -21,6 +21,12 @@ fn as_somebody_else(command: &Command, folder: &Path) -> Command {
     fs::copy(&program, &copy).unwrap();
     let mut other = Command::new(copy);
     other.args(command.get_args()).current_dir(folder);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
     if rustix::process::getuid().is_root() {
         other.uid(NOBODY).gid(NOBODY);
     }

@@ -157,8 +157,8 @@ async fn a_round_takes_as_many_bytes_in_each_log_as_it_should() {
         let relay = (size("relay") - 164) / ROUNDS;
         let node = (size("node-0") - 196) / ROUNDS;
         println!("{nodes} nodes, a round: {relay} bytes in the relay's log, {node} in a node's");
-        assert_eq!(relay, 128 * nodes * (nodes - 1) + 1424 * nodes + 344);
-        assert_eq!(node, 1208 * nodes + 872);
+        assert_eq!(relay, 100 * nodes * (nodes - 1) + 1424 * nodes + 344);
+        assert_eq!(node, 1152 * nodes + 928);
         if nodes == 3 {
             let readme = fs::read_to_string(root().join("README.md")).unwrap();
             let log = format!(" {} bytes, up to digest", size("node-0"));
