@@ -1,5 +1,5 @@
-//! Whether bytes look like chance to somebody who counts, and whether two sources of them can be
-//! told apart.
+//! Whether bytes look like chance to somebody who counts, whether two sources of them can be told
+//! apart, and how alike two vectors are.
 //!
 //! The thresholds are so wide that a true source is taken for a false one less than once in 10^15
 //! times; what is not hidden is farther off by orders of magnitude.
@@ -75,4 +75,28 @@ pub fn told_apart(a: &[u8], b: &[u8]) -> f64 {
             .filter(|word| !is_of_a(word))
             .count();
     (right as f64 - middle as f64) / (middle as f64 / 2.0).sqrt()
+}
+
+/// The scalar product of two vectors of one length.
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The cosine of the angle between two vectors of one length, of which none is zero.
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// What is left of a vector without the part that points where `common` does.
+pub fn apart(vector: &[f64], common: &[f64]) -> Vec<f64> {
+    let along = dot(vector, common) / dot(common, common);
+    let pairs = vector.iter().zip(common);
+    pairs
+        .map(|(value, common)| value - along * common)
+        .collect()
+}
+
+/// The first vector less the second one, of the same length.
+pub fn less(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }

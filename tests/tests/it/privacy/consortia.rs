@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use fl_datasets::{DEFAULT_TEST_FRACTION, Dataset, LoadOptions, Partition, Source, Split, load};
 use fl_tests::federation::{Recorded, Step};
+use fl_tests::statistics::{apart, cosine};
 use fl_trainer::{LocalTrainer, ModelSpec, RepeatableOrder, Training, cpu};
 
 use crate::support::federation::{assert_one_model, federation, member};
@@ -100,23 +101,6 @@ async fn round(members: usize, seed: u64, order: Order, beginning: Beginning) ->
         model: ended[0].model.to_vec(),
         steps: steps.collect::<Result<_>>()?,
     })
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-/// What is left of a vector without the part that points where `common` does.
-fn apart(vector: &[f64], common: &[f64]) -> Vec<f64> {
-    let along = dot(vector, common) / dot(common, common);
-    let pairs = vector.iter().zip(common);
-    pairs
-        .map(|(value, common)| value - along * common)
-        .collect()
 }
 
 /// How well the difference of two sums tells the update of whoever is in the first alone.
