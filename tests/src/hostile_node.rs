@@ -5,19 +5,21 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fl_network::client::{Link, LinkError};
 use fl_network::kit::Kit;
 use fl_network::time::unix_s;
-use fl_protocol::digest::ChunkHashes;
+use fl_protocol::digest::{ChunkHashes, Digest};
+use fl_protocol::identity::NodeId;
 use fl_protocol::round::Outcome;
 use fl_protocol::round::message::{Keys, ResultAck, Signed};
 use fl_protocol::round::peer::message::Accusation;
 use fl_protocol::round::peer::{Proof, SealedShare};
-use fl_protocol::sim::{Effect, NodeHost};
-use fl_protocol::wire::{NodeFrame, RelayFrame};
+use fl_protocol::sim::{Effect, NodeHost, Work};
+use fl_protocol::wire::{BodyId, NodeFrame, RelayFrame};
 use fl_shaders::Counters;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -25,6 +27,7 @@ use tokio::time::sleep;
 
 use crate::deployed::Consortium;
 use crate::federation::sealing::Sealing;
+use crate::plain_sum::PlainSum;
 
 /// How long it waits before it comes back.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -39,10 +42,26 @@ pub enum Misdeed {
     Accuse,
     /// It moves every parameter by 1, as if it had the most examples.
     Steer,
+    /// It claims the most examples, so that its zeros hold the model where it is. Once it has a
+    /// sum, it says of each share of this node that it does not open.
+    Hold {
+        /// Who is accused, if anybody is.
+        accused: Option<NodeId>,
+    },
+}
+
+/// A sum, and what it is added to.
+#[derive(Clone)]
+pub struct ReceivedSum {
+    /// The model with which the round began.
+    pub model: Vec<f32>,
+    /// The sum of the round.
+    pub sum: PlainSum,
 }
 
 /// A participant that cheats. It goes on until it is dropped.
 pub struct HostileNode {
+    sums: Arc<Mutex<Vec<ReceivedSum>>>,
     running: JoinHandle<()>,
     _runtime: Runtime,
 }
@@ -56,8 +75,10 @@ impl HostileNode {
     pub fn start(consortium: &Consortium, name: &str, relay: SocketAddr, misdeed: Misdeed) -> Self {
         let kit = Kit::load(&consortium.kit(name)).unwrap();
         let manifest = kit.manifest.clone();
+        let most = manifest.member(kit.id()).unwrap().examples_max;
         let (examples, moved) = match misdeed {
-            Misdeed::Steer => (manifest.member(kit.id()).unwrap().examples_max, 1.0),
+            Misdeed::Steer => (most, 1.0),
+            Misdeed::Hold { .. } => (most, 0.0),
             Misdeed::Spoil(_) | Misdeed::Accuse => (1, 0.0),
         };
         let counters = Counters {
@@ -74,19 +95,32 @@ impl HostileNode {
         }
         let identity = kit.node_identity().unwrap().clone();
         let mut host = NodeHost::new(manifest, identity, secrets, unix_s());
+        host.disk.model = kit.initial().unwrap();
         let runtime = Runtime::new().unwrap();
+        let sums = Arc::<Mutex<Vec<_>>>::default();
+        let heard = sums.clone();
         let running = runtime.spawn(async move {
             loop {
                 // Whatever ends the connection, it comes back.
-                let _ = serve(&kit, relay, &mut host, misdeed).await;
+                let _ = serve(&kit, relay, &mut host, misdeed, &heard).await;
                 host.disconnected();
                 sleep(PAUSE).await;
             }
         });
         Self {
+            sums,
             running,
             _runtime: runtime,
         }
+    }
+
+    /// Returns the sums that it was sent so far, each checked as an honest node does.
+    ///
+    /// # Panics
+    ///
+    /// If it has panicked.
+    pub fn sums(&self) -> Vec<ReceivedSum> {
+        self.sums.lock().unwrap().clone()
     }
 }
 
@@ -102,6 +136,7 @@ async fn serve(
     relay: SocketAddr,
     host: &mut NodeHost<Sealing>,
     misdeed: Misdeed,
+    sums: &Mutex<Vec<ReceivedSum>>,
 ) -> Result<(), LinkError> {
     let mut link = Link::connect(kit, Some(&relay.to_string())).await?;
     let mut effects = VecDeque::from(host.connected());
@@ -129,9 +164,27 @@ async fn serve(
                 let ack = acknowledgement(kit, host, &outcome);
                 link.send(&NodeFrame::Ack(ack)).await?;
             }
-            (Misdeed::Accuse, RelayFrame::Shares(shares)) => {
-                let proof = accusation(kit, host, bundle.clone(), &shares);
-                link.send(&NodeFrame::Accusation(proof)).await?;
+            (_, RelayFrame::Shares(shares)) => {
+                let has_sums = !sums.lock().unwrap().is_empty();
+                match bad_share(kit, misdeed, has_sums, &shares) {
+                    Some(share) => {
+                        let proof = accusation(kit, host, bundle.clone(), share.clone());
+                        link.send(&NodeFrame::Accusation(proof)).await?;
+                    }
+                    None => effects.extend(host.frame(RelayFrame::Shares(shares), unix_s())),
+                }
+            }
+            (_, RelayFrame::Outcome(outcome)) => {
+                let ctx = outcome.ctx;
+                effects.extend(host.frame(RelayFrame::Outcome(outcome), unix_s()));
+                let sum = download(&link, ctx).await?;
+                let checked = host.body(&sum);
+                if let [Effect::Work(Work::Average(averaged))] = &checked[..] {
+                    let sum = PlainSum::read(&kit.manifest, averaged.nodes, &sum);
+                    let model = host.disk.model.clone();
+                    sums.lock().unwrap().push(ReceivedSum { model, sum });
+                }
+                effects.extend(checked);
             }
             (_, frame) => {
                 if let RelayFrame::Keys { bundle: keys, .. } = &frame {
@@ -143,14 +196,30 @@ async fn serve(
     }
 }
 
-/// Returns its word that the first of these shares does not open.
+/// Returns the share among these of which it says that it does not open, if any.
+fn bad_share<'a>(
+    kit: &Kit,
+    misdeed: Misdeed,
+    has_sums: bool,
+    shares: &'a [SealedShare],
+) -> Option<&'a SealedShare> {
+    match misdeed {
+        Misdeed::Accuse => shares.first(),
+        Misdeed::Hold { accused } if has_sums => shares.iter().find(|sealed| {
+            let from = sealed.share.verify(&kit.manifest, unix_s()).unwrap().from;
+            Some(from) == accused
+        }),
+        Misdeed::Hold { .. } | Misdeed::Spoil(_) | Misdeed::Steer => None,
+    }
+}
+
+/// Returns its word that this share does not open.
 fn accusation(
     kit: &Kit,
     host: &NodeHost<Sealing>,
     bundle: Vec<Signed<Keys>>,
-    shares: &[SealedShare],
+    SealedShare { share, sealed }: SealedShare,
 ) -> Proof {
-    let SealedShare { share, sealed } = shares.first().unwrap().clone();
     let accusation = Accusation {
         ctx: share.verify(&kit.manifest, unix_s()).unwrap().ctx,
         accuser: kit.id(),
@@ -162,6 +231,16 @@ fn accusation(
         accusation: Signed::new(&accusation, kit.node_identity().unwrap()).unwrap(),
         sealed,
     }
+}
+
+/// Returns the sum of this context.
+async fn download(link: &Link, ctx: Digest) -> Result<Vec<u8>, LinkError> {
+    let mut download = link.bodies().download(BodyId::result(ctx)).await?;
+    let mut sum = Vec::new();
+    while let Some(chunk) = download.chunk().await? {
+        sum.extend_from_slice(chunk);
+    }
+    Ok(sum)
 }
 
 /// Returns its word that it stands where the result leads.

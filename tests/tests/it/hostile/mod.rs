@@ -3,6 +3,7 @@
 mod bytes;
 mod commitments;
 mod decisions;
+mod estimates;
 mod holders;
 mod nodes;
 mod participants;
