@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use fl_datasets::{DEFAULT_TEST_FRACTION, Dataset, LoadOptions, Partition, Source, Split, load};
 use fl_tests::federation::{Recorded, Step};
-use fl_tests::statistics::{apart, cosine};
+use fl_tests::statistics::{apart, cosine, less};
 use fl_trainer::{LocalTrainer, ModelSpec, RepeatableOrder, Training, cpu};
 
 use crate::support::federation::{assert_one_model, federation, member};
@@ -117,8 +117,7 @@ struct Attack {
 impl Attack {
     fn of(first: &Round, second: &Round) -> Self {
         let (sum, truth) = (first.sum(), first.of_the_missing());
-        let pairs = sum.iter().zip(second.sum());
-        let difference: Vec<_> = pairs.map(|(first, second)| first - second).collect();
+        let difference = less(&sum, &second.sum());
         Self {
             difference: cosine(&difference, &truth),
             own: cosine(&apart(&difference, &sum), &apart(&truth, &sum)),
