@@ -176,11 +176,12 @@ async fn serve(
             }
             (_, RelayFrame::Outcome(outcome)) => {
                 let ctx = outcome.ctx;
+                let addends = kit.manifest.addends(&outcome.parts.nodes(&kit.manifest));
                 effects.extend(host.frame(RelayFrame::Outcome(outcome), unix_s()));
                 let sum = download(&link, ctx).await?;
                 let checked = host.body(&sum);
-                if let [Effect::Work(Work::Average(averaged))] = &checked[..] {
-                    let sum = PlainSum::read(&kit.manifest, averaged.nodes, &sum);
+                if let [Effect::Work(Work::Average(_))] = &checked[..] {
+                    let sum = PlainSum::read(&kit.manifest, addends, &sum);
                     let model = host.disk.model.clone();
                     sums.lock().unwrap().push(ReceivedSum { model, sum });
                 }

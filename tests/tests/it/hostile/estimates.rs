@@ -285,14 +285,14 @@ impl Attack for Pair {
     fn send(&mut self, record: &Record, _: NodeId, parcels: &mut Vec<Parcel>) {
         match (&parcels[..], self.opened.len()) {
             // Whoever refused is back for the next attempt.
-            ([Parcel::Frame(RelayFrame::Keys(_))], 1) => self.opened.push(opened(record)),
+            ([Parcel::Frame(RelayFrame::Keys { .. })], 1) => self.opened.push(opened(record)),
             ([Parcel::Frame(RelayFrame::Outcome(_)), ..], 2) => {
                 self.opened.push(opened(record));
                 let [first, second] = &record.results[..] else {
                     panic!("{} results", record.results.len());
                 };
-                let nodes = u32::try_from(HOSPITALS.len()).unwrap();
-                let sum = |bytes: &[u8]| PlainSum::read(&record.manifest, nodes, bytes);
+                let addends = record.manifest.addends(record.manifest.roster().keys());
+                let sum = |bytes: &[u8]| PlainSum::read(&record.manifest, addends, bytes);
                 let learned = Learned {
                     opened: self.opened.clone(),
                     sums: [sum(&first.1), sum(&second.1)],
