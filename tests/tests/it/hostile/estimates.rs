@@ -123,7 +123,7 @@ impl Holding {
     /// Founds it, with these flags for `provision`. Once the insider has a sum, it accuses whom
     /// `accused` names.
     fn begin(flags: &[&str], accused: impl FnOnce(&Consortium) -> Option<NodeId>) -> Self {
-        let consortium = founded("a,b,c,d,m", flags);
+        let consortium = founded("a,b,c,d,m=65536", flags);
         let relay = own_address();
         let accused = accused(&consortium);
         let misdeed = Misdeed::Hold { accused };
