@@ -85,10 +85,12 @@ impl Update {
                     return Ok(None);
                 }
                 let factor = longest / norm;
-                let shorter = values
-                    .0
-                    .iter()
-                    .map(|value| (f64::from(*value) * factor) as f32);
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "it is shorter than the f32 that it was"
+                )]
+                let shorten = |value: &f32| (f64::from(*value) * factor) as f32;
+                let shorter = values.0.iter().map(shorten);
                 *values = Arc::new(Values(shorter.collect()));
                 Ok(Some(norm))
             }

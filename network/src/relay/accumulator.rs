@@ -206,7 +206,7 @@ mod tests {
 
     fn addends(nodes: usize) -> Addends {
         Addends {
-            nodes: nodes as u32,
+            nodes: u32::try_from(nodes).unwrap(),
             examples_max: 1000 * nodes as u64,
         }
     }

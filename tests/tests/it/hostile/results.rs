@@ -35,10 +35,7 @@ fn a_real_node_refuses_every_sum_but_the_participants_own() {
         ),
         // Twice the sum: more examples than the figures of all allow. Twice the coordinates alone
         // are in their bounds.
-        sum(
-            |refusal| matches!(refusal, Refusal::Counters(_)),
-            |words| twice(words),
-        ),
+        sum(|refusal| matches!(refusal, Refusal::Counters(_)), twice),
         sum(by_its_tags, |words| twice(&mut words[HEADER_WORDS..])),
         // Σn.
         sum(by_its_tags, |words| words[0] += 1),

@@ -48,7 +48,7 @@ impl Guard {
         let rise = self.limits.loss_rise;
         match self.lowest {
             // A loss that is no number is worse than any.
-            Some(lowest) if !(loss <= lowest + rise) => Err(NodeError::Worse {
+            Some(lowest) if loss.is_nan() || loss > lowest + rise => Err(NodeError::Worse {
                 round,
                 loss,
                 lowest,

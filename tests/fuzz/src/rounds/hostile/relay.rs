@@ -144,7 +144,9 @@ impl Relay {
             match effect {
                 Effect::Send(NodeFrame::Keys(offer)) => {
                     let (signed, keys) = open(offer.keys);
-                    self.heard.round_keys.insert(keys.round_key, offer.round_key);
+                    self.heard
+                        .round_keys
+                        .insert(keys.round_key, offer.round_key);
                     self.heard.keys.push((node, signed, keys));
                 }
                 Effect::Send(NodeFrame::Shares(shares)) => {
@@ -392,7 +394,9 @@ impl Relay {
         }
         let root = ChunkHashes::of(&body).root();
         let (base, plan) = (&self.hosts[node].disk.model, manifest.fixed_point());
-        let signers = bundle.iter().filter_map(|keys| keys.verify(manifest, WHENEVER).ok());
+        let signers = bundle
+            .iter()
+            .filter_map(|keys| keys.verify(manifest, WHENEVER).ok());
         let signers: Vec<_> = signers.map(|keys| keys.node).collect();
         let addends = manifest.addends(&signers);
         let averaged = average(&body, base, plan, addends, head, ctx);
