@@ -89,7 +89,8 @@ impl NodeStore {
     ///
     /// # Errors
     ///
-    /// Those of [`SentRecord::append`].
+    /// [`StoreError::Difference`] if it would give away what was not given away before, since other
+    /// sums were given meanwhile; [`StoreError::File`].
     pub fn record_sum(&self, sum: &SentSum) -> Result<(), StoreError> {
         self.record().append(sum)
     }
