@@ -13,7 +13,7 @@
 //! node gives the first sum in another consortium, it looks at whom that leaves out.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use fl_protocol::digest::Digest;
@@ -27,9 +27,10 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use super::chain::ChainFile;
 use super::folder::damaged;
-use crate::files::FileError;
+use crate::files::{self, FileError};
 
 const SUFFIX: &str = ".log";
+const LOCK: &str = "lock";
 
 /// An entry of the record.
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,8 +180,9 @@ impl SentRecord {
         if self.sums.has_last(sum) {
             return Ok(());
         }
-        let mut entries = Vec::new();
+        let (mut entries, mut lock) = (Vec::new(), None);
         if self.chain.is_empty() {
+            lock = Some(self.lock()?);
             if !self.accepts_differences {
                 self.check()?;
             }
@@ -191,8 +193,19 @@ impl SentRecord {
         }
         entries.push(SentEntry::Sum(sum.clone()));
         self.chain.append(&entries)?;
+        drop(lock);
         self.recorded_data = Some(self.data);
         self.add(sum)
+    }
+
+    /// Keeps other processes from giving their first sum in some consortium, until it is dropped:
+    /// each of two might see that the other has not begun, and begin.
+    fn lock(&self) -> Result<File, StoreError> {
+        let path = self.folder.join(LOCK);
+        let lock = files::open_private(&path)?;
+        let locked = lock.lock();
+        locked.map_err(|source| FileError::write(&path, source))?;
+        Ok(lock)
     }
 
     /// Compares the record with the sums that the node's log tells of, and takes up what it lacks.
@@ -469,6 +482,29 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_begin_at_once_in_consortia_that_differ_one_gives_its_sum() {
+        let (former, without) = (
+            consortium("former", "a b c d"),
+            consortium("without", "a b c"),
+        );
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let begun = [&former, &without].map(|consortium| {
+                let record = open(folder.path(), consortium).unwrap();
+                (record, sum(consortium, 0))
+            });
+            let given = std::thread::scope(|scope| {
+                let begin = |(mut record, sum): (SentRecord, SentSum)| {
+                    scope.spawn(move || record.append(&sum).is_ok())
+                };
+                let begun = begun.map(begin);
+                begun.map(|begun| usize::from(begun.join().unwrap()))
+            });
+            assert_eq!(given.iter().sum::<usize>(), 1);
+        }
+    }
+
+    #[test]
     fn a_damaged_record_of_another_consortium_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let former = consortium("former", "a b c d");
@@ -476,8 +512,10 @@ mod tests {
         let mut record = open(folder.path(), &former).unwrap();
         record.append(&sum(&former, 0)).unwrap();
         drop(record);
-        let file = fs::read_dir(folder.path()).unwrap().next().unwrap();
-        let path = file.unwrap().path();
+        let files = fs::read_dir(folder.path()).unwrap();
+        let mut paths = files.map(|file| file.unwrap().path());
+        let path = paths.find(|path| path.extension().is_some());
+        let path = path.unwrap();
         let bytes = fs::read(&path).unwrap();
         assert!(open(folder.path(), &next).is_ok(), "the control");
         for at in [0, 31, 33, 45, 80] {

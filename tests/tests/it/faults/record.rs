@@ -39,7 +39,8 @@ fn a_lost_record_is_rebuilt_from_the_log_and_a_lost_state_is_noticed() {
 
         let record = || {
             let files = fs::read_dir(consortium.record()).unwrap();
-            let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+            let files = files.map(|file| file.unwrap().path());
+            let mut files: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
             files.sort();
             files.into_iter().map(|path| fs::read(path).unwrap())
         };
