@@ -4,7 +4,7 @@
 //! Whoever steers a model so that its updates tell of single rows has to do one or the other. The
 //! node then ends, and its operator learns why. What stays within these limits is not noticed.
 
-use fl_protocol::manifest::{LimitTable, Manifest};
+use fl_protocol::manifest::LimitTable;
 use fl_protocol::round::training::Averaged;
 use fl_shaders::FixedPoint;
 
@@ -23,12 +23,9 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Guards by what the manifest says. `lowest` is what is known from former runs.
-    pub(super) fn new(manifest: &Manifest, lowest: Option<f64>) -> Self {
-        Self {
-            limits: manifest.limits().clone(),
-            lowest,
-        }
+    /// Guards by the manifest's limits. `lowest` is what is known from former runs.
+    pub(super) fn new(limits: LimitTable, lowest: Option<f64>) -> Self {
+        Self { limits, lowest }
     }
 
     /// Looks at the global model of `round` on the held-back rows. Returns its mean loss if it is
@@ -101,20 +98,24 @@ mod tests {
 
     use fl_protocol::digest::Digest;
     use fl_protocol::round::Head;
-    use fl_protocol::sim::Consortium;
-    use fl_shaders::Counters;
+    use fl_shaders::{Counters, Parameters, Ring};
 
     use super::*;
 
     fn guard(lowest: Option<f64>) -> (Guard, FixedPoint) {
-        let consortium = Consortium::with(3, |file| {
-            file.limits = LimitTable {
-                update_norm: 5.0,
-                loss_rise: 0.5,
-            };
+        let limits = LimitTable {
+            update_norm: 5.0,
+            loss_rise: 0.5,
+        };
+        let format = FixedPoint::new(Parameters {
+            ring: Ring::U32,
+            clip: 1.0,
+            fraction_bits: 23,
+            nodes_max: 128,
+            examples_max: 1000,
+            loss_fraction_bits: 8,
         });
-        let manifest = &consortium.manifest;
-        (Guard::new(manifest, lowest), *manifest.fixed_point())
+        (Guard::new(limits, lowest), format.unwrap())
     }
 
     fn evaluation(loss: f64) -> Evaluation {

@@ -87,7 +87,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         }
         let (events, progress) = mpsc::channel(EVENTS);
         let trainer = SharedTrainer::new(trainer, examples_max, training);
-        let guard = Guard::new(&kit.manifest, durable.lowest_loss());
+        let guard = Guard::new(kit.manifest.limits().clone(), durable.lowest_loss());
         let manifest = kit.manifest.clone();
         let order = OrderKey::new(identity.clone(), manifest.consortium_id());
         let bounds = TrainingBounds::of(&manifest);
