@@ -30,7 +30,8 @@ use super::folder::damaged;
 use crate::files::{self, FileError};
 
 const SUFFIX: &str = ".log";
-const LOCK: &str = "lock";
+/// Not what a state has, for both may be in one folder.
+const LOCK: &str = "record.lock";
 
 /// An entry of the record.
 #[derive(Debug, Serialize, Deserialize)]
@@ -514,7 +515,7 @@ mod tests {
         drop(record);
         let files = fs::read_dir(folder.path()).unwrap();
         let mut paths = files.map(|file| file.unwrap().path());
-        let path = paths.find(|path| path.extension().is_some());
+        let path = paths.find(|path| path.extension().is_some_and(|extension| extension == "log"));
         let path = path.unwrap();
         let bytes = fs::read(&path).unwrap();
         assert!(open(folder.path(), &next).is_ok(), "the control");

@@ -1,6 +1,7 @@
 //! What an organisation remembers, whatever becomes of its nodes' kits and states.
 
 use std::fs;
+use std::path::PathBuf;
 
 use fl_tests::deployed::{Consortium, Process, Signal, data};
 
@@ -40,7 +41,8 @@ fn a_lost_record_is_rebuilt_from_the_log_and_a_lost_state_is_noticed() {
         let record = || {
             let files = fs::read_dir(consortium.record()).unwrap();
             let files = files.map(|file| file.unwrap().path());
-            let mut files: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
+            let is_log = |path: &PathBuf| path.extension().is_some_and(|name| name == "log");
+            let mut files: Vec<_> = files.filter(is_log).collect();
             files.sort();
             files.into_iter().map(|path| fs::read(path).unwrap())
         };
