@@ -13,8 +13,10 @@
 //! node gives the first sum in another consortium, it looks at whom that leaves out.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use fl_protocol::digest::Digest;
 use fl_protocol::histories::{Roster, Site, regrouped, set_apart};
@@ -32,6 +34,9 @@ use crate::files::{self, FileError};
 const SUFFIX: &str = ".log";
 /// Not what a state has, for both may be in one folder.
 const LOCK: &str = "record.lock";
+/// How often a node tries to get it, which others hold for as long as a write takes.
+const LOCK_TRIES: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// An entry of the record.
 #[derive(Debug, Serialize, Deserialize)]
@@ -176,7 +181,8 @@ impl SentRecord {
     /// # Errors
     ///
     /// [`StoreError::Difference`] if other sums were given since the record was opened;
-    /// [`StoreError::File`]. The record is then as it was.
+    /// [`StoreError::Locked`] if another process keeps the record's lock; [`StoreError::File`]. The
+    /// record is then as it was.
     pub(super) fn append(&mut self, sum: &SentSum) -> Result<(), StoreError> {
         if self.sums.has_last(sum) {
             return Ok(());
@@ -204,9 +210,16 @@ impl SentRecord {
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.folder.join(LOCK);
         let lock = files::open_private(&path)?;
-        let locked = lock.lock();
-        locked.map_err(|source| FileError::write(&path, source))?;
-        Ok(lock)
+        for _ in 0..LOCK_TRIES {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(source)) => {
+                    return Err(FileError::write(&path, source).into());
+                }
+            }
+        }
+        Err(StoreError::Locked(path))
     }
 
     /// Compares the record with the sums that the node's log tells of, and takes up what it lacks.
