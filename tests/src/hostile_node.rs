@@ -28,6 +28,7 @@ use tokio::time::sleep;
 use crate::deployed::Consortium;
 use crate::federation::sealing::Sealing;
 use crate::plain_sum::PlainSum;
+use crate::traps::Traps;
 
 /// How long it waits before it comes back.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -42,6 +43,8 @@ pub enum Misdeed {
     Accuse,
     /// It moves every parameter by 1, as if it had the most examples.
     Steer,
+    /// It sets [`Traps`] whose weights have this norm, as if it had the most examples.
+    Trap(f64),
     /// It claims the most examples, so that its zeros hold the model where it is. Once it has a
     /// sum, it says of each share of this node that it does not open.
     Hold {
@@ -59,9 +62,31 @@ pub struct ReceivedSum {
     pub sum: PlainSum,
 }
 
+/// What a participant that cheats has learned.
+struct Learned {
+    sums: Vec<ReceivedSum>,
+    traps: Option<Traps>,
+    /// How many rounds have begun.
+    begun: usize,
+}
+
+impl Learned {
+    /// Returns what it contributes to a round that begins with this model, if that is another thing
+    /// than before.
+    fn update(&mut self, model: &[f32]) -> Option<Vec<f32>> {
+        let traps = self.traps.as_mut()?;
+        // An attempt that begins again is no new round.
+        if self.begun > self.sums.len() {
+            return None;
+        }
+        self.begun += 1;
+        Some(traps.steer(model, self.sums.last()))
+    }
+}
+
 /// A participant that cheats. It goes on until it is dropped.
 pub struct HostileNode {
-    sums: Arc<Mutex<Vec<ReceivedSum>>>,
+    learned: Arc<Mutex<Learned>>,
     running: JoinHandle<()>,
     _runtime: Runtime,
 }
@@ -78,7 +103,7 @@ impl HostileNode {
         let most = manifest.member(kit.id()).unwrap().examples_max;
         let (examples, moved) = match misdeed {
             Misdeed::Steer => (most, 1.0),
-            Misdeed::Hold { .. } => (most, 0.0),
+            Misdeed::Hold { .. } | Misdeed::Trap(_) => (most, 0.0),
             Misdeed::Spoil(_) | Misdeed::Accuse => (1, 0.0),
         };
         let counters = Counters {
@@ -97,18 +122,26 @@ impl HostileNode {
         let mut host = NodeHost::new(manifest, identity, secrets, unix_s());
         host.disk.model = kit.initial().unwrap();
         let runtime = Runtime::new().unwrap();
-        let sums = Arc::<Mutex<Vec<_>>>::default();
-        let heard = sums.clone();
+        let traps = match misdeed {
+            Misdeed::Trap(size) => Some(Traps::new(&kit.manifest, examples, size)),
+            _ => None,
+        };
+        let learned = Arc::new(Mutex::new(Learned {
+            sums: Vec::new(),
+            traps,
+            begun: 0,
+        }));
+        let learning = learned.clone();
         let running = runtime.spawn(async move {
             loop {
                 // Whatever ends the connection, it comes back.
-                let _ = serve(&kit, relay, &mut host, misdeed, &heard).await;
+                let _ = serve(&kit, relay, &mut host, misdeed, &learning).await;
                 host.disconnected();
                 sleep(PAUSE).await;
             }
         });
         Self {
-            sums,
+            learned,
             running,
             _runtime: runtime,
         }
@@ -120,7 +153,17 @@ impl HostileNode {
     ///
     /// If it has panicked.
     pub fn sums(&self) -> Vec<ReceivedSum> {
-        self.sums.lock().unwrap().clone()
+        self.learned.lock().unwrap().sums.clone()
+    }
+
+    /// Returns what its traps have caught: what may be rows, in the units of the data.
+    ///
+    /// # Panics
+    ///
+    /// If it has panicked, or sets none.
+    pub fn rows(&self) -> Vec<Vec<f64>> {
+        let learned = self.learned.lock().unwrap();
+        learned.traps.as_ref().expect("traps").rows()
     }
 }
 
@@ -136,7 +179,7 @@ async fn serve(
     relay: SocketAddr,
     host: &mut NodeHost<Sealing>,
     misdeed: Misdeed,
-    sums: &Mutex<Vec<ReceivedSum>>,
+    learned: &Mutex<Learned>,
 ) -> Result<(), LinkError> {
     let mut link = Link::connect(kit, Some(&relay.to_string())).await?;
     let mut effects = VecDeque::from(host.connected());
@@ -165,7 +208,7 @@ async fn serve(
                 link.send(&NodeFrame::Ack(ack)).await?;
             }
             (_, RelayFrame::Shares(shares)) => {
-                let has_sums = !sums.lock().unwrap().is_empty();
+                let has_sums = !learned.lock().unwrap().sums.is_empty();
                 match bad_share(kit, misdeed, has_sums, &shares) {
                     Some(share) => {
                         let proof = accusation(kit, host, bundle.clone(), share.clone());
@@ -183,13 +226,20 @@ async fn serve(
                 if let [Effect::Work(Work::Average(_))] = &checked[..] {
                     let sum = PlainSum::read(&kit.manifest, addends, &sum);
                     let model = host.disk.model.clone();
-                    sums.lock().unwrap().push(ReceivedSum { model, sum });
+                    learned
+                        .lock()
+                        .unwrap()
+                        .sums
+                        .push(ReceivedSum { model, sum });
                 }
                 effects.extend(checked);
             }
             (_, frame) => {
                 if let RelayFrame::Keys { bundle: keys, .. } = &frame {
                     bundle.clone_from(keys);
+                    if let Some(update) = learned.lock().unwrap().update(&host.disk.model) {
+                        host.secrets.update = update;
+                    }
                 }
                 effects.extend(host.frame(frame, unix_s()));
             }
@@ -210,7 +260,7 @@ fn bad_share<'a>(
             let from = sealed.share.verify(&kit.manifest, unix_s()).unwrap().from;
             Some(from) == accused
         }),
-        Misdeed::Hold { .. } | Misdeed::Spoil(_) | Misdeed::Steer => None,
+        Misdeed::Hold { .. } | Misdeed::Spoil(_) | Misdeed::Steer | Misdeed::Trap(_) => None,
     }
 }
 

@@ -114,6 +114,26 @@ fn an_update_masked_on_the_gpu_is_the_one_masked_on_the_cpu_to_the_bit() {
 }
 
 #[test]
+fn an_update_that_is_too_long_is_shortened_on_the_gpu_as_on_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let mut trainer = trainer(gpu, Training::default());
+    let global = trainer.initial().unwrap();
+    let mut update = train(&mut *trainer, &global).unwrap().update;
+    let before = update.to_vec().unwrap();
+    let mut on_cpu = Update::from(before.clone());
+    assert_eq!(update.shorten(1e3).unwrap(), None);
+    assert_eq!(update.to_vec().unwrap(), before);
+
+    let norms = [&mut update, &mut on_cpu].map(|update| update.shorten(0.5).unwrap().unwrap());
+    assert!((norms[0] / norms[1] - 1.0).abs() < 1e-5, "{norms:?}");
+    let [on_gpu, on_cpu] = [update, on_cpu].map(|update| update.to_vec().unwrap());
+    for (on_gpu, on_cpu) in on_gpu.iter().zip(&on_cpu) {
+        assert!((on_gpu - on_cpu).abs() < 1e-6, "{on_gpu} {on_cpu}");
+    }
+    assert_ne!(on_gpu, before);
+}
+
+#[test]
 fn a_gpu_learns_what_a_cpu_learns_from_the_same_start() {
     let Some(gpu) = gpu() else { return };
     let mut on_gpu = trainer(gpu, Training::default());

@@ -34,7 +34,8 @@ pub struct Sealing {
     manifest: Arc<Manifest>,
     epoch_key: [u8; 32],
     verifier: TagVerifier,
-    update: Vec<f32>,
+    /// What it contributes in the next round.
+    pub update: Vec<f32>,
     counters: Counters,
     given: Vec<[u8; 32]>,
     /// How many of the next tags are to be wrong.

@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
-use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Source, load};
 use fl_network::kit::Kit;
 use fl_protocol::digest::model_hash;
 use fl_protocol::identity::NodeId;
@@ -21,9 +20,9 @@ use fl_tests::hostile_node::{HostileNode, Misdeed};
 use fl_tests::hostile_relay::{Attack, HostileRelay, Parcel, Record};
 use fl_tests::plain_sum::PlainSum;
 use fl_tests::statistics::{cosine, less};
-use fl_trainer::{ModelSpec, OrderKey, Training, cpu};
+use fl_trainer::{OrderKey, cpu};
 
-use crate::support::consortium::succeed;
+use crate::support::consortium::{local_task, succeed};
 
 /// Nodes that train, each on a file of its own.
 const HOSPITALS: [&str; 4] = ["a", "b", "c", "d"];
@@ -72,18 +71,9 @@ fn started(consortium: &Consortium, relay: SocketAddr, hospitals: &[&str]) -> Ve
 
 /// What a hospital puts into the sum of a round that begins with this model.
 fn input(consortium: &Consortium, hospital: &str, (round, model): (u64, &[f32])) -> PlainSum {
-    let kit = Kit::load(&consortium.kit(hospital)).unwrap();
-    let task = kit.manifest.task();
-    let training: Training = task["training"].clone().try_into().unwrap();
-    let spec: ModelSpec = task["model"].clone().try_into().unwrap();
-    let source = Source::Path(consortium.path().join(file(hospital)));
-    let options = LoadOptions {
-        label: None,
-        schema: Some(spec.schema().clone()),
-    };
-    let split = load(&source, &options).unwrap();
-    let split = split.split(DEFAULT_TEST_FRACTION, training.seed).unwrap();
+    let (spec, training, split) = local_task(consortium, hospital, &file(hospital));
     let trainer = spec.trainer(split.train, split.test, training, cpu());
+    let kit = Kit::load(&consortium.kit(hospital)).unwrap();
     let identity = kit.node_identity().unwrap().clone();
     let order = OrderKey::new(identity, kit.manifest.consortium_id());
     let order = order.seed(round, model_hash(model));

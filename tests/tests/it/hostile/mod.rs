@@ -8,3 +8,4 @@ mod holders;
 mod nodes;
 mod participants;
 mod results;
+mod rows;

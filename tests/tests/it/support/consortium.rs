@@ -4,7 +4,10 @@ use std::borrow::BorrowMut;
 use std::path::Path;
 use std::process::Command;
 
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Source, Split, load};
+use fl_network::kit::Kit;
 use fl_tests::deployed::{Consortium, Ended, Process, fl_node};
+use fl_trainer::{ModelSpec, Training};
 
 /// The nodes of most consortia.
 pub(crate) const NODES: [&str; 3] = ["a", "b", "c"];
@@ -15,6 +18,26 @@ pub(crate) const DATA: &str = "breast-cancer";
 /// Provisions a consortium of [`NODES`] that train on [`DATA`].
 pub(crate) fn consortium() -> Consortium {
     Consortium::found("a,b,c", &["--data", DATA])
+}
+
+/// What a node makes of a file in its consortium's folder: the model, the settings of training, and
+/// the rows that it trains on and those that it holds back.
+pub(crate) fn local_task(
+    consortium: &Consortium,
+    node: &str,
+    file: &str,
+) -> (ModelSpec, Training, Split) {
+    let kit = Kit::load(&consortium.kit(node)).unwrap();
+    let task = kit.manifest.task();
+    let training: Training = task["training"].clone().try_into().unwrap();
+    let spec: ModelSpec = task["model"].clone().try_into().unwrap();
+    let options = LoadOptions {
+        label: None,
+        schema: Some(spec.schema().clone()),
+    };
+    let data = load(&Source::Path(consortium.path().join(file)), &options).unwrap();
+    let split = data.split(DEFAULT_TEST_FRACTION, training.seed).unwrap();
+    (spec, training, split)
 }
 
 /// Runs a command to its end.
