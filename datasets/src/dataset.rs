@@ -33,7 +33,15 @@ impl Dataset {
                 shape,
             });
         }
-        if let Some(at) = features.iter().position(|value| !value.is_finite()) {
+        let has_gaps: Vec<bool> = schema.measured().map(|feature| feature.has_gaps).collect();
+        let mut values = features.iter().zip(has_gaps.iter().cycle());
+        let is_fault =
+            |(value, has_gaps): (&f32, &bool)| !(value.is_finite() || value.is_nan() && *has_gaps);
+        let fault = match has_gaps.is_empty() {
+            true => features.iter().position(|value| !value.is_finite()),
+            false => values.position(is_fault),
+        };
+        if let Some(at) = fault {
             let (example, feature) = (at / shape.size(), at % shape.size());
             return Err(Error::Feature {
                 example,

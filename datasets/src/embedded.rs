@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::file::DataFile;
-use crate::records::Records;
-use crate::{Error, Shape, table};
+use crate::records::{Classes, Records};
+use crate::{Error, Shape};
 
 const DIGITS: &[u8] = include_bytes!("../data/digits.csv.gz");
 const BREAST_CANCER: &str = include_str!("../data/breast_cancer.csv");
@@ -13,40 +13,45 @@ const BREAST_CANCER: &str = include_str!("../data/breast_cancer.csv");
 pub(crate) fn digits() -> Result<Records, Error> {
     let path = Path::new("digits");
     let text = DataFile::of_bytes(path, DIGITS)?.read(u64::MAX)?;
-    let records = table::parse(path, &text, None)?;
+    let (mut features, mut labels) = (Vec::new(), Vec::new());
+    let mut classes = Classes::default();
+    for (row, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+        let line = str::from_utf8(line).unwrap_or_default();
+        if let Some((pixels, digit)) = line.rsplit_once(',') {
+            features.extend(pixels.split(',').filter_map(|ink| ink.parse::<f32>().ok()));
+            labels.push(classes.index(path, digit.trim(), row)?);
+        }
+    }
+    features.iter_mut().for_each(|ink| *ink /= 16.0);
     Ok(Records {
+        path: path.into(),
         shape: Shape::Image {
             channels: 1,
             height: 8,
             width: 8,
         },
-        features: records.features.iter().map(|ink| ink / 16.0).collect(),
-        ..records
+        features,
+        classes: classes.into_vec(),
+        labels,
     })
 }
 
-/// 569 patients with 30 measurements each, `malignant` or `benign`.
+/// The text of a table of 569 patients with 30 measurements each, `malignant` or `benign`.
 ///
 /// The first line of the file is not a header but its size and the names of labels 0 and 1.
-pub(crate) fn breast_cancer() -> Result<Records, Error> {
-    let rows = BREAST_CANCER.split_once('\n').map_or("", |(_, rows)| rows);
-    let mut records = table::parse(Path::new("breast-cancer"), rows.as_bytes(), None)?;
-    for class in &mut records.classes {
-        let name = if class.name == "0" {
-            "malignant"
-        } else {
-            "benign"
-        };
-        class.name = name.to_owned();
-    }
+pub(crate) fn breast_cancer() -> String {
     let statistics = ["mean", "standard error of", "worst"];
-    let names = statistics
-        .iter()
-        .flat_map(|s| MEASUREMENTS.map(|m| format!("{s} {m}")));
-    Ok(Records {
-        columns: names.collect(),
-        ..records
-    })
+    let names = statistics.map(|s| MEASUREMENTS.map(|m| format!("{s} {m},")).concat());
+    let mut text = format!("{}diagnosis\n", names.concat());
+    for line in BREAST_CANCER.lines().skip(1) {
+        let (measurements, label) = line.rsplit_once(',').unwrap_or((line, ""));
+        let diagnosis = match label {
+            "0" => "malignant",
+            _ => "benign",
+        };
+        text.extend([measurements, ",", diagnosis, "\n"]);
+    }
+    text
 }
 
 /// What is measured on the cell nuclei in an image, each as three statistics over the nuclei.
@@ -66,6 +71,7 @@ const MEASUREMENTS: [&str; 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{LoadOptions, Source, load};
 
     #[test]
     fn digits_are_images_of_ten_classes() {
@@ -92,14 +98,16 @@ mod tests {
 
     #[test]
     fn breast_cancer_has_named_columns_and_classes() {
-        let records = breast_cancer().unwrap();
-        let schema = records.schema().unwrap();
+        let loaded = load(&Source::BreastCancer, &LoadOptions::default()).unwrap();
+        let data = loaded.train;
+        let schema = data.schema();
         assert_eq!(schema.shape(), Shape::Table { columns: 30 });
         assert_eq!(schema.classes(), ["benign", "malignant"]);
-        assert_eq!(schema.columns()[0], "mean radius");
-        assert_eq!(schema.columns()[13], "standard error of area");
-        assert_eq!(schema.columns()[29], "worst fractal dimension");
-        let data = records.conform(&schema).unwrap();
+        assert_eq!(schema.label(), Some("diagnosis"));
+        assert_eq!(schema.columns()[0].name(), "mean radius");
+        assert_eq!(schema.columns()[13].name(), "standard error of area");
+        assert_eq!(schema.columns()[29].name(), "worst fractal dimension");
+        assert_eq!(loaded.notices, []);
         assert_eq!(data.len(), 569);
         assert_eq!((data.row(0)[0], data.row(0)[13]), (17.99, 153.4));
         assert_eq!(

@@ -3,12 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::Shape;
+use crate::{CellFault, Shape};
 
 /// Why data could not be loaded, checked, split or partitioned.
 ///
 /// `path` is the file at fault, or the name of an embedded data set. A `row` is a line of the file
-/// counted from 1, the header included; for IDX files it is an example counted from 1.
+/// counted from 1, the header included; for IDX files it is an example counted from 1. What a cell
+/// says may be told, since messages about data stay on its owner's machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // The file.
@@ -120,13 +121,37 @@ pub enum Error {
     },
 
     // CSV.
-    /// The text is not CSV in UTF-8.
-    #[error("{path} is not CSV text in UTF-8; export it again as such")]
+    /// The text cannot be read as CSV.
+    #[error("{path} is not CSV text; export it again as such")]
     Csv {
         /// The file.
         path: PathBuf,
         /// What the CSV reader said.
         source: csv::Error,
+    },
+    /// The text is neither UTF-8 nor marked as UTF-16.
+    #[error("{path}, line {row}: the text is not UTF-8; save the file as \"CSV UTF-8\"")]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        row: u64,
+    },
+    /// Two columns have one name.
+    #[error("{path} has two columns of the name `{name}`; rename or delete one of them")]
+    DoubleColumn {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A column of a table with a header has no name.
+    #[error("{path}: column {column} has no name; give it one, or leave the column out")]
+    NamelessColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column, counted from 1.
+        column: usize,
     },
     /// There is no column beside the label.
     #[error("{path} has a single column; a table needs features and a label, split by commas")]
@@ -157,9 +182,9 @@ pub enum Error {
     },
     /// A row is shorter or longer than the first.
     #[error(
-        "{path}, row {row}: {found} cells where the first row has {expected}; complete the row"
+        "{path}, line {row}: {found} cells where the first row has {expected}; complete the row"
     )]
-    Cells {
+    RowLength {
         /// The file.
         path: PathBuf,
         /// The row.
@@ -169,31 +194,13 @@ pub enum Error {
         /// Cells in this row.
         found: usize,
     },
-    /// A feature is not a number.
-    #[error(
-        "{path}, row {row}, column {column} is not a number; encode categories as numbers, and fill \
-         in or drop rows with missing values"
-    )]
-    NotANumber {
+    /// Cells are not what was agreed, or make no features.
+    #[error("{path}, {}", in_words(.faults))]
+    Cells {
         /// The file.
         path: PathBuf,
-        /// The row.
-        row: u64,
-        /// The column, counted from 1.
-        column: usize,
-    },
-    /// A feature is NaN, infinite, or too large for `f32`.
-    #[error(
-        "{path}, row {row}, column {column} is not finite as a 32-bit float; fill in or drop the \
-         row, or change the unit"
-    )]
-    NotFinite {
-        /// The file.
-        path: PathBuf,
-        /// The row.
-        row: u64,
-        /// The column, counted from 1.
-        column: usize,
+        /// What is wrong, one for each column and kind of fault.
+        faults: Vec<CellFault>,
     },
     /// There are more distinct labels than classes can be told apart.
     #[error(
@@ -207,13 +214,24 @@ pub enum Error {
         /// The row that is one too many.
         row: u64,
     },
-    /// A label cell is empty.
-    #[error("{path}, row {row}: the label is empty; fill it in or drop the row")]
-    NoLabel {
+    /// The labels are too many for their rows to be classes.
+    #[error(
+        "{path}: column {label} has {found} different values in {rows} rows ({classes}), which look \
+         like {kind} rather than classes; name the column of the label, or group its values"
+    )]
+    NoClasses {
         /// The file.
         path: PathBuf,
-        /// The row.
-        row: u64,
+        /// The column.
+        label: String,
+        /// The first values, joined by commas.
+        classes: String,
+        /// How many values there are.
+        found: usize,
+        /// Rows with a label.
+        rows: u64,
+        /// What the values look like.
+        kind: &'static str,
     },
 
     // Data against a schema.
@@ -248,31 +266,28 @@ pub enum Error {
         /// The data's shape.
         found: Shape,
     },
-    /// A column has another name than the schema's column in its place.
-    #[error(
-        "{path}: column {column} is `{found}` where `{expected}` is wanted; reorder the columns"
-    )]
-    ColumnName {
+    /// Columns that were agreed on are not there.
+    #[error("{path} lacks the columns {missing}; its columns are {columns}")]
+    MissingColumns {
         /// The file.
         path: PathBuf,
-        /// The feature column, counted from 1 without the label.
-        column: usize,
-        /// The schema's name.
-        expected: String,
-        /// The file's name.
-        found: String,
+        /// The first names that are missing, joined by commas.
+        missing: String,
+        /// The first columns that exist, joined by commas.
+        columns: String,
     },
-    /// A pixel that a table gives for an image is outside `[0, 1]`.
-    #[error("{path}: pixel {pixel} of example {example} is {value}; scale pixels to 0..1")]
-    Intensity {
+    /// A table without names has more or fewer columns than agreed.
+    #[error(
+        "{path} has {found} columns beside the label where {expected} are agreed on; put a row of \
+         names above the table, by which its columns can be told"
+    )]
+    ColumnCount {
         /// The file.
         path: PathBuf,
-        /// The example, counted from 1.
-        example: usize,
-        /// The pixel, counted from 1.
-        pixel: usize,
-        /// Its value.
-        value: f32,
+        /// As agreed.
+        expected: usize,
+        /// In the file.
+        found: usize,
     },
 
     // Values made by a program or read from a manifest.
@@ -287,6 +302,20 @@ pub enum Error {
         /// The shape.
         shape: Shape,
     },
+    /// What is agreed on a column does not hold.
+    #[error("the column `{name}` cannot be as it is agreed: {fault}")]
+    Column {
+        /// The column.
+        name: String,
+        /// What is wrong.
+        fault: &'static str,
+    },
+    /// Two columns of a schema have one name.
+    #[error("the schema has two columns of the name `{0}`; rename or delete one of them")]
+    DoubleName(String),
+    /// A schema has both pixels and columns.
+    #[error("a schema has either an image or columns and a label; delete one of them")]
+    ImageColumns,
     /// The classes are fewer than two, or one is empty or there twice.
     #[error("the classes [{0}] are not two or more distinct names; correct the list")]
     Classes(String),
@@ -372,8 +401,18 @@ pub enum Error {
     },
 }
 
-/// The beginning of a name, short enough for an error message. What data says stays out of
-/// messages, which end up in logs.
+/// What is wrong with cells, one after the other.
+fn in_words(faults: &[CellFault]) -> String {
+    const MAX_FAULTS: usize = 10;
+    let shown = faults.iter().take(MAX_FAULTS).map(CellFault::to_string);
+    let shown = shown.collect::<Vec<_>>().join("; ");
+    match faults.len().saturating_sub(MAX_FAULTS) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+/// The beginning of a name or a cell, short enough for an error message.
 pub(crate) fn excerpt(name: &str) -> String {
     const MAX_CHARS: usize = 40;
     match name.char_indices().nth(MAX_CHARS) {
@@ -384,7 +423,7 @@ pub(crate) fn excerpt(name: &str) -> String {
 
 /// The first of these names, short enough for an error message, and how many there are beside them.
 pub(crate) fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    const MAX_NAMES: usize = 20;
+    const MAX_NAMES: usize = 10;
     let mut names = names.into_iter();
     let first = names.by_ref().take(MAX_NAMES);
     let first: Vec<_> = first.map(|name| excerpt(name.as_ref())).collect();

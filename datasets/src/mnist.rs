@@ -28,7 +28,11 @@ pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Err
     };
     let train = train.conform(&schema)?;
     let test = test.map(|test| test.conform(&schema)).transpose()?;
-    Ok(Loaded { train, test })
+    Ok(Loaded {
+        train,
+        test,
+        notices: Vec::new(),
+    })
 }
 
 fn part(folder: &Path, part: &str) -> Result<Records, Error> {
@@ -88,7 +92,6 @@ fn records(path: PathBuf, images: &idx::Images<'_>, labels: &[u8]) -> Result<Rec
             height: images.height,
             width: images.width,
         },
-        columns: vec![],
         features: images
             .pixels
             .iter()
@@ -156,7 +159,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "train", [2, 0]);
         write(folder.path(), "t10k", [3, 2]);
-        let Loaded { train, test } = load(folder.path(), None).unwrap();
+        let Loaded { train, test, .. } = load(folder.path(), None).unwrap();
         let test = test.unwrap();
         assert_eq!(train.schema(), test.schema());
         let shape = Shape::Image {
@@ -253,7 +256,7 @@ mod tests {
     #[ignore = "needs the files that scripts/fetch-mnist.sh fetches"]
     fn reads_the_real_files() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mnist");
-        let Loaded { train, test } = load(&folder, None).unwrap();
+        let Loaded { train, test, .. } = load(&folder, None).unwrap();
         assert_eq!((train.len(), test.unwrap().len()), (60_000, 10_000));
         let shape = Shape::Image {
             channels: 1,

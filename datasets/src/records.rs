@@ -13,8 +13,6 @@ pub(crate) struct Records {
     pub(crate) path: PathBuf,
     /// The shape of an example.
     pub(crate) shape: Shape,
-    /// Names of the columns, or nothing.
-    pub(crate) columns: Vec<String>,
     /// `[len, shape.size()]`, row-major.
     pub(crate) features: Vec<f32>,
     /// The distinct labels in the order of their first rows.
@@ -88,15 +86,12 @@ impl Records {
             numbered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
             classes = numbered.into_iter().map(|(_, name)| name).collect();
         }
-        Schema::new(self.shape, self.columns.clone(), classes)
+        Schema::new(self.shape, vec![], classes)
     }
 
     /// These records as a data set of `schema`.
-    ///
-    /// A table may stand for an image if it has a column for each pixel, in `[0, 1]`.
     pub(crate) fn conform(self, schema: &Schema) -> Result<Dataset, Error> {
         self.check_shape(schema)?;
-        self.check_names(schema)?;
         let places = self.places(schema)?;
         let labels = self
             .labels
@@ -108,45 +103,12 @@ impl Records {
 
     fn check_shape(&self, schema: &Schema) -> Result<(), Error> {
         let (expected, found) = (schema.shape(), self.shape);
-        if expected == found {
-            return Ok(());
-        }
-        let pixels_in_a_table = expected.size() == found.size()
-            && matches!(
-                (expected, found),
-                (Shape::Image { .. }, Shape::Table { .. })
-            );
-        if !pixels_in_a_table {
-            return Err(Error::ShapeMismatch {
+        match expected == found {
+            true => Ok(()),
+            false => Err(Error::ShapeMismatch {
                 path: self.path.clone(),
                 expected,
                 found,
-            });
-        }
-        match self
-            .features
-            .iter()
-            .position(|pixel| !(0.0..=1.0).contains(pixel))
-        {
-            None => Ok(()),
-            Some(at) => Err(Error::Intensity {
-                path: self.path.clone(),
-                example: at / found.size() + 1,
-                pixel: at % found.size() + 1,
-                value: self.features[at],
-            }),
-        }
-    }
-
-    fn check_names(&self, schema: &Schema) -> Result<(), Error> {
-        let mut pairs = schema.columns().iter().zip(&self.columns);
-        match pairs.position(|(expected, found)| expected != found) {
-            None => Ok(()),
-            Some(at) => Err(Error::ColumnName {
-                path: self.path.clone(),
-                column: at + 1,
-                expected: excerpt(&schema.columns()[at]),
-                found: excerpt(&self.columns[at]),
             }),
         }
     }
@@ -175,51 +137,55 @@ impl Records {
 mod tests {
     use super::*;
 
-    fn records(columns: &[&str], features: &[f32], labels: &[&str]) -> Records {
+    fn records(features: &[f32], labels: &[&str]) -> Records {
         let mut classes = Classes::default();
         let rows = (1..).zip(labels);
         let indexes = rows.map(|(row, label)| classes.index(Path::new(""), label, row).unwrap());
         let labels: Vec<u32> = indexes.collect();
         Records {
-            path: "test.csv".into(),
-            shape: Shape::Table {
-                columns: features.len() / labels.len(),
-            },
-            columns: columns.iter().map(ToString::to_string).collect(),
+            path: "images".into(),
+            shape: image(features.len() / labels.len()),
             features: features.to_vec(),
             classes: classes.into_vec(),
             labels,
         }
     }
 
-    fn schema(columns: &[&str], size: usize) -> Schema {
-        let names = columns.iter().map(ToString::to_string).collect();
+    fn image(width: usize) -> Shape {
+        Shape::Image {
+            channels: 1,
+            height: 1,
+            width,
+        }
+    }
+
+    fn schema(width: usize) -> Schema {
         let classes = vec!["yes".to_owned(), "no".to_owned()];
-        Schema::new(Shape::Table { columns: size }, names, classes).unwrap()
+        Schema::new(image(width), vec![], classes).unwrap()
     }
 
     #[test]
     fn discovered_classes_are_sorted_as_numbers_or_as_text() {
-        let numbers = records(&[], &[0.0; 4], &["10", "9", "-1", "2.5"])
+        let numbers = records(&[0.0; 4], &["10", "9", "-1", "2.5"])
             .schema()
             .unwrap();
         assert_eq!(numbers.classes(), ["-1", "2.5", "9", "10"]);
-        let text = records(&[], &[0.0; 3], &["9", "10", "b"]).schema().unwrap();
+        let text = records(&[0.0; 3], &["9", "10", "b"]).schema().unwrap();
         assert_eq!(text.classes(), ["10", "9", "b"]);
     }
 
     #[test]
     fn one_class_is_too_few_to_discover_but_fits_a_schema() {
-        let one = || records(&[], &[0.0, 1.0], &["no", "no"]);
+        let one = || records(&[0.0, 1.0], &["no", "no"]);
         assert!(matches!(one().schema(), Err(Error::OneClass { class, .. }) if class == "no"));
-        assert_eq!(one().conform(&schema(&[], 1)).unwrap().labels(), [1, 1]);
+        assert_eq!(one().conform(&schema(1)).unwrap().labels(), [1, 1]);
     }
 
     #[test]
     fn a_label_outside_the_schema_names_its_row() {
-        let data = records(&[], &[0.0; 4], &["no", "yes", "maybe", "maybe"]);
+        let data = records(&[0.0; 4], &["no", "yes", "maybe", "maybe"]);
         assert!(matches!(
-            data.conform(&schema(&[], 1)),
+            data.conform(&schema(1)),
             Err(Error::UnknownLabel { row: 3, classes, .. }) if classes == "yes, no"
         ));
     }
@@ -239,8 +205,7 @@ mod tests {
 
         let records = Records {
             path: "ids.csv".into(),
-            shape: Shape::Table { columns: 1 },
-            columns: vec![],
+            shape: image(1),
             features: vec![0.0; labels.len()],
             classes: classes.into_vec(),
             labels,
@@ -250,71 +215,26 @@ mod tests {
         assert_eq!(data.labels()[..3], [0, 1, 2]);
 
         let more = (0..=most).map(|class| class.to_string()).collect();
-        let more = Schema::new(Shape::Table { columns: 1 }, vec![], more);
+        let more = Schema::new(image(1), vec![], more);
         assert!(matches!(more, Err(Error::TooManyClasses(found)) if found as u64 == most + 1));
     }
 
     #[test]
     fn an_error_names_some_of_many_classes() {
         let names: Vec<String> = (0..30_000).map(|class| format!("class {class}")).collect();
-        let table = Shape::Table { columns: 1 };
-        let schema = Schema::new(table, vec![], names).unwrap();
-        let error = records(&[], &[0.0], &["other"])
-            .conform(&schema)
-            .unwrap_err();
+        let schema = Schema::new(image(1), vec![], names).unwrap();
+        let error = records(&[0.0], &["other"]).conform(&schema).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.contains("class 19 and 29980 more") && text.len() < 1000,
+            text.contains("class 9 and 29990 more") && text.len() < 1000,
             "{text}"
         );
     }
 
     #[test]
-    fn columns_must_be_as_many_and_named_the_same() {
-        let data = |columns: &[&str]| records(columns, &[0.0, 1.0], &["no"]);
+    fn examples_must_have_the_agreed_shape() {
         assert!(matches!(
-            data(&[]).conform(&schema(&[], 3)),
-            Err(Error::ShapeMismatch {
-                found: Shape::Table { columns: 2 },
-                ..
-            })
-        ));
-        assert!(matches!(
-            data(&["age", "dose"]).conform(&schema(&["dose", "age"], 2)),
-            Err(Error::ColumnName { column: 1, .. })
-        ));
-        assert!(
-            data(&["age", "dose"])
-                .conform(&schema(&["age", "dose"], 2))
-                .is_ok()
-        );
-        assert!(data(&[]).conform(&schema(&["age", "dose"], 2)).is_ok());
-        assert!(data(&["age", "dose"]).conform(&schema(&[], 2)).is_ok());
-    }
-
-    #[test]
-    fn a_table_of_pixels_fits_an_image_if_they_are_intensities() {
-        let shape = Shape::Image {
-            channels: 1,
-            height: 1,
-            width: 2,
-        };
-        let classes = vec!["no".to_owned(), "yes".to_owned()];
-        let image = Schema::new(shape, vec![], classes).unwrap();
-        let data = records(&["a", "b"], &[0.0, 1.0], &["yes"])
-            .conform(&image)
-            .unwrap();
-        assert_eq!(data.schema(), &image);
-        assert!(matches!(
-            records(&[], &[0.0, 1.0, 0.0, 16.0], &["no", "yes"]).conform(&image),
-            Err(Error::Intensity {
-                example: 2,
-                pixel: 2,
-                ..
-            })
-        ));
-        assert!(matches!(
-            records(&[], &[0.0; 3], &["no"]).conform(&image),
+            records(&[0.0, 1.0], &["no"]).conform(&schema(3)),
             Err(Error::ShapeMismatch { .. })
         ));
     }

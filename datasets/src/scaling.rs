@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error};
+use crate::error::excerpt;
+use crate::{Dataset, Error, Notice};
 
 /// Mean and standard deviation of each column, in the column's own unit.
 ///
@@ -38,10 +39,12 @@ impl Scaling {
         Ok(Self { mean, deviation })
     }
 
-    /// The mean and the population standard deviation of each column of `training`.
+    /// The mean and the population standard deviation of each measurement of `training`.
     ///
-    /// A constant column gets deviation 1, so it becomes 0 everywhere. Sums are taken in `f64`, the
-    /// deviation around the mean (two passes).
+    /// What is missing does not count. A constant column gets deviation 1, so it becomes 0
+    /// everywhere; so does one without a value. What is 0 or 1 by nature, such as a category, stays
+    /// as it is: its mean is 0 and its deviation 1. Sums are taken in `f64`, the deviation around
+    /// the mean (two passes).
     ///
     /// # Errors
     ///
@@ -51,35 +54,39 @@ impl Scaling {
             return Err(Error::ScalingEmpty);
         }
         let columns = training.schema().shape().size();
-        let count = training.len() as f64;
         let rows = || training.features().chunks_exact(columns);
 
-        let mut mean = vec![0.0_f64; columns];
+        let mut fits = vec![Fit::default(); columns];
         for row in rows() {
-            for (mean, &value) in mean.iter_mut().zip(row) {
-                *mean += f64::from(value) / count;
+            for (fit, &value) in fits.iter_mut().zip(row) {
+                fit.count(value);
             }
         }
-        let mut variance = vec![0.0_f64; columns];
         for row in rows() {
-            for ((variance, mean), &value) in variance.iter_mut().zip(&mean).zip(row) {
-                *variance += (f64::from(value) - mean).powi(2) / count;
+            for (fit, &value) in fits.iter_mut().zip(row) {
+                fit.add(value);
             }
         }
-        let first = training.row(0);
-        let constant = |column: usize| rows().all(|row| row[column] == first[column]);
-        let deviation = variance.iter().enumerate().map(|(column, variance)| {
-            let deviation = narrow(variance.sqrt());
-            if deviation == 0.0 || constant(column) {
-                1.0
-            } else {
-                deviation
+        for row in rows() {
+            for (fit, &value) in fits.iter_mut().zip(row) {
+                fit.deviate(value);
             }
-        });
-        Self::new(
-            mean.iter().copied().map(narrow).collect(),
-            deviation.collect(),
-        )
+        }
+        let scaled = training
+            .schema()
+            .measured()
+            .map(|feature| feature.is_scaled);
+        // Pixels have no columns.
+        let scaled = scaled.chain(std::iter::repeat(true));
+        let pairs = fits
+            .iter()
+            .zip(scaled)
+            .map(|(fit, is_scaled)| match is_scaled {
+                true => fit.mean_and_deviation(),
+                false => (0.0, 1.0),
+            });
+        let (mean, deviation) = pairs.unzip();
+        Self::new(mean, deviation)
     }
 
     /// Returns the mean of each column, `[columns]`.
@@ -92,7 +99,8 @@ impl Scaling {
         &self.deviation
     }
 
-    /// Takes the mean off every feature of `data` and divides by the deviation.
+    /// Takes the mean off every feature of `data` and divides by the deviation. What is missing
+    /// becomes 0, which is the mean.
     ///
     /// # Errors
     ///
@@ -111,10 +119,94 @@ impl Scaling {
             for ((value, &mean), &deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation)
             {
                 let centred = f64::from(*value) - f64::from(mean);
-                *value = narrow(centred / f64::from(deviation));
+                *value = match value.is_nan() {
+                    true => 0.0,
+                    false => narrow(centred / f64::from(deviation)),
+                };
             }
         }
         Dataset::new(schema, features, labels)
+    }
+
+    /// Returns a notice for each measurement of `data` that is far from what this scaling was
+    /// fitted to: by more than three deviations in its mean, or by five times in its deviation. So
+    /// it may be in another unit.
+    pub fn other_units(&self, data: &Dataset) -> Vec<Notice> {
+        let Ok(found) = Self::fit(data) else {
+            return Vec::new();
+        };
+        let mut notices = Vec::new();
+        let mut feature = 0;
+        for (place, column) in data.schema().columns().iter().enumerate() {
+            let at = feature;
+            feature += column.width();
+            if !column.is_measured() {
+                continue;
+            }
+            let (mean, deviation) = (f64::from(self.mean[at]), f64::from(self.deviation[at]));
+            let (own, spread) = (f64::from(found.mean[at]), f64::from(found.deviation[at]));
+            let is_far = (own - mean).abs() > FAR * deviation;
+            let is_wide = spread > WIDE * deviation || spread < deviation / WIDE;
+            // A deviation of 1 is also that of a constant.
+            let is_constant = self.deviation[at] == 1.0 || found.deviation[at] == 1.0;
+            if is_far || is_wide && !is_constant && data.len() >= MANY {
+                notices.push(Notice::OtherUnits {
+                    column: match column.name() {
+                        "" => (place + 1).to_string(),
+                        name => format!("`{}`", excerpt(name)),
+                    },
+                    mean: format!("{own:.4} ± {spread:.4}"),
+                    agreed: format!("{mean:.4} ± {deviation:.4}"),
+                });
+            }
+        }
+        notices
+    }
+}
+
+/// Deviations by which a mean is far from the agreed one.
+const FAR: f64 = 3.0;
+
+/// Times by which a deviation is another than the agreed one.
+const WIDE: f64 = 5.0;
+
+/// Rows from which on a deviation says something.
+const MANY: usize = 10;
+
+/// The values of a column so far.
+#[derive(Clone, Default)]
+struct Fit {
+    count: f64,
+    mean: f64,
+    variance: f64,
+    first: Option<f32>,
+    varies: bool,
+}
+
+impl Fit {
+    fn count(&mut self, value: f32) {
+        if !value.is_nan() {
+            self.count += 1.0;
+            self.varies |= *self.first.get_or_insert(value) != value;
+        }
+    }
+
+    fn add(&mut self, value: f32) {
+        if !value.is_nan() {
+            self.mean += f64::from(value) / self.count;
+        }
+    }
+
+    fn deviate(&mut self, value: f32) {
+        if !value.is_nan() {
+            self.variance += (f64::from(value) - self.mean).powi(2) / self.count;
+        }
+    }
+
+    fn mean_and_deviation(&self) -> (f32, f32) {
+        let deviation = narrow(self.variance.sqrt());
+        let is_constant = deviation == 0.0 || !self.varies;
+        (narrow(self.mean), if is_constant { 1.0 } else { deviation })
     }
 }
 
@@ -172,6 +264,23 @@ mod tests {
         assert_eq!(
             scaling.apply(table(1, vec![5.0])).unwrap().features(),
             [4.0]
+        );
+    }
+
+    #[test]
+    fn measurements_in_other_units_are_noticed() {
+        let agreed = table(2, vec![4.0, 7.0, 6.0, 9.0, 5.0, 8.0, 5.5, 8.5]);
+        let scaling = Scaling::fit(&agreed).unwrap();
+        assert_eq!(scaling.other_units(&agreed), []);
+        // Milligrams in place of millimoles.
+        let other = table(2, vec![4.0, 126.0, 6.0, 162.0]);
+        let notices = scaling.other_units(&other);
+        let [Notice::OtherUnits { column, mean, .. }] = &notices[..] else {
+            panic!("{notices:?}");
+        };
+        assert_eq!(
+            (column.as_str(), mean.as_str()),
+            ("2", "144.0000 ± 18.0000")
         );
     }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::file::DataFile;
 use crate::records::Records;
-use crate::{Dataset, Error, Schema, Split, embedded, mnist, table};
+use crate::{Dataset, Error, Notice, Schema, Split, embedded, mnist, table};
 
 /// Where data comes from.
 ///
@@ -47,12 +47,16 @@ impl fmt::Display for Source {
 /// How to read a source.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// The name of a CSV file's label column, which its first row must have. By default the last
-    /// column is the label, and the first row is a header if no cell before the label is a number.
+    /// The name of a CSV file's label column, which its first row must have. By default it is the
+    /// one that the schema names, or the last.
     pub label: Option<String>,
-    /// The schema that the data must fit. By default it is discovered: classes are the labels,
-    /// sorted as numbers if all are numbers and as text otherwise.
+    /// The schema that the data must fit. By default it is discovered: columns are what their cells
+    /// are, and classes are the labels, sorted as numbers if all are numbers and as text otherwise.
     pub schema: Option<Schema>,
+    /// Columns of a CSV file that are not used, by their names, or by their places from 1 on.
+    pub leave_out: Vec<String>,
+    /// Whether the first row of a CSV file holds the columns' names. By default it is found out.
+    pub header: Option<bool>,
 }
 
 /// What a source holds.
@@ -62,6 +66,8 @@ pub struct Loaded {
     pub train: Dataset,
     /// The source's own test examples, of the same schema.
     pub test: Option<Dataset>,
+    /// What the owner of the data should know of how it was understood.
+    pub notices: Vec<Notice>,
 }
 
 impl Loaded {
@@ -87,9 +93,9 @@ impl Loaded {
 /// Pixels are scaled to `[0, 1]`. The columns of tables stay as they are; see
 /// [`Scaling`](crate::Scaling).
 ///
-/// With [`LoadOptions::schema`], the data must have its shape, its column names (where both have
-/// names) and no other classes, though some may be missing. A CSV file fits an image schema if it
-/// has a column for each pixel, in `[0, 1]`.
+/// With [`LoadOptions::schema`], the data must have its shape or columns, which are taken by their
+/// names where both have names, and no other classes, though some may be missing. A CSV file fits
+/// an image schema if it has a column for each pixel, in `[0, 1]`.
 ///
 /// # Errors
 ///
@@ -110,14 +116,17 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
     }
     match source {
         Source::Digits => whole(embedded::digits()?, schema),
-        Source::BreastCancer => whole(embedded::breast_cancer()?, schema),
+        Source::BreastCancer => {
+            let text = embedded::breast_cancer();
+            rows(Path::new("breast-cancer"), text.as_bytes(), options)
+        }
         Source::Path(path) if path.is_dir() => mnist::load(path, schema),
         Source::Path(path) if !is_csv(path) && path.exists() => {
             Err(Error::UnknownFormat { path: path.into() })
         }
         Source::Path(path) => {
             let text = DataFile::open(path)?.read(u64::MAX)?;
-            whole(table::parse(path, &text, label)?, schema)
+            rows(path, &text, options)
         }
     }
 }
@@ -131,6 +140,17 @@ fn is_csv(path: &Path) -> bool {
     name.ends_with(".csv") || name.ends_with(".csv.gz")
 }
 
+/// Returns a table.
+fn rows(path: &Path, text: &[u8], options: &LoadOptions) -> Result<Loaded, Error> {
+    let mut notices = Vec::new();
+    let train = table::load(path, text, options, &mut notices)?;
+    Ok(Loaded {
+        train,
+        test: None,
+        notices,
+    })
+}
+
 /// Returns a source without a test set of its own.
 fn whole(records: Records, schema: Option<&Schema>) -> Result<Loaded, Error> {
     let train = match schema {
@@ -140,7 +160,11 @@ fn whole(records: Records, schema: Option<&Schema>) -> Result<Loaded, Error> {
             records.conform(&schema)?
         }
     };
-    Ok(Loaded { train, test: None })
+    Ok(Loaded {
+        train,
+        test: None,
+        notices: Vec::new(),
+    })
 }
 
 #[cfg(test)]
@@ -183,7 +207,7 @@ mod tests {
         let label = Some("ill".to_owned());
         let alone = LoadOptions {
             label: label.clone(),
-            schema: None,
+            ..LoadOptions::default()
         };
         assert!(matches!(load(&source, &alone), Err(Error::OneClass { .. })));
 
@@ -193,6 +217,7 @@ mod tests {
         let shared = LoadOptions {
             label,
             schema: Some(schema.clone()),
+            ..LoadOptions::default()
         };
         let loaded = load(&source, &shared).unwrap();
         assert_eq!(loaded.train.schema(), &schema);
@@ -205,12 +230,12 @@ mod tests {
         let digits = load(&Source::Digits, &LoadOptions::default()).unwrap();
         let schema = Some(digits.train.schema().clone());
         let options = LoadOptions {
-            label: None,
             schema,
+            ..LoadOptions::default()
         };
         assert_eq!(load(&Source::Digits, &options).unwrap(), digits);
         let other = load(&Source::BreastCancer, &options);
-        assert!(matches!(other, Err(Error::ShapeMismatch { .. })));
+        assert!(matches!(other, Err(Error::ColumnCount { .. })));
     }
 
     #[test]
@@ -227,7 +252,7 @@ mod tests {
         ));
         let label = LoadOptions {
             label: Some("digit".to_owned()),
-            schema: None,
+            ..LoadOptions::default()
         };
         assert!(matches!(
             load(&Source::Digits, &label),

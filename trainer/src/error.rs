@@ -73,6 +73,9 @@ pub enum TrainError {
         /// The shape of an example.
         shape: fl_datasets::Shape,
     },
+    /// Values may be missing, and there is no mean to stand in for them.
+    #[error("values of a column may be missing, so the model needs a scaling; fit one on the data")]
+    GapsWithoutScaling,
 
     // The data.
     /// Training without a training example.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use fl_datasets::{Dataset, Scaling, Schema, Shape};
+use fl_datasets::{Column, Dataset, Scaling, Schema, Shape};
 use serde::{Deserialize, Serialize};
 
 pub use cnn::Cnn;
@@ -81,8 +81,8 @@ impl ModelSpec {
     ///
     /// # Errors
     ///
-    /// The model does not take examples of this shape, or the scaling has another number of
-    /// columns.
+    /// The model does not take examples of this shape, the scaling has another number of columns,
+    /// or there is none although values may be missing.
     pub fn new(
         kind: ModelKind,
         schema: Schema,
@@ -95,6 +95,10 @@ impl ModelSpec {
         let columns = scaling.as_ref().map(|scaling| scaling.mean().len());
         if let Some(columns) = columns.filter(|&columns| columns != shape.size()) {
             return Err(TrainError::ScalingShape { columns, shape });
+        }
+        // The mean that stands in for a missing value is the scaling's.
+        if scaling.is_none() && schema.columns().iter().any(Column::has_gaps) {
+            return Err(TrainError::GapsWithoutScaling);
         }
         Ok(Self {
             kind,
@@ -133,6 +137,11 @@ impl ModelSpec {
     /// Shape of an example and names of the classes.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// Returns how the columns of a table are scaled, if they are.
+    pub fn scaling(&self) -> Option<&Scaling> {
+        self.scaling.as_ref()
     }
 
     /// Returns the layout of the model's flat vector.
@@ -432,7 +441,7 @@ mod tests {
         let json = serde_json::to_string(&spec).unwrap();
         assert!(json.starts_with(r#"{"kind":"cnn","schema":{"#), "{json}");
         assert_eq!(serde_json::from_str::<ModelSpec>(&json).unwrap(), spec);
-        let narrow = json.replace("\"width\":8", "\"width\":2");
+        let narrow = json.replace("[1,8,8]", "[1,8,2]");
         assert!(serde_json::from_str::<ModelSpec>(&narrow).is_err());
     }
 }

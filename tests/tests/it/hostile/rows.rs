@@ -64,8 +64,8 @@ impl Attacked {
     }
 }
 
-/// Has a participant set traps in this manner, in rounds under these limits. Returns what came of it,
-/// and how the hospitals' nodes ended.
+/// Has a participant set traps in this manner, in rounds under these limits. Returns what came of
+/// it, and how the hospitals' nodes ended.
 fn attacked(limits: LimitTable, manner: Manner) -> (Attacked, [Ended; HOSPITALS.len()]) {
     let consortium = Consortium::found("a,b,c,d,m", &["--data", "breast-cancer"]);
     consortium.amend(|manifest| manifest.limits.clone_from(&limits));

@@ -8,3 +8,4 @@ mod deployment;
 mod fingerprints;
 mod gpu;
 mod simulate;
+mod tables;

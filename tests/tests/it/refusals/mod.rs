@@ -7,6 +7,7 @@ mod command_line;
 mod files;
 mod node;
 mod relay;
+mod tables;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -22,16 +22,12 @@ fn data_that_is_missing_empty_or_no_data_is_refused() {
     untrained(&consortium, "nowhere.csv", &["nowhere.csv", "cannot read"]);
     fs::write(folder.join("empty.csv"), "").unwrap();
     untrained(&consortium, "empty.csv", &["empty.csv holds no examples"]);
-    fs::write(folder.join("words.csv"), "1,2,x\n3,word,y\n").unwrap();
-    untrained(
-        &consortium,
-        "words.csv",
-        &["row 2, column 2 is not a number"],
-    );
+    fs::write(folder.join("words.csv"), "some words\nand more\n").unwrap();
+    untrained(&consortium, "words.csv", &["has a single column"]);
     fs::write(folder.join("data.xlsx"), "PK").unwrap();
     untrained(&consortium, "data.xlsx", &["data.xlsx is no known format"]);
     fs::write(folder.join("bytes.csv"), [0x31, 0x2c, 0xff, 0xfe, 0x0a]).unwrap();
-    untrained(&consortium, "bytes.csv", &["not CSV text in UTF-8"]);
+    untrained(&consortium, "bytes.csv", &["line 1: the text is not UTF-8"]);
     fs::create_dir(folder.join("nothing")).unwrap();
     untrained(&consortium, "nothing", &["has no train-images-idx3-ubyte"]);
 }
@@ -87,7 +83,7 @@ fn truncated_files_are_refused() {
 }
 
 #[test]
-fn cells_that_are_not_finite_and_labels_that_are_no_class_are_refused_with_their_row() {
+fn cells_that_are_no_numbers_and_labels_that_are_no_class_are_refused_with_their_line() {
     let consortium = consortium();
     let folder = consortium.path();
     let patients = data::patients();
@@ -97,22 +93,27 @@ fn cells_that_are_not_finite_and_labels_that_are_no_class_are_refused_with_their
         data::csv(folder, name, [&patients[0], &cells.join(","), &patients[2]])
     };
     let nan = changed("nan.csv", |cells| cells[3] = "NaN".to_owned());
-    untrained(&consortium, &nan, &["row 2, column 4 is not finite"]);
+    untrained(&consortium, &nan, &["line 2, column 4: `NaN` is no value"]);
     let huge = changed("huge.csv", |cells| cells[0] = "1e39".to_owned());
-    untrained(&consortium, &huge, &["row 2, column 1 is not finite"]);
+    untrained(
+        &consortium,
+        &huge,
+        &["line 2, column 1: `1e39` is not finite"],
+    );
     let class = changed("class.csv", |cells| cells[30] = "perhaps".to_owned());
     untrained(
         &consortium,
         &class,
-        &["the label is none of the classes benign, malignant"],
+        &["line 2, column 31: `perhaps` is none of the agreed classes"],
     );
-    let label = changed("label.csv", |cells| cells[30] = String::new());
-    untrained(&consortium, &label, &["row 2: the label is empty"]);
+    let word = changed("word.csv", |cells| cells[2] = "high".to_owned());
+    let parts = ["line 2, column 3: `high` is not a number"];
+    untrained(&consortium, &word, &parts);
     let short = changed("short.csv", |cells| drop(cells.pop()));
     untrained(
         &consortium,
         &short,
-        &["row 2: 30 cells where the first row has 31"],
+        &["line 2: 30 cells where the first row has 31"],
     );
 }
 
@@ -127,7 +128,7 @@ fn data_of_another_shape_than_the_consortium_agreed_on_is_refused() {
     untrained(
         &consortium,
         "narrow.csv",
-        &["narrow.csv has examples of", "is wanted"],
+        &["narrow.csv has 2 columns", "30 are agreed on"],
     );
     untrained(&consortium, "digits", &["is wanted"]);
 }

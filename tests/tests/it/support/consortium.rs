@@ -32,8 +32,8 @@ pub(crate) fn local_task(
     let training: Training = task["training"].clone().try_into().unwrap();
     let spec: ModelSpec = task["model"].clone().try_into().unwrap();
     let options = LoadOptions {
-        label: None,
         schema: Some(spec.schema().clone()),
+        ..LoadOptions::default()
     };
     let data = load(&Source::Path(consortium.path().join(file)), &options).unwrap();
     let split = data.split(DEFAULT_TEST_FRACTION, training.seed).unwrap();

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use fl_datasets::{Partition, Source};
+use fl_datasets::{LoadOptions, Partition, Schema, Source};
 use fl_protocol::manifest::LimitTable;
 use fl_trainer::{AgreedNode, ModelKind, RoundParticipation, Sharing};
 use serde::Deserialize;
@@ -26,6 +26,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a relay and several nodes in this process, over real QUIC on loopback
     Simulate(Simulate),
+    /// Say what is in a data file, and write a schema for `provision`
+    Inspect(Inspect),
     /// Found a consortium: authority, signed manifest, a kit for each node and one for the relay
     Provision(Provision),
     /// Take part in a consortium's rounds with this machine's data
@@ -91,13 +93,51 @@ pub(crate) struct Simulate {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// How a CSV file is read that nobody has agreed on yet.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(default)]
+pub(crate) struct TableArgs {
+    /// Column of a CSV file that holds the label [default: the last]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// Columns of a CSV file that are not used, by name or by place from 1 on, joined by commas
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub(crate) leave_out: Vec<String>,
+    /// Whether the first row of a CSV file holds the columns' names [default: by what is in it]
+    #[arg(long, value_name = "true|false")]
+    pub(crate) header: Option<bool>,
+}
+
+impl TableArgs {
+    fn or(self, file: Self) -> Self {
+        Self {
+            label: self.label.or(file.label),
+            leave_out: match self.leave_out.is_empty() {
+                true => file.leave_out,
+                false => self.leave_out,
+            },
+            header: self.header.or(file.header),
+        }
+    }
+
+    /// Returns how to read such a file, against a schema if there is one.
+    pub(crate) fn options(&self, schema: Option<Schema>) -> LoadOptions {
+        LoadOptions {
+            label: self.label.clone(),
+            schema,
+            leave_out: self.leave_out.clone(),
+            header: self.header,
+        }
+    }
+}
+
 /// What is learned, and how.
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(default)]
 pub(crate) struct TaskArgs {
-    /// Column of a CSV file that holds the label [default: the last]
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) label: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) table: TableArgs,
     /// Built-in model: cnn for images, mlp for tables [default: by the data]
     #[arg(long, value_name = "MODEL")]
     #[serde(deserialize_with = "parsed")]
@@ -210,9 +250,12 @@ pub(crate) struct Provision {
     /// kits
     #[arg(long, value_name = "SOURCE", required_unless_present = "from")]
     pub(crate) data: Option<Source>,
+    /// What is agreed on the columns of tables, made by `inspect` and changed where need be
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "label", "leave_out", "header"])]
+    pub(crate) schema: Option<PathBuf>,
     /// A model to go on from, made by `simulate` or `train`, in place of a new one: it knows what
     /// the nodes' data looks like
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "model"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "leave_out", "header", "model"])]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
@@ -234,7 +277,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
-    /// Column of a CSV file that holds the label [default: the last]
+    /// Column of a CSV file that holds the label [default: the agreed one, or the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
     /// Where the relay is, if not where the manifest says; its certificate is still the manifest's
@@ -268,6 +311,22 @@ pub(crate) struct Train {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// Flags of `inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// A CSV file, a folder of IDX files, digits or breast-cancer
+    #[arg(value_name = "SOURCE")]
+    pub(crate) data: Source,
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+    /// File for the schema, which must not exist
+    #[arg(long, value_name = "FILE", default_value = "schema.toml")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Flags of `evaluate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Evaluate {
@@ -277,7 +336,7 @@ pub(crate) struct Evaluate {
     /// Data to evaluate it on: the test part of a source that comes with one, all of any other
     #[arg(long, value_name = "SOURCE")]
     pub(crate) data: Source,
-    /// Column of a CSV file that holds the label [default: the last]
+    /// Column of a CSV file that holds the label [default: the agreed one, or the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
     /// Evaluate on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
@@ -362,7 +421,7 @@ impl Simulate {
 impl TaskArgs {
     fn or(self, file: Self) -> Self {
         Self {
-            label: self.label.or(file.label),
+            table: self.table.or(file.table),
             model: self.model.or(file.model),
             optimizer: self.optimizer.or(file.optimizer),
             learning_rate: self.learning_rate.or(file.learning_rate),

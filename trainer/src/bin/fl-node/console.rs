@@ -9,6 +9,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::RoundLine;
 
+/// Tells what must be read, where there is no [`Console`].
+pub(crate) fn note(text: &str) {
+    eprintln!("{}", one_line(text));
+}
+
 pub(crate) struct Console {
     bar: ProgressBar,
     json: bool,
@@ -40,8 +45,7 @@ impl Console {
 
     /// Something that must be read: in a terminal, in a log, and beside JSON.
     pub(crate) fn note(&self, text: &str) {
-        let line = one_line(text);
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| note(text));
     }
 
     /// A completed round.

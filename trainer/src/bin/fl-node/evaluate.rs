@@ -1,12 +1,14 @@
 //! `fl-node evaluate`.
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{LoadOptions, load};
+use fl_datasets::LoadOptions;
 use fl_network::program::logging::say;
 use fl_trainer::Checkpoint;
 use serde_json::json;
 
 use super::args::Evaluate;
+use super::console::note;
+use super::data::loaded;
 use super::devices;
 
 pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
@@ -22,8 +24,9 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
     let options = LoadOptions {
         label: args.label,
         schema: Some(spec.schema().clone()),
+        ..LoadOptions::default()
     };
-    let loaded = load(&args.data, &options).with_context(|| format!("the data {}", args.data))?;
+    let loaded = loaded(&args.data, &options, spec.scaling(), note)?;
     let (data, part) = match loaded.test {
         Some(test) => (test, "the test part"),
         None => (loaded.train, "all"),

@@ -2,8 +2,10 @@
 
 mod args;
 mod console;
+mod data;
 mod devices;
 mod evaluate;
+mod inspect;
 mod output;
 mod provision;
 mod simulate;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     fl_network::program::logging::init();
     fl_network::program::conceal();
     let done = match args.command {
+        Command::Inspect(args) => inspect::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Provision(args) => provision::run(args),
         Command::Train(args) => train::run(args),

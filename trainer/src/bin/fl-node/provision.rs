@@ -1,8 +1,11 @@
 //! `fl-node provision`.
 
+use std::path::Path;
+
 use anyhow::{Context as _, bail, ensure};
-use fl_datasets::Dataset;
+use fl_datasets::{Dataset, Schema};
 use fl_network::client::check_dialable;
+use fl_network::files::read_limited;
 use fl_network::program::logging::say;
 use fl_protocol::manifest::{LimitTable, TimeoutTable, min_organisations};
 use fl_shaders::Ring;
@@ -12,6 +15,7 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use super::args::Provision;
+use super::console::note;
 use super::task::TaskTable;
 
 const BYTES_A_MEGABIT: u64 = 125_000;
@@ -100,6 +104,15 @@ fn drawn_seed() -> anyhow::Result<u64> {
     Ok(drawn.context("the operating system's random generator failed")? >> 1)
 }
 
+/// Reads a schema as `inspect` writes it.
+fn schema(path: &Path) -> anyhow::Result<Schema> {
+    /// As large as a manifest may be.
+    const MOST_BYTES: usize = 1 << 20;
+    let bytes = read_limited(path, MOST_BYTES)?;
+    let text = str::from_utf8(&bytes).with_context(|| format!("{} is no text", path.display()))?;
+    toml::from_str(text).with_context(|| format!("{} is no schema", path.display()))
+}
+
 /// The task, and the model that it begins with.
 fn begun(args: &Provision, seed: u64) -> anyhow::Result<(TaskTable, Layout, Vec<f32>)> {
     let task = match (&args.data, &args.from) {
@@ -107,7 +120,10 @@ fn begun(args: &Provision, seed: u64) -> anyhow::Result<(TaskTable, Layout, Vec<
             let (task, checkpoint) = TaskTable::from_checkpoint(path, &args.task, seed)?;
             return Ok((task, checkpoint.layout, checkpoint.parameters));
         }
-        (Some(data), None) => TaskTable::of(data, &args.task, seed)?.0,
+        (Some(data), None) => {
+            let schema = args.schema.as_deref().map(schema).transpose()?;
+            TaskTable::of(data, schema, &args.task, seed, note)?.0
+        }
         (None, None) => bail!("--data SOURCE or --from FILE is missing"),
     };
     // A new model comes from the seed; no data is needed but for its shape.

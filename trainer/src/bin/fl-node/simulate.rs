@@ -37,8 +37,9 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         None,
     )?;
     let seed = args.seed.unwrap_or(Training::default().seed);
-    let (task, split) = TaskTable::of(&source, &args.task, seed)?;
     let console = Console::new(settings.rounds(), args.json);
+    let note = |text: &str| console.note(text);
+    let (task, split) = TaskTable::of(&source, None, &args.task, seed, note)?;
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let trainers = trainers(&task, &split, partition, nodes, &compute)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

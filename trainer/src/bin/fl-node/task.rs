@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Source, Split, load};
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Schema, Source, Split};
 use fl_trainer::{Checkpoint, ModelSpec, Optimizer, Training};
 use serde::{Deserialize, Serialize};
 
 use super::args::{OptimizerName, TaskArgs};
-
-/// So many classes may come from as few examples.
-const FEW_CLASSES: usize = 10;
+use super::data::loaded;
 
 /// The task as a manifest holds it: all that nodes must agree on to train one model.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,22 +19,19 @@ pub(crate) struct TaskTable {
 }
 
 impl TaskTable {
-    /// The task of the flags and of this seed, with this data.
-    pub(crate) fn of(source: &Source, args: &TaskArgs, seed: u64) -> anyhow::Result<(Self, Split)> {
+    /// The task of the flags and of this seed, with this data, against a schema if there is one.
+    /// `note` is told how the data was understood.
+    pub(crate) fn of(
+        source: &Source,
+        schema: Option<Schema>,
+        args: &TaskArgs,
+        seed: u64,
+        note: impl FnMut(&str),
+    ) -> anyhow::Result<(Self, Split)> {
         let training = training(args, seed)?;
-        let options = LoadOptions {
-            label: args.label.clone(),
-            schema: None,
-        };
-        let split = load(source, &options)?.split(DEFAULT_TEST_FRACTION, training.seed)?;
-        let classes = split.train.schema().classes().len();
-        let examples = split.train.len() + split.test.len();
-        // What looks like a measurement may be one, and the names of classes are for all to see.
-        ensure!(
-            args.label.is_some() || classes <= FEW_CLASSES || classes * 4 <= examples,
-            "the last column of {source} has {classes} values in {examples} rows, which are no classes; \
-             name the column of the label with --label"
-        );
+        let options = args.table.options(schema);
+        let loaded = loaded(source, &options, None, note)?;
+        let split = loaded.split(DEFAULT_TEST_FRACTION, training.seed)?;
         let model = ModelSpec::for_data(&split.train, args.model)?;
         Ok((Self { training, model }, split))
     }
@@ -71,13 +66,20 @@ impl TaskTable {
         Ok(toml::Table::try_from(self)?)
     }
 
-    /// Loads data that must fit the task, and splits it if it comes without a test part.
-    pub(crate) fn load(&self, source: &Source, label: Option<String>) -> anyhow::Result<Split> {
+    /// Loads data that must fit the task, and splits it if it comes without a test part. `note` is
+    /// told how it was understood.
+    pub(crate) fn load(
+        &self,
+        source: &Source,
+        label: Option<String>,
+        note: impl FnMut(&str),
+    ) -> anyhow::Result<Split> {
         let options = LoadOptions {
             label,
             schema: Some(self.model.schema().clone()),
+            ..LoadOptions::default()
         };
-        let loaded = load(source, &options).with_context(|| format!("the data {source}"))?;
+        let loaded = loaded(source, &options, self.model.scaling(), note)?;
         Ok(loaded.split(DEFAULT_TEST_FRACTION, self.training.seed)?)
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
         check_dialable(relay).context("--relay")?;
     }
     let task = TaskTable::from_table(kit.manifest.task())?;
-    let split = task.load(&source, args.label)?;
+    let console = Console::new(0, args.json);
+    let split = task.load(&source, args.label, |text| console.note(text))?;
     let party = format!(
         "{} of {}",
         kit.manifest.name_of(kit.id()),
@@ -59,7 +60,6 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
         args.accept_differences,
     )?;
     let store = NodeStore::open(&state, &kit.manifest, record)?;
-    let console = Console::new(0, args.json);
     if let Some(difference) = given_away {
         console.note(&format!("accepted: {difference}"));
     }

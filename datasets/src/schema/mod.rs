@@ -1,0 +1,330 @@
+//! What an example is and which classes there are: what all nodes of a task agree on.
+
+mod column;
+mod shape;
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+pub use column::{Column, ColumnKind, Missing};
+pub use shape::Shape;
+
+use crate::Error;
+use crate::error::{excerpt, list};
+
+/// What an example is and which classes there are.
+///
+/// A class is known by its place in [`classes`](Self::classes): the model's output of that index
+/// stands for it. Deserialising checks what [`new`](Self::new) checks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedSchema", into = "UncheckedSchema")]
+pub struct Schema {
+    features: Features,
+    label: Option<String>,
+    classes: Vec<String>,
+}
+
+/// What an example is.
+#[derive(Clone, Debug, PartialEq)]
+enum Features {
+    Image([usize; 3]),
+    Table { columns: Vec<Column>, width: usize },
+}
+
+impl Schema {
+    /// The most classes that can be told apart: 2¹⁶.
+    pub const MAX_CLASSES: usize = 1 << 16;
+
+    /// Returns a schema of examples of `shape` with labels among `classes`.
+    ///
+    /// The columns of a table are numbers without gaps. `columns` names them in their order; it is
+    /// empty for an image and for a table without a header.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`table`](Self::table), and [`Error::ColumnNames`] if only some columns have names.
+    pub fn new(shape: Shape, columns: Vec<String>, classes: Vec<String>) -> Result<Self, Error> {
+        let all_named = shape
+            == Shape::Table {
+                columns: columns.len(),
+            };
+        if !columns.is_empty() && !all_named {
+            return Err(Error::ColumnNames {
+                names: columns.len(),
+                shape,
+            });
+        }
+        if !(1..=Shape::MAX_SIZE).contains(&shape.size()) {
+            return Err(Error::Shape(shape));
+        }
+        match shape {
+            Shape::Image {
+                channels,
+                height,
+                width,
+            } => Self::of(Features::Image([channels, height, width]), None, classes),
+            Shape::Table { .. } if all_named => {
+                let columns = columns.into_iter().map(Column::number);
+                Self::table(columns.collect(), None, classes)
+            }
+            Shape::Table { columns } => {
+                let unnamed = vec![Column::number(String::new()); columns];
+                Self::table(unnamed, None, classes)
+            }
+        }
+    }
+
+    /// Returns a schema of rows with these columns, and with labels among `classes` in the column
+    /// of the name `label`, or in the last one if there is no header.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a row becomes no features or more than [`Shape::MAX_SIZE`],
+    /// [`Error::DoubleName`] if two columns have one name, [`Error::Classes`] unless there are two
+    /// or more distinct, non-empty classes, [`Error::TooManyClasses`] if there are more than
+    /// [`Schema::MAX_CLASSES`].
+    pub fn table(
+        columns: Vec<Column>,
+        label: Option<String>,
+        classes: Vec<String>,
+    ) -> Result<Self, Error> {
+        let mut names = HashSet::new();
+        let named = columns.iter().map(Column::name).chain(label.as_deref());
+        for name in named.filter(|name| !name.is_empty()) {
+            if !names.insert(name) {
+                return Err(Error::DoubleName(excerpt(name)));
+            }
+        }
+        let width = columns.iter().map(Column::width).sum();
+        Self::of(Features::Table { columns, width }, label, classes)
+    }
+
+    fn of(features: Features, label: Option<String>, classes: Vec<String>) -> Result<Self, Error> {
+        let schema = Self {
+            features,
+            label,
+            classes,
+        };
+        let shape = schema.shape();
+        if !(1..=Shape::MAX_SIZE).contains(&shape.size()) {
+            return Err(Error::Shape(shape));
+        }
+        let classes = &schema.classes;
+        if classes.len() > Self::MAX_CLASSES {
+            return Err(Error::TooManyClasses(classes.len()));
+        }
+        let mut seen = HashSet::new();
+        let distinct = classes
+            .iter()
+            .all(|class| !class.is_empty() && seen.insert(class.as_str()));
+        if classes.len() < 2 || !distinct {
+            return Err(Error::Classes(list(classes)));
+        }
+        Ok(schema)
+    }
+
+    /// Returns the shape of one example.
+    pub fn shape(&self) -> Shape {
+        match self.features {
+            Features::Image([channels, height, width]) => Shape::Image {
+                channels,
+                height,
+                width,
+            },
+            Features::Table { width, .. } => Shape::Table { columns: width },
+        }
+    }
+
+    /// Returns the columns of a table in their order; an image has none.
+    pub fn columns(&self) -> &[Column] {
+        match &self.features {
+            Features::Image(_) => &[],
+            Features::Table { columns, .. } => columns,
+        }
+    }
+
+    /// Returns whether a table has a header, by whose names its columns are known.
+    pub fn has_names(&self) -> bool {
+        self.columns()
+            .iter()
+            .any(|column| !column.name().is_empty())
+    }
+
+    /// Returns the name of the label's column, if it has one.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// Names of the classes; a label is an index into them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Returns the first classes, joined by commas, and how many there are beside them.
+    pub fn classes_in_words(&self) -> String {
+        list(&self.classes)
+    }
+
+    /// Returns, for each feature of an example of a table, whether it is a measurement, which is to
+    /// be scaled, and whether it may be missing.
+    pub(crate) fn measured(&self) -> impl Iterator<Item = Measured> {
+        self.columns().iter().flat_map(|column| {
+            let first = Measured {
+                is_scaled: column.is_measured(),
+                has_gaps: column.has_gaps(),
+            };
+            let others = (1..column.width()).map(|_| Measured::default());
+            std::iter::once(first).chain(others)
+        })
+    }
+}
+
+/// What a feature of a table is to a scaling.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Measured {
+    /// It is to be scaled.
+    pub(crate) is_scaled: bool,
+    /// It may be missing.
+    pub(crate) has_gaps: bool,
+}
+
+/// A schema as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UncheckedSchema {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<[usize; 3]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    classes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<Column>,
+}
+
+impl TryFrom<UncheckedSchema> for Schema {
+    type Error = Error;
+
+    fn try_from(schema: UncheckedSchema) -> Result<Self, Error> {
+        let UncheckedSchema {
+            image,
+            label,
+            classes,
+            columns,
+        } = schema;
+        match image {
+            None => Self::table(columns, label, classes),
+            Some(image) if columns.is_empty() && label.is_none() => {
+                Self::of(Features::Image(image), None, classes)
+            }
+            Some(_) => Err(Error::ImageColumns),
+        }
+    }
+}
+
+impl From<Schema> for UncheckedSchema {
+    fn from(schema: Schema) -> Self {
+        let (image, columns) = match schema.features {
+            Features::Image(image) => (Some(image), Vec::new()),
+            Features::Table { columns, .. } => (None, columns),
+        };
+        Self {
+            image,
+            label: schema.label,
+            classes: schema.classes,
+            columns,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn accepts_images_and_tables_with_or_without_names() {
+        let image = Shape::Image {
+            channels: 3,
+            height: 4,
+            width: 5,
+        };
+        assert_eq!(image.size(), 60);
+        assert!(Schema::new(image, vec![], names(&["cat", "dog"])).is_ok());
+        let table = Shape::Table { columns: 2 };
+        assert!(Schema::new(table, vec![], names(&["0", "1"])).is_ok());
+        assert!(Schema::new(table, names(&["age", "dose"]), names(&["0", "1"])).is_ok());
+    }
+
+    #[test]
+    fn rejects_shapes_without_features_or_with_too_many() {
+        for shape in [
+            Shape::Table { columns: 0 },
+            Shape::Image {
+                channels: 1,
+                height: 0,
+                width: 8,
+            },
+            Shape::Image {
+                channels: usize::MAX,
+                height: 2,
+                width: 2,
+            },
+            Shape::Table {
+                columns: Shape::MAX_SIZE + 1,
+            },
+        ] {
+            let schema = Schema::new(shape, vec![], names(&["0", "1"]));
+            assert!(matches!(schema, Err(Error::Shape(found)) if found == shape));
+        }
+    }
+
+    #[test]
+    fn rejects_names_for_some_columns_or_for_pixels() {
+        let table = Schema::new(
+            Shape::Table { columns: 2 },
+            names(&["age"]),
+            names(&["0", "1"]),
+        );
+        assert!(matches!(table, Err(Error::ColumnNames { names: 1, .. })));
+        let image = Shape::Image {
+            channels: 1,
+            height: 1,
+            width: 1,
+        };
+        let image = Schema::new(image, names(&["pixel"]), names(&["0", "1"]));
+        assert!(matches!(image, Err(Error::ColumnNames { names: 1, .. })));
+    }
+
+    #[test]
+    fn rejects_classes_that_are_few_empty_or_repeated() {
+        for classes in [
+            names(&[]),
+            names(&["a"]),
+            names(&["a", ""]),
+            names(&["a", "b", "a"]),
+        ] {
+            let schema = Schema::new(Shape::Table { columns: 1 }, vec![], classes);
+            assert!(matches!(schema, Err(Error::Classes(_))));
+        }
+    }
+
+    #[test]
+    fn survives_json_and_is_checked_on_the_way_in() {
+        let shape = Shape::Table { columns: 1 };
+        let schema = Schema::new(shape, names(&["age"]), names(&["no", "yes"])).unwrap();
+        let json = serde_json::to_string(&schema).unwrap();
+        assert_eq!(
+            json,
+            r#"{"classes":["no","yes"],"columns":[{"name":"age"}]}"#
+        );
+        assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
+        let one_class = json.replace(r#","yes""#, "");
+        assert!(serde_json::from_str::<Schema>(&one_class).is_err());
+        let more = json.replace("{\"classes\"", "{\"more\":1,\"classes\"");
+        assert!(serde_json::from_str::<Schema>(&more).is_err());
+    }
+}

@@ -1,0 +1,404 @@
+//! From the cells of a table to features and labels, by an agreed schema.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+
+use csv::StringRecord;
+
+use super::cell::{self, Decimal};
+use super::header::{Header, is_like};
+use super::profile::is_left_out;
+use super::{cells, label};
+use crate::error::{excerpt, list};
+use crate::{Column, ColumnKind, Dataset, Error, LoadOptions, Missing, Notice, Schema, Shape};
+
+/// Cells of a column that are not what was agreed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellFault {
+    /// The column's name, or its place.
+    pub column: String,
+    /// What is wrong.
+    pub kind: FaultKind,
+    /// The line of the first such cell.
+    pub row: u64,
+    /// What it says.
+    pub found: String,
+    /// How many such cells there are.
+    pub cells: u64,
+}
+
+/// What is wrong with a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// It has no value.
+    Missing,
+    /// It is not a number.
+    NotANumber,
+    /// It is infinite, or too large for `f32`.
+    NotFinite,
+    /// It is outside the agreed range.
+    OutOfRange,
+    /// It is neither true nor false.
+    NotABoolean,
+    /// It is not a day.
+    NotADate,
+    /// It is no intensity of a pixel.
+    NotAnIntensity,
+    /// Its column has too many different texts.
+    ManyTexts,
+    /// The label is none of the classes.
+    UnknownLabel,
+}
+
+impl fmt::Display for CellFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            column,
+            kind,
+            row,
+            found,
+            cells,
+        } = self;
+        write!(f, "line {row}, column {column}: `{found}` ")?;
+        f.write_str(match kind {
+            FaultKind::Missing => {
+                "is no value; fill it in, or agree on what stands in for missing values"
+            }
+            FaultKind::NotANumber => "is not a number; correct it, or leave the column out",
+            FaultKind::NotFinite => {
+                "is not finite as a 32-bit float; correct it, or change the unit"
+            }
+            FaultKind::OutOfRange => "is outside the agreed range; correct it, or change the unit",
+            FaultKind::NotABoolean => "is neither true nor false; correct it",
+            FaultKind::NotADate => "is not a day such as 2024-02-29 or 29.02.2024; correct it",
+            FaultKind::NotAnIntensity => "is not within 0 and 1; scale pixels to 0..1",
+            FaultKind::ManyTexts => {
+                "is one of too many texts to be categories; leave the column out, or group them"
+            }
+            FaultKind::UnknownLabel => "is none of the agreed classes; correct it or drop the row",
+        })?;
+        match cells {
+            1 => Ok(()),
+            _ => write!(f, " ({cells} such cells)"),
+        }
+    }
+}
+
+/// The faults so far, by column and kind.
+type Faults = BTreeMap<(usize, FaultKind), CellFault>;
+
+/// A table that is being encoded.
+pub(crate) struct Encoding<'a> {
+    path: &'a Path,
+    header: &'a Header,
+    schema: &'a Schema,
+    decimal: Decimal,
+    /// For each feature column, its place in the file.
+    places: Vec<(usize, Cells)>,
+    label: usize,
+    /// The classes by their names.
+    classes: HashMap<String, u32>,
+    /// The classes by their names in lower case, where there are no two.
+    like_classes: HashMap<String, Option<u32>>,
+    features: Vec<f32>,
+    labels: Vec<u32>,
+    faults: Faults,
+    others: BTreeMap<usize, (String, u64)>,
+    unlabelled: Option<(u64, u64)>,
+}
+
+/// How the cells of a column are read.
+enum Cells {
+    /// As an intensity of a pixel.
+    Pixel,
+    /// As agreed.
+    Column(Column),
+}
+
+impl<'a> Encoding<'a> {
+    /// Finds the columns of a schema in a file.
+    ///
+    /// # Errors
+    ///
+    /// Some are not there.
+    pub(crate) fn new(
+        path: &'a Path,
+        header: &'a Header,
+        schema: &'a Schema,
+        options: &LoadOptions,
+        decimal: Decimal,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self, Error> {
+        let by_name = schema.has_names() && header.names.is_some();
+        let name = options.label.as_deref().or_else(|| schema.label());
+        let label = label(path, header, name.filter(|_| header.names.is_some()))?;
+        let is_left = |at: usize| {
+            options
+                .leave_out
+                .iter()
+                .any(|name| is_left_out(header, at, name))
+        };
+        let free = || (0..header.width).filter(|&at| at != label && !is_left(at));
+        let places = match by_name {
+            true => named(path, header, schema, notices)?,
+            false => free().collect(),
+        };
+        let cells: Vec<Cells> = match schema.shape() {
+            Shape::Image { .. } => (0..schema.shape().size()).map(|_| Cells::Pixel).collect(),
+            Shape::Table { .. } => {
+                let columns = schema.columns().iter().cloned();
+                columns.map(Cells::Column).collect()
+            }
+        };
+        if places.len() != cells.len() {
+            return Err(Error::ColumnCount {
+                path: path.into(),
+                expected: cells.len(),
+                found: places.len(),
+            });
+        }
+        if by_name {
+            let unused = free().filter(|at| !places.contains(at));
+            let unused: Vec<_> = unused.map(|at| header.called(at)).collect();
+            if !unused.is_empty() && options.schema.is_some() {
+                let columns = list(unused);
+                notices.push(Notice::Ignored { columns });
+            }
+        } else if schema.has_names() {
+            notices.push(Notice::NoHeader);
+        }
+        let (mut classes, mut like_classes) = (HashMap::new(), HashMap::new());
+        for (class, name) in (0..).zip(schema.classes()) {
+            let name = cell::class(name, Decimal::Point);
+            let like = like_classes.entry(name.to_lowercase());
+            like.and_modify(|other| *other = None)
+                .or_insert(Some(class));
+            classes.insert(name, class);
+        }
+        Ok(Self {
+            path,
+            header,
+            schema,
+            decimal,
+            places: places.into_iter().zip(cells).collect(),
+            label,
+            classes,
+            like_classes,
+            features: Vec::new(),
+            labels: Vec::new(),
+            faults: Faults::new(),
+            others: BTreeMap::new(),
+            unlabelled: None,
+        })
+    }
+
+    /// Takes a row up.
+    ///
+    /// # Errors
+    ///
+    /// It is too long or too short. Other faults show once all rows are there.
+    pub(crate) fn add(&mut self, line: u64, row: &StringRecord) -> Result<(), Error> {
+        cells(self.path, line, row, self.header.width)?;
+        let label = row.get(self.label).unwrap_or_default();
+        if cell::is_missing(label) {
+            let (rows, _) = self.unlabelled.get_or_insert((0, line));
+            *rows += 1;
+            return Ok(());
+        }
+        match self.class(label) {
+            Some(class) => self.labels.push(class),
+            None => self.fault(self.label, FaultKind::UnknownLabel, line, label),
+        }
+        for at in 0..self.places.len() {
+            let (place, cells) = &self.places[at];
+            let place = *place;
+            let cell = row.get(place).unwrap_or_default();
+            let read = match cells {
+                Cells::Pixel => pixel(cell, self.decimal, &mut self.features),
+                Cells::Column(column) => encoded(column, cell, self.decimal, &mut self.features),
+            };
+            match read {
+                Ok(Known::Yes) => {}
+                Ok(Known::No) => {
+                    let other = self.others.entry(place);
+                    other.or_insert_with(|| (excerpt(cell), 0)).1 += 1;
+                }
+                Err(kind) => self.fault(place, kind, line, cell),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the examples.
+    ///
+    /// # Errors
+    ///
+    /// Cells are not what was agreed, or there are no examples.
+    pub(crate) fn finish(self, notices: &mut Vec<Notice>) -> Result<Dataset, Error> {
+        if !self.faults.is_empty() {
+            return Err(Error::Cells {
+                path: self.path.into(),
+                faults: self.faults.into_values().collect(),
+            });
+        }
+        if self.labels.is_empty() {
+            return Err(Error::Empty {
+                path: self.path.into(),
+            });
+        }
+        if let Some((rows, first)) = self.unlabelled {
+            notices.push(Notice::NoLabel { rows, first });
+        }
+        for (place, (found, cells)) in self.others {
+            let column = self.header.called(place);
+            notices.push(Notice::OtherValues {
+                column,
+                found,
+                cells,
+            });
+        }
+        Dataset::new(self.schema.clone(), self.features, self.labels)
+    }
+
+    /// Returns the place of a label's class: of that name, or of the only one that differs in case.
+    fn class(&self, label: &str) -> Option<u32> {
+        let name = cell::class(label, self.decimal);
+        let same = self.classes.get(&name).copied();
+        same.or_else(|| *self.like_classes.get(&name.to_lowercase())?)
+    }
+
+    fn fault(&mut self, place: usize, kind: FaultKind, row: u64, found: &str) {
+        let fault = self.faults.entry((place, kind));
+        let fault = fault.or_insert_with(|| CellFault {
+            column: self.header.called(place),
+            kind,
+            row,
+            found: excerpt(found),
+            cells: 0,
+        });
+        fault.cells += 1;
+    }
+}
+
+/// Finds the columns of a schema by their names.
+fn named(
+    path: &Path,
+    header: &Header,
+    schema: &Schema,
+    notices: &mut Vec<Notice>,
+) -> Result<Vec<usize>, Error> {
+    let (mut places, mut missing) = (Vec::new(), Vec::new());
+    for column in schema.columns() {
+        let Some(place) = header.find(column.name()) else {
+            missing.push(column.name());
+            continue;
+        };
+        let found = header.names.as_ref().map_or("", |names| &names[place]);
+        if found != column.name() {
+            notices.push(Notice::Spelling {
+                agreed: excerpt(column.name()),
+                found: excerpt(found),
+            });
+        }
+        places.push(place);
+    }
+    match missing.is_empty() {
+        true => Ok(places),
+        false => Err(Error::MissingColumns {
+            path: path.into(),
+            missing: list(missing),
+            columns: list(header.names.iter().flatten()),
+        }),
+    }
+}
+
+/// Whether a cell has a value that was agreed on.
+enum Known {
+    Yes,
+    No,
+}
+
+fn pixel(cell: &str, decimal: Decimal, features: &mut Vec<f32>) -> Result<Known, FaultKind> {
+    let value = finite(cell, decimal)?;
+    if !(0.0..=1.0).contains(&value) {
+        return Err(FaultKind::NotAnIntensity);
+    }
+    features.push(value);
+    Ok(Known::Yes)
+}
+
+/// Adds the features of a cell.
+fn encoded(
+    column: &Column,
+    cell: &str,
+    decimal: Decimal,
+    features: &mut Vec<f32>,
+) -> Result<Known, FaultKind> {
+    let is_missing = match column.kind() {
+        ColumnKind::Number { .. } => cell::is_missing_number(cell),
+        _ => cell::is_missing(cell),
+    };
+    if is_missing && column.missing() == Missing::Refuse {
+        return Err(FaultKind::Missing);
+    }
+    let mut known = Known::Yes;
+    match column.kind() {
+        ColumnKind::Category { values } => {
+            let has = |value: &String| !is_missing && is_like(value, cell);
+            let at = values.iter().position(has);
+            let is_other = !is_missing && at.is_none();
+            if is_other {
+                known = Known::No;
+            }
+            let ones = (0..values.len()).map(|value| at == Some(value));
+            features.extend(ones.chain([is_other]).map(f32::from));
+        }
+        _ if is_missing => features.push(f32::NAN),
+        ColumnKind::Number { range, .. } => {
+            let value = finite(cell, decimal)?;
+            if let Some(range) = range
+                && !range.contains(&f64::from(value))
+            {
+                return Err(FaultKind::OutOfRange);
+            }
+            features.push(value);
+        }
+        ColumnKind::Boolean => {
+            let value = match cell {
+                "1" => Some(true),
+                "0" => Some(false),
+                _ => cell::boolean(cell),
+            };
+            features.push(value.ok_or(FaultKind::NotABoolean)?.into());
+        }
+        ColumnKind::Date => {
+            #[expect(clippy::cast_possible_truncation, reason = "some thousand years")]
+            let years = cell::date(cell).ok_or(FaultKind::NotADate)? as f32;
+            features.push(years);
+        }
+    }
+    if column.missing() == Missing::Indicator {
+        features.push(is_missing.into());
+    }
+    Ok(known)
+}
+
+fn finite(cell: &str, decimal: Decimal) -> Result<f32, FaultKind> {
+    let value = match decimal {
+        // Straight to 32 bits: by way of 64 a number may be rounded twice.
+        Decimal::Point if !cell.contains(',') && cell.contains(|c: char| c.is_ascii_digit()) => {
+            cell.parse().ok()
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "what is too large is infinite"
+        )]
+        _ => cell::number(cell, decimal).map(|value| value as f32),
+    };
+    match value {
+        Some(value) if f32::is_finite(value) => Ok(value),
+        Some(_) => Err(FaultKind::NotFinite),
+        None => Err(FaultKind::NotANumber),
+    }
+}

@@ -1,0 +1,413 @@
+//! What the cells of a table are, column by column, before anything is agreed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+
+use csv::StringRecord;
+
+use super::cell::{self, Decimal};
+use super::{CellFault, FaultKind, cells};
+use crate::error::{excerpt, list};
+use crate::{Column, ColumnKind, Error, Missing, Notice, Schema};
+
+use super::header::{Header, is_like};
+
+/// The most values of a column that are told apart as categories.
+const MAX_CATEGORIES: usize = 64;
+
+/// So many classes may come from as few examples.
+const FEW_CLASSES: usize = 10;
+
+/// Rows from which on a column that counts them, or has another text in each, is an id.
+const FEW_ROWS: u64 = 5;
+
+/// What is known of a table after all its rows.
+pub(crate) struct Profile<'a> {
+    path: &'a Path,
+    header: &'a Header,
+    label: usize,
+    decimal: Decimal,
+    columns: Vec<ColumnProfile>,
+    /// Rows with a label.
+    rows: u64,
+    classes: HashMap<String, u64>,
+}
+
+/// What is known of a column.
+#[derive(Default)]
+struct ColumnProfile {
+    missing: u64,
+    missing_numbers: u64,
+    numbers: u64,
+    booleans: u64,
+    dates: u64,
+    /// The first cell that is neither a number nor missing, and its line.
+    other: Option<(u64, String)>,
+    /// A number has a fraction.
+    has_fractions: bool,
+    /// How often each value comes, unless there are too many.
+    values: Values,
+    /// Whether a value came twice.
+    repetition: Repetition,
+    /// The last number, as long as each was the one before and 1.
+    counting: Counting,
+}
+
+/// Values and how often each comes, until they are too many to be categories.
+enum Values {
+    Few(BTreeMap<String, u64>),
+    Many,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::Few(BTreeMap::new())
+    }
+}
+
+/// Whether a value of a column came twice, as far as that tells of ids.
+enum Repetition {
+    /// Not among these, by their hashes.
+    None(HashSet<u64>),
+    Some,
+}
+
+impl Default for Repetition {
+    fn default() -> Self {
+        Self::None(HashSet::new())
+    }
+}
+
+impl Repetition {
+    /// From so many on, none is expected any more.
+    const MOST: usize = 1 << 20;
+
+    fn add(&mut self, cell: &str) {
+        if let Self::None(seen) = self
+            && seen.len() < Self::MOST
+        {
+            let mut hasher = DefaultHasher::new();
+            cell.hash(&mut hasher);
+            if !seen.insert(hasher.finish()) {
+                *self = Self::Some;
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+enum Counting {
+    #[default]
+    NotBegun,
+    At(f64),
+    Broken,
+}
+
+impl ColumnProfile {
+    fn add(&mut self, line: u64, cell: &str, decimal: Decimal) {
+        if cell::is_missing_number(cell) {
+            self.missing_numbers += 1;
+            if cell::is_missing(cell) {
+                self.missing += 1;
+                return;
+            }
+        }
+        let value = cell::number(cell, decimal);
+        match value {
+            Some(_) => self.numbers += 1,
+            None if cell::is_missing_number(cell) => {}
+            None => {
+                self.booleans += u64::from(cell::boolean(cell).is_some());
+                self.dates += u64::from(cell::date(cell).is_some());
+                self.other.get_or_insert_with(|| (line, excerpt(cell)));
+            }
+        }
+        self.counting = match (&self.counting, value) {
+            (Counting::NotBegun, Some(value)) if value.fract() == 0.0 => Counting::At(value),
+            (Counting::At(last), Some(value)) if value == last + 1.0 => Counting::At(value),
+            _ => Counting::Broken,
+        };
+        if let Values::Few(values) = &mut self.values {
+            *values.entry(cell.to_owned()).or_default() += 1;
+            if values.len() > MAX_CATEGORIES {
+                self.values = Values::Many;
+            }
+        }
+        // Measurements may well be all different.
+        self.has_fractions |= value.is_some_and(|value| value.fract() != 0.0);
+        match self.has_fractions {
+            true => self.repetition = Repetition::Some,
+            false => self.repetition.add(cell),
+        }
+    }
+}
+
+/// What becomes of a column.
+enum Use {
+    Feature(Column),
+    /// It is no feature.
+    Left(Notice),
+}
+
+impl<'a> Profile<'a> {
+    /// Returns a profile without rows. `label` is the place of the label's column.
+    pub(crate) fn new(path: &'a Path, header: &'a Header, label: usize, decimal: Decimal) -> Self {
+        let columns = (0..header.width).map(|_| ColumnProfile::default());
+        Self {
+            path,
+            header,
+            label,
+            decimal,
+            columns: columns.collect(),
+            rows: 0,
+            classes: HashMap::new(),
+        }
+    }
+
+    /// Takes a row up.
+    ///
+    /// # Errors
+    ///
+    /// The row is too long or too short, or there are more labels than can be told apart.
+    pub(crate) fn add(&mut self, line: u64, row: &StringRecord) -> Result<(), Error> {
+        cells(self.path, line, row, self.header.width)?;
+        let label = row.get(self.label).unwrap_or_default();
+        // Nobody learns from a row without a label.
+        if cell::is_missing(label) {
+            return Ok(());
+        }
+        self.rows += 1;
+        let class = cell::class(label, self.decimal);
+        *self.classes.entry(class).or_default() += 1;
+        if self.classes.len() > Schema::MAX_CLASSES {
+            return Err(Error::TooManyLabels {
+                path: self.path.into(),
+                row: line,
+            });
+        }
+        for (at, (profile, cell)) in self.columns.iter_mut().zip(row).enumerate() {
+            if at != self.label {
+                profile.add(line, cell, self.decimal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the schema that fits the rows, and what their owner should know of it.
+    ///
+    /// # Errors
+    ///
+    /// The label's column holds no classes, or a column no features that it says what they are.
+    pub(crate) fn schema(
+        &self,
+        leave_out: &[String],
+        notices: &mut Vec<Notice>,
+    ) -> Result<Schema, Error> {
+        let classes = self.classes(notices)?;
+        let mut columns = Vec::new();
+        let mut faults = Vec::new();
+        for (at, profile) in self.columns.iter().enumerate() {
+            let is_left = |name: &String| is_left_out(self.header, at, name);
+            if at == self.label || leave_out.iter().any(is_left) {
+                continue;
+            }
+            match self.column(at, profile, notices)? {
+                Ok(Use::Feature(column)) => columns.push(column),
+                Ok(Use::Left(notice)) => notices.push(notice),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Error::Cells {
+                path: self.path.into(),
+                faults,
+            });
+        }
+        let label = self
+            .header
+            .names
+            .as_ref()
+            .map(|names| names[self.label].clone());
+        if columns.is_empty() {
+            return Err(Error::NoFeatures {
+                path: self.path.into(),
+            });
+        }
+        Schema::table(columns, label, classes)
+    }
+
+    /// The classes, sorted as numbers if all are numbers and as text otherwise.
+    fn classes(&self, notices: &mut Vec<Notice>) -> Result<Vec<String>, Error> {
+        let path = || self.path.to_path_buf();
+        let mut classes: Vec<&String> = self.classes.keys().collect();
+        classes.sort();
+        let number = |name: &&String| cell::number(name, Decimal::Point);
+        let numbers: Option<Vec<f64>> = classes.iter().map(number).collect();
+        let are_numbers = numbers.is_some();
+        if let Some(numbers) = numbers {
+            let mut numbered: Vec<_> = numbers.into_iter().zip(classes).collect();
+            numbered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            classes = numbered.into_iter().map(|(_, name)| name).collect();
+        }
+        match classes[..] {
+            [] => return Err(Error::Empty { path: path() }),
+            [class] => {
+                return Err(Error::OneClass {
+                    path: path(),
+                    class: excerpt(class),
+                });
+            }
+            _ => {}
+        }
+        if classes.len() > FEW_CLASSES && (classes.len() * 4) as u64 > self.rows {
+            return Err(Error::NoClasses {
+                path: path(),
+                label: self.header.called(self.label),
+                classes: list(&classes),
+                found: classes.len(),
+                rows: self.rows,
+                kind: match are_numbers {
+                    true => "a quantity",
+                    false => "an id or a free text",
+                },
+            });
+        }
+        let mut lower: Vec<_> = classes
+            .iter()
+            .map(|class| (class.to_lowercase(), class))
+            .collect();
+        lower.sort();
+        for pair in lower.windows(2) {
+            let [(one, first), (other, second)] = pair else {
+                continue;
+            };
+            if one == other {
+                notices.push(Notice::LikeClasses {
+                    one: excerpt(first),
+                    other: excerpt(second),
+                });
+            }
+        }
+        Ok(classes.into_iter().cloned().collect())
+    }
+
+    /// Says what becomes of a column, or what is wrong with its cells.
+    fn column(
+        &self,
+        at: usize,
+        profile: &ColumnProfile,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Result<Use, CellFault>, Error> {
+        let called = || self.header.called(at);
+        let name = self.header.names.as_ref().map(|names| names[at].clone());
+        let (missing, present) = (profile.missing, self.rows - profile.missing);
+        if present == 0 {
+            return Ok(Ok(Use::Left(Notice::Empty { column: called() })));
+        }
+        let is_numeric =
+            profile.numbers > 0 && profile.numbers + profile.missing_numbers == self.rows;
+        let counts = matches!(profile.counting, Counting::At(_)) && self.rows >= FEW_ROWS;
+        let differs = matches!(profile.repetition, Repetition::None(_)) && present >= FEW_ROWS;
+        let is_id = match &name {
+            None => false,
+            Some(name) => {
+                is_numeric && is_id_name(name) && (counts || differs)
+                    || !is_numeric && differs && profile.dates < present
+            }
+        };
+        if is_id {
+            return Ok(Ok(Use::Left(Notice::Id { column: called() })));
+        }
+        if name.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::NamelessColumn {
+                path: self.path.into(),
+                column: at + 1,
+            });
+        }
+        let name = name.unwrap_or_default();
+        let (kind, gaps) = if is_numeric {
+            let kind = ColumnKind::Number {
+                unit: None,
+                range: None,
+            };
+            (kind, profile.missing_numbers)
+        } else if profile.booleans == present {
+            (ColumnKind::Boolean, missing)
+        } else if profile.dates == present {
+            (ColumnKind::Date, missing)
+        } else {
+            match self.category(at, profile, present) {
+                Ok(Some(kind)) => (kind, missing),
+                Ok(None) => return Ok(Ok(Use::Left(Notice::Constant { column: called() }))),
+                Err(fault) => return Ok(Err(fault)),
+            }
+        };
+        let is_constant = matches!(&profile.values, Values::Few(values) if values.len() == 1);
+        if is_constant && gaps == 0 && self.rows > 1 && is_numeric && !name.is_empty() {
+            notices.push(Notice::Constant { column: called() });
+        }
+        let missing = match gaps {
+            0 => Missing::Refuse,
+            cells => {
+                let column = called();
+                notices.push(Notice::Gaps { column, cells });
+                Missing::Indicator
+            }
+        };
+        Ok(Ok(Use::Feature(Column::new(name, kind, missing)?)))
+    }
+
+    /// Returns the categories of a column of text, or nothing if it has a single value.
+    fn category(
+        &self,
+        at: usize,
+        profile: &ColumnProfile,
+        present: u64,
+    ) -> Result<Option<ColumnKind>, CellFault> {
+        let (row, found) = profile.other.clone().unwrap_or_default();
+        let fault = |kind| CellFault {
+            column: self.header.called(at),
+            kind,
+            row,
+            found: found.clone(),
+            cells: present - profile.numbers,
+        };
+        // A few words among numbers are faults, not categories.
+        if profile.numbers * 2 > present {
+            return Err(fault(FaultKind::NotANumber));
+        }
+        let Values::Few(values) = &profile.values else {
+            return Err(fault(FaultKind::ManyTexts));
+        };
+        let mut distinct: Vec<String> = Vec::new();
+        for value in values.keys() {
+            if !distinct.iter().any(|other| is_like(other, value)) {
+                distinct.push(value.clone());
+            }
+        }
+        if (distinct.len() * 2) as u64 > present && present >= FEW_ROWS {
+            return Err(fault(FaultKind::ManyTexts));
+        }
+        let is_category = distinct.len() > 1;
+        Ok(is_category.then_some(ColumnKind::Category { values: distinct }))
+    }
+}
+
+/// Whether a column goes by this name, or by this place.
+pub(crate) fn is_left_out(header: &Header, at: usize, name: &str) -> bool {
+    header.find(name) == Some(at) || name.parse() == Ok(at + 1) && header.find(name).is_none()
+}
+
+/// Whether people give this name to what tells rows apart.
+fn is_id_name(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    let whole = [
+        "", "id", "index", "idx", "nr", "no", "key", "row", "rownames",
+    ];
+    let ends = ["_id", "-id", " id", ".id", "_nr", " nr", "_no", " no"];
+    whole.contains(&name.as_str())
+        || ends.iter().any(|end| name.ends_with(end))
+        || name.starts_with("id_")
+        || name.starts_with("unnamed")
+}

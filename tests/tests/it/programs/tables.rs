@@ -1,0 +1,198 @@
+//! Tables as people have them, from the file to the model.
+
+use std::fs;
+
+use fl_tests::deployed::{Consortium, Process, fl_node};
+use serde_json::Value;
+
+use crate::support::consortium::succeed;
+
+/// The wards of the patients, and how ill their people are.
+const WARDS: [(&str, u32); 3] = [("icu", 70), ("med", 40), ("surg", 20)];
+
+/// A table of people whose ward tells most of whether they are ill. Every ninth age is missing.
+fn patients(header: &str, first: u32, row: impl Fn(u32, &str, &str, u32) -> String) -> String {
+    let mut text = format!("{header}\n");
+    for patient in first..first + 180 {
+        let (ward, share) = WARDS[(patient % 3) as usize];
+        // A number that looks like chance, the same in every run.
+        let drawn = patient.wrapping_mul(2_654_435_761) >> 16;
+        let ill = u32::from(drawn % 100 < share);
+        let age = 30 + 15 * ill + drawn % 29;
+        let age = match patient % 9 {
+            0 => "NA".to_owned(),
+            _ => age.to_string(),
+        };
+        text.push_str(&row(patient, &age, ward, ill));
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn a_table_with_text_and_gaps_trains_at_sites_whose_columns_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = folder.path().join("sample.csv");
+    let plain = |_, age: &str, ward: &str, ill| format!("{age},{ward},{ill}");
+    fs::write(&sample, patients("age,ward,ill", 0, plain)).unwrap();
+    let sample = sample.to_str().unwrap();
+    let consortium = Consortium::found("a=200,b=200,c=200", &["--data", sample]);
+    // One as agreed, one out of a spreadsheet, one in another order and with an id.
+    let files = [
+        ("a", patients("age,ward,ill", 1000, plain)),
+        (
+            "b",
+            patients("Age;Ward;Ill", 2000, |_, age, ward, ill| {
+                format!("{age};{};{ill},0", ward.to_uppercase())
+            }),
+        ),
+        (
+            "c",
+            patients(
+                "ill,patient_id,ward,age",
+                3000,
+                |patient, age, ward, ill| format!("{ill}.0,P{patient},{ward},{age}"),
+            ),
+        ),
+    ];
+    let (relay, address) = consortium.relay(&["--rounds", "5"]);
+    let nodes = files.map(|(name, text)| {
+        let file = format!("{name}.csv");
+        fs::write(consortium.path().join(&file), text).unwrap();
+        consortium.node(name, address, &file)
+    });
+    let ended = succeed(nodes.into_iter().chain([relay]));
+    let said: Vec<_> = ended.iter().map(|ended| ended.text()).collect();
+    assert!(
+        said[0].contains("a.csv: 180 rows of 2 columns; label ill: 0 "),
+        "{}",
+        said[0]
+    );
+    assert!(
+        said[1].contains("column `Age` is taken for the agreed `age`"),
+        "{}",
+        said[1]
+    );
+    assert!(
+        said[1].contains("cells are set apart by ';'"),
+        "{}",
+        said[1]
+    );
+    assert!(
+        said[2].contains("these columns are not used: `patient_id`"),
+        "{}",
+        said[2]
+    );
+    let run = consortium.run("a");
+    let last = run["rounds"].as_array().unwrap().last().unwrap().clone();
+    assert!(last["accuracy"].as_f64().unwrap() > 0.6, "{last}");
+    // The control: the age alone tells less than the ward does.
+    let model = consortium.out("a").join("global.safetensors");
+    let evaluated = |file: &str| -> f64 {
+        let mut command = fl_node();
+        command
+            .current_dir(consortium.path())
+            .args(["evaluate", "--json", "--data", file]);
+        command.arg("--model").arg(&model);
+        let ended = Process::start("evaluate", command).ended().succeeded();
+        ended.json()[0]["accuracy"].as_f64().unwrap()
+    };
+    let shuffled = patients("age,ward,ill", 1000, |patient, age, _, ill| {
+        format!("{age},{},{ill}", WARDS[(patient / 3 % 3) as usize].0)
+    });
+    fs::write(consortium.path().join("shuffled.csv"), shuffled).unwrap();
+    let (true_wards, other_wards) = (evaluated("a.csv"), evaluated("shuffled.csv"));
+    assert!(
+        true_wards > other_wards + 0.05,
+        "{true_wards} {other_wards}"
+    );
+}
+
+#[test]
+fn a_node_says_which_columns_may_be_in_other_units() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = folder.path().join("sample.csv");
+    let millimoles = |patient: u32, age: &str, _: &str, ill| {
+        let age = age.replace("NA", "50");
+        format!("{age},{}.{},{ill}", 4 + patient % 4, patient % 10)
+    };
+    fs::write(&sample, patients("age,glucose,ill", 0, millimoles)).unwrap();
+    let consortium = Consortium::found("a=200,b=200,c=200", &["--data", sample.to_str().unwrap()]);
+    let (relay, address) = consortium.relay(&["--rounds", "1"]);
+    let nodes = ["a", "b", "c"].map(|name| {
+        let text = patients(
+            "age,glucose,ill",
+            1000,
+            |patient, age, ward, ill| match name {
+                "c" => {
+                    let age = age.replace("NA", "50");
+                    format!("{age},{},{ill}", 18 * (4 + patient % 4) + patient % 10)
+                }
+                _ => millimoles(patient, age, ward, ill),
+            },
+        );
+        let file = format!("{name}.csv");
+        fs::write(consortium.path().join(&file), text).unwrap();
+        consortium.node(name, address, &file)
+    });
+    let ended = succeed(nodes.into_iter().chain([relay]));
+    let warned = |text: &str| text.contains("is it in another unit?");
+    assert!(warned(&ended[2].text()), "{}", ended[2].text());
+    assert!(ended[2].text().contains("column `glucose` has a mean of "));
+    // The control: who has the agreed units is told nothing.
+    assert!(!warned(&ended[0].text()) && !warned(&ended[1].text()));
+}
+
+#[test]
+fn an_inspected_schema_is_agreed_on_and_binds_the_sites() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let plain = |_, age: &str, ward: &str, ill| format!("{age},{ward},{ill}");
+    fs::write(at("sample.csv"), patients("age,ward,ill", 0, plain)).unwrap();
+    let inspect = |flags: &[&str]| {
+        let mut command = fl_node();
+        command
+            .current_dir(&folder)
+            .args(["inspect", "sample.csv"])
+            .args(flags);
+        Process::start("inspect", command).ended()
+    };
+    let said = inspect(&["--json", "--out", "other.toml"])
+        .succeeded()
+        .json();
+    let value: &Value = &said[0];
+    assert_eq!(value["examples"], 180);
+    assert_eq!(value["schema"]["columns"][1]["kind"], "category");
+    let ended = inspect(&[]).succeeded();
+    assert!(ended.text().contains("ward"), "{}", ended.text());
+    // What was written by hand is not lost.
+    inspect(&[]).refused(&["schema.toml exists and stays as it is"]);
+
+    let text = fs::read_to_string(at("schema.toml")).unwrap();
+    let text = text.replacen(
+        "name = \"age\"\n",
+        "name = \"age\"\nunit = \"years\"\nrange = [18.0, 110.0]\n",
+        1,
+    );
+    fs::write(at("schema.toml"), text).unwrap();
+    let (sample, schema) = (at("sample.csv"), at("schema.toml"));
+    let flags = [
+        "--data",
+        sample.to_str().unwrap(),
+        "--schema",
+        schema.to_str().unwrap(),
+    ];
+    let consortium = Consortium::found("a=200,b=200,c=200", &flags);
+    let manifest = fs::read_to_string(consortium.kit("a").join("manifest.toml")).unwrap();
+    assert!(manifest.contains("unit = \"years\""), "{manifest}");
+    let of_children = patients("age,ward,ill", 0, |patient, _, ward, ill| {
+        format!("{},{ward},{ill}", patient % 12)
+    });
+    fs::write(consortium.path().join("a.csv"), of_children).unwrap();
+    let (_relay, address) = consortium.relay(&["--rounds", "1"]);
+    let node = consortium.node("a", address, "a.csv").ended();
+    node.refused(&[
+        "a.csv, line 2, column `age`: `0` is outside the agreed range",
+        "(180 such cells)",
+    ]);
+}
