@@ -1,13 +1,13 @@
-//! Labelled examples in memory.
+//! Examples in memory.
 
 use std::fmt;
 
 use crate::{Error, Schema};
 
-/// Labelled examples of one [`Schema`].
+/// Examples of one [`Schema`], all with a label or none.
 ///
 /// Features are `f32`, row-major: example `i` is the `schema.shape().size()` numbers from
-/// `i * size`. All are finite. Labels are indexes into the schema's classes. Printing with `Debug`
+/// `i * size`. All are finite, but for what the schema lets be missing, which is NaN. Labels are indexes into the schema's classes. Printing with `Debug`
 /// shows the schema and the count, never the data.
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
@@ -33,6 +33,31 @@ impl Dataset {
                 shape,
             });
         }
+        Self::of(schema, features, labels)
+    }
+
+    /// Returns examples without labels, for a model to say what they are. `features` is `[examples,
+    /// schema.shape().size()]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FeatureCount`] if that is no whole number of examples, [`Error::Feature`] if a
+    /// feature is not finite.
+    pub fn unlabelled(schema: Schema, features: Vec<f32>) -> Result<Self, Error> {
+        let shape = schema.shape();
+        if !features.len().is_multiple_of(shape.size()) {
+            return Err(Error::FeatureCount {
+                features: features.len(),
+                labels: features.len() / shape.size(),
+                shape,
+            });
+        }
+        Self::of(schema, features, Vec::new())
+    }
+
+    /// Checks values and labels, of which there are as many as examples, or none.
+    fn of(schema: Schema, features: Vec<f32>, labels: Vec<u32>) -> Result<Self, Error> {
+        let shape = schema.shape();
         let has_gaps: Vec<bool> = schema.measured().map(|feature| feature.has_gaps).collect();
         let mut values = features.iter().zip(has_gaps.iter().cycle());
         let is_fault =
@@ -74,19 +99,20 @@ impl Dataset {
         &self.features
     }
 
-    /// Returns the label of each example, an index into the schema's classes.
+    /// Returns the label of each example, an index into the schema's classes; nothing if they have
+    /// none.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
     /// Returns the number of examples.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.features.len() / self.schema.shape().size()
     }
 
     /// Returns whether there are no examples.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.features.is_empty()
     }
 
     /// The features of example `i`, `[schema.shape().size()]`.
@@ -110,7 +136,10 @@ impl Dataset {
         for &i in indexes {
             features.extend_from_slice(self.row(i));
         }
-        let labels = indexes.iter().map(|&i| self.labels[i]).collect();
+        let labels = match self.labels.is_empty() {
+            true => Vec::new(),
+            false => indexes.iter().map(|&i| self.labels[i]).collect(),
+        };
         Self {
             schema: self.schema.clone(),
             features,
@@ -153,6 +182,17 @@ mod tests {
         assert_eq!(picked.features(), [4.0, 5.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(picked.labels(), [0, 1, 0]);
         assert!(data.select(&[]).is_empty());
+    }
+
+    #[test]
+    fn examples_may_be_without_labels() {
+        let data = Dataset::unlabelled(schema(), vec![0.0, 1.0, 2.0, 3.0]).unwrap();
+        assert_eq!((data.len(), data.labels()), (2, &[][..]));
+        assert_eq!(
+            data.select(&[1, 0, 1]).features(),
+            [2.0, 3.0, 0.0, 1.0, 2.0, 3.0]
+        );
+        assert!(Dataset::unlabelled(schema(), vec![0.0; 3]).is_err());
     }
 
     #[test]

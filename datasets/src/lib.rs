@@ -59,6 +59,6 @@ pub use notice::Notice;
 pub use partition::{Concentration, Partition};
 pub use scaling::Scaling;
 pub use schema::{Column, ColumnKind, Missing, Schema, Shape};
-pub use source::{LoadOptions, Loaded, Source, load};
+pub use source::{LoadOptions, Loaded, Source, load, load_unlabelled};
 pub use split::{DEFAULT_TEST_FRACTION, Split};
 pub use table::{CellFault, FaultKind};

@@ -125,7 +125,10 @@ impl Scaling {
                 };
             }
         }
-        Dataset::new(schema, features, labels)
+        match labels.is_empty() {
+            true => Dataset::unlabelled(schema, features),
+            false => Dataset::new(schema, features, labels),
+        }
     }
 
     /// Returns a notice for each measurement of `data` that is far from what this scaling was

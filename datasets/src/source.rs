@@ -131,6 +131,34 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
     }
 }
 
+/// Loads the examples of `source`, in their order, against a schema, without labels: a table need
+/// not have any.
+///
+/// # Errors
+///
+/// Whatever is wrong with the file or with its data, by row and column; see [`Error`].
+pub fn load_unlabelled(source: &Source, schema: &Schema) -> Result<Loaded, Error> {
+    match source {
+        Source::Path(path) if is_csv(path) && !path.is_dir() => {
+            let text = DataFile::open(path)?.read(u64::MAX)?;
+            let mut notices = Vec::new();
+            let train = table::load_unlabelled(path, &text, schema, &mut notices)?;
+            Ok(Loaded {
+                train,
+                test: None,
+                notices,
+            })
+        }
+        _ => {
+            let options = LoadOptions {
+                schema: Some(schema.clone()),
+                ..LoadOptions::default()
+            };
+            load(source, &options)
+        }
+    }
+}
+
 fn is_csv(path: &Path) -> bool {
     let name = path
         .file_name()

@@ -7,9 +7,9 @@ use std::path::Path;
 use csv::StringRecord;
 
 use super::cell::{self, Decimal};
+use super::cells;
 use super::header::{Header, is_like};
 use super::profile::is_left_out;
-use super::{cells, label};
 use crate::error::{excerpt, list};
 use crate::{Column, ColumnKind, Dataset, Error, LoadOptions, Missing, Notice, Schema, Shape};
 
@@ -96,7 +96,8 @@ pub(crate) struct Encoding<'a> {
     decimal: Decimal,
     /// For each feature column, its place in the file.
     places: Vec<(usize, Cells)>,
-    label: usize,
+    /// The label's place, if labels are read.
+    label: Option<usize>,
     /// The classes by their names.
     classes: HashMap<String, u32>,
     /// The classes by their names in lower case, where there are no two.
@@ -106,6 +107,24 @@ pub(crate) struct Encoding<'a> {
     faults: Faults,
     others: BTreeMap<usize, (String, u64)>,
     unlabelled: Option<(u64, u64)>,
+}
+
+/// The column of the label.
+#[derive(Clone, Copy)]
+pub(super) enum Label {
+    /// It has the class of each row.
+    Read(usize),
+    /// Nobody asks for it, if it is there.
+    Ignored(Option<usize>),
+}
+
+impl Label {
+    fn place(self) -> Option<usize> {
+        match self {
+            Self::Read(place) => Some(place),
+            Self::Ignored(place) => place,
+        }
+    }
 }
 
 /// How the cells of a column are read.
@@ -125,21 +144,19 @@ impl<'a> Encoding<'a> {
     pub(crate) fn new(
         path: &'a Path,
         header: &'a Header,
-        schema: &'a Schema,
+        (schema, label): (&'a Schema, Label),
         options: &LoadOptions,
         decimal: Decimal,
         notices: &mut Vec<Notice>,
     ) -> Result<Self, Error> {
         let by_name = schema.has_names() && header.names.is_some();
-        let name = options.label.as_deref().or_else(|| schema.label());
-        let label = label(path, header, name.filter(|_| header.names.is_some()))?;
         let is_left = |at: usize| {
             options
                 .leave_out
                 .iter()
                 .any(|name| is_left_out(header, at, name))
         };
-        let free = || (0..header.width).filter(|&at| at != label && !is_left(at));
+        let free = || (0..header.width).filter(|&at| Some(at) != label.place() && !is_left(at));
         let places = match by_name {
             true => named(path, header, schema, notices)?,
             false => free().collect(),
@@ -182,7 +199,10 @@ impl<'a> Encoding<'a> {
             schema,
             decimal,
             places: places.into_iter().zip(cells).collect(),
-            label,
+            label: match label {
+                Label::Read(place) => Some(place),
+                Label::Ignored(_) => None,
+            },
             classes,
             like_classes,
             features: Vec::new(),
@@ -200,15 +220,17 @@ impl<'a> Encoding<'a> {
     /// It is too long or too short. Other faults show once all rows are there.
     pub(crate) fn add(&mut self, line: u64, row: &StringRecord) -> Result<(), Error> {
         cells(self.path, line, row, self.header.width)?;
-        let label = row.get(self.label).unwrap_or_default();
-        if cell::is_missing(label) {
-            let (rows, _) = self.unlabelled.get_or_insert((0, line));
-            *rows += 1;
-            return Ok(());
-        }
-        match self.class(label) {
-            Some(class) => self.labels.push(class),
-            None => self.fault(self.label, FaultKind::UnknownLabel, line, label),
+        if let Some(place) = self.label {
+            let label = row.get(place).unwrap_or_default();
+            if cell::is_missing(label) {
+                let (rows, _) = self.unlabelled.get_or_insert((0, line));
+                *rows += 1;
+                return Ok(());
+            }
+            match self.class(label) {
+                Some(class) => self.labels.push(class),
+                None => self.fault(place, FaultKind::UnknownLabel, line, label),
+            }
         }
         for at in 0..self.places.len() {
             let (place, cells) = &self.places[at];
@@ -242,7 +264,7 @@ impl<'a> Encoding<'a> {
                 faults: self.faults.into_values().collect(),
             });
         }
-        if self.labels.is_empty() {
+        if self.features.is_empty() {
             return Err(Error::Empty {
                 path: self.path.into(),
             });
@@ -258,7 +280,10 @@ impl<'a> Encoding<'a> {
                 cells,
             });
         }
-        Dataset::new(self.schema.clone(), self.features, self.labels)
+        match self.label {
+            Some(_) => Dataset::new(self.schema.clone(), self.features, self.labels),
+            None => Dataset::unlabelled(self.schema.clone(), self.features),
+        }
     }
 
     /// Returns the place of a label's class: of that name, or of the only one that differs in case.

@@ -10,13 +10,13 @@ use std::path::Path;
 
 use csv::StringRecord;
 
-use encode::Encoding;
 pub use encode::{CellFault, FaultKind};
+use encode::{Encoding, Label};
 use header::Header;
 use profile::Profile;
 use text::Text;
 
-use crate::{Dataset, Error, LoadOptions, Notice};
+use crate::{Dataset, Error, LoadOptions, Notice, Schema};
 
 /// Reads a table, called `path` in errors, against the agreed schema or the one that fits it.
 ///
@@ -42,7 +42,41 @@ pub(crate) fn load(
             &discovered
         }
     };
-    let mut encoding = Encoding::new(path, &header, schema, options, text.decimal(), notices)?;
+    let name = options.label.as_deref().or_else(|| schema.label());
+    let label = label(path, &header, name.filter(|_| header.names.is_some()))?;
+    let agreed = (schema, Label::Read(label));
+    let mut encoding = Encoding::new(path, &header, agreed, options, text.decimal(), notices)?;
+    each(path, &text, &header, |line, row| encoding.add(line, row))?;
+    encoding.finish(notices)
+}
+
+/// Reads the rows of a table against a schema, whether they have labels or not: these are ignored.
+///
+/// # Errors
+///
+/// What is wrong with the file, by row and column.
+pub(crate) fn load_unlabelled(
+    path: &Path,
+    bytes: &[u8],
+    schema: &Schema,
+    notices: &mut Vec<Notice>,
+) -> Result<Dataset, Error> {
+    let options = LoadOptions {
+        schema: Some(schema.clone()),
+        ..LoadOptions::default()
+    };
+    let text = Text::new(path, bytes, notices)?;
+    let header = Header::of(path, &text, &options, notices)?;
+    let columns = match schema.columns().len() {
+        0 => schema.shape().size(),
+        columns => columns,
+    };
+    let place = match &header.names {
+        Some(_) if schema.has_names() => schema.label().and_then(|label| header.find(label)),
+        _ => (header.width == columns + 1).then_some(columns),
+    };
+    let agreed = (schema, Label::Ignored(place));
+    let mut encoding = Encoding::new(path, &header, agreed, &options, text.decimal(), notices)?;
     each(path, &text, &header, |line, row| encoding.add(line, row))?;
     encoding.finish(notices)
 }
@@ -96,7 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Column, ColumnKind, Missing, Schema};
+    use crate::{Column, ColumnKind, Missing};
 
     fn read(text: &str, options: &LoadOptions) -> Result<(Dataset, Vec<Notice>), Error> {
         let mut notices = Vec::new();
@@ -441,6 +475,26 @@ mod tests {
         ] {
             let (data, _) = alone(text);
             assert_eq!(data, plain, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_read_with_or_without_a_label_where_nobody_asks_for_it() {
+        let (data, _) = alone("age,dose,ill\n41,1.5,no\n52,2.5,yes\n");
+        let unlabelled = |text: &str| {
+            let mut notices = Vec::new();
+            let path = Path::new("test.csv");
+            load_unlabelled(path, text.as_bytes(), data.schema(), &mut notices).unwrap()
+        };
+        for text in [
+            "age,dose,ill\n41,1.5,\n52,2.5,perhaps\n",
+            "dose,age\n1.5,41\n2.5,52\n",
+            "41,1.5\n52,2.5\n",
+            "41,1.5,no\n52,2.5,yes\n",
+        ] {
+            let rows = unlabelled(text);
+            assert_eq!(rows.features(), data.features(), "{text:?}");
+            assert_eq!((rows.len(), rows.labels()), (2, &[][..]));
         }
     }
 

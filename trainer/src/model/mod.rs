@@ -2,6 +2,7 @@
 
 mod cnn;
 mod mlp;
+mod predict;
 
 use std::fmt;
 use std::str::FromStr;
@@ -208,6 +209,34 @@ impl ModelSpec {
     ) -> Result<Evaluation, TrainError> {
         self.trainer(data.select(&[]), data, Training::default(), compute)?
             .evaluate(parameters)
+    }
+
+    /// Returns the probability of each class for each example of `data`, `[examples, classes]`,
+    /// row-major, as a model of these `parameters` gives them. Labels do not count.
+    ///
+    /// # Errors
+    ///
+    /// The data has another schema or cannot be scaled, the parameters do not fit the model or are
+    /// not finite, or the GPU fails.
+    pub fn probabilities(
+        &self,
+        parameters: &[f32],
+        data: Dataset,
+        compute: impl Into<Compute>,
+    ) -> Result<Vec<f32>, TrainError> {
+        let data = self.scale(Part::Test, data)?;
+        let compute = compute.into();
+        let (features, classes) = (self.schema.shape().size(), self.schema.classes().len());
+        match self.image() {
+            Some(image) => {
+                let init = |device: &Device| Cnn::new(image, classes, device);
+                predict::probabilities(init, &data, parameters, &compute)
+            }
+            None => {
+                let init = |device: &Device| Mlp::new(features, classes, device);
+                predict::probabilities(init, &data, parameters, &compute)
+            }
+        }
     }
 
     fn scale(&self, part: Part, data: Dataset) -> Result<Dataset, TrainError> {
@@ -433,6 +462,35 @@ mod tests {
         };
         assert_eq!(evaluate(&with, &raw), evaluate(&without, &scaled));
         assert_ne!(evaluate(&with, &raw), evaluate(&without, &raw));
+    }
+
+    #[test]
+    fn probabilities_are_those_by_which_a_model_is_evaluated() {
+        for shape in [image(1, 4, 4), Shape::Table { columns: 3 }] {
+            let rows = 300;
+            let features = (0..rows * shape.size()).map(|i| (i as f32).sin().abs());
+            let labels = (0..rows).map(|row| (row % 2) as u32).collect();
+            let data = Dataset::new(schema(shape), features.collect(), labels).unwrap();
+            let spec = ModelSpec::for_data(&data, None).unwrap();
+            let parameters: Vec<f32> = (0..spec.layout().unwrap().len())
+                .map(|i| (i as f32).cos() / 3.0)
+                .collect();
+            let evaluation = spec.evaluate(&parameters, data.clone(), Device::flex());
+            let evaluation = evaluation.unwrap();
+            let given = spec.probabilities(&parameters, data.clone(), Device::flex());
+            let given = given.unwrap();
+            let pairs = || given.chunks_exact(2).zip(data.labels());
+            assert!(pairs().all(|(row, _)| (row[0] + row[1] - 1.0).abs() < 1e-5));
+            let of_label = |(row, label): (&[f32], &u32)| f64::from(row[*label as usize]);
+            let loss: f64 = pairs().map(|pair| -of_label(pair).ln()).sum();
+            assert!(
+                (loss - evaluation.loss_sum).abs() < 1e-2,
+                "{loss} {evaluation:?}"
+            );
+            let is_right = |(row, label): (&[f32], &u32)| crate::likeliest(row) == *label as usize;
+            let correct = pairs().filter(|pair| is_right(*pair)).count() as u64;
+            assert_eq!(correct, evaluation.correct);
+        }
     }
 
     #[test]

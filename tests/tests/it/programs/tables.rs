@@ -196,3 +196,81 @@ fn an_inspected_schema_is_agreed_on_and_binds_the_sites() {
         "(180 such cells)",
     ]);
 }
+
+#[test]
+fn a_trained_model_predicts_rows_without_labels_and_is_judged_where_there_are_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run = |flags: &[&str]| {
+        let mut command = fl_node();
+        command.current_dir(&folder).args(flags);
+        Process::start(flags[0], command).ended()
+    };
+    let plain = |_, age: &str, ward: &str, ill| format!("{age},{ward},{ill}");
+    fs::write(at("patients.csv"), patients("age,ward,ill", 0, plain)).unwrap();
+    fs::write(at("holdout.csv"), patients("age,ward,ill", 500, plain)).unwrap();
+    let unlabelled = |_, age: &str, ward: &str, _| format!("{ward},{age}");
+    fs::write(at("new.csv"), patients("ward,age", 500, unlabelled)).unwrap();
+    run(&["simulate", "--data", "patients.csv", "--rounds", "5"]).succeeded();
+
+    let model = ["--model", "smpcfl-out/global.safetensors"];
+    let judged = [&["evaluate", "--json", "--data", "holdout.csv"], &model[..]].concat();
+    let judged = run(&judged).succeeded().json().remove(0);
+    let predicted = [&["predict", "--json", "--data", "new.csv"], &model[..]].concat();
+    let predicted = run(&predicted).succeeded().json();
+    assert_eq!(predicted.len(), 180);
+    // What is predicted of rows without a label is what the report on the same rows counts.
+    let count = |class: &str| {
+        predicted
+            .iter()
+            .filter(|row| row["prediction"] == class)
+            .count()
+    };
+    let confusion = &judged["report"]["confusion"];
+    let column = |class: usize| -> u64 {
+        let rows = confusion.as_array().unwrap().iter();
+        rows.map(|row| row[class].as_u64().unwrap()).sum()
+    };
+    assert_eq!(
+        [count("0") as u64, count("1") as u64],
+        [column(0), column(1)]
+    );
+    let sum = |row: &Value| -> f64 {
+        let probabilities = row["probabilities"].as_object().unwrap();
+        probabilities.values().map(|p| p.as_f64().unwrap()).sum()
+    };
+    assert!(predicted.iter().all(|row| (sum(row) - 1.0).abs() < 1e-5));
+    assert!(
+        judged["report"]["classes"][1]["auroc"].as_f64().unwrap() > 0.6,
+        "{judged}"
+    );
+
+    let text = run(&[&["evaluate", "--data", "holdout.csv"], &model[..]].concat());
+    let text = text.succeeded().text();
+    for word in [
+        "sensitivity",
+        "AUROC",
+        "balanced accuracy",
+        "most frequent class alone",
+    ] {
+        assert!(text.contains(word), "{text}");
+    }
+    let csv = run(&[&["predict", "--data", "new.csv"], &model[..]].concat());
+    let csv = csv.succeeded().text();
+    assert!(
+        csv.contains("row,prediction,probability of 0,probability of 1"),
+        "{csv}"
+    );
+    // Predictions that nobody gets are no success.
+    let full = fs::File::create("/dev/full").unwrap();
+    let mut command = fl_node();
+    command
+        .current_dir(&folder)
+        .args(["predict", "--data", "new.csv"])
+        .args(model)
+        .stdout(full);
+    let ended = command.output().unwrap();
+    assert!(!ended.status.success());
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("the predictions cannot be printed"), "{said}");
+}

@@ -32,8 +32,10 @@ pub(crate) enum Command {
     Provision(Provision),
     /// Take part in a consortium's rounds with this machine's data
     Train(Train),
-    /// Evaluate a model file on a dataset
+    /// Say how well a model tells classes apart on data of which they are known
     Evaluate(Evaluate),
+    /// Say of each example what a model takes it for, and how sure it is
+    Predict(Predict),
     /// List the GPUs of this machine, and say which of them `--gpu` takes
     Devices,
     /// Check a log of the relay or of a node: that nothing in it was altered, and that its rounds
@@ -343,6 +345,24 @@ pub(crate) struct Evaluate {
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub(crate) gpu: Option<GpuChoice>,
     /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `predict`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Predict {
+    /// Model file, such as global.safetensors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// Examples, with or without a label: the test part of a source that comes with one, all of any
+    /// other
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) data: Source,
+    /// Predict on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) gpu: Option<GpuChoice>,
+    /// Print a JSON object for each example, in place of CSV
     #[arg(long)]
     pub(crate) json: bool,
 }

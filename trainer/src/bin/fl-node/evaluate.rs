@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use fl_datasets::LoadOptions;
-use fl_network::program::logging::say;
-use fl_trainer::Checkpoint;
+use fl_network::program::logging::{one_line, say};
+use fl_trainer::{Checkpoint, ClassificationReport, Share};
 use serde_json::json;
 
 use super::args::Evaluate;
@@ -32,7 +32,7 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
         None => (loaded.train, "all"),
     };
     let compute = devices::open(args.gpu, |text| eprintln!("{text}"))?;
-    let evaluation = spec.evaluate(&parameters, data, compute)?;
+    let evaluation = spec.evaluate(&parameters, data.clone(), compute.clone())?;
     let (loss, accuracy) = evaluation
         .loss()
         .zip(evaluation.accuracy())
@@ -41,6 +41,11 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
         loss.is_finite(),
         "the model's loss on this data is not finite"
     );
+    let labels = data.labels().to_vec();
+    let probabilities = spec.probabilities(&parameters, data, compute)?;
+    let classes = spec.schema().classes();
+    let report = ClassificationReport::of(classes, &probabilities, &labels);
+    let report = report.context("the data has no examples")?;
     if args.json {
         let line = json!({
             "model_round": round,
@@ -48,6 +53,7 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
             "correct": evaluation.correct,
             "loss": loss,
             "accuracy": accuracy,
+            "report": report,
         });
         say(line);
     } else {
@@ -58,6 +64,66 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
             evaluation.correct,
             evaluation.examples
         ));
+        for line in in_words(&report) {
+            say(one_line(line));
+        }
     }
     Ok(())
+}
+
+/// Classes whose confusion is shown.
+const MAX_CONFUSED: usize = 12;
+
+/// The report as lines of text.
+fn in_words(report: &ClassificationReport) -> Vec<String> {
+    let ClassificationReport {
+        confusion,
+        majority,
+        balanced_accuracy,
+        brier,
+        classes,
+    } = report;
+    let mut lines = vec![format!(
+        "the most frequent class alone: {:.2} %; balanced accuracy {:.2} %; Brier score {brier:.4}",
+        100.0 * majority,
+        100.0 * balanced_accuracy
+    )];
+    let names = classes.iter().map(|class| class.name.chars().count());
+    let wide = names.max().unwrap_or_default().clamp(5, 24);
+    lines.push(format!(
+        "{:wide$} {:>8}  {:22} {:22} {:22} {:>6} {:>6}",
+        "class", "examples", "sensitivity", "specificity", "precision", "F1", "AUROC"
+    ));
+    let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    for class in classes {
+        lines.push(format!(
+            "{:wide$} {:>8}  {:22} {:22} {:22} {:>6} {:>6}",
+            class.name,
+            class.examples,
+            share(class.sensitivity),
+            share(class.specificity),
+            share(class.precision),
+            figure(class.f1),
+            figure(class.auroc)
+        ));
+    }
+    if classes.len() <= MAX_CONFUSED {
+        lines.push("predicted to be, in this order, of those that are:".to_owned());
+        for (class, row) in classes.iter().zip(confusion) {
+            let row: Vec<_> = row.iter().map(|count| format!("{count:>7}")).collect();
+            lines.push(format!("{:wide$} {}", class.name, row.concat()));
+        }
+    }
+    lines
+}
+
+/// A share in per cent, with its interval.
+fn share(share: Option<Share>) -> String {
+    match share {
+        Some(Share { value, low, high }) => {
+            let [value, low, high] = [value, low, high].map(|share| 100.0 * share);
+            format!("{value:.1} % ({low:.1} to {high:.1})")
+        }
+        None => "-".to_owned(),
+    }
 }

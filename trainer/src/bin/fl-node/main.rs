@@ -7,6 +7,7 @@ mod devices;
 mod evaluate;
 mod inspect;
 mod output;
+mod predict;
 mod provision;
 mod simulate;
 mod task;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Provision(args) => provision::run(args),
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Predict(args) => predict::run(args),
         Command::Devices => devices::run(),
         Command::VerifyLog(args) => return verify_log::run(args),
     };
