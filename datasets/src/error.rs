@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{CellFault, Shape};
+use crate::{ArrayError, CellFault, Shape};
 
 /// Why data could not be loaded, checked, split or partitioned.
 ///
@@ -46,8 +46,11 @@ pub enum Error {
         /// Bytes that are read at most.
         most: u64,
     },
-    /// The path is neither a folder nor named as CSV.
-    #[error("{path} is no known format; give a folder of IDX files, a .csv or a .csv.gz")]
+    /// The path is neither a folder nor named as a format that is known.
+    #[error(
+        "{path} is no known format; give a folder of pictures or of IDX files, a .csv, a .csv.gz \
+         or a .safetensors"
+    )]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -84,7 +87,7 @@ pub enum Error {
     IdxMagic {
         /// The file.
         path: PathBuf,
-        /// The magic number of unsigned bytes in the wanted number of dimensions.
+        /// The magic number of unsigned bytes in the usual number of dimensions.
         expected: u32,
         /// The magic number in the file.
         found: u32,
@@ -104,7 +107,7 @@ pub enum Error {
     IdxLength {
         /// The file.
         path: PathBuf,
-        /// The product of the dimensions in the header.
+        /// The product of the dimensions in the header, times the size of a number.
         expected: u128,
         /// Bytes after the header; one more than expected stands for any number more.
         found: usize,
@@ -119,6 +122,10 @@ pub enum Error {
         /// Labels in the file beside it.
         labels: usize,
     },
+
+    /// An array is at fault, of IDX or safetensors.
+    #[error(transparent)]
+    Array(#[from] ArrayError),
 
     // CSV.
     /// The text cannot be read as CSV.
@@ -288,6 +295,19 @@ pub enum Error {
         expected: usize,
         /// In the file.
         found: usize,
+    },
+
+    /// A pixel of an array is outside `[0, 1]`.
+    #[error("{path}: pixel {pixel} of example {example} is {value}; scale pixels to 0..1")]
+    Intensity {
+        /// The file.
+        path: PathBuf,
+        /// The example, counted from 1.
+        example: usize,
+        /// The pixel, counted from 1.
+        pixel: usize,
+        /// Its value.
+        value: f32,
     },
 
     // Values made by a program or read from a manifest.

@@ -38,6 +38,7 @@
 //! * [`Source::BreastCancer`]: W. Wolberg, O. Mangasarian and W. Street, *Breast Cancer Wisconsin
 //!   (Diagnostic)*, <https://doi.org/10.24432/C5DW2B>. 569 patients, 30 measurements each.
 
+mod arrays;
 mod dataset;
 mod embedded;
 mod error;
@@ -46,6 +47,7 @@ mod idx;
 mod mnist;
 mod notice;
 mod partition;
+mod parts;
 mod records;
 mod scaling;
 mod schema;
@@ -53,6 +55,7 @@ mod source;
 mod split;
 mod table;
 
+pub use arrays::ArrayError;
 pub use dataset::Dataset;
 pub use error::Error;
 pub use notice::Notice;

@@ -2,127 +2,106 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::arrays::{self, ArrayError};
 use crate::file::DataFile;
-use crate::records::{Classes, Records};
-use crate::{Error, Loaded, Schema, Shape, idx};
+use crate::idx::{self, Content};
+use crate::records::Records;
+use crate::{Error, Loaded, Schema, parts};
+
+/// The ends of names by the type of the numbers. What a file says of itself decides; `ubyte` is
+/// found on files of every type.
+const TYPES: [&str; 6] = ["ubyte", "byte", "short", "int", "float", "double"];
 
 /// Loads the folder, against `schema` or the one that fits its own data.
 ///
 /// Files are named `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and with `t10k` for
-/// `train` in the test set; a dot may stand before `idx`, and `.gz` at the end. Pixels are divided
-/// by 255. Classes are the numbers from 0 to the largest label.
+/// `train` in the test set; a dot may stand before `idx`, and `.gz` at the end. Pictures of four
+/// dimensions have `idx4`, and other types than unsigned bytes may have their names instead of
+/// `ubyte`. Classes are the labels that occur.
 pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Error> {
     let train = part(folder, "train")?;
-    let tested = ["images-idx3", "labels-idx1"]
+    let tested = [Content::Images, Content::Labels]
         .iter()
-        .any(|kind| find(folder, &format!("t10k-{kind}-ubyte")).is_ok());
+        .any(|&content| !found(folder, "t10k", content).is_empty());
     let test = if tested {
         Some(part(folder, "t10k")?)
     } else {
         None
     };
-
-    let schema = match schema {
-        Some(schema) => schema.clone(),
-        None => discover(&train, test.as_ref())?,
-    };
-    let train = train.conform(&schema)?;
-    let test = test.map(|test| test.conform(&schema)).transpose()?;
-    Ok(Loaded {
-        train,
-        test,
-        notices: Vec::new(),
-    })
+    parts::loaded(train, test, schema)
 }
 
 fn part(folder: &Path, part: &str) -> Result<Records, Error> {
-    let images_path = find(folder, &format!("{part}-images-idx3-ubyte"))?;
-    let labels_path = find(folder, &format!("{part}-labels-idx1-ubyte"))?;
-    let mut images = DataFile::open(&images_path)?;
-    let most = idx::images_length(&images_path, &images.beginning(idx::MAX_HEADER)?)?;
-    let images = images.read(most)?;
-    let mut labels = DataFile::open(&labels_path)?;
-    let most = idx::labels_length(&labels_path, &labels.beginning(idx::MAX_HEADER)?)?;
-    let labels = labels.read(most)?;
-    let (images, labels) = (
-        idx::images(&images_path, &images)?,
-        idx::labels(&labels_path, &labels)?,
-    );
-    records(images_path, &images, labels)
-}
-
-/// The file called `name`, or as other copies of the data spell it.
-fn find(folder: &Path, name: &str) -> Result<PathBuf, Error> {
-    let dotted = name.replace("-idx", ".idx");
-    [
-        name,
-        &dotted,
-        &format!("{name}.gz"),
-        &format!("{dotted}.gz"),
-    ]
-    .into_iter()
-    .map(|name| folder.join(name))
-    .find(|path| path.is_file())
-    .ok_or_else(|| Error::IdxMissing {
-        folder: folder.into(),
-        name: name.to_owned(),
-    })
-}
-
-fn records(path: PathBuf, images: &idx::Images<'_>, labels: &[u8]) -> Result<Records, Error> {
-    if images.count != labels.len() {
+    let images_path = find(folder, part, Content::Images)?;
+    let labels_path = find(folder, part, Content::Labels)?;
+    let images = read(&images_path, Content::Images)?;
+    let labels = read(&labels_path, Content::Labels)?;
+    let images = idx::array(&images_path, &images, Content::Images)?;
+    let labels = idx::array(&labels_path, &labels, Content::Labels)?;
+    let (shape, channels) = images.pictures(&images_path)?;
+    if images.count() != labels.count() {
         return Err(Error::IdxCounts {
-            path,
-            images: images.count,
-            labels: labels.len(),
+            path: images_path,
+            images: images.count(),
+            labels: labels.count(),
         });
     }
-    if labels.is_empty() {
-        return Err(Error::Empty { path });
-    }
-    let mut classes = Classes::default();
-    let labels = (1..)
-        .zip(labels)
-        .map(|(row, label)| classes.index(&path, &label.to_string(), row));
-    let labels = labels.collect::<Result<_, _>>()?;
-    Ok(Records {
-        path,
-        shape: Shape::Image {
-            channels: 1,
-            height: images.height,
-            width: images.width,
-        },
-        features: images
-            .pixels
-            .iter()
-            .map(|&pixel| f32::from(pixel) / 255.0)
-            .collect(),
-        classes: classes.into_vec(),
-        labels,
-    })
+    let labels = labels.labels(&labels_path)?;
+    let pixels = images.pixels(&images_path, shape, channels)?;
+    arrays::records(&images_path, shape, pixels, &labels)
 }
 
-/// The schema of classes from 0 to the largest label of either part.
-fn discover(train: &Records, test: Option<&Records>) -> Result<Schema, Error> {
-    let classes = || {
-        train
-            .classes
-            .iter()
-            .chain(test.iter().flat_map(|test| &test.classes))
-    };
-    let largest = classes()
-        .filter_map(|class| class.name.parse::<u8>().ok())
-        .max();
-    match largest {
-        None | Some(0) => Err(Error::OneClass {
-            path: train.path.clone(),
-            class: "0".to_owned(),
-        }),
-        Some(largest) => {
-            let classes = (0..=largest).map(|class| class.to_string()).collect();
-            Schema::new(train.shape, vec![], classes)
+/// The bytes of the file, or one more than its header says.
+fn read(path: &Path, content: Content) -> Result<Vec<u8>, Error> {
+    let mut file = DataFile::open(path)?;
+    let most = idx::length(path, &file.beginning(idx::MAX_HEADER)?, content)?;
+    file.read(most)
+}
+
+/// The one file of this part and content.
+fn find(folder: &Path, part: &str, content: Content) -> Result<PathBuf, Error> {
+    let mut found = found(folder, part, content).into_iter();
+    match (found.next(), found.next()) {
+        (Some(path), None) => Ok(path),
+        (Some(first), Some(second)) => {
+            let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+            let (first, second) = (name(&first), name(&second));
+            Err(ArrayError::Twice {
+                folder: folder.into(),
+                first,
+                second,
+            }
+            .into())
         }
+        (None, _) => Err(Error::IdxMissing {
+            folder: folder.into(),
+            name: match content {
+                Content::Images => format!("{part}-images-idx3-ubyte"),
+                Content::Labels => format!("{part}-labels-idx1-ubyte"),
+            },
+        }),
     }
+}
+
+/// The files of this part and content. Copies of one file, as others spell its name, are one.
+fn found(folder: &Path, part: &str, content: Content) -> Vec<PathBuf> {
+    let kinds = match content {
+        Content::Images => &["images-idx3", "images-idx4"][..],
+        Content::Labels => &["labels-idx1"],
+    };
+    let names = kinds.iter().flat_map(|kind| {
+        TYPES.map(|number| {
+            let name = format!("{part}-{kind}-{number}");
+            let dotted = name.replace("-idx", ".idx");
+            let compressed = [format!("{name}.gz"), format!("{dotted}.gz")];
+            [name, dotted].into_iter().chain(compressed)
+        })
+    });
+    names
+        .filter_map(|mut names| {
+            names.find_map(|name| Some(folder.join(name)).filter(|path| path.is_file()))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -134,6 +113,7 @@ mod tests {
     use flate2::write::GzEncoder;
 
     use super::*;
+    use crate::Shape;
 
     /// Two images of 1×2 with the given labels.
     fn write(folder: &Path, part: &str, labels: [u8; 2]) {
@@ -168,9 +148,9 @@ mod tests {
             width: 2,
         };
         assert_eq!(train.schema().shape(), shape);
-        assert_eq!(train.schema().classes(), ["0", "1", "2", "3"]);
+        assert_eq!(train.schema().classes(), ["0", "2", "3"]);
         assert_eq!(train.features(), [0.0, 0.2, 1.0, 0.4]);
-        assert_eq!((train.labels(), test.labels()), (&[2, 0][..], &[3, 2][..]));
+        assert_eq!((train.labels(), test.labels()), (&[1, 0][..], &[2, 1][..]));
     }
 
     #[test]
@@ -250,6 +230,67 @@ mod tests {
             load(folder.path(), None),
             Err(Error::OneClass { .. })
         ));
+    }
+
+    /// A folder of three pictures of 12 numbers each.
+    fn folder(name: &str, magic: [u8; 4], dimensions: [u32; 4], data: &[u8]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let dimensions = dimensions.map(u32::to_be_bytes);
+        let dimensions = &dimensions.concat()[..4 * usize::from(magic[3])];
+        fs::write(
+            folder.path().join(name),
+            [&magic, dimensions, data].concat(),
+        )
+        .unwrap();
+        let labels = [0, 0, 0x0b, 1, 0, 0, 0, 3, 0, 5, 0xff, 0xff, 0, 5];
+        fs::write(folder.path().join("train-labels-idx1-short"), labels).unwrap();
+        folder
+    }
+
+    #[test]
+    fn colour_with_the_channels_at_either_end_is_read() {
+        let data: Vec<u8> = (0..36).collect();
+        let name = "train-images-idx4-ubyte";
+        let first = folder(name, [0, 0, 8, 4], [3, 3, 2, 2], &data);
+        let last = folder(name, [0, 0, 8, 4], [3, 2, 2, 3], &data);
+        let first = load(first.path(), None).unwrap().train;
+        let shape = Shape::Image {
+            channels: 3,
+            height: 2,
+            width: 2,
+        };
+        assert_eq!(first.schema().shape(), shape);
+        assert_eq!(first.schema().classes(), ["-1", "5"]);
+        assert_eq!(first.labels(), [1, 0, 1]);
+        assert_eq!(first.row(0)[..2], [0.0, 1.0 / 255.0]);
+        let last = load(last.path(), None).unwrap().train;
+        assert_eq!(last.schema(), first.schema());
+        assert_eq!(last.row(0)[..2], [0.0, 3.0 / 255.0]);
+    }
+
+    #[test]
+    fn sixteen_bits_are_read_whatever_the_name_says() {
+        let data: Vec<u8> = [i16::MIN, i16::MAX]
+            .map(i16::to_be_bytes)
+            .concat()
+            .repeat(18);
+        for name in ["train-images-idx3-ubyte", "train-images.idx3-short"] {
+            let folder = folder(name, [0, 0, 0x0b, 3], [3, 3, 4, 0], &data);
+            let train = load(folder.path(), None).unwrap().train;
+            assert_eq!(train.row(2)[..2], [0.0, 1.0]);
+        }
+    }
+
+    #[test]
+    fn two_files_for_one_are_an_error() {
+        let data = [0; 36];
+        let folder = folder("train-images-idx4-ubyte", [0, 0, 8, 4], [3, 3, 2, 2], &data);
+        fs::write(folder.path().join("train-images.idx3-short"), data).unwrap();
+        let error = load(folder.path(), None).unwrap_err().to_string();
+        assert!(
+            error.contains("train-images.idx3-short as well as train-images-idx4-ubyte"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::file::DataFile;
 use crate::records::Records;
-use crate::{Dataset, Error, Notice, Schema, Split, embedded, mnist, table};
+use crate::{Dataset, Error, Notice, Schema, Split, arrays, embedded, mnist, table};
 
 /// Where data comes from.
 ///
@@ -18,7 +18,7 @@ pub enum Source {
     Digits,
     /// The embedded tumours: 569 patients, 30 columns, classes `benign` and `malignant`.
     BreastCancer,
-    /// A folder of IDX files in the layout of MNIST, a `.csv` or a `.csv.gz`.
+    /// A folder of IDX files in the layout of MNIST, a `.csv`, a `.csv.gz` or a `.safetensors`.
     Path(PathBuf),
 }
 
@@ -107,8 +107,8 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
         Source::Path(path) => path,
     };
     let (label, schema) = (options.label.as_deref(), options.schema.as_ref());
-    let is_file = matches!(source, Source::Path(path) if !path.is_dir());
-    if let Some(label) = label.filter(|_| !is_file) {
+    let is_table = matches!(source, Source::Path(path) if !path.is_dir() && !is_array(path));
+    if let Some(label) = label.filter(|_| !is_table) {
         return Err(Error::LabelOption {
             path: path.into(),
             label: label.to_owned(),
@@ -121,6 +121,7 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
             rows(Path::new("breast-cancer"), text.as_bytes(), options)
         }
         Source::Path(path) if path.is_dir() => mnist::load(path, schema),
+        Source::Path(path) if is_array(path) => arrays::safetensors::load(path, schema),
         Source::Path(path) if !is_csv(path) && path.exists() => {
             Err(Error::UnknownFormat { path: path.into() })
         }
@@ -160,12 +161,17 @@ pub fn load_unlabelled(source: &Source, schema: &Schema) -> Result<Loaded, Error
 }
 
 fn is_csv(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
+    let name = lowercase_name(path);
     name.ends_with(".csv") || name.ends_with(".csv.gz")
+}
+
+fn is_array(path: &Path) -> bool {
+    lowercase_name(path).ends_with(".safetensors")
+}
+
+fn lowercase_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.to_lowercase()
 }
 
 /// Returns a table.
