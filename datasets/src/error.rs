@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{ArrayError, CellFault, Shape};
+use crate::{ArrayError, CellFault, PictureError, Shape};
 
 /// Why data could not be loaded, checked, split or partitioned.
 ///
@@ -126,6 +126,9 @@ pub enum Error {
     /// An array is at fault, of IDX or safetensors.
     #[error(transparent)]
     Array(#[from] ArrayError),
+    /// A folder of pictures is at fault, or a picture in it.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
 
     // CSV.
     /// The text cannot be read as CSV.

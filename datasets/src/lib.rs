@@ -21,6 +21,22 @@
 //! class. That agreement is a [`Schema`]: discovered once from some data, then given to every node
 //! in [`LoadOptions::schema`]. Data that does not fit is a typed error that names the row.
 //!
+//! # Pictures and arrays
+//!
+//! * **Folders of pictures** have a subfolder of PNG and JPEG files for each class, or two such
+//!   folders called `train` and `test` (or `val`). With a schema, pictures are brought to its size,
+//!   grey or in colour, without regard to proportions; without one they must be alike. Transparent
+//!   pixels, CMYK, symbolic links and files that are no pictures are errors; colour profiles and
+//!   the orientation that cameras note are ignored.
+//! * **IDX files** hold `[n, height, width]`, or four dimensions of which the second *or* the last
+//!   is 1, 3 or 4 channels.
+//! * **Safetensors files** hold `features`, `[n, channels, height, width]`, `[n, height, width]` or
+//!   `[n, columns]`, and `labels`, `[n]`; also `test_features` and `test_labels`, if there are any.
+//!
+//! Pixels that are integers are scaled by the range of their type, so that they are the same at all
+//! nodes: 255 of 8 bits is 1. Floats must be in `[0, 1]`. Labels are integers or names of folders,
+//! and classes are those that occur.
+//!
 //! # Randomness
 //!
 //! Whatever is random takes a seed and draws from ChaCha12, a generator whose output is fixed for
@@ -48,6 +64,7 @@ mod mnist;
 mod notice;
 mod partition;
 mod parts;
+mod pictures;
 mod records;
 mod scaling;
 mod schema;
@@ -60,6 +77,7 @@ pub use dataset::Dataset;
 pub use error::Error;
 pub use notice::Notice;
 pub use partition::{Concentration, Partition};
+pub use pictures::PictureError;
 pub use scaling::Scaling;
 pub use schema::{Column, ColumnKind, Missing, Schema, Shape};
 pub use source::{LoadOptions, Loaded, Source, load, load_unlabelled};

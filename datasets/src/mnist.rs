@@ -12,6 +12,15 @@ use crate::{Error, Loaded, Schema, parts};
 /// found on files of every type.
 const TYPES: [&str; 6] = ["ubyte", "byte", "short", "int", "float", "double"];
 
+/// Returns whether the folder has a file that such a folder has.
+pub(crate) fn is_in(folder: &Path) -> bool {
+    let contents = [Content::Images, Content::Labels];
+    let mut parts = ["train", "t10k"]
+        .iter()
+        .flat_map(|part| contents.map(|what| (part, what)));
+    parts.any(|(part, content)| !found(folder, part, content).is_empty())
+}
+
 /// Loads the folder, against `schema` or the one that fits its own data.
 ///
 /// Files are named `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and with `t10k` for

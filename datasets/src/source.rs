@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::file::DataFile;
 use crate::records::Records;
-use crate::{Dataset, Error, Notice, Schema, Split, arrays, embedded, mnist, table};
+use crate::{Dataset, Error, Notice, Schema, Split, arrays, embedded, mnist, pictures, table};
 
 /// Where data comes from.
 ///
@@ -18,7 +18,9 @@ pub enum Source {
     Digits,
     /// The embedded tumours: 569 patients, 30 columns, classes `benign` and `malignant`.
     BreastCancer,
-    /// A folder of IDX files in the layout of MNIST, a `.csv`, a `.csv.gz` or a `.safetensors`.
+    /// A folder of PNG and JPEG pictures in a subfolder for each class, or of such folders called
+    /// `train` and `test`; a folder of IDX files in the layout of MNIST; a `.safetensors` with
+    /// `features` and `labels`; a `.csv` or a `.csv.gz`.
     Path(PathBuf),
 }
 
@@ -96,6 +98,8 @@ impl Loaded {
 /// With [`LoadOptions::schema`], the data must have its shape or columns, which are taken by their
 /// names where both have names, and no other classes, though some may be missing. A CSV file fits
 /// an image schema if it has a column for each pixel, in `[0, 1]`.
+/// Pictures in folders are brought to the schema's size, grey or in colour; without a schema they
+/// must be alike.
 ///
 /// # Errors
 ///
@@ -120,7 +124,8 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
             let text = embedded::breast_cancer();
             rows(Path::new("breast-cancer"), text.as_bytes(), options)
         }
-        Source::Path(path) if path.is_dir() => mnist::load(path, schema),
+        Source::Path(path) if path.is_dir() && mnist::is_in(path) => mnist::load(path, schema),
+        Source::Path(path) if path.is_dir() => pictures::load(path, schema),
         Source::Path(path) if is_array(path) => arrays::safetensors::load(path, schema),
         Source::Path(path) if !is_csv(path) && path.exists() => {
             Err(Error::UnknownFormat { path: path.into() })

@@ -1,0 +1,142 @@
+//! Folders of pictures, PNG and JPEG, with a subfolder for each class.
+//!
+//! ```text
+//! scans/benign/1.png            scans/train/benign/1.png
+//! scans/benign/2.jpeg     or    scans/train/malignant/7.png
+//! scans/malignant/7.png         scans/test/benign/2.png
+//! ```
+//!
+//! * Classes are the names of the folders that hold pictures. `val`, `valid` or `validation` may
+//!   stand for `test`; two of them are refused.
+//! * Pictures come in the order of their classes, and of their names in these, by the bytes.
+//! * What the system hides there (`.DS_Store`, `Thumbs.db`) is skipped. Any other file, a folder in
+//!   a class's folder, a pipe or a device is an error. So is a symbolic link: what it leads to may
+//!   be anybody's data. The folder that was asked for may be a link.
+//! * What a file is, its first bytes say, not its name.
+//! * Pixels are divided by 255, or by 65,535 where they have 16 bits. Palettes are colours. Alpha
+//!   is dropped where all is opaque, and a transparent pixel is an error. Colour profiles, gamma
+//!   and the orientation that cameras note (EXIF) change nothing.
+//! * With a schema, pictures are brought to its channels, height and width: colours to grey by the
+//!   weights of BT.601, grey to three equal colours, and sizes as [`resize::write`] says, without
+//!   regard to proportions. Without one, all must be as the first.
+
+mod decode;
+mod error;
+mod folder;
+mod parallel;
+mod resize;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use error::PictureError;
+
+use self::decode::Picture;
+use self::folder::Part;
+use crate::records::{Classes, Records};
+use crate::{Error, Loaded, Schema, Shape, parts};
+
+/// Loads the folder, against `schema` or the one that fits its own data.
+pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Error> {
+    let (train, test) = folder::parts(folder)?;
+    let parts = || [Some(&train), test.as_ref()].into_iter().flatten();
+    let shape = match schema {
+        Some(schema) => {
+            parts().try_for_each(|part| part.check_classes(schema))?;
+            wanted(folder, schema, &train)?
+        }
+        None => {
+            let pictures = parts().flat_map(Part::pictures).collect::<Vec<_>>();
+            common_shape(folder, &pictures)?
+        }
+    };
+    let records = |part: &Part| records(part, shape);
+    let (train, test) = (records(&train)?, test.as_ref().map(records).transpose()?);
+    parts::loaded(train, test, schema)
+}
+
+/// The shape of the schema, if pictures can be brought to it.
+fn wanted(folder: &Path, schema: &Schema, train: &Part) -> Result<Shape, Error> {
+    match schema.shape() {
+        shape @ Shape::Image {
+            channels: 1 | 3, ..
+        } => Ok(shape),
+        Shape::Image { channels, .. } => Err(PictureError::Channels { channels }.into()),
+        expected @ Shape::Table { .. } => Err(Error::ShapeMismatch {
+            path: folder.into(),
+            expected,
+            found: match train.pictures().first() {
+                Some(first) => decode::shape(first)?,
+                None => expected,
+            },
+        }),
+    }
+}
+
+/// The shape that all of these pictures have.
+fn common_shape(folder: &Path, pictures: &[PathBuf]) -> Result<Shape, Error> {
+    let mut shapes = vec![Shape::Table { columns: 0 }; pictures.len()];
+    parallel::for_each(pictures.iter().zip(&mut shapes), |(path, shape)| {
+        *shape = decode::shape(path)?;
+        Ok(())
+    })?;
+    let Some(&first) = shapes.first() else {
+        let path = folder.into();
+        return Err(Error::Empty { path });
+    };
+    let mut others = pictures
+        .iter()
+        .zip(&shapes)
+        .filter(|(_, shape)| **shape != first);
+    if let Some((path, &found)) = others.next() {
+        return Err(PictureError::Sizes {
+            folder: folder.into(),
+            count: pictures.len(),
+            differing: 1 + others.count(),
+            first,
+            path: path.clone(),
+            found: found.into(),
+        }
+        .into());
+    }
+    match first.size() > Shape::MAX_SIZE {
+        true => Err(Error::Shape(first)),
+        false => Ok(first),
+    }
+}
+
+/// The pictures of a part, brought to `shape`.
+fn records(part: &Part, shape: Shape) -> Result<Records, Error> {
+    let Shape::Image { height, width, .. } = shape else {
+        return Err(Error::Shape(shape));
+    };
+    let mut classes = Classes::default();
+    let mut labels = vec![];
+    for class in &part.classes {
+        let label = classes.index(&part.path, &class.name, labels.len() as u64 + 1)?;
+        labels.resize(labels.len() + class.files.len(), label);
+    }
+    let pictures = part.pictures();
+    let mut features = Vec::new();
+    let length = pictures.len().checked_mul(shape.size());
+    let length = length.filter(|&length| features.try_reserve_exact(length).is_ok());
+    let length = length.ok_or_else(|| PictureError::Memory {
+        folder: part.path.clone(),
+        count: pictures.len(),
+        shape,
+    })?;
+    features.resize(length, 0.0);
+    let places = features.chunks_exact_mut(shape.size());
+    parallel::for_each(pictures.iter().zip(places), |(path, pixels)| {
+        resize::write(&Picture::open(path)?, height, width, pixels);
+        Ok(())
+    })?;
+    Ok(Records {
+        path: part.path.clone(),
+        shape,
+        features,
+        classes: classes.into_vec(),
+        labels,
+    })
+}
