@@ -68,7 +68,8 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "HOW")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) partition: Option<Partition>,
-    /// digits, breast-cancer, a CSV file, or a folder of IDX files as MNIST's [default: digits]
+    /// digits, breast-cancer, a CSV file, a folder of pictures in folders named for their classes, a
+    /// folder of IDX files as MNIST's, or arrays as safetensors [default: digits]
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
@@ -247,9 +248,8 @@ pub(crate) struct Provision {
     /// For how many days the certificates are valid, and so the consortium
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) valid_days: u32,
-    /// A sample that shows what the nodes' data looks like: digits, breast-cancer, a CSV file, or a
-    /// folder of IDX files; only names, classes, means and deviations of its columns go into the
-    /// kits
+    /// A sample that shows what the nodes' data looks like: as for `train`; only names, categories,
+    /// classes, means and deviations of its columns go into the kits
     #[arg(long, value_name = "SOURCE", required_unless_present = "from")]
     pub(crate) data: Option<Source>,
     /// What is agreed on the columns of tables, made by `inspect` and changed where need be
@@ -275,7 +275,8 @@ pub(crate) struct Train {
     /// This node's folder, made by `fl-node provision`
     #[arg(long, value_name = "DIR")]
     pub(crate) kit: Option<PathBuf>,
-    /// This node's data: a CSV file, a folder of IDX files, digits or breast-cancer
+    /// This node's data: a CSV file, a folder of pictures in folders named for their classes, a
+    /// folder of IDX files, arrays as safetensors, digits or breast-cancer
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
@@ -316,7 +317,7 @@ pub(crate) struct Train {
 /// Flags of `inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// A CSV file, a folder of IDX files, digits or breast-cancer
+    /// A CSV file, a folder of pictures or IDX files, arrays as safetensors, digits or breast-cancer
     #[arg(value_name = "SOURCE")]
     pub(crate) data: Source,
     #[command(flatten)]

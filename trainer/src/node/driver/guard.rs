@@ -9,7 +9,6 @@ use fl_protocol::round::training::Averaged;
 use fl_shaders::FixedPoint;
 
 use crate::Evaluation;
-use crate::length::distance;
 use crate::node::NodeError;
 
 /// By how much a model may move further than agreed, since its parameters are rounded to `f32`.
@@ -60,19 +59,14 @@ impl Guard {
         }
     }
 
-    /// Checks how far a round has moved the model `former`.
+    /// Checks how far a round has moved the model.
     ///
     /// # Errors
     ///
     /// [`NodeError::Moved`].
-    pub(super) fn moved(
-        &self,
-        former: &[f32],
-        averaged: &Averaged,
-        format: &FixedPoint,
-    ) -> Result<(), NodeError> {
-        let norm = distance(former, &averaged.model);
-        let limit = self.limits.update_norm + rounding(former.len(), averaged, format);
+    pub(super) fn moved(&self, averaged: &Averaged, format: &FixedPoint) -> Result<(), NodeError> {
+        let norm = averaged.moved;
+        let limit = self.limits.update_norm + rounding(averaged, format);
         match norm <= limit * (1.0 + SLACK) {
             true => Ok(()),
             false => Err(NodeError::Moved {
@@ -86,7 +80,8 @@ impl Guard {
 
 /// Returns the most that rounding can move a model: each participant rounds each coordinate by less
 /// than a unit of the last place.
-fn rounding(parameters: usize, averaged: &Averaged, format: &FixedPoint) -> f64 {
+fn rounding(averaged: &Averaged, format: &FixedPoint) -> f64 {
+    let parameters = averaged.model.len();
     let unit = (-f64::from(format.fraction_bits())).exp2();
     let weight = f64::from(format.examples_max()) / averaged.totals.examples.max(1) as f64;
     f64::from(averaged.nodes) * unit * weight * (parameters as f64).sqrt()
@@ -150,9 +145,9 @@ mod tests {
     #[test]
     fn a_model_that_moves_further_than_agreed_ends_the_node() {
         let (guard, format) = guard(None);
-        let former = [1.0, -2.0, 0.5];
-        let averaged = |by: f32| Averaged {
-            model: Arc::new(vec![1.0 + by * 0.6, -2.0, 0.5 - by * 0.8]),
+        let averaged = |moved: f64| Averaged {
+            model: Arc::new(vec![1.0, -2.0, 0.5]),
+            moved,
             head: Head {
                 round: 7,
                 previous: Digest([1; 32]),
@@ -165,11 +160,11 @@ mod tests {
             },
             nodes: 3,
         };
-        for by in [0.0, 1.0, -4.9, 5.0] {
-            guard.moved(&former, &averaged(by), &format).unwrap();
+        for by in [0.0, 1.0, 4.9, 5.0] {
+            guard.moved(&averaged(by), &format).unwrap();
         }
-        for by in [5.1, -100.0, f32::MAX, f32::NAN] {
-            let found = guard.moved(&former, &averaged(by), &format);
+        for by in [5.1, 100.0, f64::INFINITY, f64::NAN] {
+            let found = guard.moved(&averaged(by), &format);
             assert!(
                 matches!(found, Err(NodeError::Moved { round: 7, .. })),
                 "{by}"

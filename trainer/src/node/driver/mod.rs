@@ -422,12 +422,8 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
             Ok(averaged) => averaged,
             Err(error) => return self.not_downloaded(error).await,
         };
-        let (former, format) = (
-            self.local.learner.model(),
-            self.local.kit.manifest.fixed_point(),
-        );
-        self.local.guard.moved(&former, &averaged, format)?;
-        drop(former);
+        let format = self.local.kit.manifest.fixed_point();
+        self.local.guard.moved(&averaged, format)?;
         let actions = self.local.machine.averaged(&averaged)?;
         if actions.is_empty() {
             return Ok(None);

@@ -15,6 +15,9 @@ use crate::ring_bytes;
 use crate::round::head::Head;
 use crate::round::refusal::Refusal;
 
+/// Sums of squares that are made side by side, since each addition waits for the one before.
+const LANES: usize = 8;
+
 /// Coordinates that are decoded at a time: what fits into the innermost cache.
 const PIECE: usize = 4096;
 
@@ -31,6 +34,8 @@ pub struct Averaged {
     pub totals: Counters,
     /// Number of participants.
     pub nodes: u32,
+    /// L2 norm of what the round adds to the model.
+    pub moved: f64,
 }
 
 /// A sum that is checked and averaged onto `base` while its chunks arrive, in order.
@@ -48,6 +53,8 @@ pub struct Averaging<B> {
     header: Option<Header>,
     model: Vec<f32>,
     model_hash: ModelHasher,
+    /// Squares of what was added to the model, in sum.
+    squares: f64,
     refused: Option<Refusal>,
 }
 
@@ -77,6 +84,7 @@ where
             header: None,
             model: spare,
             model_hash: ModelHasher::default(),
+            squares: 0.0,
             refused: None,
         }
     }
@@ -119,6 +127,7 @@ where
                 root,
                 totals,
                 nodes: self.addends.nodes,
+                moved: self.squares.sqrt(),
             }),
             _ => Err(wrong_length(self.taken)),
         }
@@ -152,7 +161,7 @@ where
             model: &mut self.model,
             word: PhantomData,
         });
-        averaged.map_err(|(at, value)| Refusal::OutOfRange {
+        self.squares += averaged.map_err(|(at, value)| Refusal::OutOfRange {
             index: (done + at) as u64,
             value,
             limit: header.limit,
@@ -189,13 +198,15 @@ struct Mean<'a, W> {
 }
 
 impl<W: Word> Work for Mean<'_, W> {
-    /// Fails on the first value that is out of its range, and where it is.
-    type Output = Result<(), (usize, i64)>;
+    /// The sum of the squares of what is added. Fails on the first value that is out of its range,
+    /// and where it is.
+    type Output = Result<f64, (usize, i64)>;
 
     #[inline(always)]
     fn work(self) -> Self::Output {
         let mut sums = [W::default(); PIECE];
         let mut mean = [0.0; PIECE];
+        let mut squares = [0.0; LANES];
         let pieces = self.sums.chunks(PIECE * W::BYTES);
         for (piece, (base, bytes)) in self.base.chunks(PIECE).zip(pieces).enumerate() {
             let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
@@ -210,8 +221,13 @@ impl<W: Word> Work for Mean<'_, W> {
             dequantize(sums, self.header.scale, mean);
             let next = base.iter().zip(&*mean).map(|(base, mean)| base + mean);
             self.model.extend(next);
+            for mean in mean.chunks(LANES) {
+                for (sum, mean) in squares.iter_mut().zip(mean) {
+                    *sum += f64::from(*mean) * f64::from(*mean);
+                }
+            }
         }
-        Ok(())
+        Ok(squares.iter().sum())
     }
 }
 
@@ -288,7 +304,15 @@ mod tests {
                 model: &mut model,
                 word: PhantomData,
             };
-            with.run(work).map(|()| model)
+            let squares = with.run(work)?;
+            let added = |word: &W| {
+                let mut mean = [0.0];
+                dequantize(&[*word], header.scale, &mut mean);
+                f64::from(mean[0]).powi(2)
+            };
+            let expected: f64 = words.iter().map(added).sum();
+            assert!((squares - expected).abs() <= 1e-12 * expected);
+            Ok(model)
         };
         let plainly = base.iter().zip(words).map(|(base, word)| {
             let mut mean = [0.0];
