@@ -7,8 +7,9 @@ use crate::{Error, Schema};
 /// Examples of one [`Schema`], all with a label or none.
 ///
 /// Features are `f32`, row-major: example `i` is the `schema.shape().size()` numbers from
-/// `i * size`. All are finite, but for what the schema lets be missing, which is NaN. Labels are indexes into the schema's classes. Printing with `Debug`
-/// shows the schema and the count, never the data.
+/// `i * size`. All are finite, but for what the schema lets be missing, which is NaN. Labels are
+/// indexes into the schema's classes. Printing with `Debug` shows the schema and the count, never
+/// the data.
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
     schema: Schema,

@@ -197,7 +197,7 @@ const TEXTS: &[(&str, &str, &[&str], Outcome)] = &[
         "no header by word",
         "icu,f,no\nmed,m,yes\n",
         &["--header", "false"],
-        Refused(&["holds no features"]),
+        Read(&["2 rows of 2 columns; label the last column"]),
     ),
     (
         "left out",

@@ -68,8 +68,8 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "HOW")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) partition: Option<Partition>,
-    /// digits, breast-cancer, a CSV file, a folder of pictures in folders named for their classes, a
-    /// folder of IDX files as MNIST's, or arrays as safetensors [default: digits]
+    /// digits, breast-cancer, a CSV file, a folder of pictures in folders named for their classes,
+    /// a folder of IDX files as MNIST's, or arrays as safetensors [default: digits]
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
@@ -317,7 +317,8 @@ pub(crate) struct Train {
 /// Flags of `inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// A CSV file, a folder of pictures or IDX files, arrays as safetensors, digits or breast-cancer
+    /// A CSV file, a folder of pictures or IDX files, arrays as safetensors, digits or
+    /// breast-cancer
     #[arg(value_name = "SOURCE")]
     pub(crate) data: Source,
     #[command(flatten)]

@@ -7,6 +7,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::manifest::{Manifest, Member};
 use fl_protocol::round::{AbortReason, CheckedOutcome};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use crate::node::job::{self, JobResult, SharedTrainer, StopFlag, TrainedUpdate, TrainingBounds};
 use crate::node::masking::Masker;
@@ -157,6 +158,10 @@ impl Learner {
     pub(super) fn replace(&mut self, hash: Digest, parameters: Arc<Vec<f32>>) {
         let next = GlobalModel::new(hash, parameters);
         let former = std::mem::replace(&mut self.global, next);
+        // It is erased, which takes as long as to acknowledge the result does.
+        if let Some(update) = former.update {
+            drop(spawn_blocking(move || drop(update)));
+        }
         self.spare = Arc::try_unwrap(former.parameters).unwrap_or_default();
     }
 
