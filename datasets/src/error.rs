@@ -227,7 +227,8 @@ pub enum Error {
     /// The labels are too many for their rows to be classes.
     #[error(
         "{path}: column {label} has {found} different values in {rows} rows ({classes}), which look \
-         like {kind} rather than classes; name the column of the label, or group its values"
+         like {} rather than classes; name the column of the label, or group its values",
+        if *.are_numbers { "a quantity" } else { "an id or a free text" }
     )]
     NoClasses {
         /// The file.
@@ -240,8 +241,8 @@ pub enum Error {
         found: usize,
         /// Rows with a label.
         rows: u64,
-        /// What the values look like.
-        kind: &'static str,
+        /// Whether all values are numbers.
+        are_numbers: bool,
     },
 
     // Data against a schema.

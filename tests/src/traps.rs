@@ -119,7 +119,10 @@ impl Traps {
             for (place, target) in self.places(neuron) {
                 let way = target - f64::from(model[place]);
                 // As far as the clip of an update lets it come.
-                update[place] = (way * all / self.examples).clamp(-1.0, 1.0) as f32;
+                let step = (way * all / self.examples).clamp(-1.0, 1.0);
+                #[expect(clippy::cast_possible_truncation, reason = "rounds")]
+                let step = step as f32;
+                update[place] = step;
             }
         }
         self.given.clone_from(&update);

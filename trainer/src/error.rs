@@ -96,7 +96,7 @@ pub enum TrainError {
         /// The set.
         part: Part,
         /// What is wrong with it.
-        source: fl_datasets::Error,
+        source: Box<fl_datasets::Error>,
     },
     /// A test set that does not go with the training set or the model.
     #[error("the {part} set has {found} where the model has {expected}")]

@@ -267,10 +267,7 @@ impl<'a> Profile<'a> {
                 classes: list(&classes),
                 found: classes.len(),
                 rows: self.rows,
-                kind: match are_numbers {
-                    true => "a quantity",
-                    false => "an id or a free text",
-                },
+                are_numbers,
             });
         }
         let mut lower: Vec<_> = classes

@@ -49,7 +49,30 @@ pub(crate) fn idx(data: &[u8]) {
     });
 }
 
+/// Pictures in the folders of two classes, the same ones in both.
+pub(crate) fn pictures(data: &[u8]) {
+    PICTURES.with(|folder| {
+        for class in ["a", "b"] {
+            let folder = folder.path().join(class);
+            fs::create_dir_all(&folder).expect("a folder of our own");
+            write(&folder.join("picture.png"), false, data);
+        }
+        // What a picture decompresses to is bounded by its header, and by a limit.
+        let _peak = loaded(folder.path().to_owned(), LoadOptions::default());
+    });
+}
+
+/// Arrays in a file of safetensors.
+pub(crate) fn safetensors(data: &[u8]) {
+    FOLDER.with(|folder| {
+        let path = folder.path().join("arrays.safetensors");
+        write(&path, false, data);
+        loads(path, LoadOptions::default(), data);
+    });
+}
+
 thread_local! {
+    static PICTURES: TempDir = tempfile::tempdir().expect("a temporary folder");
     static FOLDER: TempDir = tempfile::tempdir().expect("a temporary folder");
 }
 
@@ -70,16 +93,24 @@ fn compressed(contents: &[u8]) -> Vec<u8> {
 /// What is loaded is sound, fits its own schema, and takes no more memory than its `contents`
 /// warrant.
 fn loads(path: PathBuf, options: LoadOptions, contents: &[u8]) {
-    let source = Source::Path(path);
-    let (loaded, peak) = memory::peak(|| load(&source, &options));
+    let peak = loaded(path, options);
     // What is compressed already may be larger than it looks.
     if !contents.starts_with(&[0x1f, 0x8b]) {
         let most = (1 << 20) + 256 * contents.len();
         assert!(peak <= most, "{peak} bytes of memory");
     }
+}
+
+/// Returns the memory that it took to load. What is loaded is sound, and fits its own schema.
+fn loaded(path: PathBuf, options: LoadOptions) -> usize {
+    let source = Source::Path(path);
+    let (loaded, peak) = memory::peak(|| load(&source, &options));
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => return drop(error.to_string()),
+        Err(error) => {
+            drop(error.to_string());
+            return peak;
+        }
     };
     assert_is_sound(&loaded.train);
     loaded.test.iter().for_each(assert_is_sound);
@@ -90,6 +121,7 @@ fn loads(path: PathBuf, options: LoadOptions, contents: &[u8]) {
     let again: Loaded = load(&source, &options).expect("data fits the schema that it led to");
     let data = |loaded: Loaded| (bits(&loaded.train), loaded.test.as_ref().map(bits));
     assert!(data(again) == data(loaded), "other data than before");
+    peak
 }
 
 /// What is told apart even where a value is missing.
@@ -138,5 +170,45 @@ pub(crate) fn idxs() -> Vec<Seed> {
         ("plain".to_owned(), seed(0, &images)),
         ("gzip".to_owned(), seed(GZIP, &images)),
         ("compressed".to_owned(), seed(0, &compressed(&images))),
+    ]
+}
+
+/// Two grey pixels, and two in colour of 16 bits.
+const GREY: &[u8] =
+    b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x02\x00\
+    \x00\x00\x01\x08\x00\x00\x00\x00\xd1\x49\x20\x56\x00\x00\x00\x0b\x49\x44\x41\x54\x78\
+    \x9c\x63\x30\xfe\x0f\x00\x01\x68\x01\x33\x8e\xd8\x55\x74\x00\x00\x00\x00\x49\x45\x4e\
+    \x44\xae\x42\x60\x82";
+const COLOUR: &[u8] =
+    b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\
+    \x00\x00\x02\x10\x02\x00\x00\x00\x46\x73\xfd\x33\x00\x00\x00\x16\x49\x44\x41\x54\x78\
+    \x9c\x63\x60\x60\x64\x62\x66\x61\x65\x60\x63\xe7\xe0\xe4\xe2\x06\x00\x01\x3b\x00\x43\
+    \xc2\x5d\xd5\x4b\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
+const JPEG: &[u8] = include_bytes!("../../../datasets/src/pictures/samples/grey.jpg");
+
+pub(crate) fn picture_seeds() -> Vec<Seed> {
+    [("grey", GREY), ("colour", COLOUR), ("jpeg", JPEG)]
+        .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
+        .into()
+}
+
+pub(crate) fn safetensor_seeds() -> Vec<Seed> {
+    let file = |features: &str, bytes: &[u8]| {
+        let end = bytes.len();
+        let header = format!(
+            r#"{{"features":{features},"labels":{{"dtype":"U8","shape":[2],"data_offsets":[{},{end}]}}}}"#,
+            end - 2
+        );
+        let length = (header.len() as u64).to_le_bytes();
+        [&length, header.as_bytes(), bytes].concat()
+    };
+    let table = r#"{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}"#;
+    let pixels = r#"{"dtype":"U8","shape":[2,1,2],"data_offsets":[0,4]}"#;
+    vec![
+        (
+            "table".to_owned(),
+            file(table, &[0, 0, 128, 63, 0, 0, 0, 64, 0, 1]),
+        ),
+        ("pixels".to_owned(), file(pixels, &[0, 51, 255, 102, 1, 0])),
     ]
 }

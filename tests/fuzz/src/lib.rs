@@ -62,7 +62,9 @@ pub const TARGETS: &[Target] = &[
     target("network", network::network, trouble::networks),
     target("node_frame", wire::node_frame, wire::node_frames),
     target("pem", kit::pem, kit::pems),
+    target("pictures", data::pictures, data::picture_seeds),
     target("relay_frame", wire::relay_frame, wire::relay_frames),
+    target("safetensors", data::safetensors, data::safetensor_seeds),
     target("sealed_box", sealed::sealed_box, sealed::sealed_boxes),
     target(
         "signed_message",

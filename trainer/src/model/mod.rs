@@ -119,7 +119,7 @@ impl ModelSpec {
         let fit = || {
             Scaling::fit(training).map_err(|source| TrainError::Scaling {
                 part: Part::Training,
-                source,
+                source: source.into(),
             })
         };
         let scaling = match shape {
@@ -242,9 +242,10 @@ impl ModelSpec {
     fn scale(&self, part: Part, data: Dataset) -> Result<Dataset, TrainError> {
         check_schema(part, data.schema(), &self.schema)?;
         match &self.scaling {
-            Some(scaling) => scaling
-                .apply(data)
-                .map_err(|source| TrainError::Scaling { part, source }),
+            Some(scaling) => scaling.apply(data).map_err(|source| TrainError::Scaling {
+                part,
+                source: source.into(),
+            }),
             None => Ok(data),
         }
     }
@@ -469,7 +470,7 @@ mod tests {
         for shape in [image(1, 4, 4), Shape::Table { columns: 3 }] {
             let rows = 300;
             let features = (0..rows * shape.size()).map(|i| (i as f32).sin().abs());
-            let labels = (0..rows).map(|row| (row % 2) as u32).collect();
+            let labels = [0, 1].into_iter().cycle().take(rows).collect();
             let data = Dataset::new(schema(shape), features.collect(), labels).unwrap();
             let spec = ModelSpec::for_data(&data, None).unwrap();
             let parameters: Vec<f32> = (0..spec.layout().unwrap().len())

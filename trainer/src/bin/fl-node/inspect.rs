@@ -82,25 +82,20 @@ fn columns_in_words(data: &Dataset) -> Vec<String> {
 }
 
 /// The values of one feature that are there.
-fn values(data: &Dataset, feature: usize) -> impl Iterator<Item = f64> {
+fn values(data: &Dataset, feature: usize) -> impl Iterator<Item = f32> {
     let size = data.schema().shape().size();
     let values = data.features().iter().skip(feature).step_by(size);
-    values
-        .filter(|value| !value.is_nan())
-        .map(|value| f64::from(*value))
+    values.copied().filter(|value| !value.is_nan())
 }
 
 fn measured(data: &Dataset, feature: usize) -> String {
     let count = values(data, feature).count().max(1) as f64;
-    let mean = values(data, feature).sum::<f64>() / count;
-    let square = |value: f64| (value - mean).powi(2);
+    let mean = values(data, feature).map(f64::from).sum::<f64>() / count;
+    let square = |value: f32| (f64::from(value) - mean).powi(2);
     let deviation = (values(data, feature).map(square).sum::<f64>() / count).sqrt();
-    let least = values(data, feature).fold(f64::INFINITY, f64::min);
-    let most = values(data, feature).fold(f64::NEG_INFINITY, f64::max);
-    format!(
-        "{} to {}, mean {mean:.4} ± {deviation:.4}",
-        least as f32, most as f32
-    )
+    let least = values(data, feature).fold(f32::INFINITY, f32::min);
+    let most = values(data, feature).fold(f32::NEG_INFINITY, f32::max);
+    format!("{least} to {most}, mean {mean:.4} ± {deviation:.4}")
 }
 
 fn ones(data: &Dataset, feature: usize) -> usize {
