@@ -61,13 +61,13 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A label column was named for data that is not a CSV file.
-    #[error("{path} is not a CSV file, so it has no column `{label}`; leave the label column out")]
-    LabelOption {
+    /// It was said how to read the columns of data that is not a CSV file.
+    #[error("{path} is not a CSV file, so that {option} has no meaning; leave it out")]
+    TableOption {
         /// The source.
         path: PathBuf,
-        /// The column asked for.
-        label: String,
+        /// What was said.
+        option: &'static str,
     },
 
     // IDX.
@@ -146,6 +146,19 @@ pub enum Error {
         path: PathBuf,
         /// The line.
         row: u64,
+    },
+    /// A column that is to be left out is not there, or is the label's.
+    #[error(
+        "{path}: no column `{column}` can be left out; it is not there, or has the label, which is \
+         in column {label}"
+    )]
+    LeftOut {
+        /// The file.
+        path: PathBuf,
+        /// The column that was named.
+        column: String,
+        /// The label's column.
+        label: String,
     },
     /// Two columns have one name.
     #[error("{path} has two columns of the name `{name}`; rename or delete one of them")]

@@ -143,7 +143,9 @@ impl Scaling {
         for (place, column) in data.schema().columns().iter().enumerate() {
             let at = feature;
             feature += column.width();
-            if !column.is_measured() {
+            let size = data.schema().shape().size();
+            let mut values = data.features().iter().skip(at).step_by(size);
+            if !column.is_measured() || values.all(|value| value.is_nan()) {
                 continue;
             }
             let (mean, deviation) = (f64::from(self.mean[at]), f64::from(self.deviation[at]));

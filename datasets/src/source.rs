@@ -61,6 +61,19 @@ pub struct LoadOptions {
     pub header: Option<bool>,
 }
 
+impl LoadOptions {
+    /// Returns something that has a meaning for tables only, if it is there.
+    fn of_tables(&self) -> Option<&'static str> {
+        let options = [
+            (self.label.is_some(), "a label's column"),
+            (!self.leave_out.is_empty(), "a column to leave out"),
+            (self.header.is_some(), "a header"),
+        ];
+        let mut said = options.into_iter().filter(|(is_said, _)| *is_said);
+        said.next().map(|(_, option)| option)
+    }
+}
+
 /// What a source holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -110,13 +123,11 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
         Source::BreastCancer => Path::new("breast-cancer"),
         Source::Path(path) => path,
     };
-    let (label, schema) = (options.label.as_deref(), options.schema.as_ref());
+    let schema = options.schema.as_ref();
     let is_table = matches!(source, Source::Path(path) if !path.is_dir() && !is_array(path));
-    if let Some(label) = label.filter(|_| !is_table) {
-        return Err(Error::LabelOption {
-            path: path.into(),
-            label: label.to_owned(),
-        });
+    if let Some(option) = options.of_tables().filter(|_| !is_table) {
+        let path = path.into();
+        return Err(Error::TableOption { path, option });
     }
     match source {
         Source::Digits => whole(embedded::digits()?, schema),
@@ -137,8 +148,8 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
     }
 }
 
-/// Loads the examples of `source`, in their order, against a schema, without labels: a table need
-/// not have any.
+/// Loads `source` against a schema, as [`load`] does, but for the labels of a table: it need not
+/// have any, and those that it has are not read.
 ///
 /// # Errors
 ///
@@ -295,12 +306,12 @@ mod tests {
         };
         assert!(matches!(
             load(&Source::Digits, &label),
-            Err(Error::LabelOption { .. })
+            Err(Error::TableOption { .. })
         ));
         let folder = Source::Path(folder.path().into());
         assert!(matches!(
             load(&folder, &label),
-            Err(Error::LabelOption { .. })
+            Err(Error::TableOption { .. })
         ));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Examples scored at once in an evaluation: bounds the memory, not the result.
-const EVALUATION_BATCH: usize = 256;
+pub(crate) const EVALUATION_BATCH: usize = 256;
 
 /// Steps after which training waits for the device, so that it neither runs far ahead of it nor is
 /// slow to stop.

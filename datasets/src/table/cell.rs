@@ -56,7 +56,8 @@ fn without_groups(cell: &str, separator: char) -> Option<String> {
     let mut groups = whole.split(separator);
     let first = groups.next()?.trim_start_matches(['-', '+']);
     let is_digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
-    let is_first = (1..=3).contains(&first.len()) && is_digits(first);
+    // `0,123` is a fraction with another mark, and no number of groups.
+    let is_first = (1..=3).contains(&first.len()) && is_digits(first) && !first.starts_with('0');
     let are_grouped = groups.all(|group| group.len() == 3 && is_digits(group));
     (is_first && are_grouped && !rest.contains(separator))
         .then(|| [&whole.replace(separator, ""), rest].concat())
@@ -163,7 +164,7 @@ mod tests {
             assert_eq!(number(cell, Decimal::Comma), Some(value), "{cell}");
         }
         for cell in [
-            "", "x", "1 2", "1,2,3", "12,34.5", "1.2.3", "1,,000", "infinity", "0x10",
+            "", "x", "1 2", "1,2,3", "12,34.5", "1.2.3", "1,,000", "0,123", "infinity", "0x10",
         ] {
             assert_eq!(number(cell, Decimal::Point), None, "{cell}");
         }

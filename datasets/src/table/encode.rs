@@ -1,6 +1,6 @@
 //! From the cells of a table to features and labels, by an agreed schema.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -158,7 +158,7 @@ impl<'a> Encoding<'a> {
         };
         let free = || (0..header.width).filter(|&at| Some(at) != label.place() && !is_left(at));
         let places = match by_name {
-            true => named(path, header, schema, notices)?,
+            true => named(path, header, (schema, label), notices)?,
             false => free().collect(),
         };
         let cells: Vec<Cells> = match schema.shape() {
@@ -176,7 +176,8 @@ impl<'a> Encoding<'a> {
             });
         }
         if by_name {
-            let unused = free().filter(|at| !places.contains(at));
+            let used: HashSet<_> = places.iter().collect();
+            let unused = free().filter(|at| !used.contains(at));
             let unused: Vec<_> = unused.map(|at| header.called(at)).collect();
             if !unused.is_empty() && options.schema.is_some() {
                 let columns = list(unused);
@@ -310,12 +311,15 @@ impl<'a> Encoding<'a> {
 fn named(
     path: &Path,
     header: &Header,
-    schema: &Schema,
+    (schema, label): (&Schema, Label),
     notices: &mut Vec<Notice>,
 ) -> Result<Vec<usize>, Error> {
     let (mut places, mut missing) = (Vec::new(), Vec::new());
+    // No column stands for two, and least of all the label for a feature.
+    let mut taken: HashSet<_> = label.place().into_iter().collect();
     for column in schema.columns() {
-        let Some(place) = header.find(column.name()) else {
+        let place = header.find(column.name());
+        let Some(place) = place.filter(|&place| taken.insert(place)) else {
             missing.push(column.name());
             continue;
         };

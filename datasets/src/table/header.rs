@@ -20,6 +20,10 @@ pub(crate) struct Header {
     pub(crate) names: Option<Vec<String>>,
     /// Cells in a row.
     pub(crate) width: usize,
+    /// The place of each name. There may be tens of thousands.
+    places: HashMap<String, usize>,
+    /// The place of each name as [`folded`], where there are no two.
+    like_places: HashMap<String, Option<usize>>,
 }
 
 impl Header {
@@ -42,8 +46,10 @@ impl Header {
         let decimal = text.decimal();
         let schema = options.schema.as_ref();
         let has_numbers = first.iter().any(|cell| number(cell, decimal).is_some());
-        let is_known = options.label.is_some()
-            || schema.is_some_and(|schema| names_of(schema).any(|name| is_in(first, name)));
+        let cells: HashSet<_> = first.iter().map(|cell| folded(cell)).collect();
+        let is_in = |name: &str| cells.contains(&folded(name));
+        let is_known =
+            options.label.is_some() || schema.is_some_and(|schema| names_of(schema).any(is_in));
         let is_header = match options.header {
             Some(header) => header,
             None => is_known || looks_like_names(first, below, decimal),
@@ -52,7 +58,7 @@ impl Header {
             return Self::sized(path, None, first.len());
         }
         if let Some(label) = options.label.as_ref()
-            && !is_in(first, label)
+            && !is_in(label)
         {
             return Err(match has_numbers {
                 true => Error::NoHeader {
@@ -96,7 +102,21 @@ impl Header {
     fn sized(path: &Path, names: Option<Vec<String>>, width: usize) -> Result<Self, Error> {
         match width {
             0 | 1 => Err(Error::NoFeatures { path: path.into() }),
-            _ => Ok(Self { names, width }),
+            _ => {
+                let (mut places, mut like_places) = (HashMap::new(), HashMap::new());
+                for (place, name) in names.iter().flatten().enumerate() {
+                    places.insert(name.clone(), place);
+                    let like = like_places.entry(folded(name));
+                    like.and_modify(|other| *other = None)
+                        .or_insert(Some(place));
+                }
+                Ok(Self {
+                    names,
+                    width,
+                    places,
+                    like_places,
+                })
+            }
         }
     }
 
@@ -111,25 +131,19 @@ impl Header {
     /// Returns the column of this name or, if there is none, the only one that differs in case or
     /// in the white space around it.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        let names = self.names.as_ref()?;
-        if let Some(at) = names.iter().position(|found| found == name) {
-            return Some(at);
-        }
-        let mut like = (0..).zip(names).filter(|(_, found)| is_like(found, name));
-        match (like.next(), like.next()) {
-            (Some((at, _)), None) => Some(at),
-            _ => None,
-        }
+        let place = self.places.get(name).copied();
+        place.or_else(|| *self.like_places.get(&folded(name))?)
     }
 }
 
 /// Whether two names differ in case, or in white space around them, at most.
 pub(crate) fn is_like(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.trim().to_lowercase()
+    folded(one) == folded(other)
 }
 
-fn is_in(row: &[String], name: &str) -> bool {
-    row.iter().any(|cell| is_like(cell, name))
+/// Returns a name without what its spelling may differ in.
+fn folded(name: &str) -> String {
+    name.trim().to_lowercase()
 }
 
 fn names_of(schema: &Schema) -> impl Iterator<Item = &str> {

@@ -13,9 +13,10 @@ use csv::StringRecord;
 pub use encode::{CellFault, FaultKind};
 use encode::{Encoding, Label};
 use header::Header;
-use profile::Profile;
+use profile::{Profile, is_left_out};
 use text::Text;
 
+use crate::error::{excerpt, list};
 use crate::{Dataset, Error, LoadOptions, Notice, Schema};
 
 /// Reads a table, called `path` in errors, against the agreed schema or the one that fits it.
@@ -36,6 +37,7 @@ pub(crate) fn load(
         Some(schema) => schema,
         None => {
             let label = label(path, &header, options.label.as_deref())?;
+            check_left_out(path, &header, label, &options.leave_out)?;
             let mut profile = Profile::new(path, &header, label, text.decimal());
             each(path, &text, &header, |line, row| profile.add(line, row))?;
             discovered = profile.schema(&options.leave_out, notices)?;
@@ -89,8 +91,29 @@ fn label(path: &Path, header: &Header, name: Option<&str>) -> Result<usize, Erro
     header.find(name).ok_or_else(|| Error::LabelColumn {
         path: path.into(),
         label: name.to_owned(),
-        columns: crate::error::list(header.names.iter().flatten()),
+        columns: list(header.names.iter().flatten()),
     })
+}
+
+/// Checks that each of these names, or places, is a column that can be left out.
+fn check_left_out(
+    path: &Path,
+    header: &Header,
+    label: usize,
+    leave_out: &[String],
+) -> Result<(), Error> {
+    let is_known = |name: &&String| {
+        let mut features = (0..header.width).filter(|&at| at != label);
+        features.any(|at| is_left_out(header, at, name))
+    };
+    match leave_out.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::LeftOut {
+            path: path.into(),
+            column: excerpt(name),
+            label: header.called(label),
+        }),
+    }
 }
 
 /// Hands over each row below the header, with its line.
@@ -350,6 +373,43 @@ mod tests {
             let (again, _) = read(&text, &agreed(data.schema())).unwrap();
             assert_eq!(again, data);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_left_out_is_an_error() {
+        for left in ["dosis", "7", "ill", "3"] {
+            let options = LoadOptions {
+                leave_out: vec![left.to_owned()],
+                ..LoadOptions::default()
+            };
+            let error = read("age,dose,ill\n41,1.5,no\n52,2.5,yes\n", &options).unwrap_err();
+            assert!(matches!(error, Error::LeftOut { .. }), "{left}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_column_of_a_site_stands_for_two_or_for_the_label_too() {
+        let (data, _) = alone("Dose,dose,ill\n1,2,no\n3,4,yes\n");
+        let error = read("DOSE,ill\n1,no\n", &agreed(data.schema())).unwrap_err();
+        assert!(matches!(error, Error::MissingColumns { .. }), "{error}");
+        let options = LoadOptions {
+            label: Some("dose".to_owned()),
+            ..agreed(data.schema())
+        };
+        let error = read("Dose,dose,ill\n1,0,no\n", &options).unwrap_err();
+        assert!(matches!(error, Error::MissingColumns { .. }), "{error}");
+    }
+
+    #[test]
+    fn names_by_the_ten_thousand_are_found_in_any_case_at_once() {
+        let names: Vec<_> = (0..30_000).map(|gene| format!("gene_{gene}")).collect();
+        let row = vec!["1"; names.len()].join(",");
+        let header = names.join(",");
+        let (data, _) = alone(&format!("{header},ill\n{row},no\n{row},yes\n"));
+        let upper = header.to_uppercase();
+        let (site, notices) =
+            read(&format!("{upper},ILL\n{row},no\n"), &agreed(data.schema())).unwrap();
+        assert_eq!((site.len(), notices.len()), (1, names.len()));
     }
 
     #[test]

@@ -218,21 +218,33 @@ fn likely_delimiter(text: &str) -> u8 {
     best.0
 }
 
-/// Commas if the cells of the beginning make more numbers with them than with points.
+/// Commas if the cells make more numbers with them than with points. If they make as many, as
+/// `1,234` does, they stand before fractions where they do not stand between cells too.
+///
+/// The beginning tells, unless there are commas that do not stand between cells: then all do, since
+/// a number that is read by the wrong mark is a thousand times another.
 fn likely_decimal(text: &str, delimiter: u8) -> Decimal {
+    let is_free = delimiter != b',';
+    let rows = match is_free {
+        true if !text.contains(',') => return Decimal::Point,
+        true => usize::MAX,
+        false => SAMPLE,
+    };
     let mut reader = reader(text, delimiter);
     let mut record = StringRecord::new();
-    let (mut points, mut commas) = (0, 0);
-    for _ in 0..SAMPLE {
+    let (mut points, mut commas, mut ambiguous) = (0_u64, 0_u64, false);
+    for _ in 0..rows {
         if !matches!(reader.read_record(&mut record), Ok(true)) {
             break;
         }
         for cell in &record {
-            points += usize::from(number(cell, Decimal::Point).is_some());
-            commas += usize::from(number(cell, Decimal::Comma).is_some());
+            let [point, comma] = [Decimal::Point, Decimal::Comma].map(|mark| number(cell, mark));
+            points += u64::from(point.is_some());
+            commas += u64::from(comma.is_some());
+            ambiguous |= cell.contains(',') && point.is_some() && comma.is_some();
         }
     }
-    match commas > points {
+    match commas > points || is_free && ambiguous && commas == points {
         true => Decimal::Comma,
         false => Decimal::Point,
     }
@@ -282,6 +294,21 @@ mod tests {
             let (rows, found, _) = rows(text.as_bytes());
             assert_eq!(rows[1].1, cells, "{text:?}");
             assert_eq!(found, decimal, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn commas_that_do_not_stand_between_cells_stand_before_fractions() {
+        let integers = "1;2;x\n".repeat(2 * SAMPLE);
+        for (text, decimal) in [
+            ("a;b;c\n1,234;5,678;x\n".to_owned(), Decimal::Comma),
+            ("a;b;c\n0,123;0,678;x\n".to_owned(), Decimal::Comma),
+            (format!("a;b;c\n{integers}1,234;2;x\n"), Decimal::Comma),
+            ("a\tb\tc\n1,234.5\t12.25\tx\n".to_owned(), Decimal::Point),
+            ("a,b,c\n\"1,234\",5,x\n".to_owned(), Decimal::Point),
+            ("a,b,c\n\"0,123\",5,x\n".to_owned(), Decimal::Comma),
+        ] {
+            assert_eq!(rows(text.as_bytes()).1, decimal, "{text:?}");
         }
     }
 

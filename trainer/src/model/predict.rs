@@ -4,10 +4,8 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use fl_datasets::Dataset;
 
+use crate::burn_trainer::EVALUATION_BATCH;
 use crate::{Classifier, Compute, Layout, TrainError, cpu, state};
-
-/// Examples scored at once: bounds the memory, not the result.
-const BATCH: usize = 256;
 
 /// Returns the probability of each class for each example, `[examples, classes]`, row-major.
 pub(super) fn probabilities<M: Classifier>(
@@ -26,11 +24,15 @@ pub(super) fn probabilities<M: Classifier>(
         let layout = Layout::of(&model)?;
         let model = layout.unflatten(&model.to_device(device), parameters)?;
         let columns = data.schema().shape().size();
-        let batches = data.features().chunks(BATCH * columns).map(|batch| {
-            let shape = [batch.len() / columns, columns];
-            let features = Tensor::<2>::from_data(TensorData::new(batch.to_vec(), shape), device);
-            softmax(model.logits(features), 1)
-        });
+        let batches = data
+            .features()
+            .chunks(EVALUATION_BATCH * columns)
+            .map(|batch| {
+                let shape = [batch.len() / columns, columns];
+                let features =
+                    Tensor::<2>::from_data(TensorData::new(batch.to_vec(), shape), device);
+                softmax(model.logits(features), 1)
+            });
         let all = Tensor::cat(batches.collect(), 0);
         state::read(all.flatten(0, 1))
     })

@@ -89,7 +89,7 @@ fn pictures_and_their_test_set_are_read() {
         ..LoadOptions::default()
     };
     let label = crate::load(&Source::Path(path), &options);
-    assert!(matches!(label, Err(Error::LabelOption { .. })));
+    assert!(matches!(label, Err(Error::TableOption { .. })));
 }
 
 #[test]
