@@ -76,7 +76,8 @@ impl Column {
                 let mut seen = HashSet::new();
                 let distinct = values
                     .iter()
-                    .all(|value| !value.is_empty() && seen.insert(value.to_lowercase()));
+                    .map(|value| value.trim().to_lowercase())
+                    .all(|value| !value.is_empty() && seen.insert(value));
                 match (distinct && values.len() > 1, missing) {
                     (false, _) => Some("the values are not two or more that differ"),
                     (true, Missing::Mean) => Some("categories have no mean"),
@@ -271,6 +272,7 @@ mod tests {
             r#"{"name":"age","values":["f","m"]}"#,
             r#"{"name":"sex","kind":"category","values":["f"]}"#,
             r#"{"name":"sex","kind":"category","values":["f","F"]}"#,
+            r#"{"name":"sex","kind":"category","values":["f"," f"]}"#,
             r#"{"name":"sex","kind":"category","values":["f","m"],"missing":"mean"}"#,
             r#"{"name":"sex","kind":"category","values":["f","m"],"unit":"kg"}"#,
             r#"{"name":"born","kind":"date","range":[0.0,1.0]}"#,

@@ -8,7 +8,7 @@ use csv::StringRecord;
 
 use super::cell::{self, Decimal};
 use super::cells;
-use super::header::{Header, is_like};
+use super::header::{Header, folded};
 use super::profile::is_left_out;
 use crate::error::{excerpt, list};
 use crate::{Column, ColumnKind, Dataset, Error, LoadOptions, Missing, Notice, Schema, Shape};
@@ -131,8 +131,19 @@ impl Label {
 enum Cells {
     /// As an intensity of a pixel.
     Pixel,
-    /// As agreed.
-    Column(Column),
+    /// As agreed, with the places of a category's values by their names as [`folded`].
+    Column(Column, HashMap<String, usize>),
+}
+
+impl Cells {
+    fn of(column: &Column) -> Self {
+        let values = match column.kind() {
+            ColumnKind::Category { values } => values.as_slice(),
+            _ => &[],
+        };
+        let places = values.iter().map(|value| folded(value)).zip(0..);
+        Self::Column(column.clone(), places.collect())
+    }
 }
 
 impl<'a> Encoding<'a> {
@@ -163,10 +174,7 @@ impl<'a> Encoding<'a> {
         };
         let cells: Vec<Cells> = match schema.shape() {
             Shape::Image { .. } => (0..schema.shape().size()).map(|_| Cells::Pixel).collect(),
-            Shape::Table { .. } => {
-                let columns = schema.columns().iter().cloned();
-                columns.map(Cells::Column).collect()
-            }
+            Shape::Table { .. } => schema.columns().iter().map(Cells::of).collect(),
         };
         if places.len() != cells.len() {
             return Err(Error::ColumnCount {
@@ -239,7 +247,9 @@ impl<'a> Encoding<'a> {
             let cell = row.get(place).unwrap_or_default();
             let read = match cells {
                 Cells::Pixel => pixel(cell, self.decimal, &mut self.features),
-                Cells::Column(column) => encoded(column, cell, self.decimal, &mut self.features),
+                Cells::Column(column, places) => {
+                    encoded((column, places), cell, self.decimal, &mut self.features)
+                }
             };
             match read {
                 Ok(Known::Yes) => {}
@@ -359,7 +369,7 @@ fn pixel(cell: &str, decimal: Decimal, features: &mut Vec<f32>) -> Result<Known,
 
 /// Adds the features of a cell.
 fn encoded(
-    column: &Column,
+    (column, places): (&Column, &HashMap<String, usize>),
     cell: &str,
     decimal: Decimal,
     features: &mut Vec<f32>,
@@ -374,8 +384,7 @@ fn encoded(
     let mut known = Known::Yes;
     match column.kind() {
         ColumnKind::Category { values } => {
-            let has = |value: &String| !is_missing && is_like(value, cell);
-            let at = values.iter().position(has);
+            let at = places.get(&folded(cell)).copied().filter(|_| !is_missing);
             let is_other = !is_missing && at.is_none();
             if is_other {
                 known = Known::No;

@@ -136,13 +136,8 @@ impl Header {
     }
 }
 
-/// Whether two names differ in case, or in white space around them, at most.
-pub(crate) fn is_like(one: &str, other: &str) -> bool {
-    folded(one) == folded(other)
-}
-
 /// Returns a name without what its spelling may differ in.
-fn folded(name: &str) -> String {
+pub(crate) fn folded(name: &str) -> String {
     name.trim().to_lowercase()
 }
 

@@ -11,7 +11,7 @@ use super::{CellFault, FaultKind, cells};
 use crate::error::{excerpt, list};
 use crate::{Column, ColumnKind, Error, Missing, Notice, Schema};
 
-use super::header::{Header, is_like};
+use super::header::{Header, folded};
 
 /// The most values of a column that are told apart as categories.
 const MAX_CATEGORIES: usize = 64;
@@ -377,12 +377,9 @@ impl<'a> Profile<'a> {
         let Values::Few(values) = &profile.values else {
             return Err(fault(FaultKind::ManyTexts));
         };
-        let mut distinct: Vec<String> = Vec::new();
-        for value in values.keys() {
-            if !distinct.iter().any(|other| is_like(other, value)) {
-                distinct.push(value.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let distinct = values.keys().filter(|value| seen.insert(folded(value)));
+        let distinct: Vec<String> = distinct.cloned().collect();
         if (distinct.len() * 2) as u64 > present && present >= FEW_ROWS {
             return Err(fault(FaultKind::ManyTexts));
         }

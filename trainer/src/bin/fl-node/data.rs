@@ -1,9 +1,12 @@
 //! Loading data, and telling its owner how it was understood before anything is done with it.
 
-use fl_datasets::{Dataset, LoadOptions, Loaded, Scaling, Source, load};
+use fl_datasets::{Dataset, LoadOptions, Loaded, Notice, Scaling, Source, load};
 
 /// Classes that are told with their numbers.
 const MAX_CLASSES: usize = 10;
+
+/// Notices that are told.
+const MAX_NOTICES: usize = 20;
 
 /// Loads a source. `note` is told, line by line, what it holds, and what its owner should know. The
 /// columns are held against a scaling, if one is agreed on.
@@ -16,10 +19,27 @@ pub(crate) fn loaded(
     let loaded = load(source, options)?;
     note(&format!("{source}: {}", in_words(&loaded.train)));
     let other_units = scaling.map(|scaling| scaling.other_units(&loaded.train));
-    for notice in loaded.notices.iter().chain(other_units.iter().flatten()) {
+    told(
+        source,
+        loaded.notices.iter().chain(other_units.iter().flatten()),
+        note,
+    );
+    Ok(loaded)
+}
+
+/// Tells the first of these notices, and how many there are beside them.
+pub(crate) fn told<'a>(
+    source: &Source,
+    mut notices: impl Iterator<Item = &'a Notice>,
+    mut note: impl FnMut(&str),
+) {
+    for notice in notices.by_ref().take(MAX_NOTICES) {
         note(&format!("{source}: {notice}"));
     }
-    Ok(loaded)
+    match notices.count() {
+        0 => {}
+        more => note(&format!("{source}: and {more} more such notices")),
+    }
 }
 
 /// Returns how many examples each class has, in the schema's order.

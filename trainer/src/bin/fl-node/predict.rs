@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::Predict;
 use super::console::note;
+use super::data::told;
 use super::devices;
 
 pub(crate) fn run(args: Predict) -> anyhow::Result<()> {
@@ -22,9 +23,8 @@ pub(crate) fn run(args: Predict) -> anyhow::Result<()> {
     let loaded = load_unlabelled(&args.data, spec.schema())?;
     let data = loaded.test.unwrap_or(loaded.train);
     let other_units = spec.scaling().map(|scaling| scaling.other_units(&data));
-    for notice in loaded.notices.iter().chain(other_units.iter().flatten()) {
-        note(&format!("{}: {notice}", args.data));
-    }
+    let notices = loaded.notices.iter().chain(other_units.iter().flatten());
+    told(&args.data, notices, note);
     let compute = devices::open(args.gpu, note)?;
     let probabilities = spec.probabilities(&parameters, data, compute)?;
     let classes = spec.schema().classes();
