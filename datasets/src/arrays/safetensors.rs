@@ -14,7 +14,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::{Array, ArrayError, CHANNELS, Channels, Element, Order, records};
-use crate::error::excerpt;
+use crate::error::{excerpt, list};
 use crate::file::DataFile;
 use crate::records::Records;
 use crate::{Error, Loaded, Schema, Shape, parts};
@@ -96,7 +96,7 @@ impl<'a> Tensors<'a> {
             true => Ok(()),
             false => Err(ArrayError::Unknown {
                 path: self.path.into(),
-                names: first(&unknown),
+                names: list(unknown),
             }
             .into()),
         }
@@ -177,7 +177,7 @@ impl<'a> Tensors<'a> {
             .ok_or_else(|| ArrayError::Missing {
                 path: self.path.into(),
                 tensor: name,
-                found: first(&self.metadata.offset_keys()),
+                found: list(self.metadata.offset_keys()),
             })?;
         let element = element(info.dtype).ok_or_else(|| ArrayError::Type {
             path: self.path.into(),
@@ -209,19 +209,6 @@ impl<'a> Tensors<'a> {
             wanted,
         }
         .into()
-    }
-}
-
-/// The first ten names, and how many there are beside them.
-fn first(names: &[impl AsRef<str>]) -> String {
-    let shown: Vec<_> = names
-        .iter()
-        .take(10)
-        .map(|name| excerpt(name.as_ref()))
-        .collect();
-    match names.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
