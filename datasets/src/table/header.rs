@@ -82,7 +82,8 @@ impl Header {
         }
         // Some programs leave the column of row names without a name, and without its comma.
         let one_more = names.len() + 1;
-        if below.iter().any(|row| row.len() == one_more) && !ends_empty(below, one_more) {
+        let are_longer = !below.is_empty() && below.iter().all(|row| row.len() == one_more);
+        if are_longer && !ends_empty(below, one_more) {
             names.insert(0, String::new());
         }
         let mut seen = HashSet::new();
@@ -258,6 +259,8 @@ mod tests {
         assert_eq!(names("a,b,y,\n1,2,x\n3,4,z\n"), named(&["a", "b", "y"]));
         assert_eq!(names("a,y\nr1,2,x\nr2,4,z\n"), named(&["", "a", "y"]));
         assert_eq!(names("a,y\n2,x,\n4,z,\n"), named(&["a", "y"]));
+        // One row that is too long is a fault of that row.
+        assert_eq!(names("a,y\n2,x\n4,z,7\n"), named(&["a", "y"]));
     }
 
     #[test]
