@@ -304,13 +304,15 @@ impl<'a> Profile<'a> {
         }
         let is_numeric =
             profile.numbers > 0 && profile.numbers + profile.missing_numbers == self.rows;
+        // A few words among numbers are faults, neither ids nor categories.
+        let is_mostly_numbers = profile.numbers * 2 > present;
         let counts = matches!(profile.counting, Counting::At(_)) && self.rows >= FEW_ROWS;
         let differs = matches!(profile.repetition, Repetition::None(_)) && present >= FEW_ROWS;
         let is_id = match &name {
             None => false,
             Some(name) => {
                 is_numeric && is_id_name(name) && (counts || differs)
-                    || !is_numeric && differs && profile.dates < present
+                    || !is_mostly_numbers && differs && profile.dates < present
             }
         };
         if is_id {
@@ -370,7 +372,6 @@ impl<'a> Profile<'a> {
             found: found.clone(),
             cells: present - profile.numbers,
         };
-        // A few words among numbers are faults, not categories.
         if profile.numbers * 2 > present {
             return Err(fault(FaultKind::NotANumber));
         }
