@@ -2,19 +2,51 @@
 
 use std::fmt;
 
-use crate::{Error, Schema};
+use crate::{Error, Schema, Target};
 
 /// Examples of one [`Schema`], all with a label or none.
 ///
 /// Features are `f32`, row-major: example `i` is the `schema.shape().size()` numbers from
 /// `i * size`. All are finite, but for what the schema lets be missing, which is NaN. Labels are
-/// indexes into the schema's classes. Printing with `Debug` shows the schema and the count, never
+/// indexes into the schema's classes, or values of its quantity. Printing with `Debug` shows the schema and the count, never
 /// the data.
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
     schema: Schema,
     features: Vec<f32>,
-    labels: Vec<u32>,
+    labels: Labels,
+}
+
+/// What is known of examples.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Labels {
+    /// Nothing.
+    None,
+    /// Their classes.
+    Classes(Vec<u32>),
+    /// A quantity of each.
+    Quantities(Vec<f32>),
+}
+
+impl Labels {
+    /// Returns how many there are, if they are known.
+    fn len(&self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Classes(labels) => Some(labels.len()),
+            Self::Quantities(values) => Some(values.len()),
+        }
+    }
+
+    fn select(&self, indexes: &[usize]) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Classes(labels) => Self::Classes(indexes.iter().map(|&i| labels[i]).collect()),
+            Self::Quantities(values) => {
+                Self::Quantities(indexes.iter().map(|&i| values[i]).collect())
+            }
+        }
+    }
 }
 
 impl Dataset {
@@ -25,16 +57,22 @@ impl Dataset {
     /// [`Error::FeatureCount`] if the two do not fit each other, [`Error::Feature`] if a feature is
     /// not finite, [`Error::Label`] if a label is not an index into the schema's classes.
     pub fn new(schema: Schema, features: Vec<f32>, labels: Vec<u32>) -> Result<Self, Error> {
-        let shape = schema.shape();
-        if labels.len().checked_mul(shape.size()) != Some(features.len()) {
-            let (features, labels) = (features.len(), labels.len());
-            return Err(Error::FeatureCount {
-                features,
-                labels,
-                shape,
-            });
-        }
-        Self::of(schema, features, labels)
+        Self::of(schema, features, Labels::Classes(labels))
+    }
+
+    /// Returns examples of a quantity: `features` is `[quantities.len(), schema.shape().size()]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FeatureCount`] if the two do not fit each other, [`Error::Feature`] if a feature is
+    /// not finite, [`Error::QuantityValue`] if a value is not, [`Error::OtherTarget`] if the schema
+    /// has classes.
+    pub fn of_quantity(
+        schema: Schema,
+        features: Vec<f32>,
+        quantities: Vec<f32>,
+    ) -> Result<Self, Error> {
+        Self::of(schema, features, Labels::Quantities(quantities))
     }
 
     /// Returns examples without labels, for a model to say what they are. `features` is `[examples,
@@ -45,20 +83,20 @@ impl Dataset {
     /// [`Error::FeatureCount`] if that is no whole number of examples, [`Error::Feature`] if a
     /// feature is not finite.
     pub fn unlabelled(schema: Schema, features: Vec<f32>) -> Result<Self, Error> {
-        let shape = schema.shape();
-        if !features.len().is_multiple_of(shape.size()) {
-            return Err(Error::FeatureCount {
-                features: features.len(),
-                labels: features.len() / shape.size(),
-                shape,
-            });
-        }
-        Self::of(schema, features, Vec::new())
+        Self::of(schema, features, Labels::None)
     }
 
     /// Checks values and labels, of which there are as many as examples, or none.
-    fn of(schema: Schema, features: Vec<f32>, labels: Vec<u32>) -> Result<Self, Error> {
+    pub(crate) fn of(schema: Schema, features: Vec<f32>, labels: Labels) -> Result<Self, Error> {
         let shape = schema.shape();
+        let examples = labels.len().unwrap_or(features.len() / shape.size());
+        if examples.checked_mul(shape.size()) != Some(features.len()) {
+            return Err(Error::FeatureCount {
+                features: features.len(),
+                labels: examples,
+                shape,
+            });
+        }
         let has_gaps: Vec<bool> = schema.measured().map(|feature| feature.has_gaps).collect();
         let mut values = features.iter().zip(has_gaps.iter().cycle());
         let is_fault =
@@ -75,14 +113,7 @@ impl Dataset {
                 value: features[at],
             });
         }
-        let classes = schema.classes().len();
-        if let Some(example) = labels.iter().position(|&label| label as usize >= classes) {
-            return Err(Error::Label {
-                example,
-                label: labels[example],
-                classes,
-            });
-        }
+        check_labels(&schema, &labels)?;
         Ok(Self {
             schema,
             features,
@@ -101,9 +132,31 @@ impl Dataset {
     }
 
     /// Returns the label of each example, an index into the schema's classes; nothing if they have
-    /// none.
+    /// none, or are of a quantity.
     pub fn labels(&self) -> &[u32] {
-        &self.labels
+        match &self.labels {
+            Labels::Classes(labels) => labels,
+            Labels::None | Labels::Quantities(_) => &[],
+        }
+    }
+
+    /// Returns the quantity of each example, in its unit; nothing if they have none, or have
+    /// classes.
+    pub fn quantities(&self) -> &[f32] {
+        match &self.labels {
+            Labels::Quantities(values) => values,
+            Labels::None | Labels::Classes(_) => &[],
+        }
+    }
+
+    /// Returns for each example what it has in common with those like it: its label, or in which
+    /// tenth of the examples its quantity is. Parts of a data set should have all of them alike.
+    pub fn strata(&self) -> Vec<u32> {
+        match &self.labels {
+            Labels::None => vec![0; self.len()],
+            Labels::Classes(labels) => labels.clone(),
+            Labels::Quantities(values) => tenths(values),
+        }
     }
 
     /// Returns the number of examples.
@@ -137,21 +190,58 @@ impl Dataset {
         for &i in indexes {
             features.extend_from_slice(self.row(i));
         }
-        let labels = match self.labels.is_empty() {
-            true => Vec::new(),
-            false => indexes.iter().map(|&i| self.labels[i]).collect(),
-        };
         Self {
             schema: self.schema.clone(),
             features,
-            labels,
+            labels: self.labels.select(indexes),
         }
     }
 
     /// Takes the parts out: schema, features, labels.
-    pub(crate) fn into_parts(self) -> (Schema, Vec<f32>, Vec<u32>) {
+    pub(crate) fn into_parts(self) -> (Schema, Vec<f32>, Labels) {
         (self.schema, self.features, self.labels)
     }
+}
+
+/// Checks that labels are those of a schema.
+fn check_labels(schema: &Schema, labels: &Labels) -> Result<(), Error> {
+    match (labels, schema.target()) {
+        (Labels::None, _) => Ok(()),
+        (Labels::Classes(labels), Target::Classes(classes)) => {
+            let classes = classes.len();
+            match labels.iter().position(|&label| label as usize >= classes) {
+                None => Ok(()),
+                Some(example) => Err(Error::Label {
+                    example,
+                    label: labels[example],
+                    classes,
+                }),
+            }
+        }
+        (Labels::Quantities(values), Target::Quantity(_)) => {
+            match values.iter().position(|value| !value.is_finite()) {
+                None => Ok(()),
+                Some(example) => Err(Error::QuantityValue {
+                    example,
+                    value: values[example],
+                }),
+            }
+        }
+        _ => Err(Error::OtherTarget),
+    }
+}
+
+/// Returns in which tenth of the values each one is, from 0 to 9. Equal ones may be in two.
+fn tenths(values: &[f32]) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut tenths = vec![0; values.len()];
+    for (rank, place) in order.into_iter().enumerate() {
+        #[expect(clippy::cast_possible_truncation, reason = "below ten")]
+        let tenth = (rank * 10 / values.len()) as u32;
+        tenths[place] = tenth;
+    }
+    tenths
 }
 
 impl fmt::Debug for Dataset {
@@ -194,6 +284,33 @@ mod tests {
             [2.0, 3.0, 0.0, 1.0, 2.0, 3.0]
         );
         assert!(Dataset::unlabelled(schema(), vec![0.0; 3]).is_err());
+    }
+
+    #[test]
+    fn a_quantity_is_a_number_of_each_example() {
+        let columns = vec![crate::Column::number("age".to_owned())];
+        let target = Target::Quantity(crate::Quantity::default());
+        let schema = Schema::table(columns, Some("stay".to_owned()), target).unwrap();
+        let of = |values: &[f32]| {
+            let features = vec![0.5; 20];
+            Dataset::of_quantity(schema.clone(), features, values.to_vec())
+        };
+        let values: Vec<_> = (0..20).map(|day| 20.0 - day as f32).collect();
+        let data = of(&values).unwrap();
+        assert_eq!((data.quantities(), data.labels()), (&values[..], &[][..]));
+        assert_eq!(data.strata()[..4], [9, 9, 8, 8]);
+        assert_eq!(data.select(&[3, 0]).quantities(), [17.0, 20.0]);
+        assert!(matches!(
+            of(&values[1..]),
+            Err(Error::FeatureCount { labels: 19, .. })
+        ));
+        let infinite = [vec![f32::INFINITY], values[1..].to_vec()].concat();
+        assert!(matches!(
+            of(&infinite),
+            Err(Error::QuantityValue { example: 0, .. })
+        ));
+        let classes = Dataset::new(schema.clone(), vec![0.5], vec![0]);
+        assert!(matches!(classes, Err(Error::OtherTarget)));
     }
 
     #[test]

@@ -240,8 +240,8 @@ pub enum Error {
     /// The labels are too many for their rows to be classes.
     #[error(
         "{path}: column {label} has {found} different values in {rows} rows ({classes}), which look \
-         like {} rather than classes; name the column of the label, or group its values",
-        if *.are_numbers { "a quantity" } else { "an id or a free text" }
+         like an id or a free text rather than classes; name the column of the label, or group its \
+         values"
     )]
     NoClasses {
         /// The file.
@@ -254,8 +254,6 @@ pub enum Error {
         found: usize,
         /// Rows with a label.
         rows: u64,
-        /// Whether all values are numbers.
-        are_numbers: bool,
     },
 
     // Data against a schema.
@@ -353,6 +351,15 @@ pub enum Error {
     /// A schema has both pixels and columns.
     #[error("a schema has either an image or columns and a label; delete one of them")]
     ImageColumns,
+    /// A schema has both classes and a quantity.
+    #[error("a schema has either classes or a quantity; delete one of them")]
+    TwoTargets,
+    /// The range of a quantity has no inside.
+    #[error("the range of the quantity is empty or has no end; correct it, or delete it")]
+    QuantityRange,
+    /// Labels are classes where the schema has a quantity, or the other way round.
+    #[error("the labels are not of the kind that the schema has: classes, or a quantity")]
+    OtherTarget,
     /// The classes are fewer than two, or one is empty or there twice.
     #[error("the classes [{0}] are not two or more distinct names; correct the list")]
     Classes(String),
@@ -378,6 +385,14 @@ pub enum Error {
         /// The feature, counted from 0.
         feature: usize,
         /// Its value.
+        value: f32,
+    },
+    /// A quantity is NaN or infinite.
+    #[error("the quantity of example {example} is {value}; correct it or drop the example")]
+    QuantityValue {
+        /// The example, counted from 0.
+        example: usize,
+        /// What it has.
         value: f32,
     },
     /// A label is not an index into the classes.

@@ -79,7 +79,7 @@ pub use notice::Notice;
 pub use partition::{Concentration, Partition};
 pub use pictures::PictureError;
 pub use scaling::Scaling;
-pub use schema::{Column, ColumnKind, Missing, Schema, Shape};
+pub use schema::{Column, ColumnKind, Missing, Quantity, Schema, Shape, Target};
 pub use source::{LoadOptions, Loaded, Source, load, load_unlabelled};
 pub use split::{DEFAULT_TEST_FRACTION, Split};
 pub use table::{CellFault, FaultKind};

@@ -68,6 +68,11 @@ pub enum Notice {
         /// How many cells.
         cells: u64,
     },
+    /// The labels are taken for values of a quantity.
+    Quantity {
+        /// The column's name, or its place.
+        label: String,
+    },
     /// Two classes differ in case only.
     LikeClasses {
         /// One.
@@ -89,6 +94,11 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Quantity { label } => write!(
+                f,
+                "column {label} is taken for a quantity, which a model predicts as a number; if its numbers stand for classes, \
+                 write them as words"
+            ),
             Self::NumericHeader => write!(
                 f,
                 "the first row is taken for the columns' names, although there are numbers in it; \

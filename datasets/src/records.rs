@@ -126,7 +126,7 @@ impl Records {
             place.ok_or_else(|| Error::UnknownLabel {
                 path: self.path.clone(),
                 row: class.first_row,
-                classes: schema.classes_in_words(),
+                classes: schema.target_in_words(),
             })
         };
         self.classes.iter().map(place).collect()

@@ -125,10 +125,7 @@ impl Scaling {
                 };
             }
         }
-        match labels.is_empty() {
-            true => Dataset::unlabelled(schema, features),
-            false => Dataset::new(schema, features, labels),
-        }
+        Dataset::of(schema, features, labels)
     }
 
     /// Returns a notice for each measurement of `data` that is far from what this scaling was

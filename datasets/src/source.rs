@@ -55,6 +55,9 @@ pub struct LoadOptions {
     /// The schema that the data must fit. By default it is discovered: columns are what their cells
     /// are, and classes are the labels, sorted as numbers if all are numbers and as text otherwise.
     pub schema: Option<Schema>,
+    /// Whether the labels of a CSV file are values of a quantity, if there is no schema. By default
+    /// they are if they are numbers that differ too much to be classes.
+    pub quantity: bool,
     /// Columns of a CSV file that are not used, by their names, or by their places from 1 on.
     pub leave_out: Vec<String>,
     /// Whether the first row of a CSV file holds the columns' names. By default it is found out.
@@ -66,6 +69,7 @@ impl LoadOptions {
     fn of_tables(&self) -> Option<&'static str> {
         let options = [
             (self.label.is_some(), "a label's column"),
+            (self.quantity, "a quantity"),
             (!self.leave_out.is_empty(), "a column to leave out"),
             (self.header.is_some(), "a header"),
         ];

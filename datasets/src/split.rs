@@ -21,8 +21,8 @@ pub struct Split {
 }
 
 impl Split {
-    /// Keeps `fraction` of the examples for testing, of each label as nearly that share as whole
-    /// examples allow. The same `seed` gives the same split; both parts keep the order of `data`.
+    /// Keeps `fraction` of the examples for testing, of each label, or of each tenth of a quantity,
+    /// as nearly that share as whole examples allow. The same `seed` gives the same split; both parts keep the order of `data`.
     ///
     /// The number of test examples is `fraction * len`, rounded, but at least 1 and at most
     /// `len - 1`. A label of `n` examples has `fraction * n` of them, rounded down or up: those
@@ -39,7 +39,7 @@ impl Split {
         if data.len() < 2 {
             return Err(Error::TooFewToSplit(data.len()));
         }
-        let mut groups = by_label(data.labels());
+        let mut groups = by_label(&data.strata());
         let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
         let mut random = ChaCha12Rng::seed_from_u64(seed);
         let (mut train, mut test) = (vec![], vec![]);

@@ -114,7 +114,7 @@ pub(crate) fn check_schema(part: Part, found: &Schema, model: &Schema) -> Result
         return Ok(());
     }
     let text = |schema: &Schema| {
-        let classes = schema.classes_in_words();
+        let classes = schema.target_in_words();
         format!("{} and the classes {classes}", schema.shape())
     };
     Err(TrainError::OtherData {

@@ -122,7 +122,7 @@ impl Part {
             None => Ok(()),
             Some(class) => Err(PictureError::UnknownClass {
                 path: class.path.clone(),
-                classes: schema.classes_in_words(),
+                classes: schema.target_in_words(),
             }
             .into()),
         }

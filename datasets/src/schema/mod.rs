@@ -1,7 +1,8 @@
-//! What an example is and which classes there are: what all nodes of a task agree on.
+//! What an example is and what is to be told of it: what all nodes of a task agree on.
 
 mod column;
 mod shape;
+mod target;
 
 use std::collections::HashSet;
 
@@ -9,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 pub use column::{Column, ColumnKind, Missing};
 pub use shape::Shape;
+pub use target::{Quantity, Target};
 
 use crate::Error;
 use crate::error::{excerpt, list};
 
-/// What an example is and which classes there are.
+/// What an example is and what is to be told of it: its class, or a quantity.
 ///
 /// A class is known by its place in [`classes`](Self::classes): the model's output of that index
 /// stands for it. Deserialising checks what [`new`](Self::new) checks.
@@ -22,7 +24,7 @@ use crate::error::{excerpt, list};
 pub struct Schema {
     features: Features,
     label: Option<String>,
-    classes: Vec<String>,
+    target: Target,
 }
 
 /// What an example is.
@@ -63,7 +65,11 @@ impl Schema {
                 channels,
                 height,
                 width,
-            } => Self::of(Features::Image([channels, height, width]), None, classes),
+            } => Self::of(
+                Features::Image([channels, height, width]),
+                None,
+                classes.into(),
+            ),
             Shape::Table { .. } if all_named => {
                 let columns = columns.into_iter().map(Column::number);
                 Self::table(columns.collect(), None, classes)
@@ -75,19 +81,19 @@ impl Schema {
         }
     }
 
-    /// Returns a schema of rows with these columns, and with labels among `classes` in the column
+    /// Returns a schema of rows with these columns, of which `target` is told, and is in the column
     /// of the name `label`, or in the last one if there is no header.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] if a row becomes no features or more than [`Shape::MAX_SIZE`],
-    /// [`Error::DoubleName`] if two columns have one name, [`Error::Classes`] unless there are two
-    /// or more distinct, non-empty classes, [`Error::TooManyClasses`] if there are more than
-    /// [`Schema::MAX_CLASSES`].
+    /// [`Error::DoubleName`] if two columns have one name, [`Error::Classes`] unless a quantity
+    /// is told or there are two or more distinct, non-empty classes, [`Error::TooManyClasses`] if
+    /// there are more than [`Schema::MAX_CLASSES`].
     pub fn table(
         columns: Vec<Column>,
         label: Option<String>,
-        classes: Vec<String>,
+        target: impl Into<Target>,
     ) -> Result<Self, Error> {
         let mut names = HashSet::new();
         let named = columns.iter().map(Column::name).chain(label.as_deref());
@@ -97,20 +103,22 @@ impl Schema {
             }
         }
         let width = columns.iter().map(Column::width).sum();
-        Self::of(Features::Table { columns, width }, label, classes)
+        Self::of(Features::Table { columns, width }, label, target.into())
     }
 
-    fn of(features: Features, label: Option<String>, classes: Vec<String>) -> Result<Self, Error> {
+    fn of(features: Features, label: Option<String>, target: Target) -> Result<Self, Error> {
         let schema = Self {
             features,
             label,
-            classes,
+            target,
         };
         let shape = schema.shape();
         if !(1..=Shape::MAX_SIZE).contains(&shape.size()) {
             return Err(Error::Shape(shape));
         }
-        let classes = &schema.classes;
+        let Target::Classes(classes) = &schema.target else {
+            return Ok(schema);
+        };
         if classes.len() > Self::MAX_CLASSES {
             return Err(Error::TooManyClasses(classes.len()));
         }
@@ -156,14 +164,37 @@ impl Schema {
         self.label.as_deref()
     }
 
-    /// Names of the classes; a label is an index into them.
-    pub fn classes(&self) -> &[String] {
-        &self.classes
+    /// Returns what is to be told of an example.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
-    /// Returns the first classes, joined by commas, and how many there are beside them.
-    pub fn classes_in_words(&self) -> String {
-        list(&self.classes)
+    /// Returns the names of the classes, into which a label is an index; none if a quantity is told.
+    pub fn classes(&self) -> &[String] {
+        match &self.target {
+            Target::Classes(classes) => classes,
+            Target::Quantity(_) => &[],
+        }
+    }
+
+    /// Returns the quantity that is told, if it is one.
+    pub fn quantity(&self) -> Option<&Quantity> {
+        match &self.target {
+            Target::Classes(_) => None,
+            Target::Quantity(quantity) => Some(quantity),
+        }
+    }
+
+    /// Returns the first classes, joined by commas, and how many there are beside them, or that it
+    /// is a quantity, and in which unit.
+    pub fn target_in_words(&self) -> String {
+        match &self.target {
+            Target::Classes(classes) => list(classes),
+            Target::Quantity(quantity) => match quantity.unit() {
+                Some(unit) => format!("a quantity in {}", excerpt(unit)),
+                None => "a quantity".to_owned(),
+            },
+        }
     }
 
     /// Returns, for each feature of an example of a table, whether it is a measurement, which is to
@@ -197,7 +228,10 @@ struct UncheckedSchema {
     image: Option<[usize; 3]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     label: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     classes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quantity: Option<Quantity>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     columns: Vec<Column>,
 }
@@ -210,12 +244,18 @@ impl TryFrom<UncheckedSchema> for Schema {
             image,
             label,
             classes,
+            quantity,
             columns,
         } = schema;
+        let target = match quantity {
+            None => Target::Classes(classes),
+            Some(quantity) if classes.is_empty() => Target::Quantity(quantity),
+            Some(_) => return Err(Error::TwoTargets),
+        };
         match image {
-            None => Self::table(columns, label, classes),
+            None => Self::table(columns, label, target),
             Some(image) if columns.is_empty() && label.is_none() => {
-                Self::of(Features::Image(image), None, classes)
+                Self::of(Features::Image(image), None, target)
             }
             Some(_) => Err(Error::ImageColumns),
         }
@@ -228,10 +268,15 @@ impl From<Schema> for UncheckedSchema {
             Features::Image(image) => (Some(image), Vec::new()),
             Features::Table { columns, .. } => (None, columns),
         };
+        let (classes, quantity) = match schema.target {
+            Target::Classes(classes) => (classes, None),
+            Target::Quantity(quantity) => (Vec::new(), Some(quantity)),
+        };
         Self {
             image,
             label: schema.label,
-            classes: schema.classes,
+            classes,
+            quantity,
             columns,
         }
     }
@@ -313,6 +358,24 @@ mod tests {
     }
 
     #[test]
+    fn a_quantity_has_a_unit_and_a_range() {
+        let text = r#"{"label":"stay","quantity":{"unit":"d","range":[0.0,90.0]},"columns":[{"name":"age"}]}"#;
+        let schema: Schema = serde_json::from_str(text).unwrap();
+        let quantity = schema.quantity().unwrap();
+        assert_eq!(
+            (quantity.unit(), quantity.range()),
+            (Some("d"), Some(&(0.0..=90.0)))
+        );
+        assert_eq!(
+            (schema.classes(), schema.target_in_words().as_str()),
+            (&[][..], "a quantity in d")
+        );
+        assert_eq!(serde_json::to_string(&schema).unwrap(), text);
+        let empty = text.replace("90.0", "-1.0");
+        assert!(serde_json::from_str::<Schema>(&empty).is_err());
+    }
+
+    #[test]
     fn survives_json_and_is_checked_on_the_way_in() {
         let shape = Shape::Table { columns: 1 };
         let schema = Schema::new(shape, names(&["age"]), names(&["no", "yes"])).unwrap();
@@ -324,6 +387,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
         let one_class = json.replace(r#","yes""#, "");
         assert!(serde_json::from_str::<Schema>(&one_class).is_err());
+        let both = json.replace("{\"classes\"", "{\"quantity\":{},\"classes\"");
+        assert!(serde_json::from_str::<Schema>(&both).is_err());
         let more = json.replace("{\"classes\"", "{\"more\":1,\"classes\"");
         assert!(serde_json::from_str::<Schema>(&more).is_err());
     }

@@ -11,7 +11,9 @@ use super::cells;
 use super::header::{Header, folded};
 use super::profile::is_left_out;
 use crate::error::{excerpt, list};
-use crate::{Column, ColumnKind, Dataset, Error, LoadOptions, Missing, Notice, Schema, Shape};
+use crate::{
+    Column, ColumnKind, Dataset, Error, LoadOptions, Missing, Notice, Schema, Shape, Target,
+};
 
 /// Cells of a column that are not what was agreed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,13 +99,14 @@ pub(crate) struct Encoding<'a> {
     /// For each feature column, its place in the file.
     places: Vec<(usize, Cells)>,
     /// The label's place, if labels are read.
-    label: Option<usize>,
+    label_at: Option<usize>,
     /// The classes by their names.
     classes: HashMap<String, u32>,
     /// The classes by their names in lower case, where there are no two.
     like_classes: HashMap<String, Option<u32>>,
     features: Vec<f32>,
     labels: Vec<u32>,
+    quantities: Vec<f32>,
     faults: Faults,
     others: BTreeMap<usize, (String, u64)>,
     unlabelled: Option<(u64, u64)>,
@@ -208,7 +211,7 @@ impl<'a> Encoding<'a> {
             schema,
             decimal,
             places: places.into_iter().zip(cells).collect(),
-            label: match label {
+            label_at: match label {
                 Label::Read(place) => Some(place),
                 Label::Ignored(_) => None,
             },
@@ -216,6 +219,7 @@ impl<'a> Encoding<'a> {
             like_classes,
             features: Vec::new(),
             labels: Vec::new(),
+            quantities: Vec::new(),
             faults: Faults::new(),
             others: BTreeMap::new(),
             unlabelled: None,
@@ -229,16 +233,19 @@ impl<'a> Encoding<'a> {
     /// It is too long or too short. Other faults show once all rows are there.
     pub(crate) fn add(&mut self, line: u64, row: &StringRecord) -> Result<(), Error> {
         cells(self.path, line, row, self.header.width)?;
-        if let Some(place) = self.label {
+        if let Some(place) = self.label_at {
             let label = row.get(place).unwrap_or_default();
-            if cell::is_missing(label) {
+            let is_missing = match self.schema.target() {
+                Target::Classes(_) => cell::is_missing(label),
+                Target::Quantity(_) => cell::is_missing_number(label),
+            };
+            if is_missing {
                 let (rows, _) = self.unlabelled.get_or_insert((0, line));
                 *rows += 1;
                 return Ok(());
             }
-            match self.class(label) {
-                Some(class) => self.labels.push(class),
-                None => self.fault(place, FaultKind::UnknownLabel, line, label),
+            if let Err(kind) = self.label(label) {
+                self.fault(place, kind, line, label);
             }
         }
         for at in 0..self.places.len() {
@@ -291,10 +298,33 @@ impl<'a> Encoding<'a> {
                 cells,
             });
         }
-        match self.label {
-            Some(_) => Dataset::new(self.schema.clone(), self.features, self.labels),
-            None => Dataset::unlabelled(self.schema.clone(), self.features),
+        let schema = self.schema.clone();
+        match (self.label_at, schema.target()) {
+            (None, _) => Dataset::unlabelled(schema, self.features),
+            (Some(_), Target::Classes(_)) => Dataset::new(schema, self.features, self.labels),
+            (Some(_), Target::Quantity(_)) => {
+                Dataset::of_quantity(schema, self.features, self.quantities)
+            }
         }
+    }
+
+    /// Takes up what is known of a row.
+    fn label(&mut self, label: &str) -> Result<(), FaultKind> {
+        match self.schema.target() {
+            Target::Classes(_) => {
+                let class = self.class(label).ok_or(FaultKind::UnknownLabel)?;
+                self.labels.push(class);
+            }
+            Target::Quantity(quantity) => {
+                let value = finite(label, self.decimal)?;
+                let mut range = quantity.range().into_iter();
+                if !range.all(|range| range.contains(&f64::from(value))) {
+                    return Err(FaultKind::OutOfRange);
+                }
+                self.quantities.push(value);
+            }
+        }
+        Ok(())
     }
 
     /// Returns the place of a label's class: of that name, or of the only one that differs in case.

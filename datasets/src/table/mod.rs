@@ -40,7 +40,7 @@ pub(crate) fn load(
             check_left_out(path, &header, label, &options.leave_out)?;
             let mut profile = Profile::new(path, &header, label, text.decimal());
             each(path, &text, &header, |line, row| profile.add(line, row))?;
-            discovered = profile.schema(&options.leave_out, notices)?;
+            discovered = profile.schema(options, notices)?;
             &discovered
         }
     };
@@ -153,7 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Column, ColumnKind, Missing};
+    use crate::{Column, ColumnKind, Missing, Quantity, Target};
 
     fn read(text: &str, options: &LoadOptions) -> Result<(Dataset, Vec<Notice>), Error> {
         let mut notices = Vec::new();
@@ -445,22 +445,81 @@ mod tests {
     }
 
     #[test]
-    fn quantities_and_ids_are_no_classes_with_or_without_a_name() {
-        let stays: Vec<_> = (0..40)
-            .map(|row| format!("{row},{}.25", row % 37))
+    fn ids_are_neither_classes_nor_quantities_with_or_without_a_name() {
+        let texts: Vec<_> = (0..40).map(|row| format!("{row}.5,mp-{row:05}")).collect();
+        let counts: Vec<_> = (0..40)
+            .map(|row| format!("{row}.5,{}", 1000 + row))
             .collect();
-        let ids: Vec<_> = (0..40).map(|row| format!("{row},mp-{row:05}")).collect();
-        for (lines, kind) in [(stays, "a quantity"), (ids, "an id")] {
+        for lines in [texts, counts] {
             let text = format!("age,stay\n{}\n", lines.join("\n"));
             for options in [LoadOptions::default(), labelled("stay")] {
                 let error = read(&text, &options).unwrap_err().to_string();
                 assert!(
-                    error.contains("column `stay` has") && error.contains(kind),
+                    error.contains("column `stay` has") && error.contains("an id"),
                     "{error}"
                 );
                 assert!(error.contains("more)") && error.len() < 400, "{error}");
             }
         }
+    }
+
+    #[test]
+    fn numbers_that_differ_too_much_to_be_classes_are_a_quantity() {
+        let lines: Vec<_> = (0..40)
+            .map(|row| format!("{}.5,{}.25", row * 7 % 11, row % 37))
+            .collect();
+        let text = format!("age,stay\n{}\n3.5,NA\n4.5,-\n", lines.join("\n"));
+        let (data, notices) = alone(&text);
+        assert_eq!((data.len(), data.quantities()[1]), (40, 1.25));
+        assert!(data.schema().quantity().is_some() && data.labels().is_empty());
+        assert!(
+            matches!(&notices[..], [Notice::Quantity { label }, Notice::NoLabel { rows: 2, .. }]
+                if label == "`stay`"),
+            "{notices:?}"
+        );
+        // A site has the agreed kind, however few its values are.
+        let site = read("age,stay\n1,2\n3,2\n", &agreed(data.schema()))
+            .unwrap()
+            .0;
+        assert_eq!(site.quantities(), [2.0, 2.0]);
+        let error = read("age,stay\n1,long\n", &agreed(data.schema())).unwrap_err();
+        assert!(
+            error.to_string().contains("`long` is not a number"),
+            "{error}"
+        );
+        let told = Quantity::new(Some("d".to_owned()), Some(0.0..=30.0)).unwrap();
+        let columns = data.schema().columns().to_vec();
+        let schema = Schema::table(columns, Some("stay".to_owned()), Target::Quantity(told));
+        let error = read(&text, &agreed(&schema.unwrap()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`30.25` is outside the agreed range"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn few_numbers_are_a_quantity_if_it_is_said() {
+        let text = rows(
+            "age,grade,ill",
+            &["41,1,1", "52,2,2", "43,3,3", "44,1,1"],
+            3,
+        );
+        let (classes, _) = alone(&text);
+        assert_eq!(classes.schema().classes(), ["1", "2", "3"]);
+        let said = LoadOptions {
+            quantity: true,
+            ..LoadOptions::default()
+        };
+        let (data, _) = read(&text, &said).unwrap();
+        assert_eq!(data.quantities()[..3], [1.0, 2.0, 3.0]);
+        let words = rows("age,ill", &["41,no", "52,yes"], 3);
+        let error = read(&words, &said).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2, column `ill`: `no` is not a number"),
+            "{error}"
+        );
     }
 
     #[test]

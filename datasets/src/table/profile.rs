@@ -9,7 +9,7 @@ use csv::StringRecord;
 use super::cell::{self, Decimal};
 use super::{CellFault, FaultKind, cells};
 use crate::error::{excerpt, list};
-use crate::{Column, ColumnKind, Error, Missing, Notice, Schema};
+use crate::{Column, ColumnKind, Error, LoadOptions, Missing, Notice, Quantity, Schema, Target};
 
 use super::header::{Header, folded};
 
@@ -31,7 +31,10 @@ pub(crate) struct Profile<'a> {
     columns: Vec<ColumnProfile>,
     /// Rows with a label.
     rows: u64,
+    /// How often each label comes, until they are too many to be classes.
     classes: HashMap<String, u64>,
+    /// The first row whose label is one too many.
+    too_many: Option<u64>,
 }
 
 /// What is known of a column.
@@ -141,6 +144,21 @@ impl ColumnProfile {
             false => self.repetition.add(cell),
         }
     }
+
+    /// Returns whether all `rows` are numbers, or lack one.
+    fn are_numbers(&self, rows: u64) -> bool {
+        self.numbers + self.missing_numbers == rows
+    }
+
+    /// Returns whether it does no more than count the `rows`.
+    fn counts(&self, rows: u64) -> bool {
+        matches!(self.counting, Counting::At(_)) && rows >= FEW_ROWS
+    }
+
+    /// Returns whether each of the rows that have a value has another one.
+    fn differs(&self, rows: u64) -> bool {
+        matches!(self.repetition, Repetition::None(_)) && rows >= FEW_ROWS
+    }
 }
 
 /// What becomes of a column.
@@ -162,6 +180,7 @@ impl<'a> Profile<'a> {
             columns: columns.collect(),
             rows: 0,
             classes: HashMap::new(),
+            too_many: None,
         }
     }
 
@@ -169,7 +188,7 @@ impl<'a> Profile<'a> {
     ///
     /// # Errors
     ///
-    /// The row is too long or too short, or there are more labels than can be told apart.
+    /// The row is too long or too short.
     pub(crate) fn add(&mut self, line: u64, row: &StringRecord) -> Result<(), Error> {
         cells(self.path, line, row, self.header.width)?;
         let label = row.get(self.label).unwrap_or_default();
@@ -178,18 +197,13 @@ impl<'a> Profile<'a> {
             return Ok(());
         }
         self.rows += 1;
-        let class = cell::class(label, self.decimal);
-        *self.classes.entry(class).or_default() += 1;
-        if self.classes.len() > Schema::MAX_CLASSES {
-            return Err(Error::TooManyLabels {
-                path: self.path.into(),
-                row: line,
-            });
+        if self.too_many.is_none() {
+            let class = cell::class(label, self.decimal);
+            *self.classes.entry(class).or_default() += 1;
+            self.too_many = (self.classes.len() > Schema::MAX_CLASSES).then_some(line);
         }
-        for (at, (profile, cell)) in self.columns.iter_mut().zip(row).enumerate() {
-            if at != self.label {
-                profile.add(line, cell, self.decimal);
-            }
+        for (profile, cell) in self.columns.iter_mut().zip(row) {
+            profile.add(line, cell, self.decimal);
         }
         Ok(())
     }
@@ -198,18 +212,26 @@ impl<'a> Profile<'a> {
     ///
     /// # Errors
     ///
-    /// The label's column holds no classes, or a column no features that it says what they are.
+    /// The label's column holds neither classes nor a quantity, or a column no features that it
+    /// says what they are.
     pub(crate) fn schema(
         &self,
-        leave_out: &[String],
+        options: &LoadOptions,
         notices: &mut Vec<Notice>,
     ) -> Result<Schema, Error> {
-        let classes = self.classes(notices)?;
+        let target = match self.is_quantity(options.quantity)? {
+            true => {
+                let label = self.header.called(self.label);
+                notices.push(Notice::Quantity { label });
+                Target::Quantity(Quantity::default())
+            }
+            false => Target::Classes(self.classes(notices)?),
+        };
         let mut columns = Vec::new();
         let mut faults = Vec::new();
         for (at, profile) in self.columns.iter().enumerate() {
             let is_left = |name: &String| is_left_out(self.header, at, name);
-            if at == self.label || leave_out.iter().any(is_left) {
+            if at == self.label || options.leave_out.iter().any(is_left) {
                 continue;
             }
             match self.column(at, profile, notices)? {
@@ -234,17 +256,51 @@ impl<'a> Profile<'a> {
                 path: self.path.into(),
             });
         }
-        Schema::table(columns, label, classes)
+        Schema::table(columns, label, target)
+    }
+
+    /// Returns whether the labels are values of a quantity: if it `is_said`, or if they are numbers
+    /// that differ too much to be classes, and tell more than rows apart.
+    fn is_quantity(&self, is_said: bool) -> Result<bool, Error> {
+        let labels = &self.columns[self.label];
+        let is_numeric = labels.numbers > 0 && labels.are_numbers(self.rows);
+        if is_said && !is_numeric {
+            let (row, found) = labels.other.clone().unwrap_or_default();
+            let fault = CellFault {
+                column: self.header.called(self.label),
+                kind: FaultKind::NotANumber,
+                row,
+                found,
+                cells: self.rows - labels.numbers - labels.missing_numbers,
+            };
+            return Err(Error::Cells {
+                path: self.path.into(),
+                faults: vec![fault],
+            });
+        }
+        let name = self.header.names.as_ref().map(|names| &names[self.label]);
+        let tells_rows_apart = labels.counts(self.rows)
+            || labels.differs(self.rows) && name.is_some_and(|name| is_id_name(name));
+        let is_varied =
+            self.classes.len() > FEW_CLASSES && (labels.has_fractions || self.are_many_classes());
+        Ok(is_said || is_numeric && is_varied && !tells_rows_apart)
+    }
+
+    /// Returns whether there are too many labels for the rows to be classes.
+    fn are_many_classes(&self) -> bool {
+        self.classes.len() > FEW_CLASSES && (self.classes.len() * 4) as u64 > self.rows
     }
 
     /// The classes, sorted as numbers if all are numbers and as text otherwise.
     fn classes(&self, notices: &mut Vec<Notice>) -> Result<Vec<String>, Error> {
         let path = || self.path.to_path_buf();
+        if let Some(row) = self.too_many {
+            return Err(Error::TooManyLabels { path: path(), row });
+        }
         let mut classes: Vec<&String> = self.classes.keys().collect();
         classes.sort();
         let number = |name: &&String| cell::number(name, Decimal::Point);
         let numbers: Option<Vec<f64>> = classes.iter().map(number).collect();
-        let are_numbers = numbers.is_some();
         if let Some(numbers) = numbers {
             let mut numbered: Vec<_> = numbers.into_iter().zip(classes).collect();
             numbered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -260,14 +316,13 @@ impl<'a> Profile<'a> {
             }
             _ => {}
         }
-        if classes.len() > FEW_CLASSES && (classes.len() * 4) as u64 > self.rows {
+        if self.are_many_classes() {
             return Err(Error::NoClasses {
                 path: path(),
                 label: self.header.called(self.label),
                 classes: list(&classes),
                 found: classes.len(),
                 rows: self.rows,
-                are_numbers,
             });
         }
         let mut lower: Vec<_> = classes
@@ -302,12 +357,10 @@ impl<'a> Profile<'a> {
         if present == 0 {
             return Ok(Ok(Use::Left(Notice::Empty { column: called() })));
         }
-        let is_numeric =
-            profile.numbers > 0 && profile.numbers + profile.missing_numbers == self.rows;
+        let is_numeric = profile.numbers > 0 && profile.are_numbers(self.rows);
         // A few words among numbers are faults, neither ids nor categories.
         let is_mostly_numbers = profile.numbers * 2 > present;
-        let counts = matches!(profile.counting, Counting::At(_)) && self.rows >= FEW_ROWS;
-        let differs = matches!(profile.repetition, Repetition::None(_)) && present >= FEW_ROWS;
+        let (counts, differs) = (profile.counts(self.rows), profile.differs(present));
         let is_id = match &name {
             None => false,
             Some(name) => {

@@ -103,6 +103,10 @@ pub(crate) struct TableArgs {
     /// Column of a CSV file that holds the label [default: the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
+    /// The label is a quantity, to be predicted as a number [default: if its numbers differ too
+    /// much to be classes]
+    #[arg(long)]
+    pub(crate) quantity: bool,
     /// Columns of a CSV file that are not used, by name or by place from 1 on, joined by commas
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub(crate) leave_out: Vec<String>,
@@ -115,6 +119,7 @@ impl TableArgs {
     fn or(self, file: Self) -> Self {
         Self {
             label: self.label.or(file.label),
+            quantity: self.quantity || file.quantity,
             leave_out: match self.leave_out.is_empty() {
                 true => file.leave_out,
                 false => self.leave_out,
@@ -128,6 +133,7 @@ impl TableArgs {
         LoadOptions {
             label: self.label.clone(),
             schema,
+            quantity: self.quantity,
             leave_out: self.leave_out.clone(),
             header: self.header,
         }
@@ -253,11 +259,11 @@ pub(crate) struct Provision {
     #[arg(long, value_name = "SOURCE", required_unless_present = "from")]
     pub(crate) data: Option<Source>,
     /// What is agreed on the columns of tables, made by `inspect` and changed where need be
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "label", "leave_out", "header"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "label", "quantity", "leave_out", "header"])]
     pub(crate) schema: Option<PathBuf>,
     /// A model to go on from, made by `simulate` or `train`, in place of a new one: it knows what
     /// the nodes' data looks like
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "leave_out", "header", "model"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "quantity", "leave_out", "header", "model"])]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,

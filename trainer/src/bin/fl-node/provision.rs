@@ -62,7 +62,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     let schema = task.model.schema();
     say(format_args!(
         "the model tells {} from {}; these names, and how columns are scaled, stand in every kit",
-        schema.classes_in_words(),
+        schema.target_in_words(),
         schema.shape()
     ));
     say(format_args!(
