@@ -27,7 +27,7 @@ fn format(ring: Ring) -> FixedPoint {
         fraction_bits: 23,
         nodes_max: 128,
         examples_max: EXAMPLES,
-        loss_fraction_bits: 8,
+        tallies: 0,
     });
     format.unwrap()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fl_protocol::manifest::Manifest;
+use fl_protocol::metrics::Figures;
 use fl_protocol::round::relay::{Completed, Report};
 use serde::Serialize;
 use tracing::Level;
@@ -29,10 +30,10 @@ pub struct RoundLine {
     attempts: u32,
     nodes: u32,
     examples: u64,
-    /// Of the model before this round, on the participants' test data.
+    /// Held-back examples of the participants.
     test_examples: u64,
-    loss_before: Option<f64>,
-    accuracy_before: Option<f64>,
+    /// How the model before this round did on them.
+    before: Figures,
     clipped: u64,
     seconds: f64,
     model: String,
@@ -174,15 +175,13 @@ impl ReportFormatter {
 impl RoundLine {
     fn new(completed: &Completed, seconds: f64) -> Self {
         let totals = &completed.totals;
-        let tested = (totals.test_examples > 0).then_some(totals.test_examples as f64);
         Self {
             round: completed.round,
             attempts: completed.attempts,
             nodes: completed.nodes,
             examples: totals.examples,
-            test_examples: totals.test_examples,
-            loss_before: tested.map(|tested| totals.loss / tested),
-            accuracy_before: tested.map(|tested| totals.correct as f64 / tested),
+            test_examples: totals.tally.examples(),
+            before: totals.tally.figures(),
             clipped: totals.clipped,
             seconds,
             model: completed.model.to_hex(),
@@ -190,12 +189,9 @@ impl RoundLine {
     }
 
     fn text(&self) -> String {
-        let before = match (self.loss_before, self.accuracy_before) {
-            (Some(loss), Some(accuracy)) => {
-                let percent = 100.0 * accuracy;
-                format!("; the model before it: loss {loss:.4}, accuracy {percent:.2} %")
-            }
-            _ => String::new(),
+        let before = match self.before.loss {
+            Some(_) => format!("; the model before it: {}", self.before),
+            None => String::new(),
         };
         format!(
             "round {} is complete: {} nodes, {} examples, {:.2} s{before}",

@@ -9,8 +9,10 @@ use crate::Ring;
 /// Largest f. Beyond it `2^−f` and the shifts of the kernels would leave the range of `f32` and of
 /// 64-bit words.
 const FRACTION_BITS_MAX: u32 = 63;
-/// The loss counter's unit stays within 2^±63 nats.
-const LOSS_FRACTION_BITS_MAX: u32 = 63;
+/// Most tallies: with them, the header stays in the first chunk of a sum.
+const TALLIES_MAX: u32 = 8_192;
+/// The digits of a sum of reals ([`DIGIT_BITS`](crate::DIGIT_BITS) each) are counters like others.
+const DIGIT_MAX: u64 = (1 << crate::DIGIT_BITS) - 1;
 /// Exclusive bound on B, so that a 56-bit product of mantissas always has fraction bits left to
 /// round.
 const BOUND_LIMIT: u64 = 1 << 48;
@@ -31,8 +33,8 @@ pub struct Parameters {
     pub nodes_max: u32,
     /// n_max: the most training examples of one node; its update travels at full scale. At least 1.
     pub examples_max: u32,
-    /// The loss counter is in units of 2^−this nats; negative for coarse units. Within ±63.
-    pub loss_fraction_bits: i32,
+    /// T: the header ends with so many [`tallies`](crate::Counters::tallies). At most 8,192.
+    pub tallies: u32,
 }
 
 /// A fixed-point format whose sums provably cannot wrap.
@@ -61,14 +63,24 @@ pub enum PlanError {
         /// f as given.
         fraction_bits: u32,
     },
-    /// The unit of the loss counter is out of range.
+    /// There are too many tallies.
+    #[error("{tallies} tallies; there may be {TALLIES_MAX}")]
+    Tallies {
+        /// T as given.
+        tallies: u32,
+    },
+    /// A sum of `N_max` digits could wrap.
     #[error(
-        "loss_fraction_bits is {loss_fraction_bits}; \
-         choose one between -{LOSS_FRACTION_BITS_MAX} and {LOSS_FRACTION_BITS_MAX}"
+        "{nodes_max} nodes are more than can add up tallies in the ring {ring}; \
+         lower nodes_max to {limit}, or take a wider ring"
     )]
-    LossFractionBits {
-        /// As given.
-        loss_fraction_bits: i32,
+    TalliesWrap {
+        /// Ring as given.
+        ring: Ring,
+        /// N_max as given.
+        nodes_max: u32,
+        /// The largest N_max that is allowed.
+        limit: u64,
     },
     /// N_max is zero.
     #[error("nodes_max is 0; it must be at least the number of nodes")]
@@ -135,7 +147,7 @@ impl FixedPoint {
             fraction_bits,
             nodes_max,
             examples_max,
-            loss_fraction_bits,
+            tallies,
         } = parameters;
         if !(clip.is_finite() && clip > 0.0) {
             return Err(PlanError::Clip { clip });
@@ -143,8 +155,8 @@ impl FixedPoint {
         if fraction_bits > FRACTION_BITS_MAX {
             return Err(PlanError::FractionBits { fraction_bits });
         }
-        if loss_fraction_bits.unsigned_abs() > LOSS_FRACTION_BITS_MAX {
-            return Err(PlanError::LossFractionBits { loss_fraction_bits });
+        if tallies > TALLIES_MAX {
+            return Err(PlanError::Tallies { tallies });
         }
         if nodes_max == 0 {
             return Err(PlanError::NoNodes);
@@ -180,6 +192,13 @@ impl FixedPoint {
                 counter_max,
             });
         }
+        if tallies > 0 && counter_max < DIGIT_MAX {
+            return Err(PlanError::TalliesWrap {
+                ring,
+                nodes_max,
+                limit: limit / DIGIT_MAX,
+            });
+        }
         Ok(Self {
             parameters,
             bound,
@@ -212,9 +231,14 @@ impl FixedPoint {
         self.parameters.examples_max
     }
 
-    /// The loss counter is in units of 2^−this nats.
-    pub fn loss_fraction_bits(&self) -> i32 {
-        self.parameters.loss_fraction_bits
+    /// T, the number of tallies at the end of the header.
+    pub fn tallies(&self) -> usize {
+        self.parameters.tallies as usize
+    }
+
+    /// Returns the number of words before the first coordinate: two, and the tallies.
+    pub fn header_words(&self) -> usize {
+        2 + self.tallies()
     }
 
     /// B = ⌈C · 2^f⌉: an encoded coordinate lies in [−B, B].
@@ -266,7 +290,7 @@ mod tests {
             fraction_bits: defaults.fraction_bits,
             nodes_max: defaults.nodes_max,
             examples_max: 1_000,
-            loss_fraction_bits: 8,
+            tallies: 4,
         }
     }
 
@@ -321,13 +345,29 @@ mod tests {
             ..u32s
         });
         assert_eq!(error, PlanError::FractionBits { fraction_bits: 64 });
-        for loss_fraction_bits in [-64, 64, i32::MIN] {
-            let error = refuse(Parameters {
-                loss_fraction_bits,
-                ..u32s
-            });
-            assert_eq!(error, PlanError::LossFractionBits { loss_fraction_bits });
-        }
+        let error = refuse(Parameters {
+            tallies: 8_193,
+            ..u32s
+        });
+        assert_eq!(error, PlanError::Tallies { tallies: 8_193 });
+        let many = Parameters {
+            fraction_bits: 10,
+            nodes_max: 32_769,
+            ..u32s
+        };
+        let error = refuse(many);
+        let PlanError::TalliesWrap { limit, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(limit, 32_768);
+        assert!(
+            FixedPoint::new(Parameters {
+                nodes_max: 32_768,
+                ..many
+            })
+            .is_ok()
+        );
+        assert!(FixedPoint::new(Parameters { tallies: 4, ..many }).is_ok());
         assert_eq!(
             refuse(Parameters {
                 nodes_max: 0,

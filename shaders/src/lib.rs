@@ -21,7 +21,7 @@ pub use instructions::{Instructions, Work};
 pub use ring::{Defaults, Ring, Word};
 pub use scale::{InputScale, MeanScale, ScaleError};
 pub use tag::{Beta, Coefficients, TAG_BLOCK, Tag};
-pub use vector::{Addends, Counters, HEADER_WORDS, TotalsError};
+pub use vector::{Addends, Counters, DIGIT_BITS, TotalsError};
 
 /// Length of a chunk, in 32-bit keystream words: 256 KiB, or 4,096 ChaCha20 blocks (the protocol,
 /// section 4).

@@ -128,7 +128,7 @@ mod tests {
             fraction_bits: 20,
             nodes_max: 10,
             examples_max,
-            loss_fraction_bits: 0,
+            tallies: 0,
         })
         .unwrap()
     }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
-use fl_shaders::{Counters, HEADER_WORDS, Instructions, Ring, TAG_BLOCK};
+use fl_shaders::{Counters, Instructions, Ring, TAG_BLOCK};
 use fl_sharing::{
     Blinding, CpuEngine, Engine, EpochKey, Input, Mask, MaskKey, Plan, RoundingKey, Seed, Sign,
     masked_len,
@@ -174,7 +174,7 @@ impl Rates {
             threads,
             ..
         } = case;
-        let format = Plan::new(ring, 3, 1_000).unwrap().format;
+        let format = Plan::new(ring, 3, 1_000, 0).unwrap().format;
         let update: Vec<f32> = (0..coordinates).map(|e| (e as f32).sin() * 0.01).collect();
         let counters = Counters {
             examples: 700,
@@ -182,7 +182,7 @@ impl Rates {
         };
         let input = Input {
             format: &format,
-            counters,
+            counters: &counters,
             update: &update,
         };
         let rounding = RoundingKey::generate().unwrap();
@@ -205,7 +205,7 @@ impl Rates {
         let words = vec![0x5a; masked.len()];
         let bytes = masked.len();
         let epoch_key = EpochKey::generate().unwrap();
-        let tag_key = epoch_key.tag_key(&[0; 32], HEADER_WORDS + coordinates);
+        let tag_key = epoch_key.tag_key(&[0; 32], format.header_words() + coordinates);
         let mask = |masks: &[Mask], masked: &mut [u8]| {
             let blinding = Blinding {
                 rounding: &rounding,

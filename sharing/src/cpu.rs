@@ -14,7 +14,7 @@ mod upcoming;
 
 use std::ops::Range;
 
-use fl_shaders::{CHUNK_WORDS, HEADER_WORDS, InputScale, Instructions, Ring, TAG_BLOCK, Tag, Word};
+use fl_shaders::{CHUNK_WORDS, InputScale, Instructions, Ring, TAG_BLOCK, Tag, Word};
 use rayon::prelude::*;
 
 use crate::engine::{self, Blinding, DeviceError, Engine, EngineError, Input, Masked, Sign};
@@ -89,7 +89,7 @@ fn mask_words<W: Word>(
 ) -> Result<Masked, EngineError> {
     let scale = engine::checked(
         input.format,
-        &input.counters,
+        input.counters,
         input.update.len(),
         blinding.coefficients,
         masked.len(),
@@ -99,6 +99,7 @@ fn mask_words<W: Word>(
         masks.map(|mask| (mask.key.expose(), mask.sign)).collect();
     let masking = CpuMasking {
         with,
+        header_words: input.format.header_words(),
         update: input.update,
         scale,
         blinding,
@@ -183,6 +184,7 @@ impl Workspace {
 /// How to mask any piece of the vector.
 struct CpuMasking<'a> {
     with: Instructions,
+    header_words: usize,
     update: &'a [f32],
     scale: InputScale,
     blinding: &'a Blinding<'a>,
@@ -200,7 +202,7 @@ impl CpuMasking<'_> {
         workspace: &mut Workspace,
     ) -> (Encoded, Tag) {
         let &Self { with, blinding, .. } = self;
-        let here = coordinates::<W>(offset, piece.len());
+        let here = self.coordinates::<W>(offset, piece.len());
         let (header, words) = piece.split_at_mut(piece.len() - here.len() * W::BYTES);
         header.fill(0);
         let (first, update) = (here.start, &self.update[here]);
@@ -211,7 +213,7 @@ impl CpuMasking<'_> {
         let element = offset / W::BYTES;
         let tag = tag::tag_in_block::<W>(with, piece, element, blinding.coefficients);
 
-        let later = &self.update[coordinates::<W>(offset + piece.len(), next.len())];
+        let later = &self.update[self.coordinates::<W>(offset + piece.len(), next.len())];
         let upcoming = Upcoming::new(later, next);
         let first_block = offset / BLOCK_BYTES;
         keystream::combine::<W>(
@@ -224,10 +226,10 @@ impl CpuMasking<'_> {
         );
         (encoded, tag)
     }
-}
 
-/// The coordinates that are words of the `len` bytes from `offset` on.
-fn coordinates<W: Word>(offset: usize, len: usize) -> Range<usize> {
-    let coordinate = |byte: usize| (byte / W::BYTES).saturating_sub(HEADER_WORDS);
-    coordinate(offset)..coordinate(offset + len)
+    /// Returns the coordinates that are words of the `len` bytes from `offset` on.
+    fn coordinates<W: Word>(&self, offset: usize, len: usize) -> Range<usize> {
+        let coordinate = |byte: usize| (byte / W::BYTES).saturating_sub(self.header_words);
+        coordinate(offset)..coordinate(offset + len)
+    }
 }

@@ -4,8 +4,7 @@
 //! which the kernels of [`fl_shaders::cpu`] define.
 
 use fl_shaders::{
-    Coefficients, Counters, FixedPoint, HEADER_WORDS, InputScale, Ring, ScaleError, TAG_BLOCK, Tag,
-    Word, cpu,
+    Coefficients, Counters, FixedPoint, InputScale, Ring, ScaleError, TAG_BLOCK, Tag, Word, cpu,
 };
 
 use crate::seed::{MaskKey, RoundingKey};
@@ -16,7 +15,7 @@ pub struct Input<'a> {
     /// The consortium's fixed-point format.
     pub format: &'a FixedPoint,
     /// The counters of the header; the engine fills in `clipped`.
-    pub counters: Counters,
+    pub counters: &'a Counters,
     /// Local model minus global model, flattened in the manifest's order.
     pub update: &'a [f32],
 }
@@ -67,6 +66,14 @@ pub enum EngineError {
     /// The node has no examples, or more than the format allows.
     #[error(transparent)]
     Examples(#[from] ScaleError),
+    /// There are other tallies than the format has.
+    #[error("{given} tallies; the format has {expected}")]
+    Tallies {
+        /// [`FixedPoint::tallies`].
+        expected: usize,
+        /// Number of tallies.
+        given: usize,
+    },
     /// The output buffer has the wrong length.
     #[error("the masked vector takes {expected} bytes, but the buffer has {given}")]
     Length {
@@ -149,7 +156,14 @@ pub(crate) fn checked(
     if given != expected {
         return Err(EngineError::Length { expected, given });
     }
-    let elements = HEADER_WORDS + coordinates;
+    let (expected, tallies) = (format.tallies(), counters.tallies.len());
+    if tallies != expected {
+        return Err(EngineError::Tallies {
+            expected,
+            given: tallies,
+        });
+    }
+    let elements = format.header_words() + coordinates;
     let Coefficients { alpha, beta } = coefficients;
     if alpha.len() < elements.div_ceil(TAG_BLOCK) || beta.len() < elements.min(TAG_BLOCK) {
         return Err(EngineError::Coefficients);
@@ -164,23 +178,23 @@ pub(crate) fn checked(
 /// known.
 pub(crate) fn add_header<W: Word>(
     format: &FixedPoint,
-    counters: Counters,
+    counters: &Counters,
     clipped: u64,
     coefficients: Coefficients<'_>,
     masked: &mut [u8],
 ) -> Tag {
-    let header = Counters {
+    let counters = Counters {
         clipped,
-        ..counters
-    }
-    .to_header::<W>(format);
-    for (bytes, counter) in masked.chunks_exact_mut(W::BYTES).zip(header) {
-        W::read(bytes).wrapping_add(counter).write(bytes);
+        ..counters.clone()
+    };
+    let header = counters.to_header::<W>(format);
+    for (bytes, counter) in masked.chunks_exact_mut(W::BYTES).zip(&header) {
+        W::read(bytes).wrapping_add(*counter).write(bytes);
     }
     cpu::tag(&header, 0, coefficients)
 }
 
 /// Length in bytes of a masked vector with `coordinates` coordinates.
 pub fn masked_len(format: &FixedPoint, coordinates: usize) -> usize {
-    (HEADER_WORDS + coordinates) * format.ring().word_bytes()
+    (format.header_words() + coordinates) * format.ring().word_bytes()
 }

@@ -136,7 +136,7 @@ impl GpuEngine {
     pub fn mask_on_device(
         &self,
         format: &FixedPoint,
-        counters: Counters,
+        counters: &Counters,
         update: wgpu::BufferSlice<'_>,
         blinding: &Blinding<'_>,
         masked: &mut [u8],
@@ -209,7 +209,7 @@ impl GpuEngine {
     fn mask_update(
         &self,
         format: &FixedPoint,
-        counters: Counters,
+        counters: &Counters,
         update: DeviceUpdate<'_>,
         blinding: &Blinding<'_>,
         masked: &mut [u8],
@@ -224,7 +224,7 @@ impl GpuEngine {
     fn mask_words<W: Word>(
         &self,
         format: &FixedPoint,
-        counters: Counters,
+        counters: &Counters,
         update: DeviceUpdate<'_>,
         blinding: &Blinding<'_>,
         masked: &mut [u8],
@@ -232,19 +232,29 @@ impl GpuEngine {
         let coefficients = blinding.coefficients;
         let scale = engine::checked(
             format,
-            &counters,
+            counters,
             update.coordinates(),
             coefficients,
             masked.len(),
         )?;
         update.check()?;
-        let pieces = update.pieces::<W>(self.piece_bytes);
+        let header_words = format.header_words();
+        let pieces = update.pieces::<W>(header_words, self.piece_bytes);
         let batch = self.shares_at_once(&pieces);
-        let program = Program::new::<W>(&self.device, &update, &pieces, scale, blinding, batch);
+        let program = Program::new::<W>(
+            &self.device,
+            header_words,
+            &update,
+            &pieces,
+            scale,
+            blinding,
+            batch,
+        );
         let mut masking = GpuMasking::<W> {
             device: &self.device,
             pipelines: self.pipelines(W::RING),
             program: &program,
+            header_words,
             update,
             coefficients,
             masked,

@@ -11,10 +11,10 @@
 //! use fl_sharing::{Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed,
 //! Sign, masked_len};
 //!
-//! let format = Plan::new(Ring::U32, 3, 1_000)?.format;
+//! let format = Plan::new(Ring::U32, 3, 1_000, 0)?.format;
 //! let update = vec![0.25; 1_000];
 //! let counters = Counters { examples: 800, ..Counters::default() };
-//! let input = Input { format: &format, counters, update: &update };
+//! let input = Input { format: &format, counters: &counters, update: &update };
 //!
 //! let ctx = [7; 32];
 //! let (to_peer, from_peer) = (Seed::generate()?, Seed::generate()?);
@@ -22,7 +22,7 @@
 //!     Mask { key: to_peer.expand(&ctx), sign: Sign::Minus },
 //!     Mask { key: from_peer.expand(&ctx), sign: Sign::Plus },
 //! ];
-//! let tag_key = EpochKey::generate()?.tag_key(&ctx, 5 + update.len());
+//! let tag_key = EpochKey::generate()?.tag_key(&ctx, format.header_words() + update.len());
 //! let rounding = RoundingKey::generate()?;
 //! let blinding = Blinding { rounding: &rounding, masks: &masks, coefficients:
 //! tag_key.coefficients() };

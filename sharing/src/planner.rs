@@ -4,9 +4,6 @@ use std::fmt;
 
 use fl_shaders::{Defaults, FixedPoint, Parameters, PlanError, Ring};
 
-/// The loss counter has room for this mean loss, in nats, on as many test examples as n_max.
-const MEAN_LOSS_MAX: u64 = 16;
-
 /// The fewest nodes whose sum a participant cannot take apart (the protocol, section 1).
 const NODES_MIN: u32 = 3;
 
@@ -41,7 +38,7 @@ pub enum PlannerError {
 
 impl Plan {
     /// Chooses the format for `nodes` nodes, with at most `examples_max` training examples each:
-    /// n_max. The closer that is, the finer the resolution.
+    /// n_max, and `tallies` tallies in the header. The closer n_max is, the finer the resolution.
     ///
     /// The format is the ring's default one; for more nodes than that adds up, each doubling costs
     /// one fraction bit.
@@ -49,7 +46,12 @@ impl Plan {
     /// # Errors
     ///
     /// A [`PlannerError`] that says what to change.
-    pub fn new(ring: Ring, nodes: u32, examples_max: u32) -> Result<Self, PlannerError> {
+    pub fn new(
+        ring: Ring,
+        nodes: u32,
+        examples_max: u32,
+        tallies: u32,
+    ) -> Result<Self, PlannerError> {
         if nodes < NODES_MIN {
             return Err(PlannerError::TooFewNodes { nodes });
         }
@@ -64,35 +66,15 @@ impl Plan {
         let (Some(fraction_bits), Ok(nodes_max)) = (fraction_bits, nodes_max) else {
             return Err(PlannerError::TooManyNodes { nodes });
         };
-        let parameters = Parameters {
+        let format = FixedPoint::new(Parameters {
             ring,
             clip,
             fraction_bits,
             nodes_max,
             examples_max,
-            loss_fraction_bits: 0,
-        };
-        let counter_max = FixedPoint::new(parameters)?.counter_max();
-        let loss_fraction_bits =
-            floor_log2_ratio(counter_max, u64::from(examples_max) * MEAN_LOSS_MAX);
-        let format = FixedPoint::new(Parameters {
-            loss_fraction_bits,
-            ..parameters
+            tallies,
         })?;
         Ok(Self { format, nodes })
-    }
-}
-
-/// `⌊log2(numerator / denominator)⌋`, both > 0.
-fn floor_log2_ratio(numerator: u64, denominator: u64) -> i32 {
-    if numerator >= denominator {
-        (numerator / denominator).ilog2().cast_signed()
-    } else {
-        -denominator
-            .div_ceil(numerator)
-            .next_power_of_two()
-            .ilog2()
-            .cast_signed()
     }
 }
 
@@ -133,14 +115,14 @@ mod tests {
     #[test]
     fn the_defaults_of_both_rings_are_plans() {
         for ring in [Ring::U32, Ring::U64] {
-            let plan = Plan::new(ring, 3, 10_000).unwrap();
+            let plan = Plan::new(ring, 3, 10_000, 0).unwrap();
             assert_eq!(plan.format.nodes_max(), ring.defaults().nodes_max);
         }
     }
 
     #[test]
     fn a_plan_explains_itself() {
-        let plan = Plan::new(Ring::U32, 3, 1_000).unwrap();
+        let plan = Plan::new(Ring::U32, 3, 1_000, 0).unwrap();
         assert_eq!(
             plan.to_string(),
             "ring u32: clip ±1, 23 fraction bits, sums of up to 128 nodes, \
@@ -152,35 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_counter_holds_sixteen_nats_an_example() {
-        for (ring, examples_max) in [
-            (Ring::U32, 1),
-            (Ring::U32, 1_000),
-            (Ring::U32, 16_777_215),
-            (Ring::U64, u32::MAX),
-        ] {
-            let format = Plan::new(ring, 3, examples_max).unwrap().format;
-            let largest = f64::from(examples_max) * 16.0;
-            let unit = 2_f64.powi(-format.loss_fraction_bits());
-            assert!(largest / unit <= format.counter_max() as f64);
-            assert!(
-                2.0 * largest / unit > format.counter_max() as f64,
-                "the unit could be finer"
-            );
-        }
-    }
-
-    #[test]
     fn node_and_example_counts_out_of_range_are_refused() {
         for nodes in 0..3 {
-            let error = Plan::new(Ring::U32, nodes, 10).unwrap_err();
+            let error = Plan::new(Ring::U32, nodes, 10, 0).unwrap_err();
             assert_eq!(error, PlannerError::TooFewNodes { nodes });
         }
         assert_eq!(
-            Plan::new(Ring::U32, u32::MAX, 10).unwrap_err(),
+            Plan::new(Ring::U32, u32::MAX, 10, 0).unwrap_err(),
             PlannerError::TooManyNodes { nodes: u32::MAX }
         );
-        let error = Plan::new(Ring::U32, 3, 16_777_216).unwrap_err();
+        let error = Plan::new(Ring::U32, 3, 16_777_216, 0).unwrap_err();
         assert!(matches!(
             error,
             PlannerError::Format(PlanError::ExamplesExceedCounter { .. })
@@ -197,7 +160,7 @@ mod tests {
             (Ring::U32, 4_000, 18, 4_096),
             (Ring::U64, 65_537, 31, 131_072),
         ] {
-            let format = Plan::new(ring, nodes, 1_000).unwrap().format;
+            let format = Plan::new(ring, nodes, 1_000, 0).unwrap().format;
             assert_eq!(format.fraction_bits(), fraction_bits, "{nodes}");
             assert_eq!(format.nodes_max(), nodes_max, "{nodes}");
         }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use fl_shaders::{Counters, HEADER_WORDS, Ring};
+use fl_shaders::{Counters, Ring};
 use fl_sharing::{
     Blinding, CpuEngine, Engine, EpochKey, Input, Mask, Plan, RoundingKey, Seed, Sign, masked_len,
 };
@@ -38,7 +38,7 @@ fn bit_deviation(words: &[u8], word_bytes: usize) -> f64 {
 }
 
 fn masked(ring: Ring, update: f32, masks: usize) -> Vec<u8> {
-    let format = Plan::new(ring, 3, 100).unwrap().format;
+    let format = Plan::new(ring, 3, 100, 0).unwrap().format;
     let update = vec![update; COORDINATES];
     let counters = Counters {
         examples: 100,
@@ -46,7 +46,7 @@ fn masked(ring: Ring, update: f32, masks: usize) -> Vec<u8> {
     };
     let input = Input {
         format: &format,
-        counters,
+        counters: &counters,
         update: &update,
     };
     let mask = || Mask {
@@ -58,7 +58,7 @@ fn masked(ring: Ring, update: f32, masks: usize) -> Vec<u8> {
     let rounding = RoundingKey::generate().unwrap();
     let tag_key = EpochKey::generate()
         .unwrap()
-        .tag_key(&[0; 32], HEADER_WORDS + COORDINATES);
+        .tag_key(&[0; 32], format.header_words() + COORDINATES);
     let blinding = Blinding {
         rounding: &rounding,
         masks: &masks,

@@ -21,6 +21,7 @@ use fl_network::relay;
 use fl_network::store::{NodeStore, RelayStore, SentRecord};
 use fl_protocol::digest::Digest;
 use fl_protocol::manifest::{LimitTable, TimeoutTable};
+use fl_protocol::metrics::Metrics;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_shaders::Ring;
 use fl_sharing::{Engine, EpochKey};
@@ -84,7 +85,7 @@ impl Kits {
         layout: Layout,
         initial: Vec<f32>,
     ) -> Result<Self> {
-        let model = (layout, initial);
+        let model = (layout, initial, Metrics::default());
         Self::sharing(Sharing::Peer, nodes, ring, examples_max, model)
     }
 
@@ -98,7 +99,7 @@ impl Kits {
         nodes: usize,
         ring: Ring,
         examples_max: u32,
-        (layout, initial): (Layout, Vec<f32>),
+        (layout, initial, metrics): (Layout, Vec<f32>, Metrics),
     ) -> Result<Self> {
         let names: Vec<_> = (0..nodes).map(|k| format!("node-{k}")).collect();
         let node = |name: &String| AgreedNode {
@@ -117,6 +118,7 @@ impl Kits {
             ring,
             layout,
             initial,
+            metrics,
             task: toml::Table::new(),
             timeouts: TimeoutTable::default(),
             // What is trained here need not make sense.
@@ -198,9 +200,13 @@ impl Federation {
         observe: impl FnMut(SimulationEvent),
     ) -> Result<Vec<NodeOutcome>> {
         let first = self.members.first().context("no members")?;
-        let layout = first.trainer.layout().clone();
+        let model = (
+            first.trainer.layout().clone(),
+            initial,
+            first.trainer.metrics(),
+        );
         let nodes = self.members.len();
-        let kits = Kits::found(nodes, self.ring, self.examples_max, layout, initial)?;
+        let kits = Kits::sharing(Sharing::Peer, nodes, self.ring, self.examples_max, model)?;
         self.run_with(&kits, |_| (), observe).await
     }
 

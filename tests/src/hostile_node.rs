@@ -108,10 +108,8 @@ impl HostileNode {
         };
         let counters = Counters {
             examples: examples.into(),
-            test_examples: 0,
-            correct: 0,
-            loss: 0.0,
             clipped: 0,
+            tallies: vec![0; manifest.fixed_point().tallies()],
         };
         let update = vec![moved; manifest.parameters()];
         let mut secrets = Sealing::new(&kit, (update, counters)).unwrap();

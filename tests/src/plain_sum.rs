@@ -3,7 +3,7 @@
 use fl_protocol::manifest::Manifest;
 use fl_protocol::ring_bytes;
 use fl_shaders::cpu::dequantize;
-use fl_shaders::{Addends, Counters, HEADER_WORDS, MeanScale, Word};
+use fl_shaders::{Addends, Counters, MeanScale, Word};
 
 /// The sum of some nodes' inputs.
 #[derive(Clone, Debug)]
@@ -25,8 +25,8 @@ impl PlainSum {
         assert_eq!(plan.ring(), u32::RING, "the narrow ring");
         let mut words = vec![0_u32; sum.len() / u32::BYTES];
         ring_bytes::read(sum, &mut words);
-        let (header, words) = words.split_first_chunk::<HEADER_WORDS>().unwrap();
-        let Counters { examples, .. } = Counters::from_header(*header, plan, addends).unwrap();
+        let (header, words) = words.split_at(plan.header_words());
+        let Counters { examples, .. } = Counters::from_header(header, plan, addends).unwrap();
         let mut mean = vec![0.0; words.len()];
         dequantize(words, MeanScale::new(plan, examples).unwrap(), &mut mean);
         let weighted = mean.iter().map(|mean| f64::from(*mean) * examples as f64);

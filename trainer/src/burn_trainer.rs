@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Int, Tensor, TensorData};
+use fl_protocol::metrics::{Metrics, Tally};
 use rand::seq::SliceRandom;
 
 use crate::{
-    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, OrderSeed, Part, Progress, Task,
-    TrainError, Training, cpu, state,
+    Compute, Layout, LocalTrainer, LocalUpdate, OrderSeed, Part, Progress, Task, TrainError,
+    Training, cpu, evaluation, state,
 };
 
 /// Examples scored at once in an evaluation: bounds the memory, not the result.
@@ -161,7 +162,7 @@ impl<T: Task> BurnTrainer<T> {
         waited.map_err(|error| failed(error.into()))
     }
 
-    fn test(&self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+    fn test(&self, parameters: &[f32]) -> Result<Tally, TrainError> {
         let model = self.layout.unflatten(&self.initial, parameters)?;
         let positions: Vec<u32> = (0..self.examples(Part::Test)?).collect();
         self.evaluation(&model, Part::Test, &positions)
@@ -172,25 +173,11 @@ impl<T: Task> BurnTrainer<T> {
         model: &T::Model,
         part: Part,
         positions: &[u32],
-    ) -> Result<Evaluation, TrainError> {
+    ) -> Result<Tally, TrainError> {
         // Read once all batches are on their way, for the device would wait at each.
-        let scores = self.batches(positions, EVALUATION_BATCH).map(|batch| {
-            let score = self.task.score(model, part, batch);
-            (score.correct.sum(), score.loss.sum())
-        });
-        let (correct, loss): (Vec<_>, Vec<_>) = scores.unzip();
-        let mut total = Evaluation {
-            examples: positions.len() as u64,
-            ..Evaluation::default()
-        };
-        if total.examples > 0 {
-            let failed = state::failed("the evaluation");
-            let correct = Tensor::cat(correct, 0).try_into_vec_as::<u64>();
-            let loss = Tensor::cat(loss, 0).try_into_vec_as::<f64>();
-            total.correct = correct.map_err(&failed)?.iter().sum();
-            total.loss_sum = loss.map_err(&failed)?.iter().sum();
-        }
-        Ok(total)
+        let batches = self.batches(positions, EVALUATION_BATCH);
+        let scores = batches.map(|batch| self.task.score(model, part, batch));
+        evaluation::count(self.task.metrics(), scores.collect())
     }
 
     /// Does what is lacking of the work on `up_to` examples of `part`, on training examples, again
@@ -266,7 +253,11 @@ impl<T: Task> LocalTrainer for BurnTrainer<T> {
         self.compute.run(|| self.work_on(part, up_to, progress))
     }
 
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+    fn metrics(&self) -> Metrics {
+        self.task.metrics()
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Tally, TrainError> {
         self.compute.run(|| self.test(parameters))
     }
 }
@@ -289,7 +280,7 @@ mod tests {
     use fl_protocol::digest::{Digest, model_hash};
     use fl_protocol::identity::Identity;
 
-    use crate::{ModelKind, ModelSpec, Optimizer, OrderKey, Score};
+    use crate::{ModelKind, ModelSpec, Optimizer, OrderKey, Outcome, Score};
 
     fn digits() -> Dataset {
         let digits = load(&Source::Digits, &LoadOptions::default())
@@ -379,13 +370,13 @@ mod tests {
         let keep_on = &mut |_| ControlFlow::Continue(());
         let local = trainer.train(&parameters, 0, &order(0), keep_on).unwrap();
         assert_eq!(local.examples, 150);
-        assert_eq!(before.examples, 50);
+        assert_eq!(before.examples(), 50);
         for (parameter, update) in parameters.iter_mut().zip(local.update.to_vec().unwrap()) {
             *parameter += update;
         }
         let after = trainer.evaluate(&parameters).unwrap();
         assert!(after.loss() < before.loss(), "{after:?}");
-        assert!(after.correct > before.correct, "{after:?}");
+        assert!(after.accuracy() > before.accuracy(), "{after:?}");
     }
 
     #[test]
@@ -502,14 +493,17 @@ mod tests {
             )
             .unwrap();
         let global = trainer.initial().unwrap();
-        assert_eq!(trainer.evaluate(&global).unwrap().examples, 200);
+        assert_eq!(trainer.evaluate(&global).unwrap().examples(), 200);
         let trained = trainer.train(&global, 0, &order(0), &mut |_| ControlFlow::Continue(()));
         assert!(matches!(trained, Err(TrainError::NoExamples)));
 
         let mut untested = spec
             .trainer(data, none, Training::default(), Device::flex())
             .unwrap();
-        assert_eq!(untested.evaluate(&global).unwrap(), Evaluation::default());
+        assert_eq!(
+            untested.evaluate(&global).unwrap(),
+            Tally::new(spec.metrics())
+        );
     }
 
     #[test]
@@ -589,6 +583,10 @@ mod tests {
             }
         }
 
+        fn metrics(&self) -> Metrics {
+            Metrics::Quantity { deviation: 1.0 }
+        }
+
         fn examples(&self, _part: Part) -> usize {
             64
         }
@@ -603,9 +601,13 @@ mod tests {
             let predicted = model
                 .linear
                 .forward(model.norm.forward(x.unsqueeze_dim::<2>(1)));
-            let loss = (predicted.squeeze_dim::<1>(1) - y).square();
-            let correct = loss.clone().lower_scalar(0.01).int();
-            Score { loss, correct }
+            let predicted = predicted.squeeze_dim::<1>(1);
+            let loss = (predicted.clone() - y.clone()).square();
+            let outcome = Outcome::Quantity {
+                predicted,
+                truth: y,
+            };
+            Score { loss, outcome }
         }
     }
 
@@ -636,7 +638,7 @@ mod tests {
         }
         let after = trainer.evaluate(&parameters).unwrap();
         assert!(
-            20.0 * after.loss_sum < before.loss_sum,
+            20.0 * after.loss().unwrap() < before.loss().unwrap(),
             "{before:?} {after:?}"
         );
     }

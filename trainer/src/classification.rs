@@ -4,8 +4,9 @@ use burn::module::Module;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fl_datasets::{Dataset, Schema};
+use fl_protocol::metrics::Metrics;
 
-use crate::{Part, Score, Task, TrainError};
+use crate::{Outcome, Part, Score, Task, TrainError};
 
 /// A module that tells classes apart.
 pub trait Classifier: Module {
@@ -20,6 +21,7 @@ pub trait Classifier: Module {
 /// Trains a [`Classifier`] with cross entropy on two datasets held on the device.
 pub struct Classification<M> {
     init: Box<dyn Fn(&Device) -> M + Send>,
+    classes: usize,
     training: Examples,
     test: Examples,
 }
@@ -40,6 +42,7 @@ impl<M: Classifier> Classification<M> {
         check_schema(Part::Test, test.schema(), training.schema())?;
         Ok(Self {
             init: Box::new(init),
+            classes: training.schema().classes().len(),
             training: Examples::new(training, device),
             test: Examples::new(test, device),
         })
@@ -60,6 +63,10 @@ impl<M: Classifier> Task for Classification<M> {
         (self.init)(device)
     }
 
+    fn metrics(&self) -> Metrics {
+        Metrics::of_classes(self.classes)
+    }
+
     fn examples(&self, part: Part) -> usize {
         self.part(part).labels.dims()[0]
     }
@@ -73,19 +80,16 @@ impl<M: Classifier> Task for Classification<M> {
             Part::Training => features.autodiff(),
             Part::Test => features,
         });
-        let correct = logits
-            .clone()
-            .argmax(1)
-            .squeeze_dim(1)
-            .equal(labels.clone());
-        let loss = log_softmax(logits, 1)
-            .gather(1, labels.unsqueeze_dim(1))
+        let loss = log_softmax(logits.clone(), 1)
+            .gather(1, labels.clone().unsqueeze_dim(1))
             .squeeze_dim(1)
             .neg();
-        Score {
-            loss,
-            correct: correct.int(),
-        }
+        let outcome = match self.metrics() {
+            Metrics::Classes { .. } => Outcome::Classes { logits, labels },
+            // There are too many classes to count each.
+            _ => Outcome::Answers(logits.argmax(1).squeeze_dim(1).equal(labels).int()),
+        };
+        Score { loss, outcome }
     }
 }
 

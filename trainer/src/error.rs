@@ -121,6 +121,10 @@ pub enum TrainError {
         range: &'static str,
     },
 
+    /// A task whose scores are of something else than it says.
+    #[error("the task's scores are not of what its metrics say; mend `Task::score` or `metrics`")]
+    OtherOutcome,
+
     // The run.
     /// The progress callback asked for training to end.
     #[error("training was stopped after {step} of {steps} steps")]

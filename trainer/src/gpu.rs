@@ -164,7 +164,7 @@ impl Resident {
 
     pub(crate) fn mask(
         &self,
-        (format, counters): (&FixedPoint, Counters),
+        (format, counters): (&FixedPoint, &Counters),
         blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {

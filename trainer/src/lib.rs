@@ -14,6 +14,7 @@ mod classification;
 mod compute;
 mod data;
 mod error;
+mod evaluation;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod layout;
@@ -39,13 +40,13 @@ pub use error::TrainError;
 #[cfg(feature = "gpu")]
 pub use gpu::Gpu;
 pub use layout::{Layout, TensorLayout};
-pub use local::{Evaluation, LocalTrainer, LocalUpdate, Progress};
+pub use local::{LocalTrainer, LocalUpdate, Progress};
 pub use model::{Cnn, Mlp, ModelKind, ModelSpec};
 pub use node::RoundReport;
 pub use order::{OrderKey, OrderSeed, RepeatableOrder};
 pub use provision::{AgreedNode, RoundParticipation, Sharing};
-pub use report::{ClassReport, ClassificationReport, Share, likeliest};
-pub use task::{Part, Score, Task};
+pub use report::{ClassReport, ClassificationReport};
+pub use task::{Outcome, Part, Score, Task};
 pub use training::{Optimizer, Training};
 pub use update::Update;
 

@@ -5,7 +5,9 @@
 //! vector to a [`LocalTrainer`] and gets back the local change of it, which is what is then encoded
 //! and shared.
 
-use std::ops::{AddAssign, ControlFlow};
+use std::ops::ControlFlow;
+
+use fl_protocol::metrics::{Metrics, Tally};
 
 use crate::{Layout, OrderSeed, Part, TrainError, Update};
 
@@ -58,12 +60,18 @@ pub trait LocalTrainer: Send {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(), TrainError>;
 
-    /// Evaluates `parameters` on the local test set.
+    /// Returns what evaluations count: right and wrong answers unless it is said otherwise. The
+    /// same on every node of a federation.
+    fn metrics(&self) -> Metrics {
+        Metrics::Answers
+    }
+
+    /// Evaluates `parameters` on the local test set, and counts its [`metrics`](Self::metrics).
     ///
     /// # Errors
     ///
     /// `parameters` does not fit the layout or holds a non-finite value.
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError>;
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Tally, TrainError>;
 }
 
 /// How far one call of [`LocalTrainer::train`] has come.
@@ -82,62 +90,4 @@ pub struct LocalUpdate {
     pub update: Update,
     /// Examples in the local training set: the weight of this update in the federated average.
     pub examples: u32,
-}
-
-/// How a model did on a test set, as sums, so that the results of several nodes add up.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Evaluation {
-    /// Examples evaluated.
-    pub examples: u64,
-    /// Examples classified correctly.
-    pub correct: u64,
-    /// Sum of the loss over the examples (cross entropy in nats for the built-in models).
-    pub loss_sum: f64,
-}
-
-impl Evaluation {
-    /// Mean loss per example; `None` without examples.
-    pub fn loss(&self) -> Option<f64> {
-        (self.examples > 0).then(|| self.loss_sum / self.examples as f64)
-    }
-
-    /// Share of the examples classified correctly, 0 to 1; `None` without examples.
-    pub fn accuracy(&self) -> Option<f64> {
-        (self.examples > 0).then(|| self.correct as f64 / self.examples as f64)
-    }
-}
-
-impl AddAssign for Evaluation {
-    fn add_assign(&mut self, other: Self) {
-        self.examples += other.examples;
-        self.correct += other.correct;
-        self.loss_sum += other.loss_sum;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn evaluations_add_up_by_example() {
-        let mut all = Evaluation {
-            examples: 10,
-            correct: 9,
-            loss_sum: 2.0,
-        };
-        all += Evaluation {
-            examples: 30,
-            correct: 21,
-            loss_sum: 6.0,
-        };
-        assert_eq!(all.accuracy(), Some(0.75));
-        assert_eq!(all.loss(), Some(0.2));
-    }
-
-    #[test]
-    fn nothing_evaluated_has_no_accuracy() {
-        assert_eq!(Evaluation::default().accuracy(), None);
-        assert_eq!(Evaluation::default().loss(), None);
-    }
 }

@@ -7,13 +7,14 @@ use std::ops::ControlFlow;
 
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::Identity;
+use fl_protocol::metrics::{Metrics, Tally};
 use hkdf::Hkdf;
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt, SeedableRng};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{Evaluation, Layout, LocalTrainer, LocalUpdate, Part, Progress, TrainError};
+use crate::{Layout, LocalTrainer, LocalUpdate, Part, Progress, TrainError};
 
 /// HKDF label of the seeds of training (the protocol, section 5).
 const LABEL: &[u8] = b"smpcfl/2 training";
@@ -121,7 +122,11 @@ impl LocalTrainer for RepeatableOrder {
         self.trainer.train(global, round, &order, progress)
     }
 
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+    fn metrics(&self) -> Metrics {
+        self.trainer.metrics()
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Tally, TrainError> {
         self.trainer.evaluate(parameters)
     }
 

@@ -20,6 +20,7 @@ use fl_protocol::manifest::{
     CohortTable, CommitteeTable, LimitTable, Manifest, ManifestFile, ModelTable, NodeTable,
     ParticipationMode, Scheme, TimeoutTable, epoch_key_check, min_organisations,
 };
+use fl_protocol::metrics::Metrics;
 use fl_shaders::Ring;
 use fl_sharing::{EpochKey, Plan, PlannerError, RandomnessError};
 use zeroize::Zeroizing;
@@ -244,6 +245,8 @@ pub struct Agreement {
     pub layout: Layout,
     /// The model that the first round starts from, in the order of the layout.
     pub initial: Vec<f32>,
+    /// What is counted of the model.
+    pub metrics: Metrics,
     /// What is learned and how; nodes read it.
     pub task: toml::Table,
     /// How long to wait for what.
@@ -275,7 +278,7 @@ impl Agreement {
     /// Returns an agreement for a consortium on one machine: organisations of one node each, named
     /// `node-1`, `node-2`, …, and a local relay whose port is passed at run time. The nodes train
     /// `layout`, beginning with `initial`, each on at most as many examples as `examples_max` has
-    /// for it.
+    /// for it, and count right and wrong answers.
     pub fn on_one_machine(
         examples_max: &[u32],
         sharing: Sharing,
@@ -301,6 +304,7 @@ impl Agreement {
             ring: Ring::U32,
             layout,
             initial,
+            metrics: Metrics::default(),
             task: toml::Table::new(),
             timeouts: TimeoutTable {
                 training_s: 24 * 3600,
@@ -320,7 +324,8 @@ impl Agreement {
         let host = host_of(&self.relay)?.to_owned();
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let figures = self.nodes.iter().map(|node| rounded_up(node.examples_max));
-        let plan = Plan::new(self.ring, nodes, figures.max().unwrap_or_default())?;
+        let examples_max = figures.max().unwrap_or_default();
+        let plan = Plan::new(self.ring, nodes, examples_max, self.metrics.tallies())?;
         let validity = Validity::days(SystemTime::now(), self.valid_days)?;
         let expires_unix_s = unix_s() + SECONDS_A_DAY * u64::from(self.valid_days);
         let authority = Authority::create(&self.name, validity)?;
@@ -382,6 +387,7 @@ impl Agreement {
         }
         file.timeouts = self.timeouts.clone();
         file.limits = self.limits.clone();
+        file.metrics = self.metrics;
         let manifest = Manifest::sign(&file, authority.identity())?;
         let initial = self.initial.clone();
         Ok(Consortium {

@@ -1,9 +1,7 @@
 //! What a classifier's predictions are worth, in the figures by which people judge one.
 
+use fl_protocol::metrics::{Share, likeliest};
 use serde::Serialize;
-
-/// The quantile of the normal distribution for intervals of 95 %.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// How a classifier did on examples whose classes are known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,35 +38,6 @@ pub struct ClassReport {
     /// Chance that an example of the class has a higher probability for it than another one, a tie
     /// being half a chance; the area under the ROC curve, 0 to 1.
     pub auroc: Option<f64>,
-}
-
-/// A share with its interval of 95 % by Wilson's formula.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Share {
-    /// The share, 0 to 1.
-    pub value: f64,
-    /// The least plausible one.
-    pub low: f64,
-    /// The most plausible one.
-    pub high: f64,
-}
-
-impl Share {
-    /// Returns the share of `part` in `whole`, unless that is nothing.
-    fn of(part: u64, whole: u64) -> Option<Self> {
-        if whole == 0 {
-            return None;
-        }
-        let (n, value) = (whole as f64, part as f64 / whole as f64);
-        let middle = value + Z * Z / (2.0 * n);
-        let half = Z * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
-        let scale = 1.0 + Z * Z / n;
-        Some(Self {
-            value,
-            low: ((middle - half) / scale).max(0.0),
-            high: ((middle + half) / scale).min(1.0),
-        })
-    }
 }
 
 impl ClassificationReport {
@@ -126,13 +95,6 @@ impl ClassificationReport {
             classes,
         })
     }
-}
-
-/// Returns the place of the largest of these, the first of equals.
-pub fn likeliest(row: &[f32]) -> usize {
-    let places = row.iter().enumerate();
-    let best = places.reduce(|best, other| if other.1 > best.1 { other } else { best });
-    best.map_or(0, |(place, _)| place)
 }
 
 /// The area under the ROC curve, by ranks, unless all are of one kind. Each score is with whether

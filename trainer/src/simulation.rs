@@ -215,7 +215,9 @@ impl Simulation {
             return Err(SimulationError::Nodes(0));
         };
         let model = (first.layout().clone(), first.initial()?);
+        let metrics = first.metrics();
         let mut agreement = Agreement::on_one_machine(&examples_max, self.sharing, model);
+        agreement.metrics = metrics;
         if self.settings.fraction_fit() < 1.0 {
             // Nobody else is here who could take differences of the sums.
             agreement.participation = RoundParticipation::Any;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use fl_protocol::metrics::Metrics;
 
 /// Which part of a participant's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,11 @@ pub trait Task: Send {
     /// Nodes start from equal models only if this draws from nothing but that generator.
     fn model(&self, device: &Device) -> Self::Model;
 
+    /// Returns what evaluations count: right and wrong answers unless it is said otherwise.
+    fn metrics(&self) -> Metrics {
+        Metrics::Answers
+    }
+
     /// Returns how many examples a part of the data holds.
     fn examples(&self, part: Part) -> usize;
 
@@ -56,6 +62,28 @@ pub trait Task: Send {
 pub struct Score {
     /// Loss of each example, `[batch]`. Training follows the gradient of its mean.
     pub loss: Tensor<1>,
-    /// 1 for each example predicted correctly and 0 for the others, `[batch]`.
-    pub correct: Tensor<1, Int>,
+    /// What an evaluation counts of them.
+    pub outcome: Outcome,
+}
+
+/// What an evaluation counts of a batch, as [`Task::metrics`] says.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// For [`Metrics::Answers`]: 1 for each example that is answered right and 0 for the others,
+    /// `[batch]`.
+    Answers(Tensor<1, Int>),
+    /// For [`Metrics::Classes`].
+    Classes {
+        /// Log probabilities up to a constant, `[batch, classes]`.
+        logits: Tensor<2>,
+        /// The true classes, `[batch]`.
+        labels: Tensor<1, Int>,
+    },
+    /// For [`Metrics::Quantity`], in deviations from the quantity's mean.
+    Quantity {
+        /// What is predicted, `[batch]`.
+        predicted: Tensor<1>,
+        /// What is so, `[batch]`.
+        truth: Tensor<1>,
+    },
 }

@@ -108,7 +108,7 @@ impl Update {
     pub fn mask(
         &self,
         engine: &dyn Engine,
-        (format, counters): (&FixedPoint, Counters),
+        (format, counters): (&FixedPoint, &Counters),
         blinding: &Blinding<'_>,
         masked: &mut [u8],
     ) -> Result<Masked, EngineError> {

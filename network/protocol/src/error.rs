@@ -105,6 +105,9 @@ pub enum ManifestError {
     /// The layout has no parameters, or too many, or a name twice.
     #[error("the model layout is unusable: {0}")]
     Layout(String),
+    /// The metrics are of numbers that cannot be.
+    #[error("the metrics are unusable: {0}")]
+    Metrics(String),
     /// A digest or key in it is malformed.
     #[error("{field} is malformed: {source}")]
     Field {

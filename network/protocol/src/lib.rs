@@ -2,7 +2,7 @@
 //! exchange.
 //!
 //! [`round`] decides what nodes and relay do, [`manifest`] is what a consortium agreed on,
-//! [`identity`] who speaks, [`fingerprint`] how people compare what they have, [`histories`] whom a
+//! [`metrics`] what is counted of a model, [`identity`] who speaks, [`fingerprint`] how people compare what they have, [`histories`] whom a
 //! further consortium on the same data would set apart, [`wire`] how messages are encoded, and
 //! [`audit`] what a party logs and how anyone checks a log later.
 //!
@@ -23,6 +23,7 @@ pub mod fingerprint;
 pub mod histories;
 pub mod identity;
 pub mod manifest;
+pub mod metrics;
 pub mod parameters;
 pub mod ring_bytes;
 pub mod round;

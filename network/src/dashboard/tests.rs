@@ -2,10 +2,10 @@ use std::net::Ipv4Addr;
 
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
+use fl_protocol::metrics::{AnswerTally, Tally, Totals};
 use fl_protocol::round::Refusal;
 use fl_protocol::round::relay::Completed;
 use fl_protocol::sim::Consortium;
-use fl_shaders::Counters;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -18,12 +18,14 @@ fn completed(round: u64) -> Report {
         round,
         attempts: 1,
         nodes: 3,
-        totals: Counters {
+        totals: Totals {
             examples: 300,
-            test_examples: 50,
-            correct: 45,
-            loss: 12.5,
-            ..Counters::default()
+            clipped: 0,
+            tally: Tally::Answers(AnswerTally {
+                right: 45,
+                wrong: 5,
+                loss_sum: 12.5,
+            }),
         },
         model: Digest([7; 32]),
     }))
@@ -160,7 +162,7 @@ async fn the_status_follows_the_reports() {
         (&json!(5), &json!(300))
     );
     assert_eq!(
-        (&line["loss_before"], &line["accuracy_before"]),
+        (&line["before"]["loss"], &line["before"]["accuracy"]),
         (&json!(0.25), &json!(0.9))
     );
     assert_eq!(done["notices"].as_array().unwrap().len(), 1);

@@ -170,7 +170,7 @@ impl Accumulator {
 
 #[cfg(test)]
 mod tests {
-    use fl_shaders::{Counters, HEADER_WORDS, Parameters};
+    use fl_shaders::{Counters, Parameters};
 
     use super::*;
     use fl_protocol::round::training::average;
@@ -178,7 +178,8 @@ mod tests {
     const CTX: Digest = Digest([7; 32]);
     /// So many that the second chunk is a short one.
     const PARAMETERS: usize = CHUNK_BYTES / 4;
-    const BYTES: usize = 4 * (HEADER_WORDS + PARAMETERS);
+    /// Without tallies, the header has two words.
+    const BYTES: usize = 4 * (2 + PARAMETERS);
 
     fn plan() -> FixedPoint {
         let plan = FixedPoint::new(Parameters {
@@ -187,7 +188,7 @@ mod tests {
             fraction_bits: 23,
             nodes_max: 128,
             examples_max: 1000,
-            loss_fraction_bits: 8,
+            tallies: 0,
         });
         plan.unwrap()
     }

@@ -56,7 +56,7 @@ mod tests {
             fraction_bits,
             nodes_max: 64,
             examples_max,
-            loss_fraction_bits: 0,
+            tallies: 0,
         });
         MeanScale::new(&format.unwrap(), total).unwrap()
     }

@@ -107,7 +107,7 @@ mod tests {
             fraction_bits,
             nodes_max: 4,
             examples_max,
-            loss_fraction_bits: 0,
+            tallies: 0,
         })
         .unwrap()
     }

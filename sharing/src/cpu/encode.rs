@@ -121,7 +121,7 @@ mod tests {
             fraction_bits,
             nodes_max,
             examples_max: 1_000,
-            loss_fraction_bits: 0,
+            tallies: 0,
         });
         InputScale::new(&format.unwrap(), 999).unwrap()
     }

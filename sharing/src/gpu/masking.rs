@@ -37,6 +37,7 @@ impl Program {
     /// The program for `pieces` of `update`, with at most `batch` shares in one dispatch.
     pub(super) fn new<W: Word>(
         device: &wgpu::Device,
+        header_words: usize,
         update: &DeviceUpdate<'_>,
         pieces: &[Piece],
         scale: InputScale,
@@ -63,7 +64,7 @@ impl Program {
             ));
         let mut layout = UniformLayout::new(device, sizes);
         let places = pieces.iter().map(|piece| {
-            let run = UpdateRun::of::<W>(&piece.output);
+            let run = UpdateRun::of::<W>(header_words, &piece.output);
             let encoding = Encoding {
                 rounding: blinding.rounding.expose(),
                 first_coordinate: run.first as u64,
@@ -97,6 +98,7 @@ pub(super) struct GpuMasking<'a, W> {
     pub(super) device: &'a wgpu::Device,
     pub(super) pipelines: &'a Pipelines,
     pub(super) program: &'a Program,
+    pub(super) header_words: usize,
     pub(super) update: DeviceUpdate<'a>,
     pub(super) coefficients: Coefficients<'a>,
     pub(super) masked: &'a mut [u8],
@@ -128,7 +130,7 @@ impl<W: Word> Job for GpuMasking<'_, W> {
         encoder: &mut CommandEncoder,
     ) {
         let places = self.program.pieces[piece.index];
-        let run = UpdateRun::of::<W>(&piece.output);
+        let run = UpdateRun::of::<W>(self.header_words, &piece.output);
         if run.header > 0 {
             let header = (run.header * W::BYTES) as u64;
             encoder.clear_buffer(&buffers.output, 0, Some(header));
@@ -163,10 +165,10 @@ impl<W: Word> Job for GpuMasking<'_, W> {
         let [clipped, non_finite] = made.met;
         self.met.clipped += u64::from(clipped);
         if non_finite > 0 {
-            let first = UpdateRun::of::<W>(&piece.output).first as u64;
+            let run = UpdateRun::of::<W>(self.header_words, &piece.output);
             self.met
                 .non_finite
-                .get_or_insert(first + u64::from(!non_finite));
+                .get_or_insert(run.first as u64 + u64::from(!non_finite));
         }
         let tagging = tagging::<W>(&piece.output);
         self.met.tag += total(&tagging, made.partials, self.coefficients.alpha);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fl_shaders::{HEADER_WORDS, Word};
+use fl_shaders::Word;
 use wgpu::{BufferBinding, BufferSize};
 
 use super::masking::{TAG_BYTES, tagging};
@@ -52,14 +52,14 @@ impl<'a> DeviceUpdate<'a> {
         }
     }
 
-    /// The pieces of the vector that this update gives, each of at most `piece_bytes`, a multiple
-    /// of a block.
-    pub(super) fn pieces<W: Word>(&self, piece_bytes: usize) -> Vec<Piece> {
-        let len = (HEADER_WORDS + self.coordinates()) * W::BYTES;
+    /// The pieces of the vector that this update gives behind `header_words`, each of at most
+    /// `piece_bytes`, a multiple of a block.
+    pub(super) fn pieces<W: Word>(&self, header_words: usize, piece_bytes: usize) -> Vec<Piece> {
+        let len = (header_words + self.coordinates()) * W::BYTES;
         let starts = (0..len).step_by(piece_bytes);
         let piece = |(index, start): (usize, usize)| {
             let output = start..len.min(start + piece_bytes);
-            let UpdateRun { first, count, .. } = UpdateRun::of::<W>(&output);
+            let UpdateRun { first, count, .. } = UpdateRun::of::<W>(header_words, &output);
             let input = match self {
                 Self::Host(_) => first * COORDINATE_BYTES..(first + count) * COORDINATE_BYTES,
                 Self::Device(_) => 0..0,
@@ -120,14 +120,14 @@ pub(super) struct UpdateRun {
 }
 
 impl UpdateRun {
-    /// Those that the bytes `output` of the vector encode.
-    pub(super) fn of<W: Word>(output: &Range<usize>) -> Self {
-        let element = output.start / W::BYTES;
-        let header = HEADER_WORDS.saturating_sub(element);
+    /// Those that the bytes `output` of a vector with a header of `header_words` encode.
+    pub(super) fn of<W: Word>(header_words: usize, output: &Range<usize>) -> Self {
+        let (element, words) = (output.start / W::BYTES, output.len() / W::BYTES);
+        let header = header_words.saturating_sub(element).min(words);
         Self {
             header,
-            first: element + header - HEADER_WORDS,
-            count: output.len() / W::BYTES - header,
+            first: (element + header).saturating_sub(header_words),
+            count: words - header,
         }
     }
 }

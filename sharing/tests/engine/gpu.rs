@@ -60,7 +60,7 @@ fn a_vector_beyond_the_binding_limit_goes_in_pieces() {
             let format = format(ring);
             let input = Input {
                 format: &format,
-                counters: counters(500),
+                counters: &counters(500),
                 update: &update,
             };
             let (expected, met) = match ring {
@@ -85,7 +85,7 @@ fn the_first_number_that_is_not_finite_is_found_in_any_piece() {
         update[coordinate..].fill(f32::NAN);
         let input = Input {
             format: &format,
-            counters: counters(1),
+            counters: &counters(1),
             update: &update,
         };
         let mut bytes = vec![SENTINEL; masked_len(&format, update.len())];
@@ -117,7 +117,7 @@ fn an_update_on_the_device_is_masked_where_it_is() {
             let format = format(ring);
             let input = Input {
                 format: &format,
-                counters: counters(7),
+                counters: &counters(7),
                 update: &update[range.clone()],
             };
             let (expected, met) = match ring {
@@ -156,7 +156,7 @@ fn calls_may_run_at_once() {
                 let (update, masks) = (mix.update(20_000), mix.masks(2));
                 let input = Input {
                     format,
-                    counters: counters(1 + seed),
+                    counters: &counters(1 + seed),
                     update: &update,
                 };
                 let expected = twin::<u32>(&input, &masks);
@@ -187,7 +187,7 @@ fn a_slice_that_no_kernel_can_read_is_refused_and_the_engine_goes_on() {
     for slice in [buffer.slice(2..42), unreadable.slice(0..40)] {
         let mut bytes = vec![SENTINEL; masked_len(&format, 10)];
         let error = engine
-            .mask_on_device(&format, counters(1), slice, &blinding(&[]), &mut bytes)
+            .mask_on_device(&format, &counters(1), slice, &blinding(&[]), &mut bytes)
             .unwrap_err();
         assert!(matches!(
             error,
@@ -198,7 +198,7 @@ fn a_slice_that_no_kernel_can_read_is_refused_and_the_engine_goes_on() {
     let mut bytes = vec![SENTINEL; masked_len(&format, 10)];
     let slice = buffer.slice(0..40);
     engine
-        .mask_on_device(&format, counters(1), slice, &blinding(&[]), &mut bytes)
+        .mask_on_device(&format, &counters(1), slice, &blinding(&[]), &mut bytes)
         .unwrap();
 }
 
@@ -212,7 +212,7 @@ fn a_lost_device_is_an_error_that_leaves_zeros() {
     let (update, masks) = (vec![0.5; 1_000], Mix(4).masks(2));
     let input = Input {
         format: &format,
-        counters: counters(1),
+        counters: &counters(1),
         update: &update,
     };
     masked(&engine, &input, &masks);

@@ -57,17 +57,18 @@ impl Mix {
     }
 }
 
+/// Tallies of the tests' formats.
+pub(crate) const TALLIES: u32 = 3;
+
 pub(crate) fn format(ring: Ring) -> FixedPoint {
-    Plan::new(ring, 3, 1_000).unwrap().format
+    Plan::new(ring, 3, 1_000, TALLIES).unwrap().format
 }
 
 pub(crate) fn counters(examples: u64) -> Counters {
     Counters {
         examples,
-        test_examples: 50,
-        correct: 20,
-        loss: 31.25,
         clipped: 0,
+        tallies: vec![50, 20, 31],
     }
 }
 

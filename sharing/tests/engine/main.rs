@@ -18,8 +18,8 @@ use fl_shaders::{FixedPoint, Parameters, Ring, ScaleError, Word, cpu};
 use fl_sharing::{Blinding, EngineError, EpochKey, Input, RoundingKey, Sign, masked_len};
 
 use engines::engines;
-use inputs::{CTX, Mix, blinding, counters, format};
-use twin::{SENTINEL, assert_equals_twin, assert_same, masked, twin};
+use inputs::{CTX, Mix, TALLIES, blinding, counters, format};
+use twin::{SENTINEL, assert_equals_twin, assert_header_equals_twin, assert_same, masked, twin};
 
 #[test]
 fn equals_the_twin_at_every_kind_of_length() {
@@ -54,6 +54,37 @@ fn equals_the_twin_over_millions_of_coordinates() {
 }
 
 #[test]
+fn headers_of_all_lengths_equal_the_twin() {
+    // Up to one beyond a piece of the CPU's, of 16 KiB.
+    for tallies in [0, 1, 2, 3, 5, 62, 4_093, 4_094, 4_095, 8_192] {
+        for ring in [Ring::U32, Ring::U64] {
+            for len in [1, 2_000] {
+                assert_header_equals_twin(ring, tallies, len);
+            }
+        }
+    }
+}
+
+#[test]
+fn other_tallies_than_the_format_has_are_refused() {
+    let format = format(Ring::U32);
+    let update = [0.5; 9];
+    let mut counters = counters(4);
+    counters.tallies.pop();
+    let input = Input {
+        format: &format,
+        counters: &counters,
+        update: &update,
+    };
+    for engine in engines() {
+        let mut bytes = vec![SENTINEL; masked_len(&format, update.len())];
+        let refused = engine.mask(&input, &blinding(&[]), &mut bytes);
+        let (expected, given) = (3, 2);
+        assert_eq!(refused, Err(EngineError::Tallies { expected, given }));
+    }
+}
+
+#[test]
 fn equals_the_twin_for_extreme_formats() {
     let formats = [
         (Ring::U32, f32::from_bits(1), 63, 1),
@@ -70,7 +101,7 @@ fn equals_the_twin_for_extreme_formats() {
             fraction_bits,
             nodes_max,
             examples_max: 1_000_003.min((ring.signed_max() / u64::from(nodes_max)) as u32),
-            loss_fraction_bits: 0,
+            tallies: TALLIES,
         };
         let format = FixedPoint::new(parameters).unwrap();
         let mut mix = Mix(9);
@@ -78,7 +109,7 @@ fn equals_the_twin_for_extreme_formats() {
         for examples in [1, 2, 12_345, u64::from(format.examples_max())] {
             let input = Input {
                 format: &format,
-                counters: counters(examples),
+                counters: &counters(examples),
                 update: &update,
             };
             let expected = match ring {
@@ -102,13 +133,13 @@ fn rounding_carries_into_the_high_word() {
         fraction_bits: 32,
         nodes_max: 3,
         examples_max: 7,
-        loss_fraction_bits: 0,
+        tallies: TALLIES,
     })
     .unwrap();
     let update: Vec<f32> = [1.75, -1.75].repeat(50);
     let input = Input {
         format: &format,
-        counters: counters(4),
+        counters: &counters(4),
         update: &update,
     };
     let expected = twin::<u64>(&input, &[]);
@@ -130,7 +161,7 @@ fn another_key_sign_or_rounding_gives_other_bytes() {
     let (update, mut masks) = (mix.update(100), mix.masks(1));
     let input = Input {
         format: &format,
-        counters: counters(999),
+        counters: &counters(999),
         update: &update,
     };
     let (expected, _) = twin::<u32>(&input, &masks);
@@ -166,7 +197,7 @@ fn refusals_leave_zeros() {
     let refuse = |examples, update: &[f32], len| {
         let input = Input {
             format: &format,
-            counters: counters(examples),
+            counters: &counters(examples),
             update,
         };
         let mut errors = engines().map(|engine| {
@@ -209,7 +240,7 @@ fn coefficients_of_a_shorter_vector_are_refused() {
     let update = vec![0.5; 70_000];
     let input = Input {
         format: &format,
-        counters: counters(1),
+        counters: &counters(1),
         update: &update,
     };
     for (elements, fits) in [(70_005, true), (65_536, false), (65_537, true), (5, false)] {

@@ -1,6 +1,6 @@
 //! A whole round gives the weighted mean.
 
-use fl_shaders::{Addends, Counters, FixedPoint, HEADER_WORDS, Word, cpu};
+use fl_shaders::{Addends, Counters, FixedPoint, Word, cpu};
 use fl_sharing::{Input, Mask, MaskKey, Seed, Sign};
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::twin::masked;
 fn round<W: Word>(engine: &TestEngine, format: &FixedPoint, inputs: &[(u64, Vec<f32>)]) -> Vec<W> {
     let nodes = inputs.len();
     let seed = |i: usize, j: usize| Seed::from_bytes([(1 + i * nodes + j) as u8; 32]).expand(&CTX);
-    let mut total = vec![W::default(); HEADER_WORDS + inputs[0].1.len()];
+    let mut total = vec![W::default(); format.header_words() + inputs[0].1.len()];
     for (i, (examples, update)) in inputs.iter().enumerate() {
         let peers = (0..nodes).filter(|&j| j != i);
         let mask = |key: MaskKey, sign| Mask { key, sign };
@@ -21,7 +21,7 @@ fn round<W: Word>(engine: &TestEngine, format: &FixedPoint, inputs: &[(u64, Vec<
             .collect();
         let input = Input {
             format,
-            counters: counters(*examples),
+            counters: &counters(*examples),
             update,
         };
         let (bytes, _) = masked(engine, &input, &masks);
@@ -40,8 +40,7 @@ fn assert_round_gives_the_weighted_mean<W: Word>(inputs: &[(u64, Vec<f32>)]) {
     let mut totals = engines().map(|engine| round::<W>(engine, &format, inputs));
     let total = totals.next().unwrap();
     assert!(totals.all(|other| other == total));
-    let (header, coordinates) = total.split_at(HEADER_WORDS);
-    let header = <[W; HEADER_WORDS]>::try_from(header).unwrap();
+    let (header, coordinates) = total.split_at(format.header_words());
     let addends = Addends {
         nodes,
         examples_max: u64::from(nodes) * u64::from(format.examples_max()),
@@ -49,7 +48,10 @@ fn assert_round_gives_the_weighted_mean<W: Word>(inputs: &[(u64, Vec<f32>)]) {
     let totals = Counters::from_header(header, &format, addends).unwrap();
     let examples: u64 = inputs.iter().map(|(examples, _)| examples).sum();
     assert_eq!(totals.examples, examples);
-    assert_eq!(totals.loss, 31.25 * f64::from(nodes));
+    assert_eq!(
+        totals.tallies,
+        [50, 20, 31].map(|tally| tally * u64::from(nodes))
+    );
 
     let scale = fl_shaders::MeanScale::new(&format, totals.examples).unwrap();
     let mut mean = vec![f32::NAN; coordinates.len()];

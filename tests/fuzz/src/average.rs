@@ -2,9 +2,10 @@
 
 use arbitrary::{Result, Unstructured};
 use fl_protocol::digest::{ChunkHashes, Digest, model_hash};
+use fl_protocol::metrics::{Metrics, Tally};
 use fl_protocol::round::training::Averaged;
 use fl_protocol::round::{Head, Refusal};
-use fl_shaders::{Addends, Counters, FixedPoint, HEADER_WORDS, Parameters, Ring, Word};
+use fl_shaders::{Addends, Counters, FixedPoint, Parameters, Ring, Word};
 
 use crate::Seed;
 
@@ -34,7 +35,7 @@ fn setting(data: &mut Unstructured<'_>) -> Result<(Parameters, Addends)> {
         fraction_bits: data.arbitrary::<u8>()?.into(),
         nodes_max: data.arbitrary::<u16>()?.into(),
         examples_max: data.arbitrary()?,
-        loss_fraction_bits: data.arbitrary::<i8>()?.into(),
+        tallies: data.arbitrary::<u8>()?.into(),
     };
     let nodes = data.arbitrary::<u16>()?.into();
     // No node has a larger figure than that which is the scale.
@@ -48,7 +49,7 @@ fn setting(data: &mut Unstructured<'_>) -> Result<(Parameters, Addends)> {
 
 /// `rest` is a header, then for each coordinate the former parameter and the word of the sum.
 fn averages<W: Word>(plan: &FixedPoint, addends: Addends, rest: &[u8]) {
-    let Some((header, pairs)) = rest.split_at_checked(HEADER_WORDS * W::BYTES) else {
+    let Some((header, pairs)) = rest.split_at_checked(plan.header_words() * W::BYTES) else {
         return;
     };
     let mut body = header.to_vec();
@@ -87,7 +88,7 @@ fn averages<W: Word>(plan: &FixedPoint, addends: Addends, rest: &[u8]) {
             limit,
         }) => {
             let index = usize::try_from(index).expect("an index of this body");
-            assert_eq!(words(HEADER_WORDS + index), value);
+            assert_eq!(words(plan.header_words() + index), value);
             return assert!(value.unsigned_abs() > limit);
         }
         Err(Refusal::Counters(_)) => return,
@@ -101,7 +102,7 @@ fn averages<W: Word>(plan: &FixedPoint, addends: Addends, rest: &[u8]) {
     assert_eq!(averaged.model.len(), base.len());
     for (index, (base, next)) in base.iter().zip(&*averaged.model).enumerate() {
         let resolution = plan.resolution(averaged.totals.examples);
-        let mean = words(HEADER_WORDS + index) as f64 * resolution;
+        let mean = words(plan.header_words() + index) as f64 * resolution;
         // B is C rounded up to a whole number of steps, which for the smallest C is a multiple of
         // it.
         let weight = averaged.totals.examples as f64 / f64::from(plan.examples_max());
@@ -120,23 +121,29 @@ fn averages<W: Word>(plan: &FixedPoint, addends: Addends, rest: &[u8]) {
 fn assert_totals(averaged: &Averaged, plan: &FixedPoint, addends: Addends) {
     let Counters {
         examples,
-        test_examples,
-        correct,
-        loss,
         clipped,
-    } = averaged.totals;
+        tallies,
+    } = &averaged.totals;
     assert!(addends.nodes <= plan.nodes_max() && averaged.nodes == addends.nodes);
-    assert!((1..=addends.examples_max).contains(&examples));
+    assert!((1..=addends.examples_max).contains(examples));
     let limit = u64::from(addends.nodes) * plan.counter_max();
-    assert!(test_examples <= limit && clipped <= limit && correct <= test_examples);
-    assert!(loss.is_finite() && loss >= 0.0);
+    assert!(*clipped <= limit && tallies.len() == plan.tallies());
+    assert!(tallies.iter().all(|tally| *tally <= limit));
+    for metrics in [
+        Metrics::Answers,
+        Metrics::Classes { classes: 3 },
+        Metrics::Quantity { deviation: 2.0 },
+    ] {
+        let figures = Tally::from_tallies(metrics, tallies).figures();
+        assert!(figures.loss.is_none_or(|loss| loss.is_finite() && loss >= 0.0));
+    }
 }
 
 pub(crate) fn averaged() -> Vec<Seed> {
     let wide = [&[1][..], &128f32.to_le_bytes(), &[32, 0, 1]].concat();
     let narrow = [&[0][..], &1f32.to_le_bytes(), &[23, 128, 0]].concat();
-    let rest = [&1000u32.to_le_bytes()[..], &[8, 3, 0, 100, 0]].concat();
-    let header = [30i64, 12, 9, 100, 0];
+    let rest = [&1000u32.to_le_bytes()[..], &[3, 3, 0, 100, 0]].concat();
+    let header = [30i64, 0, 12, 9, 100];
     let pairs = [(0.5f32, 1000i64), (-1.0, -70_000), (0.0, 0)];
     let seed = |plan: &[u8], bytes: usize| {
         let mut data = [plan, &rest].concat();

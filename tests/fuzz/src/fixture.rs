@@ -115,10 +115,8 @@ pub(crate) fn round() -> &'static Round {
         let ctx = participants.ctx();
         let counters = Counters {
             examples: 10,
-            test_examples: 4,
-            correct: 3,
-            loss: 2.5,
             clipped: 0,
+            tallies: vec![3, 1, 40, 0, 0, 0],
         };
         let input = |node: u32| {
             let coordinates = (0..PARAMETERS as u32).map(|e| 1000 * node + e);

@@ -6,6 +6,7 @@ use fl_protocol::digest::Digest;
 use fl_protocol::error::ManifestError;
 use fl_protocol::identity::Label;
 use fl_protocol::manifest::{CohortTable, Manifest, ManifestFile, ParticipationMode, PlanTable};
+use fl_protocol::metrics::Metrics;
 use fl_protocol::round::Head;
 use fl_shaders::{FixedPoint, Parameters, Ring};
 
@@ -103,14 +104,17 @@ pub(crate) fn manifests() -> Vec<Seed> {
             fraction_bits: 32,
             nodes_max: 1000,
             examples_max: 100_000,
-            loss_fraction_bits: 16,
+            tallies: 6,
         });
         file.fixed_point = PlanTable::of(&plan.expect("a sound plan"));
         file.collusion = 2;
         file.min_nodes = 4;
     };
+    let metrics = |metrics| with(move |file: &mut ManifestFile| file.metrics = metrics);
     vec![
         ("plain".to_owned(), with(|_| ())),
+        ("classes".to_owned(), metrics(Metrics::Classes { classes: 2 })),
+        ("quantity".to_owned(), metrics(Metrics::Quantity { deviation: 2.5 })),
         ("second-epoch".to_owned(), with(second_epoch)),
         ("u64".to_owned(), with(wide)),
         ("all".to_owned(), with(everyone)),

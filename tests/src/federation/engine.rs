@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fl_shaders::{HEADER_WORDS, Ring, cpu};
+use fl_shaders::{Ring, cpu};
 use fl_sharing::{
     Blinding, CpuEngine, DeviceError, Engine, EngineError, EpochKey, Input, Mask, MaskKey, Masked,
     RoundingKey, Sign, masked_len,
@@ -80,7 +80,7 @@ impl Engine for RecordingEngine {
 ///
 /// The engine's, or if the system gives no random bytes.
 pub fn masked(input: &Input<'_>, masks: &[Mask]) -> anyhow::Result<Vec<u8>> {
-    let elements = HEADER_WORDS + input.update.len();
+    let elements = input.format.header_words() + input.update.len();
     let tag_key = EpochKey::generate()?.tag_key(&[0; 32], elements);
     let blinding = Blinding {
         rounding: &RoundingKey::generate()?,

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fl_network::time::unix_s;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
+use fl_protocol::metrics::{AnswerTally, Tally};
 use fl_protocol::round::node::{self, Node};
 use fl_protocol::round::peer::OpenedSum;
 use fl_protocol::round::relay::{Event, Relay, Settings};
@@ -100,12 +101,15 @@ pub fn sums_of(outcome: &mut Outcome) -> &mut Vec<OpenedSum> {
 
 /// Counters of a node with this many training examples.
 pub fn counters(examples: u64) -> Counters {
+    let answers = AnswerTally {
+        right: examples / 3,
+        wrong: examples / 6,
+        loss_sum: examples as f64,
+    };
     Counters {
         examples,
-        test_examples: examples / 2,
-        correct: examples / 3,
-        loss: examples as f64,
         clipped: 0,
+        tallies: Tally::Answers(answers).to_tallies(),
     }
 }
 

@@ -71,7 +71,7 @@ impl Sealing {
         let format = self.manifest.fixed_point();
         let input = Input {
             format,
-            counters: self.counters,
+            counters: &self.counters,
             update: &self.update,
         };
         let epoch_key = EpochKey::from_bytes(self.epoch_key);

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use fl_datasets::{LoadOptions, Partition, Source, load};
+use fl_protocol::metrics::{Metrics, Tally};
 use fl_trainer::{
-    Compute, Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Part, Progress,
-    TensorLayout, TrainError, Training, cpu,
+    Compute, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Part, Progress, TensorLayout,
+    TrainError, Training, cpu,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -117,7 +118,11 @@ impl LocalTrainer for Recorded {
         Ok(trained)
     }
 
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+    fn metrics(&self) -> Metrics {
+        self.trainer.metrics()
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Tally, TrainError> {
         self.log.lock().evaluated.push(parameters.to_vec());
         self.trainer.evaluate(parameters)
     }
@@ -183,7 +188,11 @@ impl LocalTrainer for Disturbed {
         trained
     }
 
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+    fn metrics(&self) -> Metrics {
+        self.trainer.metrics()
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Tally, TrainError> {
         self.trainer.evaluate(parameters)
     }
 
@@ -318,8 +327,8 @@ impl LocalTrainer for Synthetic {
         })
     }
 
-    fn evaluate(&mut self, _: &[f32]) -> Result<Evaluation, TrainError> {
-        Ok(Evaluation::default())
+    fn evaluate(&mut self, _: &[f32]) -> Result<Tally, TrainError> {
+        Ok(Tally::default())
     }
 
     fn pad(

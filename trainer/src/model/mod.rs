@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use fl_datasets::{Column, Dataset, Scaling, Schema, Shape};
+use fl_protocol::metrics::{Metrics, Tally};
 use serde::{Deserialize, Serialize};
 
 pub use cnn::Cnn;
@@ -16,8 +17,8 @@ pub use mlp::Mlp;
 
 use crate::classification::check_schema;
 use crate::{
-    BurnTrainer, Classification, Classifier, Compute, Evaluation, Layout, LocalTrainer, Part,
-    TrainError, Training,
+    BurnTrainer, Classification, Classifier, Compute, Layout, LocalTrainer, Part, TrainError,
+    Training,
 };
 
 /// The architecture of a built-in model. Written `cnn` or `mlp`.
@@ -145,6 +146,11 @@ impl ModelSpec {
         self.scaling.as_ref()
     }
 
+    /// Returns what evaluations of the model count.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of_classes(self.schema.classes().len())
+    }
+
     /// Returns the layout of the model's flat vector.
     ///
     /// # Errors
@@ -206,7 +212,7 @@ impl ModelSpec {
         parameters: &[f32],
         data: Dataset,
         compute: impl Into<Compute>,
-    ) -> Result<Evaluation, TrainError> {
+    ) -> Result<Tally, TrainError> {
         self.trainer(data.select(&[]), data, Training::default(), compute)?
             .evaluate(parameters)
     }
@@ -304,6 +310,8 @@ impl TryFrom<UncheckedSpec> for ModelSpec {
 
 #[cfg(test)]
 mod tests {
+    use fl_protocol::metrics::likeliest;
+
     use super::*;
 
     fn schema(shape: Shape) -> Schema {
@@ -359,7 +367,7 @@ mod tests {
             assert_eq!(*trainer.layout(), spec.layout().unwrap());
             let global = trainer.initial().unwrap();
             assert_eq!(
-                trainer.evaluate(&global).unwrap().examples,
+                trainer.evaluate(&global).unwrap().examples(),
                 2,
                 "{kind} {shape}"
             );
@@ -484,13 +492,11 @@ mod tests {
             assert!(pairs().all(|(row, _)| (row[0] + row[1] - 1.0).abs() < 1e-5));
             let of_label = |(row, label): (&[f32], &u32)| f64::from(row[*label as usize]);
             let loss: f64 = pairs().map(|pair| -of_label(pair).ln()).sum();
-            assert!(
-                (loss - evaluation.loss_sum).abs() < 1e-2,
-                "{loss} {evaluation:?}"
-            );
-            let is_right = |(row, label): (&[f32], &u32)| crate::likeliest(row) == *label as usize;
-            let correct = pairs().filter(|pair| is_right(*pair)).count() as u64;
-            assert_eq!(correct, evaluation.correct);
+            let loss = loss / rows as f64;
+            assert!((loss - evaluation.loss().unwrap()).abs() < 1e-4, "{loss}");
+            let is_right = |(row, label): (&[f32], &u32)| likeliest(row) == *label as usize;
+            let right = pairs().filter(|pair| is_right(*pair)).count();
+            assert_eq!(evaluation.accuracy(), Some(right as f64 / rows as f64));
         }
     }
 

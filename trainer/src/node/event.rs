@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use fl_network::store::Reconciled;
 use fl_protocol::identity::NodeId;
+use fl_protocol::metrics::{Tally, Totals};
 use fl_protocol::round::Refusal;
 use fl_protocol::round::peer::Conviction;
-use fl_shaders::Counters;
 use serde::{Deserialize, Serialize};
 
-use crate::{Evaluation, Progress};
+use crate::Progress;
 
 /// Something worth showing.
 #[derive(Clone, Debug)]
@@ -116,10 +116,10 @@ pub struct RoundReport {
     pub nodes: u32,
     /// Whether this node was one of them.
     pub took_part: bool,
-    /// Sums of the participants' counters; the metrics are of the model before this round.
-    pub totals: Counters,
+    /// What the participants have together.
+    pub totals: Totals,
     /// The new global model on this node's own test data.
-    pub local: Evaluation,
+    pub local: Tally,
     /// Where the time went.
     pub times: RoundTimes,
     /// What was done when, since the node had its update; in an attempt that was repeated, steps

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use fl_network::client::{BodyTransfer, LinkError};
 use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::manifest::Manifest;
+use fl_protocol::metrics::Tally;
 use fl_protocol::parameters::from_le_bytes;
 use fl_protocol::round::committee::ClassSet;
 use fl_protocol::round::training::Averaged;
@@ -22,7 +23,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use super::event::{NodeEvent, RoundReport};
 use super::masking::{MaskedUpdate, Masker, MaskingError};
 use crate::provision::rounded_up;
-use crate::{Evaluation, LocalTrainer, LocalUpdate, OrderKey, Part, Progress, TrainError};
+use crate::{LocalTrainer, LocalUpdate, OrderKey, Part, Progress, TrainError};
 
 /// How many training examples there are for each test example at least, as far as an evaluation's
 /// time is to tell: a node holds back a fifth of its rows.
@@ -67,7 +68,7 @@ pub(super) enum JobResult {
     /// The new global model on this node's own test data.
     Evaluated {
         report: Box<RoundReport>,
-        evaluation: Result<Evaluation, TrainError>,
+        evaluation: Result<Tally, TrainError>,
     },
 }
 
@@ -106,7 +107,7 @@ impl From<Refusal> for DownloadError {
 /// A trained update, with the global model's evaluation before training.
 pub(super) struct TrainedUpdate {
     pub(super) local: LocalUpdate,
-    pub(super) before: Evaluation,
+    pub(super) before: Tally,
     /// Whether the agreed time was over before training was padded, so that its time tells about
     /// how many examples there are.
     pub(super) curtailed: bool,
@@ -146,24 +147,24 @@ struct Evaluator {
     trainer: Box<dyn LocalTrainer>,
     /// The node's figure in the manifest.
     examples_max: u32,
-    evaluated: Option<(Digest, Evaluation)>,
+    evaluated: Option<(Digest, Tally)>,
 }
 
 impl Evaluator {
     /// Evaluates a model at most once. Both the report of its round and the next round's training
     /// need the result; whichever asks first computes it.
-    fn evaluate(&mut self, model: Digest, parameters: &[f32]) -> Result<Evaluation, TrainError> {
-        if let Some((of, evaluation)) = self.evaluated
-            && of == model
+    fn evaluate(&mut self, model: Digest, parameters: &[f32]) -> Result<Tally, TrainError> {
+        if let Some((of, evaluation)) = &self.evaluated
+            && *of == model
         {
-            return Ok(evaluation);
+            return Ok(evaluation.clone());
         }
         let evaluation = self.trainer.evaluate(parameters)?;
-        let examples = u32::try_from(evaluation.examples).unwrap_or(u32::MAX);
+        let examples = u32::try_from(evaluation.examples()).unwrap_or(u32::MAX);
         let up_to = rounded_up(examples).max(self.examples_max / TRAINING_A_TEST);
         let mut on = |_| ControlFlow::Continue(());
         self.trainer.pad(Part::Test, up_to, &mut on)?;
-        self.evaluated = Some((model, evaluation));
+        self.evaluated = Some((model, evaluation.clone()));
         Ok(evaluation)
     }
 

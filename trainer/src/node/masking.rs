@@ -10,7 +10,7 @@ use fl_protocol::manifest::Manifest;
 use fl_protocol::round::committee::{Envelope, Recipients};
 use fl_protocol::round::peer::TagShare;
 use fl_protocol::round::{AbortReason, Kind, Refusal};
-use fl_shaders::{Counters, HEADER_WORDS, Tag};
+use fl_shaders::{Counters, Tag};
 use fl_sharing::{
     Blinding, DeviceError, Engine, EngineError, Mask, RoundKey, RoundingKey, SealError, Seed, Sign,
     masked_len, random_bytes, seal,
@@ -174,7 +174,7 @@ impl Masker {
             // The others would refuse the sum.
             return Err(Refusal::CannotContribute(AbortReason::Examples).into());
         }
-        let elements = HEADER_WORDS + local.update.len();
+        let elements = format.header_words() + local.update.len();
         let (attempt, ctx) = (ctx, ctx.as_bytes());
         let tag_key = self.tags.key(attempt, elements);
         let mut tag = tag_key.blind(self.own.as_bytes());
@@ -197,10 +197,8 @@ impl Masker {
             .map_err(|_| Refusal::CannotContribute(AbortReason::Randomness))?;
         let counters = Counters {
             examples: local.examples.into(),
-            test_examples: before.examples,
-            correct: before.correct,
-            loss: before.loss_sum,
             clipped: 0,
+            tallies: before.to_tallies(),
         };
         let blinding = Blinding {
             rounding: &rounding,
@@ -210,7 +208,7 @@ impl Masker {
         body.resize(masked_len(format, local.update.len()), 0);
         let met = local
             .update
-            .mask(&*self.engine, (format, counters), &blinding, &mut body)
+            .mask(&*self.engine, (format, &counters), &blinding, &mut body)
             .map_err(|error| match error {
                 EngineError::Device(error) => MaskingError::Device(error),
                 _ => Refusal::CannotContribute(abort_reason(&error, &self.layout)).into(),

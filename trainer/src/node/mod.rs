@@ -100,6 +100,12 @@ pub enum NodeError {
         /// First tensor that differs.
         tensor: String,
     },
+    /// Evaluations of the model count something else than the manifest says.
+    #[error(
+        "this node's model is judged by other metrics than the consortium agreed on: do the \
+         programs differ in version?"
+    )]
+    Metrics,
     /// No training examples, or more than the manifest says.
     #[error(
         "this node has {examples} training examples, and the manifest allows it 1 to \

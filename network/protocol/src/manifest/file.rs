@@ -16,6 +16,7 @@ use super::scheme::{CommitteeTable, Scheme};
 use crate::digest::Digest;
 use crate::error::{IdentityError, ManifestError};
 use crate::identity::{NodeId, PublicKey};
+use crate::metrics::Metrics;
 
 const PROTOCOL: &str = "smpcfl/2";
 const SUITE: u16 = 2;
@@ -74,6 +75,8 @@ pub struct ManifestFile {
     pub timeouts: TimeoutTable,
     /// What a node holds itself and the others to.
     pub limits: LimitTable,
+    /// What is counted of the model.
+    pub metrics: Metrics,
     /// What is learned and how; only nodes read it.
     pub task: toml::Table,
     /// The model's parameters.
@@ -98,8 +101,8 @@ pub struct RelayTable {
     pub address: String,
 }
 
-/// The numbers of the fixed-point encoding; see [`FixedPoint`]. Its n_max is none of them, since it
-/// follows from the nodes.
+/// The numbers of the fixed-point encoding; see [`FixedPoint`]. Its n_max and T are none of them,
+/// since they follow from the nodes and from the metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanTable {
@@ -111,8 +114,6 @@ pub struct PlanTable {
     pub fraction_bits: u32,
     /// N_max: the most participants of a round.
     pub nodes_max: u32,
-    /// Fraction bits of the encoded loss sum; negative for units above 1.
-    pub loss_fraction_bits: i32,
 }
 
 /// Name of a ring in a manifest.
@@ -136,12 +137,12 @@ impl PlanTable {
             clip: plan.clip(),
             fraction_bits: plan.fraction_bits(),
             nodes_max: plan.nodes_max(),
-            loss_fraction_bits: plan.loss_fraction_bits(),
         }
     }
 
-    /// Checks the numbers, for nodes of at most `examples_max` = n_max examples.
-    fn check(&self, examples_max: u32) -> Result<FixedPoint, ManifestError> {
+    /// Checks the numbers, for nodes of at most `examples_max` = n_max examples, and for so many
+    /// tallies.
+    fn check(&self, examples_max: u32, tallies: u32) -> Result<FixedPoint, ManifestError> {
         let ring = match self.ring {
             RingName::U32 => Ring::U32,
             RingName::U64 => Ring::U64,
@@ -152,7 +153,7 @@ impl PlanTable {
             fraction_bits: self.fraction_bits,
             nodes_max: self.nodes_max,
             examples_max,
-            loss_fraction_bits: self.loss_fraction_bits,
+            tallies,
         })?)
     }
 }
@@ -275,7 +276,7 @@ pub fn epoch_key_check(key: &[u8; 32]) -> Digest {
 
 impl ManifestFile {
     /// Returns a first-epoch manifest of the peer scheme, with `collusion` 1, the least
-    /// `min_nodes`, every node in every round, and the default timeouts and limits.
+    /// `min_nodes`, every node in every round, and the default timeouts, limits and metrics.
     pub fn new(
         name: String,
         relay_address: String,
@@ -306,6 +307,7 @@ impl ManifestFile {
             fixed_point: PlanTable::of(plan),
             timeouts: TimeoutTable::default(),
             limits: LimitTable::default(),
+            metrics: Metrics::default(),
             task,
             model,
             nodes,
@@ -337,13 +339,15 @@ impl ManifestFile {
                 return Err(ManifestError::Limit { name, value });
             }
         }
+        self.metrics.check()?;
         self.check_layout()
     }
 
     /// Checks the numbers of the fixed-point plan, in which n_max is the largest figure of a node.
     pub(super) fn plan(&self) -> Result<FixedPoint, ManifestError> {
         let figures = self.nodes.iter().map(|node| node.examples_max);
-        self.fixed_point.check(figures.max().unwrap_or_default())
+        let examples_max = figures.max().unwrap_or_default();
+        self.fixed_point.check(examples_max, self.metrics.tallies())
     }
 
     fn check_timeouts(&self) -> Result<(), ManifestError> {
@@ -489,10 +493,12 @@ mod tests {
     fn a_sound_manifest_is_accepted() {
         let manifest = signed(|_| ()).unwrap();
         assert_eq!(manifest.roster().len(), 3);
-        assert_eq!(manifest.elements(), HEADER + manifest.parameters());
+        assert_eq!(manifest.elements(), 8 + manifest.parameters());
+        let classes = signed(|m| m.metrics = Metrics::Classes { classes: 2 }).unwrap();
+        // Training examples, clipped coordinates; 2 × 2 pairs, two sums of four digits each, two
+        // histograms of 64 bins.
+        assert_eq!(classes.elements(), 2 + 140 + classes.parameters());
     }
-
-    const HEADER: usize = fl_shaders::HEADER_WORDS;
 
     #[test]
     fn each_fault_is_refused_by_name() {
@@ -520,6 +526,10 @@ mod tests {
         let many = |figure| move |m: &mut ManifestFile| m.nodes[0].examples_max = figure;
         assert!(signed(many(16_777_215)).is_ok());
         assert!(matches!(signed(many(16_777_216)), Err(E::Plan(_))));
+        assert!(matches!(
+            signed(|m| m.metrics = Metrics::Classes { classes: 1 }),
+            Err(E::Metrics(_))
+        ));
         assert!(matches!(
             signed(|m| m.timeouts.keys_s = 0),
             Err(E::Timeout("keys_s"))

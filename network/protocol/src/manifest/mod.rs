@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use fl_shaders::{Addends, FixedPoint, HEADER_WORDS};
+use fl_shaders::{Addends, FixedPoint};
 
 use crate::digest::Digest;
 use crate::error::ManifestError;
 use crate::identity::{Identity, Label, NodeId, PublicKey};
+use crate::metrics::Metrics;
 use crate::round::committee::Committee;
 
 pub(crate) use file::is_name;
@@ -216,10 +217,15 @@ impl Manifest {
             .sum()
     }
 
-    /// Returns the number of ring elements of an input vector: the counters, then one for each
+    /// Returns what is counted of the model.
+    pub fn metrics(&self) -> Metrics {
+        self.file.metrics
+    }
+
+    /// Returns the number of ring elements of an input vector: the header, then one for each
     /// parameter.
     pub fn elements(&self) -> usize {
-        HEADER_WORDS + self.parameters()
+        self.fixed_point.header_words() + self.parameters()
     }
 
     /// Returns the length of an input vector, a masked sum or a result in bytes.

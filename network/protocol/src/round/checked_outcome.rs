@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
-use fl_shaders::{Addends, FixedPoint, HEADER_WORDS, Ring, Tag};
+use fl_shaders::{Addends, FixedPoint, Ring, Tag};
 
 #[cfg(doc)]
 use super::committee::Holders;
@@ -133,7 +133,7 @@ impl CheckedOutcome {
         B: Deref<Target: AsRef<[f32]>>,
         V: Verifier,
     {
-        let elements = HEADER_WORDS + base.as_ref().len();
+        let elements = plan.header_words() + base.as_ref().len();
         ResultCheck {
             outcome: self,
             check: verifier.begin(self.ctx(), plan.ring(), elements),

@@ -21,6 +21,8 @@ use crate::wire::RelayFrame;
 pub const EPOCH: u64 = 1_800_000_000;
 /// Number of parameters of the test model.
 pub const PARAMETERS: usize = 6;
+/// Words of the header of its vectors.
+pub const HEADER_WORDS: usize = 8;
 
 /// A consortium of nodes with a tiny model of zeros.
 #[derive(Clone)]
@@ -124,7 +126,7 @@ pub fn manifest_file(identities: &[Identity]) -> ManifestFile {
         fraction_bits: 23,
         nodes_max: 128,
         examples_max: 1000,
-        loss_fraction_bits: 8,
+        tallies: 0,
     });
     let nodes = identities
         .iter()

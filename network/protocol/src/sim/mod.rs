@@ -27,7 +27,7 @@ mod open;
 mod relay;
 mod secrets;
 
-pub use consortium::{Consortium, EPOCH, PARAMETERS, manifest_file, settings};
+pub use consortium::{Consortium, EPOCH, HEADER_WORDS, PARAMETERS, manifest_file, settings};
 pub use faults::{AnyFaults, Content, Delivery, Faults, Moment, Verdict, Way, peace};
 pub use ledger::{Ledger, assert_taken};
 pub use log::MemoryLog;

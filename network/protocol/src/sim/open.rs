@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fl_shaders::cpu::{self, quantize};
-use fl_shaders::{Beta, Coefficients, Counters, HEADER_WORDS, InputScale, Ring, Tag};
+use fl_shaders::{Beta, Coefficients, Counters, InputScale, Ring, Tag};
 
 use super::secrets::{Masked, Secrets};
 use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
+use crate::metrics::{AnswerTally, Tally};
 use crate::round::committee::{CheckedSeeds, Envelope, Recipients, RevealOrder, Seats};
 use crate::round::peer::{BoxOpener, CompleteShares};
 use crate::round::{Check, Fault, Refusal, Verifier};
@@ -112,19 +113,29 @@ impl<T: Tagging> Secrets for OpenSecrets<T> {
         let update: Vec<f32> = (0..self.manifest.parameters())
             .map(|e| (f32::from(draw[e % 32]) - 127.5) / 1e4)
             .collect();
+        let right = u64::from(draw[1] % 41);
+        let answers = AnswerTally {
+            right,
+            wrong: 40 - right,
+            loss_sum: f64::from(draw[2]) / 16.0,
+        };
         let counters = Counters {
             examples: 10 + u64::from(draw[0]),
-            test_examples: 40,
-            correct: u64::from(draw[1] % 41),
-            loss: f64::from(draw[2]) / 16.0,
             clipped: 0,
+            tallies: Tally::Answers(answers).to_tallies(),
         };
         let rounding = self.draw(b"rounding");
         let plan = self.manifest.fixed_point();
         let scale = InputScale::new(plan, counters.examples).unwrap();
-        let mut input = counters.to_header::<u32>(plan).to_vec();
+        let mut input = counters.to_header::<u32>(plan);
         input.resize(self.manifest.elements(), 0);
-        quantize(&update, 0, &scale, &rounding, &mut input[HEADER_WORDS..]);
+        quantize(
+            &update,
+            0,
+            &scale,
+            &rounding,
+            &mut input[plan.header_words()..],
+        );
         self.update = Some((model, input));
     }
 

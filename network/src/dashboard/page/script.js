@@ -80,8 +80,8 @@ function showFigures() {
   if (last) {
     figures.push([count(last.examples), `examples in round ${last.round}`]);
     figures.push([`${last.seconds.toFixed(1)} s`, `for round ${last.round}`]);
-    if (last.accuracy_before !== null) {
-      figures.push([percent(last.accuracy_before), `accuracy of the model before round ${last.round}`]);
+    if (last.before.accuracy !== undefined) {
+      figures.push([percent(last.before.accuracy), `accuracy of the model before round ${last.round}`]);
     }
   }
   const boxes = figures.map(([value, label]) => {
@@ -114,8 +114,8 @@ function showRounds() {
     const row = element("tr");
     const cells = [
       round.round, round.nodes, count(round.examples), round.attempts, round.seconds.toFixed(2),
-      round.loss_before === null ? "" : round.loss_before.toFixed(4),
-      round.accuracy_before === null ? "" : percent(round.accuracy_before),
+      round.before.loss === null ? "" : round.before.loss.toFixed(4),
+      round.before.accuracy === undefined ? "" : percent(round.before.accuracy),
     ];
     row.append(...cells.map((cell) => element("td", cell, "number")));
     const model = element("td");
@@ -175,11 +175,11 @@ function draw(chart, points, label) {
 
 function showCharts() {
   // What a round says of the model before it is said of the model after the round before.
-  const tested = shown.rounds.filter((round) => round.accuracy_before !== null);
+  const tested = shown.rounds.filter((round) => round.before.accuracy !== undefined);
   byId("charts").hidden = tested.length === 0;
   if (tested.length === 0) return;
-  draw(byId("accuracy"), tested.map((round) => [round.round - 1, round.accuracy_before]), percent);
-  draw(byId("loss"), tested.map((round) => [round.round - 1, round.loss_before]), (loss) => loss.toFixed(3));
+  draw(byId("accuracy"), tested.map((round) => [round.round - 1, round.before.accuracy]), percent);
+  draw(byId("loss"), tested.map((round) => [round.round - 1, round.before.loss]), (loss) => loss.toFixed(3));
 }
 
 function show() {

@@ -211,7 +211,7 @@ fn sums_of_the_largest_products_do_not_overflow() {
 }
 
 fn format(ring: Ring) -> FixedPoint {
-    Plan::new(ring, 3, 1_000).unwrap().format
+    Plan::new(ring, 3, 1_000, 0).unwrap().format
 }
 
 fn masks(count: u8) -> Vec<Mask> {
@@ -250,7 +250,7 @@ fn pieces_of_any_size_give_what_the_cpu_gives() {
             let format = format(ring);
             let input = Input {
                 format: &format,
-                counters: Counters {
+                counters: &Counters {
                     examples: 700,
                     ..Counters::default()
                 },

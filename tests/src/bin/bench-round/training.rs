@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use anyhow::{Context as _, ensure};
 use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Partition, Source, Split, load};
 use fl_network::kit::Kit;
+use fl_protocol::metrics::{Metrics, Tally};
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Part, Progress,
-    TensorLayout, TrainError, Training, Update, cpu,
+    Layout, LocalTrainer, LocalUpdate, ModelSpec, OrderSeed, Part, Progress, TensorLayout,
+    TrainError, Training, Update, cpu,
 };
 
 use crate::party::ready;
@@ -110,7 +111,11 @@ impl LocalTrainer for Released {
         self.0.train(global, round, order, progress)
     }
 
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Evaluation, TrainError> {
+    fn metrics(&self) -> Metrics {
+        self.0.metrics()
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Tally, TrainError> {
         self.0.evaluate(parameters)
     }
 
@@ -166,8 +171,8 @@ impl LocalTrainer for Instantly {
         })
     }
 
-    fn evaluate(&mut self, _parameters: &[f32]) -> Result<Evaluation, TrainError> {
-        Ok(Evaluation::default())
+    fn evaluate(&mut self, _parameters: &[f32]) -> Result<Tally, TrainError> {
+        Ok(Tally::default())
     }
 
     fn pad(

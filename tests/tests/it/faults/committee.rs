@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use fl_network::quic::Server;
 use fl_network::relay;
 use fl_network::store::RelayStore;
+use fl_protocol::metrics::Metrics;
 use fl_protocol::round::relay::Report;
 use fl_shaders::Ring;
 use fl_sharing::CpuEngine;
@@ -64,7 +65,7 @@ async fn a_round_completes_though_eight_leave_after_their_upload_and_a_holder_is
         holders: 5,
         threshold: 2,
     };
-    let model = (layout(PARAMETERS)?, vec![0.0; PARAMETERS]);
+    let model = (layout(PARAMETERS)?, vec![0.0; PARAMETERS], Metrics::Answers);
     let kits = Kits::sharing(sharing, NODES, Ring::U32, EXAMPLES_MAX, model)?;
     let server = Server::bind(
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Result;
+use fl_protocol::metrics::{Metrics, Tally};
 use fl_protocol::ring_bytes;
 use fl_protocol::round::relay::Settings;
 use fl_shaders::Ring;
@@ -17,7 +18,7 @@ use fl_tests::federation::memory::counters;
 use fl_tests::federation::{Federation, Kits, Member, RecordingEngine, add_mask, layout, masked};
 use fl_tests::statistics::{DEVIATIONS, difference, is_uniform, told_apart};
 use fl_trainer::{
-    Evaluation, Layout, LocalTrainer, LocalUpdate, OrderSeed, Part, Progress, Sharing, TrainError,
+    Layout, LocalTrainer, LocalUpdate, OrderSeed, Part, Progress, Sharing, TrainError,
 };
 
 use crate::support::federation::{EXAMPLES_MAX, federation, member};
@@ -61,8 +62,8 @@ impl LocalTrainer for Constant {
         })
     }
 
-    fn evaluate(&mut self, _: &[f32]) -> Result<Evaluation, TrainError> {
-        Ok(Evaluation::default())
+    fn evaluate(&mut self, _: &[f32]) -> Result<Tally, TrainError> {
+        Ok(Tally::default())
     }
 
     fn pad(
@@ -89,7 +90,7 @@ async fn views(updates: [f32; 4], rounds: u64) -> Result<Vec<View>> {
         holders: 5,
         threshold: 2,
     };
-    let model = (layout(PARAMETERS)?, vec![0.0; PARAMETERS]);
+    let model = (layout(PARAMETERS)?, vec![0.0; PARAMETERS], Metrics::Answers);
     let kits = Kits::sharing(sharing, NODES, Ring::U32, EXAMPLES_MAX, model)?;
     let engines: Vec<_> = (0..NODES).map(|_| RecordingEngine::default()).collect();
     let members = engines.iter().enumerate().map(|(node, engine)| {
@@ -232,7 +233,7 @@ fn view_of(updates: [f32; 4], keys: [u8; 4]) -> Result<View> {
         let update = vec![*update; PARAMETERS];
         let input = Input {
             format: kits.relay.manifest.fixed_point(),
-            counters: counters(500),
+            counters: &counters(500),
             update: &update,
         };
         let key = key(seed);

@@ -35,7 +35,7 @@ fn encoded(kits: &Kits, (update, counters): &Contribution, keys: &[([u8; 32], Si
     let format = kits.relay.manifest.fixed_point();
     let input = Input {
         format,
-        counters: *counters,
+        counters,
         update,
     };
     let masks: Vec<_> = keys
@@ -416,7 +416,12 @@ fn neither_counters_nor_updates_travel_in_the_clear() -> Result<()> {
     // Needles have two words at least: one word is found by chance, in 15,000 runs or so.
     let narrow = |counter: u64| u32::try_from(counter).unwrap().to_le_bytes();
     for ((update, counters), plain) in contributions.iter().zip(&plain) {
-        let words = [counters.examples, counters.test_examples, counters.correct].map(narrow);
+        let words = [
+            counters.tallies[0],
+            counters.tallies[1],
+            counters.tallies[2],
+        ]
+        .map(narrow);
         for pair in words.windows(2).map(<[_]>::concat) {
             assert!(!contains(&seen, &pair), "{pair:?} in the clear");
             assert!(contains(plain, &pair), "the control");
@@ -425,7 +430,7 @@ fn neither_counters_nor_updates_travel_in_the_clear() -> Result<()> {
         for pair in floats.as_chunks::<8>().0 {
             assert!(!contains(&seen, pair), "an update in the clear");
         }
-        let encoded = &plain[4 * fl_shaders::HEADER_WORDS..];
+        let encoded = &plain[4 * fl_protocol::sim::HEADER_WORDS..];
         for pair in encoded.as_chunks::<8>().0 {
             assert!(!contains(&seen, pair), "an encoded update in the clear");
         }

@@ -11,8 +11,9 @@ use fl_protocol::digest::{ChunkHashes, Digest};
 use fl_protocol::identity::NodeId;
 use fl_protocol::round::training::{Averaged, average};
 use fl_protocol::round::{Check, CheckedOutcome, Head, Outcome, Refusal, Verifier};
+use fl_protocol::sim::HEADER_WORDS;
 use fl_protocol::wire::{self, RelayFrame};
-use fl_shaders::{HEADER_WORDS, Ring, Tag};
+use fl_shaders::{Ring, Tag};
 use fl_tests::federation::Kits;
 use fl_tests::federation::memory::{Round, drawn, sums_of};
 

@@ -134,7 +134,7 @@ fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()>
 }
 
 fn plan() -> FixedPoint {
-    Plan::new(Ring::U32, 3, 1_000).unwrap().format
+    Plan::new(Ring::U32, 3, 1_000, 0).unwrap().format
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use anyhow::{Context as _, ensure};
 use fl_datasets::LoadOptions;
 use fl_network::program::logging::{one_line, say};
-use fl_trainer::{Checkpoint, ClassificationReport, Share};
+use fl_protocol::metrics::Share;
+use fl_trainer::{Checkpoint, ClassificationReport};
 use serde_json::json;
 
 use super::args::Evaluate;
@@ -49,8 +50,7 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
     if args.json {
         let line = json!({
             "model_round": round,
-            "examples": evaluation.examples,
-            "correct": evaluation.correct,
+            "examples": evaluation.examples(),
             "loss": loss,
             "accuracy": accuracy,
             "report": report,
@@ -58,11 +58,10 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
         say(line);
     } else {
         say(format_args!(
-            "model of round {round} on {part} of {}: loss {loss:.4}, accuracy {:.2} % ({} of {})",
+            "model of round {round} on {part} of {}: loss {loss:.4}, accuracy {:.2} % of {}",
             args.data,
             100.0 * accuracy,
-            evaluation.correct,
-            evaluation.examples
+            evaluation.examples()
         ));
         for line in in_words(&report) {
             say(one_line(line));

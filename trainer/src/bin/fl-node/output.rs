@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use fl_network::files::{read_limited, write_public};
-use fl_network::program::logging::bytes;
+use fl_protocol::metrics::Figures;
 use fl_trainer::node::NodeOutcome;
-use fl_trainer::{Checkpoint, Evaluation, ModelSpec, RoundReport};
+use fl_trainer::{Checkpoint, ModelSpec, RoundReport};
 use serde::{Deserialize, Serialize};
 
 const MODEL: &str = "global.safetensors";
@@ -26,9 +26,9 @@ pub(crate) struct RoundLine {
     pub(crate) round: u64,
     pub(crate) nodes: u32,
     pub(crate) examples: u64,
-    /// Of the new global model, on this run's test data.
-    pub(crate) loss: Option<f64>,
-    pub(crate) accuracy: Option<f64>,
+    /// How the new global model does on this run's held-back examples.
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
     pub(crate) test_examples: u64,
     pub(crate) clipped: u64,
     pub(crate) training_s: f64,
@@ -40,14 +40,13 @@ pub(crate) struct RoundLine {
 }
 
 impl RoundLine {
-    pub(crate) fn new(report: &RoundReport, evaluation: Evaluation) -> Self {
+    pub(crate) fn new(report: &RoundReport) -> Self {
         Self {
             round: report.round,
             nodes: report.nodes,
             examples: report.totals.examples,
-            loss: evaluation.loss(),
-            accuracy: evaluation.accuracy(),
-            test_examples: evaluation.examples,
+            figures: report.local.figures(),
+            test_examples: report.local.examples(),
             clipped: report.totals.clipped,
             training_s: report.times.training.as_secs_f64(),
             sharing_s: report.times.sharing.as_secs_f64(),
@@ -61,18 +60,11 @@ impl RoundLine {
 impl std::fmt::Display for RoundLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "round {:>3}: ", self.round)?;
-        if let (Some(loss), Some(accuracy)) = (self.loss, self.accuracy) {
-            write!(f, "loss {loss:.4}, accuracy {:.2} %; ", 100.0 * accuracy)?;
+        if self.figures.loss.is_some() {
+            write!(f, "{}; ", self.figures)?;
         }
-        write!(
-            f,
-            "training {:.2} s, sharing {:.3} s, network and waiting {:.3} s; a node sent {}, received {}",
-            self.training_s,
-            self.sharing_s,
-            self.network_s,
-            bytes(self.bytes_up),
-            bytes(self.bytes_down)
-        )?;
+        let seconds = self.training_s + self.sharing_s + self.network_s;
+        write!(f, "{seconds:.1} s")?;
         if self.clipped > 0 {
             write!(f, "; {} coordinates clipped", self.clipped)?;
         }

@@ -4,7 +4,8 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
 use fl_datasets::load_unlabelled;
-use fl_trainer::{Checkpoint, likeliest};
+use fl_protocol::metrics::likeliest;
+use fl_trainer::Checkpoint;
 use serde_json::{Map, Value, json};
 
 use super::args::Predict;

@@ -44,6 +44,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
         ring: Ring::U32,
         layout,
         initial,
+        metrics: task.model.metrics(),
         task: task.to_table()?,
         timeouts: TimeoutTable {
             training_s: args.training_s,

@@ -14,7 +14,7 @@ use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
 use fl_trainer::simulation::{Simulation, SimulationEvent};
-use fl_trainer::{Compute, Evaluation, LocalTrainer, RepeatableOrder, Training};
+use fl_trainer::{Compute, LocalTrainer, RepeatableOrder, Training};
 
 use super::args::Simulate;
 use super::console::Console;
@@ -85,20 +85,20 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
             .await
     };
     let ended = runtime.block_on(run)?;
-    let accuracy = lines.last().and_then(|line| line.accuracy);
+    let figures = lines.last().map(|line| line.figures);
     let path = output.write(&task.model, &ended, lines)?;
-    let accuracy =
-        accuracy.map(|accuracy| format!("test accuracy {:.2} % after ", 100.0 * accuracy));
+    let figures = figures.filter(|figures| figures.loss.is_some());
+    let figures = figures.map(|figures| format!(": {figures}"));
     let stopped = match ended.is_finished() {
         true => "",
         false => "stopped: ",
     };
     let saved = path.map(|path| format!("; the model is in {}", path.display()));
     console.finish(&format!(
-        "{stopped}{}{} rounds with {nodes} nodes in {:.1} s{}",
-        accuracy.unwrap_or_default(),
+        "{stopped}{} rounds with {nodes} nodes in {:.1} s{}{}",
         ended.round,
         begun.elapsed().as_secs_f64(),
+        figures.unwrap_or_default(),
         saved.unwrap_or_default()
     ));
     Ok(())
@@ -202,17 +202,14 @@ impl Rounds {
         let nodes = self.nodes as u64;
         total.bytes_up /= nodes;
         total.bytes_down /= nodes;
-        let evaluation = total.local;
-        Some(RoundLine::new(&total, evaluation))
+        Some(RoundLine::new(&total))
     }
 }
 
 /// Evaluations and bytes add up. Of the times the longest counts, but of the network's the
 /// shortest: the last node to be ready waits for nobody, so only its time is all transfer.
 fn add(mut total: RoundReport, report: &RoundReport) -> RoundReport {
-    let mut local: Evaluation = total.local;
-    local += report.local;
-    total.local = local;
+    total.local.add(&report.local);
     total.bytes_up += report.bytes_up;
     total.bytes_down += report.bytes_down;
     total.times = match (total.took_part, report.took_part) {

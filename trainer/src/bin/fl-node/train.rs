@@ -218,7 +218,7 @@ fn observe(
             console.note(&format!("took over the certified model of round {round}"));
         }
         NodeEvent::Round(report) => {
-            let line = RoundLine::new(&report, report.local);
+            let line = RoundLine::new(&report);
             if let Err(error) = console.round(&line) {
                 console.note(&format!("a round cannot be printed: {error}"));
             }

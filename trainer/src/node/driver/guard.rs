@@ -5,10 +5,10 @@
 //! node then ends, and its operator learns why. What stays within these limits is not noticed.
 
 use fl_protocol::manifest::LimitTable;
+use fl_protocol::metrics::Tally;
 use fl_protocol::round::training::Averaged;
 use fl_shaders::FixedPoint;
 
-use crate::Evaluation;
 use crate::node::NodeError;
 
 /// By how much a model may move further than agreed, since its parameters are rounded to `f32`.
@@ -36,7 +36,7 @@ impl Guard {
     pub(super) fn evaluated(
         &mut self,
         round: u64,
-        evaluation: &Evaluation,
+        evaluation: &Tally,
     ) -> Result<Option<f64>, NodeError> {
         let Some(loss) = evaluation.loss() else {
             return Ok(None);
@@ -92,6 +92,7 @@ mod tests {
     use std::sync::Arc;
 
     use fl_protocol::digest::Digest;
+    use fl_protocol::metrics::AnswerTally;
     use fl_protocol::round::Head;
     use fl_shaders::{Counters, Parameters, Ring};
 
@@ -108,17 +109,17 @@ mod tests {
             fraction_bits: 23,
             nodes_max: 128,
             examples_max: 1000,
-            loss_fraction_bits: 8,
+            tallies: 0,
         });
         (Guard::new(limits, lowest), format.unwrap())
     }
 
-    fn evaluation(loss: f64) -> Evaluation {
-        Evaluation {
-            examples: 4,
-            correct: 1,
+    fn evaluation(loss: f64) -> Tally {
+        Tally::Answers(AnswerTally {
+            right: 1,
+            wrong: 3,
             loss_sum: 4.0 * loss,
-        }
+        })
     }
 
     #[test]
@@ -139,7 +140,7 @@ mod tests {
         // nothing.
         let (mut again, _) = self::guard(Some(1.0));
         assert!(again.evaluated(1, &evaluation(2.0)).is_err());
-        assert_eq!(again.evaluated(1, &Evaluation::default()).unwrap(), None);
+        assert_eq!(again.evaluated(1, &Tally::default()).unwrap(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fl_network::client::BodyTransfer;
 use fl_protocol::digest::Digest;
 use fl_protocol::manifest::{Manifest, Member};
+use fl_protocol::metrics::Metrics;
 use fl_protocol::round::{AbortReason, CheckedOutcome};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -201,6 +202,14 @@ pub(super) fn check_examples(agreed: &Member, examples: u64) -> Result<(), NodeE
             examples,
             examples_max,
         }),
+    }
+}
+
+/// Checks that what evaluations count is what the manifest says.
+pub(super) fn check_metrics(manifest: &Manifest, metrics: Metrics) -> Result<(), NodeError> {
+    match manifest.metrics() == metrics {
+        true => Ok(()),
+        false => Err(NodeError::Metrics),
     }
 }
 

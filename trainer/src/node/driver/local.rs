@@ -12,6 +12,7 @@ use fl_network::time::unix_s;
 use fl_protocol::audit::Entry;
 use fl_protocol::digest::Digest;
 use fl_protocol::identity::NodeId;
+use fl_protocol::metrics::{Tally, Totals};
 use fl_protocol::round::committee::{CheckedSeeds, RevealOrder};
 use fl_protocol::round::node::{Action, Node};
 use fl_protocol::round::training::Averaged;
@@ -30,7 +31,7 @@ use crate::node::job::{JobResult, SharedTrainer, TrainingBounds};
 use crate::node::masking::{Masker, OwnSeeds};
 use crate::node::verifying::TagVerifier;
 use crate::node::{NodeError, NodeEvent, NodeOutcome, Participant, RoundReport};
-use crate::{Evaluation, OrderKey, TrainError};
+use crate::{OrderKey, TrainError};
 
 /// Progress reports that may wait to be shown.
 const EVENTS: usize = 64;
@@ -68,6 +69,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
         let identity = kit.node_identity()?.clone();
         let layout = trainer.layout().clone();
         learner::check_layout(&kit.manifest, &layout)?;
+        learner::check_metrics(&kit.manifest, trainer.metrics())?;
         let agreed = kit.member()?;
         learner::check_examples(agreed, trainer.examples())?;
         let examples_max = agreed.examples_max;
@@ -300,8 +302,8 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             round: averaged.head.round,
             nodes: averaged.nodes,
             took_part,
-            totals: averaged.totals,
-            local: Evaluation::default(),
+            totals: Totals::of(&averaged.totals, self.masker.manifest.metrics()),
+            local: Tally::default(),
             times,
             steps,
             bytes_up: cost.udp.sent,
@@ -316,12 +318,13 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     pub(super) fn evaluated(
         &mut self,
         report: RoundReport,
-        evaluation: Result<Evaluation, TrainError>,
+        evaluation: Result<Tally, TrainError>,
     ) -> Result<(), NodeError> {
         match evaluation {
             Ok(local) => {
-                (self.observe)(NodeEvent::Round(RoundReport { local, ..report }));
-                self.guard(&local)?;
+                let report = RoundReport { local, ..report };
+                (self.observe)(NodeEvent::Round(report.clone()));
+                self.guard(&report.local)?;
             }
             Err(error) => self.show(error)?,
         }
@@ -329,7 +332,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
     }
 
     /// Looks at what the global model is worth here.
-    pub(super) fn guard(&mut self, evaluation: &Evaluation) -> Result<(), NodeError> {
+    pub(super) fn guard(&mut self, evaluation: &Tally) -> Result<(), NodeError> {
         let round = self.machine.head().round;
         if let Some(lowest) = self.guard.evaluated(round, evaluation)?
             && let Err(error) = self.durable.keep_lowest_loss(lowest)

@@ -4,6 +4,7 @@ use super::action::Action;
 use super::report::{Completed, Report};
 use super::stage::Complete;
 use super::state::RelayState;
+use crate::metrics::Totals;
 use crate::round::outcome::Outcome;
 use crate::round::refusal::Refusal;
 use crate::round::training::Averaged;
@@ -40,7 +41,7 @@ impl AwaitingAverage {
             round: head.round,
             attempts,
             nodes: averaged.nodes,
-            totals: averaged.totals,
+            totals: Totals::of(&averaged.totals, state.manifest.metrics()),
             model: head.model,
         })));
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::metrics::Totals;
 use crate::round::peer::Conviction;
 use crate::round::refusal::{Kind, Refusal};
 
@@ -107,8 +108,8 @@ pub struct Completed {
     pub attempts: u32,
     /// Number of participants.
     pub nodes: u32,
-    /// Sums of their counters; metrics are of the model before this round.
-    pub totals: fl_shaders::Counters,
+    /// Sums of their counters.
+    pub totals: Totals,
     /// Hash of the new model.
     pub model: Digest,
 }

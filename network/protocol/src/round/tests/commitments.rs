@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fl_shaders::cpu::mask;
-use fl_shaders::{HEADER_WORDS, Ring, Tag};
+use fl_shaders::{Ring, Tag};
 
 use super::node_fixture::{NodeFixture, TAG_SHARE, collect};
 use crate::audit::{Entry, Party, Record, Unsound};
@@ -17,8 +17,8 @@ use crate::round::peer::message::{Share, Sum};
 use crate::round::peer::{OpenedSum, Participants, PendingSum, SealedShare, TagShare};
 use crate::round::{Evidence, Head, Kind, Opening, Outcome, Refusal, SentSum, SentSums};
 use crate::sim::{
-    Consortium, EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, OpenTags, PARAMETERS,
-    Secrets as _, Tagging as _,
+    Consortium, EPOCH, Effect, HEADER_WORDS, NodeHost, OPEN_BOXES, OpenSecrets, OpenTags,
+    PARAMETERS, Secrets as _, Tagging as _,
 };
 use crate::wire::{self, NodeFrame, RelayFrame};
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use fl_shaders::{Counters, HEADER_WORDS};
+use fl_shaders::Counters;
 
 use crate::digest::{ChunkHashes, Digest};
 use crate::identity::NodeId;
@@ -237,17 +237,16 @@ impl NodeFixture {
         let plan = self.consortium.manifest.fixed_point();
         let totals = Counters {
             examples: 100 * nodes,
-            test_examples: 10,
-            correct: 5,
-            ..Counters::default()
+            clipped: 0,
+            tallies: vec![5, 5, 0, 0, 0, 0],
         };
-        let mut words = totals.to_header::<u32>(plan).to_vec();
+        let mut words = totals.to_header::<u32>(plan);
         words.extend(
             (0..self.consortium.manifest.parameters()).map(|e| 1000 * u32::try_from(e).unwrap()),
         );
         assert_eq!(
             words.len(),
-            HEADER_WORDS + self.consortium.manifest.parameters()
+            plan.header_words() + self.consortium.manifest.parameters()
         );
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }

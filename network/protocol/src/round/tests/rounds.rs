@@ -14,7 +14,7 @@ fn three_five_and_ten_nodes_complete_their_rounds() {
         assert_eq!(federation.seen.completed.len() as u64, rounds);
         for completed in &federation.seen.completed {
             assert_eq!((completed.nodes as usize, completed.attempts), (n, 1));
-            assert_eq!(completed.totals.test_examples, 40 * n as u64);
+            assert_eq!(completed.totals.tally.examples(), 40 * n as u64);
         }
     }
 }

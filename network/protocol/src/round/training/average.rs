@@ -6,9 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use fl_shaders::cpu::dequantize;
-use fl_shaders::{
-    Addends, Counters, FixedPoint, HEADER_WORDS, Instructions, MeanScale, Ring, Word, Work,
-};
+use fl_shaders::{Addends, Counters, FixedPoint, Instructions, MeanScale, Ring, Word, Work};
 
 use crate::digest::{CHUNK_BYTES, ChunkHashes, Digest, ModelHasher, chunk_hash};
 use crate::ring_bytes;
@@ -50,7 +48,7 @@ pub struct Averaging<B> {
     taken: usize,
     chunks: Vec<Digest>,
     /// What the header says, once it is here.
-    header: Option<Header>,
+    header: Option<(Counters, Decoding)>,
     model: Vec<f32>,
     model_hash: ModelHasher,
     /// Squares of what was added to the model, in sum.
@@ -58,9 +56,9 @@ pub struct Averaging<B> {
     refused: Option<Refusal>,
 }
 
+/// How the coordinates of a sum are read.
 #[derive(Clone, Copy, Debug)]
-struct Header {
-    totals: Counters,
+struct Decoding {
     scale: MeanScale,
     /// Greatest magnitude of an honest sum.
     limit: u64,
@@ -121,7 +119,7 @@ where
         let complete = self.model.len() == self.base.as_ref().len();
         match (self.refused, self.header) {
             (Some(refusal), _) => Err(refusal),
-            (None, Some(Header { totals, .. })) if complete => Ok(Averaged {
+            (None, Some((totals, _))) if complete => Ok(Averaged {
                 model: Arc::new(self.model),
                 head: head.next(ctx, root, self.model_hash.finish()),
                 root,
@@ -137,15 +135,16 @@ where
         if !self.taken.is_multiple_of(CHUNK_BYTES) {
             return Err(wrong_length(self.taken + chunk.len()));
         }
-        let (header, coordinates) = match self.header {
-            Some(header) => (header, chunk),
+        let (decoding, coordinates) = match self.header {
+            Some((_, decoding)) => (decoding, chunk),
             None => {
-                let parts = chunk.split_at_checked(HEADER_WORDS * W::BYTES);
+                let parts = chunk.split_at_checked(self.plan.header_words() * W::BYTES);
                 let (words, coordinates) = parts.ok_or_else(|| wrong_length(chunk.len()))?;
-                (self.read_header::<W>(words)?, coordinates)
+                let (totals, decoding) = self.read_header::<W>(words)?;
+                self.header = Some((totals, decoding));
+                (decoding, coordinates)
             }
         };
-        self.header = Some(header);
 
         let done = self.model.len();
         let base = &self.base.as_ref()[done..];
@@ -156,7 +155,7 @@ where
         let base = base.ok_or_else(|| wrong_length(self.taken + chunk.len()))?;
         let averaged = Instructions::best().run(Mean::<W> {
             sums: whole,
-            header,
+            decoding,
             base,
             model: &mut self.model,
             word: PhantomData,
@@ -164,25 +163,21 @@ where
         self.squares += averaged.map_err(|(at, value)| Refusal::OutOfRange {
             index: (done + at) as u64,
             value,
-            limit: header.limit,
+            limit: decoding.limit,
         })?;
         self.model_hash.add(&self.model[done..]);
         Ok(())
     }
 
-    fn read_header<W: Word>(&self, words: &[u8]) -> Result<Header, Refusal> {
-        let mut counters = [W::default(); HEADER_WORDS];
-        ring_bytes::read(words, &mut counters);
-        let totals = Counters::from_header(counters, &self.plan, self.addends)
+    fn read_header<W: Word>(&self, words: &[u8]) -> Result<(Counters, Decoding), Refusal> {
+        let mut header = vec![W::default(); self.plan.header_words()];
+        ring_bytes::read(words, &mut header);
+        let totals = Counters::from_header(&header, &self.plan, self.addends)
             .map_err(|error| Refusal::Counters(error.to_string()))?;
         let scale = MeanScale::new(&self.plan, totals.examples)
             .map_err(|error| Refusal::Counters(error.to_string()))?;
         let limit = coordinate_limit(&self.plan, self.addends.nodes, totals.examples);
-        Ok(Header {
-            totals,
-            scale,
-            limit,
-        })
+        Ok((totals, Decoding { scale, limit }))
     }
 }
 
@@ -190,7 +185,7 @@ where
 struct Mean<'a, W> {
     /// Little-endian words, one for each parameter in `base`.
     sums: &'a [u8],
-    header: Header,
+    decoding: Decoding,
     base: &'a [f32],
     /// Where the new parameters go.
     model: &'a mut Vec<f32>,
@@ -211,14 +206,14 @@ impl<W: Word> Work for Mean<'_, W> {
         for (piece, (base, bytes)) in self.base.chunks(PIECE).zip(pieces).enumerate() {
             let (sums, mean) = (&mut sums[..base.len()], &mut mean[..base.len()]);
             ring_bytes::read(bytes, sums);
-            let limit = self.header.limit;
+            let limit = self.decoding.limit;
             let beyond = |word: &W| word.to_signed().unsigned_abs() > limit;
             // All of them, for a loop that may end early is not vectorised.
             if sums.iter().fold(false, |any, word| any | beyond(word)) {
                 let at = sums.iter().position(beyond).unwrap_or_default();
                 return Err((piece * PIECE + at, sums[at].to_signed()));
             }
-            dequantize(sums, self.header.scale, mean);
+            dequantize(sums, self.decoding.scale, mean);
             let next = base.iter().zip(&*mean).map(|(base, mean)| base + mean);
             self.model.extend(next);
             for mean in mean.chunks(LANES) {
@@ -280,11 +275,10 @@ mod tests {
             fraction_bits: 23,
             nodes_max: 128,
             examples_max: 1000,
-            loss_fraction_bits: 8,
+            tallies: 0,
         });
         let plan = plan.unwrap();
-        let header = Header {
-            totals: Counters::default(),
+        let decoding = Decoding {
             scale: MeanScale::new(&plan, 2345).unwrap(),
             limit,
         };
@@ -299,7 +293,7 @@ mod tests {
             let mut model = Vec::new();
             let work = Mean::<W> {
                 sums: &bytes,
-                header,
+                decoding,
                 base: &base,
                 model: &mut model,
                 word: PhantomData,
@@ -307,7 +301,7 @@ mod tests {
             let squares = with.run(work)?;
             let added = |word: &W| {
                 let mut mean = [0.0];
-                dequantize(&[*word], header.scale, &mut mean);
+                dequantize(&[*word], decoding.scale, &mut mean);
                 f64::from(mean[0]).powi(2)
             };
             let expected: f64 = words.iter().map(added).sum();
@@ -316,7 +310,7 @@ mod tests {
         };
         let plainly = base.iter().zip(words).map(|(base, word)| {
             let mut mean = [0.0];
-            dequantize(&[*word], header.scale, &mut mean);
+            dequantize(&[*word], decoding.scale, &mut mean);
             base + mean[0]
         });
         let plainly: Vec<_> = plainly.collect();
@@ -346,8 +340,10 @@ mod tests {
         let manifest = &consortium.manifest;
         let (plan, head) = (manifest.fixed_point(), Head::start(manifest));
         let averaged = |nodes: &[usize], examples: i64, coordinate: i64| {
-            let words = [examples, 0, 0, 0, 0, coordinate, 0, 0, 0, 0, 0].map(u32::from_signed);
-            let body: Vec<_> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let header = [examples, 0, 0, 0, 0, 0, 0, 0];
+            let words = [&header[..], &[coordinate, 0, 0, 0, 0, 0]].concat();
+            let words = words.into_iter().map(u32::from_signed);
+            let body: Vec<_> = words.flat_map(|word| word.to_le_bytes()).collect();
             let nodes: Vec<_> = nodes.iter().map(|k| consortium.id(*k)).collect();
             let addends = manifest.addends(&nodes);
             average(&body, &[0.0; 6], plan, addends, head, Digest([3; 32]))

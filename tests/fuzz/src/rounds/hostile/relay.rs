@@ -12,10 +12,12 @@ use fl_protocol::round::peer::message::{Share, Sum};
 use fl_protocol::round::peer::{OpenedSum, Participants, SealedShare, TagShare};
 use fl_protocol::round::training::average;
 use fl_protocol::round::{Checkpoint, Evidence, Head, Outcome};
-use fl_protocol::sim::{EPOCH, Effect, NodeHost, OPEN_BOXES, OpenSecrets, assert_taken};
+use fl_protocol::sim::{
+    EPOCH, Effect, HEADER_WORDS, NodeHost, OPEN_BOXES, OpenSecrets, assert_taken,
+};
 use fl_protocol::wire::{NodeFrame, RelayFrame};
 use fl_shaders::cpu::mask;
-use fl_shaders::{HEADER_WORDS, Ring, Tag};
+use fl_shaders::{Ring, Tag};
 
 use super::{OWN, kind};
 use crate::fixture::{PARAMETERS, consortium, to_le_bytes};

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fl_protocol::digest::Digest;
 use fl_shaders::cpu::chacha20;
-use fl_shaders::{Counters, HEADER_WORDS, Ring};
+use fl_shaders::{Counters, Ring};
 use fl_sharing::{Input, Mask, Plan, Seed, Sign};
 use fl_tests::federation::masked;
 use serde::Deserialize;
@@ -113,7 +113,7 @@ fn the_engine_masks_with_the_known_words_in_both_rings() -> Result<()> {
             (Ring::U32, Sign::Minus),
             (Ring::U64, Sign::Plus),
         ] {
-            let format = Plan::new(ring, 3, 1_000)?.format;
+            let format = Plan::new(ring, 3, 1_000, 0)?.format;
             let counters = Counters {
                 examples: 1,
                 ..Counters::default()
@@ -121,7 +121,7 @@ fn the_engine_masks_with_the_known_words_in_both_rings() -> Result<()> {
             let update = vec![0.0; COORDINATES];
             let input = Input {
                 format: &format,
-                counters,
+                counters: &counters,
                 update: &update,
             };
             let mask = Mask {
@@ -135,7 +135,7 @@ fn the_engine_masks_with_the_known_words_in_both_rings() -> Result<()> {
                     let index = usize::try_from(WORDS_A_BLOCK * known.block)? + i;
                     // The header is not zero.
                     let at = 4 * index..4 * index + 4;
-                    let skip = index < HEADER_WORDS * ring.word_bytes() / 4;
+                    let skip = index < format.header_words() * ring.word_bytes() / 4;
                     let Some(found) = masked.get(at).filter(|_| !skip) else {
                         continue;
                     };

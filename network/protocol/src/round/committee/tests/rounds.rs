@@ -24,7 +24,7 @@ fn committees_of_all_shapes_complete_their_rounds() {
         assert_eq!(federation.seen.completed.len(), 3);
         for completed in &federation.seen.completed {
             assert_eq!((completed.nodes as usize, completed.attempts), (n, 1));
-            assert_eq!(completed.totals.test_examples, 40 * n as u64);
+            assert_eq!(completed.totals.tally.examples(), 40 * n as u64);
         }
         let all = |member: &crate::sim::Member| member.received == 3;
         assert!(
