@@ -290,7 +290,7 @@ mod tests {
             fraction_bits: defaults.fraction_bits,
             nodes_max: defaults.nodes_max,
             examples_max: 1_000,
-            tallies: 4,
+            tallies: 0,
         }
     }
 
@@ -353,6 +353,7 @@ mod tests {
         let many = Parameters {
             fraction_bits: 10,
             nodes_max: 32_769,
+            tallies: 4,
             ..u32s
         };
         let error = refuse(many);
@@ -367,7 +368,7 @@ mod tests {
             })
             .is_ok()
         );
-        assert!(FixedPoint::new(Parameters { tallies: 4, ..many }).is_ok());
+        assert!(FixedPoint::new(Parameters { tallies: 0, ..many }).is_ok());
         assert_eq!(
             refuse(Parameters {
                 nodes_max: 0,

@@ -160,7 +160,8 @@ def signatures():
 YEAR_2100 = 4_102_444_800
 NOW = 1_800_000_000
 PARAMETERS = 6
-HEADER_WORDS = 5
+# Training examples and clipped coordinates; right and wrong answers; four digits of the loss.
+HEADER_WORDS = 2 + 2 + 4
 
 
 def manifest(nodes, initial):
@@ -180,6 +181,7 @@ suite = 2
 name = "known answers"
 epoch = 1
 epoch_key = "{sha256(b"smpcfl/2 epoch key", bytes(range(32))).hex()}"
+task = "{sha256(b"").hex()}"
 scheme = "peer"
 averaging = "fedavg"
 collusion = 1
@@ -195,7 +197,6 @@ ring = "u32"
 clip = 1.0
 fraction_bits = 23
 nodes_max = 128
-loss_fraction_bits = 8
 
 [limits]
 update_norm = 10.0
@@ -209,7 +210,8 @@ sums_s = 30
 result_s = 60
 minimum_bandwidth_bytes_per_s = 1000000
 
-[task]
+[metrics]
+kind = "answers"
 
 [model]
 initial = "{initial.hex()}"

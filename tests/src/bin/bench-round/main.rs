@@ -108,6 +108,7 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize
     let Learned {
         layout,
         initial,
+        metrics,
         examples_max,
     } = match &args.data {
         None => Learned::nothing(args.params)?,
@@ -116,7 +117,10 @@ fn found(args: &BenchRound, folder: &Path) -> anyhow::Result<(Vec<String>, usize
     let parameters = layout.len();
     let model = (layout, initial);
     let examples_max = vec![examples_max; args.nodes];
-    let agreement = Agreement::on_one_machine(&examples_max, args.scheme, model);
+    let agreement = Agreement {
+        metrics,
+        ..Agreement::on_one_machine(&examples_max, args.scheme, model)
+    };
     agreement.provision()?.write(folder)?;
     let names = agreement.nodes.into_iter().map(|node| node.name);
     Ok((names.collect(), parameters))

@@ -21,6 +21,8 @@ const EXAMPLES: u32 = 1000;
 pub(crate) struct Learned {
     pub(crate) layout: Layout,
     pub(crate) initial: Vec<f32>,
+    /// What is counted of the model.
+    pub(crate) metrics: Metrics,
     /// The most training examples of a node.
     pub(crate) examples_max: u32,
 }
@@ -35,6 +37,7 @@ impl Learned {
         Ok(Self {
             layout: Layout::try_from(vec![tensor])?,
             initial: vec![0.0; parameters],
+            metrics: Metrics::Answers,
             examples_max: EXAMPLES,
         })
     }
@@ -49,6 +52,7 @@ impl Learned {
         Ok(Self {
             layout: trainer.layout().clone(),
             initial: trainer.initial()?,
+            metrics: model.metrics(),
             examples_max: u32::try_from(split.train.len().div_ceil(nodes))
                 .context("too many examples")?,
         })

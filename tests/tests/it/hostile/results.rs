@@ -4,13 +4,16 @@ use fl_protocol::digest::ChunkHashes;
 use fl_protocol::parameters::to_le_bytes;
 use fl_protocol::round::message::{ResultAck, Signed};
 use fl_protocol::round::{Checkpoint, Head, Kind, Refusal};
-use fl_protocol::sim::HEADER_WORDS;
 use fl_protocol::wire::{BodyId, NodeFrame, RelayFrame};
 use fl_tests::federation::memory::sums_of;
 use fl_tests::hostile_relay::met::{doubled, invalid, stale};
 use fl_tests::hostile_relay::{Flow, Lie, Parcel, Record, VICTIM, consortium, header, lie, result};
 
 use crate::support::lies::{OTHER, by_its_tags, instead, outcome, outcome_of, sum};
+
+/// Words of a header that counts two classes: two, four pairs of them, two sums of four digits, two
+/// histograms of 64 bins.
+const HEADER_WORDS: usize = 2 + 4 + 2 * 4 + 2 * 64;
 
 fn twice(words: &mut [u32]) {
     words

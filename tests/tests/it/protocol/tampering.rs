@@ -19,8 +19,6 @@ use fl_protocol::round::node::Action as NodeAction;
 use fl_protocol::round::relay::{Action as RelayAction, Event, Report};
 use fl_protocol::sim::Work;
 use fl_protocol::wire::{self, BodyId, NodeFrame, RelayFrame};
-use fl_shaders::{FixedPoint, Ring};
-use fl_sharing::Plan;
 use fl_tests::federation::memory::{
     Contribution, NodeCall, Outgoing, Party, RelayCall, Round, counters, drawn,
 };
@@ -118,8 +116,8 @@ fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()>
         NodeAction::Waiting { .. } | NodeAction::TurnedAway(_) | NodeAction::Finish { .. } => {}
         // The announced root or hash was changed: the bytes show it.
         NodeAction::Average(outcome) => {
-            let (base, plan) = (vec![0.0; 6], plan());
-            let refusal = outcome.average(&round.result, &base, &plan, &kits.verifier()?);
+            let (base, plan) = (vec![0.0; 6], kits.relay.manifest.fixed_point());
+            let refusal = outcome.average(&round.result, &base, plan, &kits.verifier()?);
             assert!(
                 matches!(
                     refusal,
@@ -131,10 +129,6 @@ fn assert_harmless(kits: &Kits, round: &Round, action: NodeAction) -> Result<()>
         other => panic!("a mutated frame led to {other:?}"),
     }
     Ok(())
-}
-
-fn plan() -> FixedPoint {
-    Plan::new(Ring::U32, 3, 1_000, 0).unwrap().format
 }
 
 #[test]
