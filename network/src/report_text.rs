@@ -90,6 +90,12 @@ impl ReportFormatter {
                 let text = format!("round {round}: {} take part", manifest.names_of(nodes));
                 (Level::INFO, text)
             }
+            Report::Plateau { round, rounds } => {
+                let text = format!(
+                    "the model has not got better for {rounds} rounds, so that round {round} was the last"
+                );
+                (Level::INFO, text)
+            }
             Report::Collected { round } => {
                 (Level::DEBUG, format!("round {round}: all uploads are in"))
             }

@@ -137,6 +137,7 @@ impl RelayProgress {
                 }
                 self.enter(RoundPhase::Collecting, unix_s);
             }
+            Report::Plateau { round, .. } => self.rounds_wanted = *round,
             Report::Collected { .. } => self.enter(RoundPhase::Averaging, unix_s),
             Report::Abandoned { .. } => self.enter(RoundPhase::Gathering, unix_s),
             Report::RolledBack { round, .. } => {

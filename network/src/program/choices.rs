@@ -18,6 +18,8 @@ pub struct RoundChoices {
     pub fraction_fit: Option<f64>,
     /// Least number of participants, or the least that is possible.
     pub min_nodes: Option<usize>,
+    /// Rounds without a lower loss after which all is done; otherwise only their number counts.
+    pub patience: Option<u64>,
 }
 
 impl RoundChoices {
@@ -28,11 +30,12 @@ impl RoundChoices {
     ///
     /// The first choice that is out of its range.
     pub fn settings(self, min_nodes: RangeInclusive<usize>) -> Result<Settings, SettingsError> {
-        Settings::new(
+        let settings = Settings::new(
             self.rounds.unwrap_or(ROUNDS),
             self.fraction_fit.unwrap_or(FRACTION_FIT),
             self.min_nodes.unwrap_or(*min_nodes.start()),
             min_nodes,
-        )
+        )?;
+        settings.with_patience(self.patience)
     }
 }

@@ -50,6 +50,10 @@ pub(crate) struct Serve {
     /// Least number of participants of a round, not under the manifest's [default: the manifest's]
     #[arg(long, value_name = "N")]
     min_nodes: Option<usize>,
+    /// End before --rounds once the model's mean loss on what all nodes hold back has not been
+    /// lower for so many rounds
+    #[arg(long, value_name = "ROUNDS")]
+    patience: Option<u64>,
     /// Folder for the global model and the state between restarts, outside the kit [default:
     /// relay-ID in ~/.local/state/smpc-fl, where ID is the beginning of the consortium's id]
     #[arg(long, value_name = "DIR")]
@@ -92,6 +96,7 @@ impl TryFrom<Serve> for Config {
                 rounds: args.rounds.or(file.rounds),
                 fraction_fit: args.fraction_fit.or(file.fraction_fit),
                 min_nodes: args.min_nodes.or(file.min_nodes),
+                patience: args.patience.or(file.patience),
             },
             state: args.state.or(file.state),
             dashboard: args.dashboard.or(file.dashboard),

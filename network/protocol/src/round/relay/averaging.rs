@@ -36,14 +36,17 @@ impl AwaitingAverage {
             root: averaged.root,
             model: head.model,
         };
+        let totals = Totals::of(&averaged.totals, state.manifest.metrics());
+        state.plateau.add(totals.tally.loss());
         state.complete(head, outcome, complete.nodes);
         state.report(Report::Completed(Box::new(Completed {
             round: head.round,
             attempts,
             nodes: averaged.nodes,
-            totals: Totals::of(&averaged.totals, state.manifest.metrics()),
+            totals,
             model: head.model,
         })));
+        state.report_plateau();
     }
 
     /// The sum is impossible: the same participants have to begin again.

@@ -23,6 +23,7 @@ mod averaging;
 pub(in crate::round) mod bonds;
 mod event;
 mod obligations;
+mod plateau;
 mod presence;
 mod published;
 mod recover;

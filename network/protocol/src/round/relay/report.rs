@@ -22,6 +22,13 @@ pub enum Report {
     Lost(NodeId),
     /// A node is gone that has the last of all rounds.
     Left(NodeId),
+    /// The model has not got better for as many rounds as the operator waits: this was the last.
+    Plateau {
+        /// Rounds completed.
+        round: u64,
+        /// Rounds since the lowest loss.
+        rounds: u64,
+    },
     /// An attempt begins.
     Opened {
         /// Round.

@@ -8,6 +8,7 @@ pub struct Settings {
     rounds: u64,
     fraction_fit: f64,
     min_nodes: usize,
+    patience: Option<u64>,
 }
 
 /// A choice out of its range, by the name of its flag.
@@ -22,6 +23,9 @@ pub enum SettingsError {
     /// A part of the nodes, where the manifest has all of them.
     #[error("every round of this consortium has every node; --fraction-fit must be 1, not {0}")]
     Everyone(f64),
+    /// No round of patience.
+    #[error("--patience must be at least 1")]
+    Patience,
     /// Fewer participants than keep an update secret, or more than there are.
     #[error(
         "--min-nodes must be between {} and {}, the number of nodes, not {chosen}",
@@ -67,12 +71,32 @@ impl Settings {
             rounds,
             fraction_fit,
             min_nodes,
+            patience: None,
         })
+    }
+
+    /// Returns these settings, by which all is done as well once the model has not got better for
+    /// `patience` rounds: once its mean loss on what the participants hold back has not been lower
+    /// than before.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Patience`] for 0.
+    pub fn with_patience(self, patience: Option<u64>) -> Result<Self, SettingsError> {
+        match patience {
+            Some(0) => Err(SettingsError::Patience),
+            patience => Ok(Self { patience, ..self }),
+        }
     }
 
     /// Returns the number of rounds to complete, those before a restart included.
     pub fn rounds(&self) -> u64 {
         self.rounds
+    }
+
+    /// Returns for how many rounds without a lower loss the operator waits, if there is an end.
+    pub fn patience(&self) -> Option<u64> {
+        self.patience
     }
 
     /// Returns the part of the available nodes that is asked to take part in a round, in (0, 1].

@@ -15,6 +15,7 @@ use super::action::Action;
 use super::ahead::Ahead;
 use super::attempt;
 use super::obligations::Obligations;
+use super::plateau::Plateau;
 use super::presence::Presence;
 use super::published::{Delivery, LastResult, Published};
 use super::report::Report;
@@ -47,6 +48,7 @@ pub(in crate::round) struct RelayState {
     pub(in crate::round) presence: Presence,
     pub(in crate::round) obligations: Obligations,
     pub(super) published: Published,
+    pub(super) plateau: Plateau,
     ahead: Ahead,
     opener: BoxOpener,
     /// What proves that nodes have lied, for whoever connects.
@@ -75,6 +77,7 @@ impl RelayState {
         opener: BoxOpener,
     ) -> Self {
         Self {
+            plateau: Plateau::default(),
             obligations: Obligations::new(manifest.clone(), attempt::bonds(&manifest)),
             manifest,
             settings,
@@ -271,9 +274,21 @@ impl RelayState {
 
     // Who takes part.
 
-    /// Returns whether all rounds are done.
+    /// Returns whether all rounds are done, or the model has not got better for as many as the
+    /// operator waits.
     pub(super) fn is_finished(&self) -> bool {
+        let is_patient = |patience| self.plateau.rounds() < patience;
         self.head.round >= self.settings.rounds()
+            || !self.settings.patience().is_none_or(is_patient)
+    }
+
+    /// Says why all is done, if it is before the last round.
+    pub(super) fn report_plateau(&mut self) {
+        let round = self.head.round;
+        if self.is_finished() && round < self.settings.rounds() {
+            let rounds = self.plateau.rounds();
+            self.report(Report::Plateau { round, rounds });
+        }
     }
 
     /// Returns whether a node can take part in the next round.
@@ -620,6 +635,7 @@ impl RelayState {
             return false;
         };
         let round = self.head.round;
+        self.plateau.take_back();
         self.log(Entry::RolledBack);
         self.head = last.base;
         self.attempt = provisional.attempt;

@@ -20,6 +20,34 @@ fn three_five_and_ten_nodes_complete_their_rounds() {
 }
 
 #[test]
+fn all_is_done_once_the_model_has_not_got_better_for_long() {
+    // What the nodes draw for losses is chance, so that it soon does not fall twice in a row.
+    let mut federation = Network::new(4, 100, 21);
+    let patient = settings(100, 1.0, 3).with_patience(Some(2));
+    federation.relay.settings = patient.unwrap();
+    assert!(settings(100, 1.0, 3).with_patience(Some(0)).is_err());
+    federation.run_to_the_end();
+    federation.seen.assert_peaceful();
+    let losses: Vec<_> = federation
+        .seen
+        .completed
+        .iter()
+        .map(|completed| completed.totals.tally.loss().unwrap())
+        .collect();
+    let is_plateau = |rounds: usize| {
+        let lowest = losses[..rounds - 2]
+            .iter()
+            .copied()
+            .fold(f64::INFINITY, f64::min);
+        losses[rounds - 2..rounds]
+            .iter()
+            .all(|loss| *loss >= lowest)
+    };
+    let first = (3..=losses.len()).find(|rounds| is_plateau(*rounds));
+    assert_eq!(first, Some(losses.len()));
+}
+
+#[test]
 fn observers_of_a_sampled_round_end_with_the_same_model() {
     let mut federation = Network::new(10, 4, 7);
     federation.relay.settings = settings(federation.relay.settings.rounds(), 0.35, 3);
