@@ -8,6 +8,7 @@
 //! key.pem         this party's private key, mode 0600
 //! epoch.key       the secret that the nodes share, in hexadecimal, mode 0600; not in the relay's
 //! kit
+//! task.toml       what is learned and how; not in the relay's kit
 //! initial.f32     the initial model: little-endian f32 in the order of the layout
 //! ```
 
@@ -39,8 +40,11 @@ const AUTHORITY: &str = "authority.pem";
 const CERTIFICATE: &str = "cert.pem";
 const KEY: &str = "key.pem";
 const EPOCH_KEY: &str = "epoch.key";
+const TASK: &str = "task.toml";
 const INITIAL: &str = "initial.f32";
 const MAX_PEM_BYTES: usize = 64 << 10;
+/// Room for the names of as many columns as an example can have features.
+const MAX_TASK_BYTES: usize = 256 << 20;
 
 /// A kit that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +89,17 @@ pub enum KitError {
     /// The epoch key is not the manifest's.
     #[error("{0} is not the epoch key of this kit's manifest; get a fresh kit")]
     EpochKey(PathBuf),
+    /// The task is not the manifest's.
+    #[error("{0} is not the task of this kit's manifest; get a fresh kit")]
+    Task(PathBuf),
+    /// The task is no TOML.
+    #[error("{path}: {source}")]
+    TaskToml {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
     /// The initial model is not the manifest's.
     #[error("{path} hashes to {found}, but the manifest says {expected}; get a fresh kit")]
     InitialModel {
@@ -122,6 +137,8 @@ pub struct KitFiles<'a> {
     pub key_pem: &'a str,
     /// The nodes' epoch key; `None` for the relay.
     pub epoch_key: Option<&'a [u8; 32]>,
+    /// What is learned and how, in TOML; `None` for the relay.
+    pub task: Option<&'a str>,
     /// The initial model, in the order of the layout.
     pub initial: &'a [f32],
 }
@@ -144,6 +161,9 @@ impl KitFiles<'_> {
         if let Some(key) = self.epoch_key {
             let text = Zeroizing::new(hex::encode(key));
             write_private(&folder.join(EPOCH_KEY), text.as_bytes())?;
+        }
+        if let Some(task) = self.task {
+            write_public(&folder.join(TASK), task.as_bytes())?;
         }
         write_private(&folder.join(KEY), self.key_pem.as_bytes())
     }
@@ -214,6 +234,24 @@ impl Kit {
             true => Ok(key),
             false => Err(KitError::EpochKey(path)),
         }
+    }
+
+    /// Reads what is learned and how, from a node's kit.
+    ///
+    /// # Errors
+    ///
+    /// [`KitError::File`], [`KitError::Task`] if it is not the one that the manifest speaks of,
+    /// [`KitError::TaskToml`].
+    pub fn task(&self) -> Result<toml::Table, KitError> {
+        let path = self.folder.join(TASK);
+        let bytes = read_limited(&path, MAX_TASK_BYTES)?;
+        if Digest::sha256(&[&bytes]) != self.manifest.task() {
+            return Err(KitError::Task(path));
+        }
+        toml::from_slice(&bytes).map_err(|source| KitError::TaskToml {
+            path,
+            source: Box::new(source),
+        })
     }
 
     /// Returns what the manifest says of the node that this kit is of.

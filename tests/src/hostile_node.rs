@@ -121,7 +121,7 @@ impl HostileNode {
         host.disk.model = kit.initial().unwrap();
         let runtime = Runtime::new().unwrap();
         let traps = match misdeed {
-            Misdeed::Trap(size) => Some(Traps::new(&kit.manifest, examples, size)),
+            Misdeed::Trap(size) => Some(Traps::new(&kit, examples, size)),
             _ => None,
         };
         let learned = Arc::new(Mutex::new(Learned {

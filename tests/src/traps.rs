@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use fl_datasets::Scaling;
-use fl_protocol::manifest::Manifest;
+use fl_network::kit::Kit;
 use fl_trainer::{ModelKind, ModelSpec};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -74,14 +74,14 @@ pub struct Traps {
 }
 
 impl Traps {
-    /// Returns traps whose weights have this norm, in the model of a consortium in which the
+    /// Returns traps whose weights have this norm, in the model of the consortium in which the
     /// participant claims so many examples.
     ///
     /// # Panics
     ///
     /// If the model is another.
-    pub fn new(manifest: &Manifest, examples: u32, size: f64) -> Self {
-        let model = &manifest.task()["model"];
+    pub fn new(kit: &Kit, examples: u32, size: f64) -> Self {
+        let model = &kit.task().unwrap()["model"];
         let spec: ModelSpec = model.clone().try_into().unwrap();
         assert_eq!(spec.kind(), ModelKind::Mlp);
         let layout = spec.layout().unwrap();

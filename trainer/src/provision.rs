@@ -13,7 +13,7 @@ use fl_network::files::{FileError, write_private, write_public};
 use fl_network::kit::KitFiles;
 use fl_network::pki::{Authority, PkiError, Validity};
 use fl_network::time::unix_s;
-use fl_protocol::digest::model_hash;
+use fl_protocol::digest::{Digest, model_hash};
 use fl_protocol::error::{IdentityError, ManifestError};
 use fl_protocol::fingerprint::Fingerprint;
 use fl_protocol::manifest::{
@@ -262,6 +262,7 @@ pub struct Consortium {
     authority: Authority,
     manifest: Manifest,
     plan: Plan,
+    task: String,
     initial: Vec<f32>,
     epoch_key: EpochKey,
     relay: Party,
@@ -363,13 +364,14 @@ impl Agreement {
             initial: model_hash(&self.initial).to_hex(),
             layout: self.layout.tensors().to_vec(),
         };
-        let task = self.task.clone();
+        let task = toml::to_string(&self.task);
+        let task = task.map_err(|error| ManifestError::Write(Box::new(error)))?;
         let mut file = ManifestFile::new(
             self.name.clone(),
             self.relay.clone(),
             epoch_key_check(epoch_key.expose()),
             &plan.format,
-            task,
+            Digest::sha256(&[task.as_bytes()]),
             model,
             tables,
         );
@@ -396,6 +398,7 @@ impl Agreement {
             plan,
             initial,
             epoch_key,
+            task,
             relay,
             nodes: parties,
         })
@@ -452,6 +455,7 @@ impl Consortium {
         for node in &self.nodes {
             let kit = KitFiles {
                 epoch_key: Some(self.epoch_key.expose()),
+                task: Some(&self.task),
                 ..self.kit(node)
             };
             kit.write(&folder.join(&node.name))?;
@@ -461,7 +465,7 @@ impl Consortium {
         Ok(())
     }
 
-    /// A kit with all but the nodes' secret.
+    /// A kit with all but what only nodes have.
     fn kit<'a>(&'a self, party: &'a Party) -> KitFiles<'a> {
         KitFiles {
             manifest: &self.manifest,
@@ -469,6 +473,7 @@ impl Consortium {
             certificate_pem: &party.certificate_pem,
             key_pem: &party.key_pem,
             epoch_key: None,
+            task: None,
             initial: &self.initial,
         }
     }

@@ -2,9 +2,10 @@
 //! exchange.
 //!
 //! [`round`] decides what nodes and relay do, [`manifest`] is what a consortium agreed on,
-//! [`metrics`] what is counted of a model, [`identity`] who speaks, [`fingerprint`] how people compare what they have, [`histories`] whom a
-//! further consortium on the same data would set apart, [`wire`] how messages are encoded, and
-//! [`audit`] what a party logs and how anyone checks a log later.
+//! [`metrics`] what is counted of a model, [`identity`] who speaks, [`fingerprint`] how people
+//! compare what they have, [`histories`] whom a further consortium on the same data would set
+//! apart, [`wire`] how messages are encoded, and [`audit`] what a party logs and how anyone checks
+//! a log later.
 //!
 //! Nothing here performs I/O, reads a clock or draws randomness: time, keys and seeds are
 //! arguments. A driver hands what happens to a machine, and carries out the actions that it gets

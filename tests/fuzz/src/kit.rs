@@ -34,7 +34,7 @@ pub(crate) fn pem(data: &[u8]) {
     let _ = Credentials::from_pem(text, text);
 }
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "manifest.toml",
     "manifest.sig",
     "authority.pem",
@@ -42,6 +42,7 @@ const FILES: [&str; 7] = [
     "key.pem",
     "initial.f32",
     "epoch.key",
+    "task.toml",
 ];
 
 /// A node's kit with one file replaced. The first byte says which.
@@ -74,6 +75,11 @@ fn load(folder: &Path) {
         Err(KitError::File(_) | KitError::InitialModel { .. }) => {}
         Err(error) => panic!("another error than is documented: {error}"),
     }
+    match kit.task() {
+        Ok(task) => assert!(task.is_empty()),
+        Err(KitError::File(_) | KitError::Task(_)) => {}
+        Err(error) => panic!("another error than is documented: {error}"),
+    }
     match kit.epoch_key() {
         Ok(key) => assert_eq!(*key, EPOCH_KEY),
         Err(KitError::File(_) | KitError::EpochKey(_)) => {}
@@ -93,6 +99,7 @@ pub(crate) fn write(folder: &Path) {
         certificate_pem: &certificates().1,
         key_pem: &key_pem("node 0"),
         epoch_key: Some(&EPOCH_KEY),
+        task: Some(""),
         initial: &[0.0; PARAMETERS],
     };
     files.write(folder).expect("a folder of our own");

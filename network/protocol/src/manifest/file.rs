@@ -47,6 +47,9 @@ pub struct ManifestFile {
     /// Check value of the epoch key that every node's kit holds: [`epoch_key_check`], in
     /// hexadecimal.
     pub epoch_key: String,
+    /// SHA-256 of the task, in hexadecimal: what is learned and how, which stands in the nodes'
+    /// kits and in no other.
+    pub task: String,
     /// How updates are shared.
     pub scheme: Scheme,
     /// How updates are averaged.
@@ -77,8 +80,6 @@ pub struct ManifestFile {
     pub limits: LimitTable,
     /// What is counted of the model.
     pub metrics: Metrics,
-    /// What is learned and how; only nodes read it.
-    pub task: toml::Table,
     /// The model's parameters.
     pub model: ModelTable,
     /// The participants.
@@ -282,7 +283,7 @@ impl ManifestFile {
         relay_address: String,
         epoch_key: Digest,
         plan: &FixedPoint,
-        task: toml::Table,
+        task: Digest,
         model: ModelTable,
         nodes: Vec<NodeTable>,
     ) -> Self {
@@ -293,6 +294,7 @@ impl ManifestFile {
             epoch: 1,
             previous_epoch: None,
             epoch_key: epoch_key.to_hex(),
+            task: task.to_hex(),
             scheme: Scheme::Peer,
             averaging: AveragingRule::Fedavg,
             collusion: 1,
@@ -308,7 +310,6 @@ impl ManifestFile {
             timeouts: TimeoutTable::default(),
             limits: LimitTable::default(),
             metrics: Metrics::default(),
-            task,
             model,
             nodes,
         }
@@ -538,10 +539,12 @@ mod tests {
             signed(|m| m.model.layout.clear()),
             Err(E::Layout(_))
         ));
-        assert!(matches!(
-            signed(|m| m.model.initial = "00".into()),
-            Err(E::Field { .. })
-        ));
+        for change in [
+            |m: &mut ManifestFile| m.model.initial = "00".into(),
+            |m: &mut ManifestFile| m.task = "00".into(),
+        ] {
+            assert!(matches!(signed(change), Err(E::Field { .. })));
+        }
         assert!(matches!(
             signed(|m| m.nodes[0].name = "../x".into()),
             Err(E::Node { .. })

@@ -48,6 +48,7 @@ pub struct Manifest {
     committee: Option<Committee>,
     participation: Participation,
     epoch_key: Digest,
+    task: Digest,
     initial_model: Digest,
 }
 
@@ -134,6 +135,7 @@ impl Manifest {
             &roster,
         )?;
         let epoch_key = file::digest("epoch_key", &file.epoch_key)?;
+        let task = file::digest("task", &file.task)?;
         let initial_model = file::digest("model.initial", &file.model.initial)?;
         let consortium_id = Digest::sha256(&[&bytes]);
         Ok(Self {
@@ -146,6 +148,7 @@ impl Manifest {
             committee,
             participation,
             epoch_key,
+            task,
             initial_model,
         })
     }
@@ -238,9 +241,9 @@ impl Manifest {
         self.initial_model
     }
 
-    /// Returns what is learned and how: read by nodes only.
-    pub fn task(&self) -> &toml::Table {
-        &self.file.task
+    /// SHA-256 of the task: what is learned and how, which only nodes have.
+    pub fn task(&self) -> Digest {
+        self.task
     }
 
     /// Returns who holds the seeds; nobody in particular in the peer scheme.

@@ -157,7 +157,7 @@ pub fn manifest_file(identities: &[Identity]) -> ManifestFile {
         "localhost:4433".to_owned(),
         epoch_key_check(&[0; 32]),
         &plan.unwrap(),
-        toml::Table::new(),
+        Digest::sha256(&[]),
         model,
         nodes.collect(),
     );

@@ -160,9 +160,9 @@ fn each_consortium_has_a_seed_of_its_own_unless_the_founder_says_one() {
             .args(flags);
         let said = ended(command).succeeded();
         let kit = folder.path().join(out).join("a");
-        let text = fs::read_to_string(kit.join("manifest.toml")).unwrap();
-        let file: ManifestFile = toml::from_str(&text).unwrap();
-        let seed = file.task["training"]["seed"].as_integer().unwrap();
+        let text = fs::read_to_string(kit.join("task.toml")).unwrap();
+        let task: toml::Table = toml::from_str(&text).unwrap();
+        let seed = task["training"]["seed"].as_integer().unwrap();
         let says = format!("the seed is {seed};");
         assert!(said.text().contains(&says), "{}", said.text());
         (seed, fs::read(kit.join("initial.f32")).unwrap())

@@ -42,6 +42,7 @@ fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
         }
     }
     let epoch_key = [7; 32];
+    let task = fs::read_to_string(consortium.kit("a").join("task.toml")).unwrap();
     file.epoch_key = epoch_key_check(&epoch_key).to_hex();
     let manifest = Manifest::sign(&file, authority.identity()).unwrap();
     let initial = fs::read(consortium.kit("relay").join("initial.f32")).unwrap();
@@ -58,6 +59,7 @@ fn with(validity: Validity, membership_ends: Option<SystemTime>) -> Consortium {
             certificate_pem,
             key_pem,
             epoch_key: (party != "relay").then_some(&epoch_key),
+            task: (party != "relay").then_some(&*task),
             initial: &initial,
         };
         kit.write(&consortium.kit(party)).unwrap();

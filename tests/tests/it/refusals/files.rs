@@ -50,6 +50,7 @@ fn a_pipe_or_a_device_in_place_of_a_file_is_refused_at_once() {
 
     for file in [
         "epoch.key",
+        "task.toml",
         "key.pem",
         "cert.pem",
         "initial.f32",

@@ -144,6 +144,7 @@ fn a_kit_with_one_byte_changed_is_refused_whichever_file_it_is_in() {
         ("cert.pem", "the kit in"),
         ("authority.pem", "the kit in"),
         ("epoch.key", "is not the epoch key of this kit's manifest"),
+        ("task.toml", "is not the task of this kit's manifest"),
     ] {
         let path = consortium.kit("a").join(file);
         let whole = fs::read(&path).unwrap();

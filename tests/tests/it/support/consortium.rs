@@ -28,7 +28,7 @@ pub(crate) fn local_task(
     file: &str,
 ) -> (ModelSpec, Training, Split) {
     let kit = Kit::load(&consortium.kit(node)).unwrap();
-    let task = kit.manifest.task();
+    let task = kit.task().unwrap();
     let training: Training = task["training"].clone().try_into().unwrap();
     let spec: ModelSpec = task["model"].clone().try_into().unwrap();
     let options = LoadOptions {
