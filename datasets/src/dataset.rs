@@ -8,8 +8,8 @@ use crate::{Error, Schema, Target};
 ///
 /// Features are `f32`, row-major: example `i` is the `schema.shape().size()` numbers from
 /// `i * size`. All are finite, but for what the schema lets be missing, which is NaN. Labels are
-/// indexes into the schema's classes, or values of its quantity. Printing with `Debug` shows the schema and the count, never
-/// the data.
+/// indexes into the schema's classes, or values of its quantity. Printing with `Debug` shows the
+/// schema and the count, never the data.
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
     schema: Schema,

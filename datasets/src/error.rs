@@ -405,6 +405,9 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
+    /// The scaling of a quantity is not a finite mean and a positive deviation.
+    #[error("the scaling of the quantity is invalid; take it again from the training data")]
+    QuantityScaling,
     /// A scaling is not one finite mean and one positive deviation for each column.
     #[error("the scaling of column {column} is invalid; take it again from the training data")]
     Scaling {

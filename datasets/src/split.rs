@@ -22,7 +22,8 @@ pub struct Split {
 
 impl Split {
     /// Keeps `fraction` of the examples for testing, of each label, or of each tenth of a quantity,
-    /// as nearly that share as whole examples allow. The same `seed` gives the same split; both parts keep the order of `data`.
+    /// as nearly that share as whole examples allow. The same `seed` gives the same split; both
+    /// parts keep the order of `data`.
     ///
     /// The number of test examples is `fraction * len`, rounded, but at least 1 and at most
     /// `len - 1`. A label of `n` examples has `fraction * n` of them, rounded down or up: those

@@ -19,7 +19,7 @@ use fl_protocol::round::relay::Settings;
 use fl_sharing::CpuEngine;
 use fl_trainer::node::NodeEvent;
 use fl_trainer::simulation::{Simulation, SimulationEvent};
-use fl_trainer::{BurnTrainer, Classification, Classifier, LocalTrainer, Sharing, Training};
+use fl_trainer::{BurnTrainer, Classification, LocalTrainer, Predictor, Sharing, Training};
 
 /// Points of each spiral that a participant holds.
 const POINTS: u16 = 60;
@@ -43,8 +43,8 @@ impl Net {
 
 /// What makes it a federated task. For a loss other than cross entropy, implement
 /// `fl_trainer::Task` instead.
-impl Classifier for Net {
-    fn logits(&self, points: Tensor<2>) -> Tensor<2> {
+impl Predictor for Net {
+    fn outputs(&self, points: Tensor<2>) -> Tensor<2> {
         let bend = |x, layer: &Linear| layer.forward(x).tanh();
         self.output.forward(self.hidden.iter().fold(points, bend))
     }

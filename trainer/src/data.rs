@@ -15,7 +15,9 @@ pub fn data_digest(split: &Split) -> Digest {
 
 fn of_examples(data: &Dataset) -> Digest {
     let labels = data.labels().iter().flat_map(|label| label.to_le_bytes());
-    let labels: Vec<u8> = labels.collect();
+    let quantities = data.quantities().iter();
+    let quantities = quantities.flat_map(|quantity| quantity.to_le_bytes());
+    let labels: Vec<u8> = labels.chain(quantities).collect();
     Digest::sha256(&[
         &(data.len() as u64).to_le_bytes(),
         model_hash(data.features()).as_bytes(),

@@ -73,6 +73,9 @@ pub enum TrainError {
         /// The shape of an example.
         shape: fl_datasets::Shape,
     },
+    /// The quantity that is predicted has no scaling, or there is one although classes are told.
+    #[error("a model of a quantity needs the quantity's scaling, and a model of classes has none")]
+    QuantityScaling,
     /// Values may be missing, and there is no mean to stand in for them.
     #[error("values of a column may be missing, so the model needs a scaling; fit one on the data")]
     GapsWithoutScaling,

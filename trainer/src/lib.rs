@@ -5,12 +5,12 @@
 //!
 //! A node's driver works with a [`LocalTrainer`]: parameters in as one flat vector, their local
 //! change out. [`BurnTrainer`] is the one for Burn. It trains a [`Task`], which is a module with
-//! data and a loss; [`Classification`] is the task for any module that tells classes apart, and
-//! [`ModelSpec`] makes the trainer of a built-in model from datasets alone.
+//! data and a loss; [`Classification`] and [`Regression`] are the tasks for any module that
+//! predicts classes or a quantity of feature rows, and [`ModelSpec`] makes the trainer of a
+//! built-in model from datasets alone.
 
 mod burn_trainer;
 mod checkpoint;
-mod classification;
 mod compute;
 mod data;
 mod error;
@@ -33,7 +33,6 @@ mod update;
 
 pub use burn_trainer::BurnTrainer;
 pub use checkpoint::Checkpoint;
-pub use classification::{Classification, Classifier};
 pub use compute::Compute;
 pub use data::data_digest;
 pub use error::TrainError;
@@ -46,7 +45,7 @@ pub use node::RoundReport;
 pub use order::{OrderKey, OrderSeed, RepeatableOrder};
 pub use provision::{AgreedNode, RoundParticipation, Sharing};
 pub use report::{ClassReport, ClassificationReport};
-pub use task::{Outcome, Part, Score, Task};
+pub use task::{Classification, Outcome, Part, Predictor, Regression, Score, Task};
 pub use training::{Optimizer, Training};
 pub use update::Update;
 

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use fl_datasets::{LoadOptions, Source, load};
-use fl_trainer::{BurnTrainer, Classification, Classifier, LocalTrainer, OrderSeed, Training, cpu};
+use fl_trainer::{BurnTrainer, Classification, LocalTrainer, OrderSeed, Predictor, Training, cpu};
 
 /// A model half of whose inputs are dropped in training.
 #[derive(Module, Debug)]
@@ -25,8 +25,8 @@ impl Forgetful {
     }
 }
 
-impl Classifier for Forgetful {
-    fn logits(&self, rows: Tensor<2>) -> Tensor<2> {
+impl Predictor for Forgetful {
+    fn outputs(&self, rows: Tensor<2>) -> Tensor<2> {
         self.output.forward(self.dropout.forward(rows))
     }
 }

@@ -169,7 +169,8 @@ impl Schema {
         &self.target
     }
 
-    /// Returns the names of the classes, into which a label is an index; none if a quantity is told.
+    /// Returns the names of the classes, into which a label is an index; none if a quantity is
+    /// told.
     pub fn classes(&self) -> &[String] {
         match &self.target {
             Target::Classes(classes) => classes,

@@ -7,7 +7,7 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use crate::Classifier;
+use crate::Predictor;
 
 /// Channels after the first block; each further block doubles them, up to [`MOST_CHANNELS`].
 const FIRST_CHANNELS: usize = 16;
@@ -32,7 +32,7 @@ impl Cnn {
 
     /// Returns a network for images of `[channels, height, width]`, the sides at least
     /// [`SHORTEST_SIDE`](Self::SHORTEST_SIDE).
-    pub fn new(image: [usize; 3], classes: usize, device: &Device) -> Self {
+    pub fn new(image: [usize; 3], outputs: usize, device: &Device) -> Self {
         let [mut channels, mut height, mut width] = image;
         let mut convolutions = Vec::new();
         let mut wider = FIRST_CHANNELS;
@@ -50,14 +50,14 @@ impl Cnn {
         Self {
             convolutions,
             pool: MaxPool2dConfig::new([2, 2]).init(),
-            output: LinearConfig::new(channels * height * width, classes).init(device),
+            output: LinearConfig::new(channels * height * width, outputs).init(device),
             image,
         }
     }
 }
 
-impl Classifier for Cnn {
-    fn logits(&self, features: Tensor<2>) -> Tensor<2> {
+impl Predictor for Cnn {
+    fn outputs(&self, features: Tensor<2>) -> Tensor<2> {
         let [batch, _] = features.dims();
         let [channels, height, width] = self.image;
         let mut x = features.reshape([batch, channels, height, width]);

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use crate::Classifier;
+use crate::Predictor;
 
 /// Neurons in each hidden layer.
 const HIDDEN: usize = 64;
@@ -19,17 +19,17 @@ pub struct Mlp {
 
 impl Mlp {
     /// Returns a network for rows of `columns` numbers.
-    pub fn new(columns: usize, classes: usize, device: &Device) -> Self {
+    pub fn new(columns: usize, outputs: usize, device: &Device) -> Self {
         let linear = |inputs, outputs| LinearConfig::new(inputs, outputs).init(device);
         Self {
             hidden: [linear(columns, HIDDEN), linear(HIDDEN, HIDDEN)],
-            output: linear(HIDDEN, classes),
+            output: linear(HIDDEN, outputs),
         }
     }
 }
 
-impl Classifier for Mlp {
-    fn logits(&self, features: Tensor<2>) -> Tensor<2> {
+impl Predictor for Mlp {
+    fn outputs(&self, features: Tensor<2>) -> Tensor<2> {
         let hidden = self
             .hidden
             .iter()

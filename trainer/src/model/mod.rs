@@ -7,18 +7,19 @@ mod predict;
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
-use fl_datasets::{Column, Dataset, Scaling, Schema, Shape};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor};
+use fl_datasets::{Column, Dataset, QuantityScaling, Scaling, Schema, Shape, Target};
 use fl_protocol::metrics::{Metrics, Tally};
 use serde::{Deserialize, Serialize};
 
 pub use cnn::Cnn;
 pub use mlp::Mlp;
 
-use crate::classification::check_schema;
+use crate::task::check_schema;
 use crate::{
-    BurnTrainer, Classification, Classifier, Compute, Layout, LocalTrainer, Part, TrainError,
-    Training,
+    BurnTrainer, Classification, Compute, Layout, LocalTrainer, Part, Predictor, Regression,
+    TrainError, Training,
 };
 
 /// The architecture of a built-in model. Written `cnn` or `mlp`.
@@ -75,21 +76,50 @@ pub struct ModelSpec {
     schema: Schema,
     #[serde(skip_serializing_if = "Option::is_none")]
     scaling: Option<Scaling>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<QuantityScaling>,
 }
 
 impl ModelSpec {
-    /// Returns a model of `kind` for data of `schema`, scaled by `scaling` before it enters the
-    /// model.
+    /// Returns a model of `kind` for data of `schema`, which has classes; it is scaled by `scaling`
+    /// before it enters the model.
     ///
     /// # Errors
     ///
-    /// The model does not take examples of this shape, the scaling has another number of columns,
-    /// or there is none although values may be missing.
+    /// Those of [`of_quantity`](Self::of_quantity), or the schema has a quantity.
     pub fn new(
         kind: ModelKind,
         schema: Schema,
         scaling: Option<Scaling>,
     ) -> Result<Self, TrainError> {
+        Self::checked(kind, schema, scaling, None)
+    }
+
+    /// Returns a model of `kind` for data of `schema`, which has a quantity, scaled by `quantity`;
+    /// all else is scaled by `scaling` before it enters the model.
+    ///
+    /// # Errors
+    ///
+    /// The model does not take examples of this shape, the scaling has another number of columns,
+    /// there is none although values may be missing, or the schema has classes.
+    pub fn of_quantity(
+        kind: ModelKind,
+        schema: Schema,
+        scaling: Option<Scaling>,
+        quantity: QuantityScaling,
+    ) -> Result<Self, TrainError> {
+        Self::checked(kind, schema, scaling, Some(quantity))
+    }
+
+    fn checked(
+        kind: ModelKind,
+        schema: Schema,
+        scaling: Option<Scaling>,
+        quantity: Option<QuantityScaling>,
+    ) -> Result<Self, TrainError> {
+        if schema.quantity().is_some() != quantity.is_some() {
+            return Err(TrainError::QuantityScaling);
+        }
         let shape = schema.shape();
         if kind == ModelKind::Cnn && ModelKind::for_shape(shape) != ModelKind::Cnn {
             return Err(TrainError::ModelShape { shape });
@@ -106,29 +136,33 @@ impl ModelSpec {
             kind,
             schema,
             scaling,
+            quantity,
         })
     }
 
     /// Returns a model for data like `training`: of `kind`, or of the usual one for examples of
-    /// this shape. Tables are standardised by the means and deviations of `training`.
+    /// this shape. Tables and quantities are standardised by the means and deviations of
+    /// `training`.
     ///
     /// # Errors
     ///
     /// The model does not take examples of this shape, or there are none to take means of.
     pub fn for_data(training: &Dataset, kind: Option<ModelKind>) -> Result<Self, TrainError> {
         let shape = training.schema().shape();
-        let fit = || {
-            Scaling::fit(training).map_err(|source| TrainError::Scaling {
-                part: Part::Training,
-                source: source.into(),
-            })
+        let failed = |source: fl_datasets::Error| TrainError::Scaling {
+            part: Part::Training,
+            source: source.into(),
         };
         let scaling = match shape {
-            Shape::Table { .. } => Some(fit()?),
+            Shape::Table { .. } => Some(Scaling::fit(training).map_err(failed)?),
             Shape::Image { .. } => None,
         };
+        let quantity = match training.schema().target() {
+            Target::Classes(_) => None,
+            Target::Quantity(_) => Some(QuantityScaling::fit(training).map_err(failed)?),
+        };
         let kind = kind.unwrap_or_else(|| ModelKind::for_shape(shape));
-        Self::new(kind, training.schema().clone(), scaling)
+        Self::checked(kind, training.schema().clone(), scaling, quantity)
     }
 
     /// Returns the architecture.
@@ -146,9 +180,27 @@ impl ModelSpec {
         self.scaling.as_ref()
     }
 
+    /// Returns how the quantity is scaled that the model predicts, if it is one.
+    pub fn quantity(&self) -> Option<&QuantityScaling> {
+        self.quantity.as_ref()
+    }
+
     /// Returns what evaluations of the model count.
     pub fn metrics(&self) -> Metrics {
-        Metrics::of_classes(self.schema.classes().len())
+        match &self.quantity {
+            None => Metrics::of_classes(self.schema.classes().len()),
+            Some(scaling) => Metrics::Quantity {
+                deviation: scaling.deviation(),
+            },
+        }
+    }
+
+    /// Returns the number of the model's outputs.
+    fn outputs(&self) -> usize {
+        match self.schema.target() {
+            Target::Classes(classes) => classes.len(),
+            Target::Quantity(_) => 1,
+        }
     }
 
     /// Returns the layout of the model's flat vector.
@@ -158,10 +210,10 @@ impl ModelSpec {
     /// The model has too many parameters.
     pub fn layout(&self) -> Result<Layout, TrainError> {
         let device = Device::flex();
-        let (features, classes) = (self.schema.shape().size(), self.schema.classes().len());
+        let (features, outputs) = (self.schema.shape().size(), self.outputs());
         match self.image() {
-            Some(image) => Layout::of(&Cnn::new(image, classes, &device)),
-            None => Layout::of(&Mlp::new(features, classes, &device)),
+            Some(image) => Layout::of(&Cnn::new(image, outputs, &device)),
+            None => Layout::of(&Mlp::new(features, outputs, &device)),
         }
     }
 
@@ -184,21 +236,43 @@ impl ModelSpec {
             self.scale(Part::Training, training)?,
             self.scale(Part::Test, test)?,
         ];
-        let (features, classes) = (self.schema.shape().size(), self.schema.classes().len());
-        match self.image() {
-            Some(image) => boxed(
-                move |d| Cnn::new(image, classes, d),
-                data,
-                settings,
-                compute,
-            ),
-            None => boxed(
-                move |d| Mlp::new(features, classes, d),
-                data,
-                settings,
-                compute,
-            ),
+        for (part, data) in [Part::Training, Part::Test].iter().zip(&data) {
+            compute.check_reach(format_args!("{part} set"), data.features().len())?;
         }
+        let (features, outputs) = (self.schema.shape().size(), self.outputs());
+        match self.image() {
+            Some(image) => {
+                let init = move |device: &Device| Cnn::new(image, outputs, device);
+                self.boxed(init, &data, settings, compute)
+            }
+            None => {
+                let init = move |device: &Device| Mlp::new(features, outputs, device);
+                self.boxed(init, &data, settings, compute)
+            }
+        }
+    }
+
+    /// Makes the trainer of modules that `init` makes, with data that is scaled.
+    fn boxed<M: Predictor + 'static>(
+        &self,
+        init: impl Fn(&Device) -> M + Send + 'static,
+        [training, test]: &[Dataset; 2],
+        settings: Training,
+        compute: Compute,
+    ) -> Result<Box<dyn LocalTrainer>, TrainError> {
+        let device = compute.device();
+        Ok(match self.quantity {
+            None => {
+                let task = || Classification::new(init, training, test, device);
+                let task = compute.run(task)?;
+                Box::new(BurnTrainer::new(task, settings, compute)?)
+            }
+            Some(scaling) => {
+                let task = || Regression::new(init, training, test, scaling, device);
+                let task = compute.run(task)?;
+                Box::new(BurnTrainer::new(task, settings, compute)?)
+            }
+        })
     }
 
     /// Evaluates `parameters` on `data`, on a device of Burn's or a GPU.
@@ -217,14 +291,15 @@ impl ModelSpec {
             .evaluate(parameters)
     }
 
-    /// Returns the probability of each class for each example of `data`, `[examples, classes]`,
-    /// row-major, as a model of these `parameters` gives them. Labels do not count.
+    /// Returns what a model of these `parameters` predicts of each example of `data`, row-major:
+    /// the probability of each class, `[examples, classes]`, or the quantity in its unit,
+    /// `[examples]`. Labels do not count.
     ///
     /// # Errors
     ///
     /// The data has another schema or cannot be scaled, the parameters do not fit the model or are
     /// not finite, or the GPU fails.
-    pub fn probabilities(
+    pub fn predict(
         &self,
         parameters: &[f32],
         data: Dataset,
@@ -232,17 +307,27 @@ impl ModelSpec {
     ) -> Result<Vec<f32>, TrainError> {
         let data = self.scale(Part::Test, data)?;
         let compute = compute.into();
-        let (features, classes) = (self.schema.shape().size(), self.schema.classes().len());
-        match self.image() {
+        let (features, outputs) = (self.schema.shape().size(), self.outputs());
+        let finish = |outputs: Tensor<2>| match self.quantity {
+            None => softmax(outputs, 1),
+            Some(_) => outputs,
+        };
+        let mut predicted = match self.image() {
             Some(image) => {
-                let init = |device: &Device| Cnn::new(image, classes, device);
-                predict::probabilities(init, &data, parameters, &compute)
+                let init = |device: &Device| Cnn::new(image, outputs, device);
+                predict::predicted(init, finish, &data, parameters, &compute)
             }
             None => {
-                let init = |device: &Device| Mlp::new(features, classes, device);
-                predict::probabilities(init, &data, parameters, &compute)
+                let init = |device: &Device| Mlp::new(features, outputs, device);
+                predict::predicted(init, finish, &data, parameters, &compute)
+            }
+        }?;
+        if let Some(scaling) = &self.quantity {
+            for value in &mut predicted {
+                *value = scaling.restore(*value);
             }
         }
+        Ok(predicted)
     }
 
     fn scale(&self, part: Part, data: Dataset) -> Result<Dataset, TrainError> {
@@ -273,25 +358,13 @@ impl ModelSpec {
     }
 }
 
-fn boxed<M: Classifier + 'static>(
-    init: impl Fn(&Device) -> M + Send + 'static,
-    [training, test]: [Dataset; 2],
-    settings: Training,
-    compute: Compute,
-) -> Result<Box<dyn LocalTrainer>, TrainError> {
-    for (part, data) in [(Part::Training, &training), (Part::Test, &test)] {
-        compute.check_reach(format_args!("{part} set"), data.features().len())?;
-    }
-    let task = compute.run(|| Classification::new(init, &training, &test, compute.device()))?;
-    Ok(Box::new(BurnTrainer::new(task, settings, compute)?))
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UncheckedSpec {
     kind: ModelKind,
     schema: Schema,
     scaling: Option<Scaling>,
+    quantity: Option<QuantityScaling>,
 }
 
 impl TryFrom<UncheckedSpec> for ModelSpec {
@@ -302,9 +375,10 @@ impl TryFrom<UncheckedSpec> for ModelSpec {
             kind,
             schema,
             scaling,
+            quantity,
         }: UncheckedSpec,
     ) -> Result<Self, TrainError> {
-        Self::new(kind, schema, scaling)
+        Self::checked(kind, schema, scaling, quantity)
     }
 }
 
@@ -486,7 +560,7 @@ mod tests {
                 .collect();
             let evaluation = spec.evaluate(&parameters, data.clone(), Device::flex());
             let evaluation = evaluation.unwrap();
-            let given = spec.probabilities(&parameters, data.clone(), Device::flex());
+            let given = spec.predict(&parameters, data.clone(), Device::flex());
             let given = given.unwrap();
             let pairs = || given.chunks_exact(2).zip(data.labels());
             assert!(pairs().all(|(row, _)| (row[0] + row[1] - 1.0).abs() < 1e-5));

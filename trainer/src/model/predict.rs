@@ -1,15 +1,16 @@
-//! What a model says of examples whose classes nobody needs to know.
+//! What a model says of examples of which nobody needs to know what is so.
 
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use fl_datasets::Dataset;
 
 use crate::burn_trainer::EVALUATION_BATCH;
-use crate::{Classifier, Compute, Layout, TrainError, cpu, state};
+use crate::{Compute, Layout, Predictor, TrainError, cpu, state};
 
-/// Returns the probability of each class for each example, `[examples, classes]`, row-major.
-pub(super) fn probabilities<M: Classifier>(
+/// Returns what `finish` makes of a model's outputs `[batch, outputs]` for each example,
+/// `[examples, outputs]`, row-major.
+pub(super) fn predicted<M: Predictor>(
     init: impl Fn(&Device) -> M + Send,
+    finish: impl Fn(Tensor<2>) -> Tensor<2> + Send,
     data: &Dataset,
     parameters: &[f32],
     compute: &Compute,
@@ -31,7 +32,7 @@ pub(super) fn probabilities<M: Classifier>(
                 let shape = [batch.len() / columns, columns];
                 let features =
                     Tensor::<2>::from_data(TensorData::new(batch.to_vec(), shape), device);
-                softmax(model.logits(features), 1)
+                finish(model.outputs(features))
             });
         let all = Tensor::cat(batches.collect(), 0);
         state::read(all.flatten(0, 1))

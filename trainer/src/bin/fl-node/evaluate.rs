@@ -1,11 +1,11 @@
 //! `fl-node evaluate`.
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::LoadOptions;
+use fl_datasets::{LoadOptions, Target};
 use fl_network::program::logging::{one_line, say};
-use fl_protocol::metrics::Share;
+use fl_protocol::metrics::{Figures, Share};
 use fl_trainer::{Checkpoint, ClassificationReport};
-use serde_json::json;
+use serde::Serialize;
 
 use super::args::Evaluate;
 use super::console::note;
@@ -33,41 +33,66 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
         None => (loaded.train, "all"),
     };
     let compute = devices::open(args.gpu, |text| eprintln!("{text}"))?;
-    let evaluation = spec.evaluate(&parameters, data.clone(), compute.clone())?;
-    let (loss, accuracy) = evaluation
-        .loss()
-        .zip(evaluation.accuracy())
-        .context("the data has no examples")?;
+    let tally = spec.evaluate(&parameters, data.clone(), compute.clone())?;
+    let figures = tally.figures();
+    let loss = figures.loss.context("the data has no examples")?;
     ensure!(
         loss.is_finite(),
         "the model's loss on this data is not finite"
     );
-    let labels = data.labels().to_vec();
-    let probabilities = spec.probabilities(&parameters, data, compute)?;
-    let classes = spec.schema().classes();
-    let report = ClassificationReport::of(classes, &probabilities, &labels);
-    let report = report.context("the data has no examples")?;
+    let judged = Judged {
+        model_round: round,
+        examples: tally.examples(),
+        figures,
+        report: match spec.schema().target() {
+            Target::Classes(classes) => {
+                let labels = data.labels().to_vec();
+                let probabilities = spec.predict(&parameters, data, compute)?;
+                ClassificationReport::of(classes, &probabilities, &labels)
+            }
+            Target::Quantity(_) => None,
+        },
+    };
     if args.json {
-        let line = json!({
-            "model_round": round,
-            "examples": evaluation.examples(),
-            "loss": loss,
-            "accuracy": accuracy,
-            "report": report,
-        });
-        say(line);
+        say(serde_json::to_string(&judged)?);
     } else {
         say(format_args!(
-            "model of round {round} on {part} of {}: loss {loss:.4}, accuracy {:.2} % of {}",
-            args.data,
-            100.0 * accuracy,
-            evaluation.examples()
+            "model of round {round} on {part} of {}, {} examples: {figures}",
+            args.data, judged.examples,
         ));
-        for line in in_words(&report) {
+        let lines = match &judged.report {
+            Some(report) => in_words(report),
+            None => vec![beside_the_mean(&figures)],
+        };
+        for line in lines {
             say(one_line(line));
         }
     }
     Ok(())
+}
+
+/// What is printed with `--json`.
+#[derive(Serialize)]
+struct Judged {
+    /// The round after which the global model was this.
+    model_round: u64,
+    examples: u64,
+    #[serde(flatten)]
+    figures: Figures,
+    /// Of classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<ClassificationReport>,
+}
+
+/// How far off the mean of the data would be.
+fn beside_the_mean(figures: &Figures) -> String {
+    match (figures.rmse, figures.r2) {
+        (Some(rmse), Some(r2)) if r2 < 1.0 => format!(
+            "their mean alone is off by {:.4} (root of the mean square)",
+            rmse / (1.0 - r2).sqrt()
+        ),
+        _ => "the quantity is the same in all examples".to_owned(),
+    }
 }
 
 /// Classes whose confusion is shown.

@@ -3,17 +3,20 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{Column, ColumnKind, Dataset, Loaded, Missing, Schema};
+use fl_datasets::{Column, ColumnKind, Dataset, Loaded, Missing, Quantity, Schema};
 use fl_network::files::write_public;
 use fl_network::program::logging::{one_line, say};
 use serde_json::json;
 
 use super::args::Inspect;
 use super::console::note;
-use super::data::{class_counts, loaded};
+use super::data::{class_counts, loaded, numbers_in_words};
 
 /// Categories that are shown with their numbers.
 const MAX_VALUES: usize = 6;
+
+/// Columns that are shown.
+const MAX_COLUMNS: usize = 100;
 
 pub(crate) fn run(args: &Inspect) -> anyhow::Result<()> {
     let options = args.table.options(None);
@@ -78,24 +81,26 @@ fn columns_in_words(data: &Dataset) -> Vec<String> {
         };
         format!("  {name:wide$}  {kind:8}  {values}{gaps}")
     };
-    columns.iter().enumerate().map(line).collect()
+    let shown = columns.iter().enumerate().take(MAX_COLUMNS).map(line);
+    let mut lines: Vec<_> = shown.collect();
+    match columns.len().saturating_sub(MAX_COLUMNS) {
+        0 => {}
+        more => lines.push(format!(
+            "  and {more} more columns; --json and the schema have all"
+        )),
+    }
+    lines
 }
 
 /// The values of one feature that are there.
-fn values(data: &Dataset, feature: usize) -> impl Iterator<Item = f32> {
+fn values(data: &Dataset, feature: usize) -> impl Iterator<Item = f32> + Clone {
     let size = data.schema().shape().size();
     let values = data.features().iter().skip(feature).step_by(size);
     values.copied().filter(|value| !value.is_nan())
 }
 
 fn measured(data: &Dataset, feature: usize) -> String {
-    let count = values(data, feature).count().max(1) as f64;
-    let mean = values(data, feature).map(f64::from).sum::<f64>() / count;
-    let square = |value: f32| (f64::from(value) - mean).powi(2);
-    let deviation = (values(data, feature).map(square).sum::<f64>() / count).sqrt();
-    let least = values(data, feature).fold(f32::INFINITY, f32::min);
-    let most = values(data, feature).fold(f32::NEG_INFINITY, f32::max);
-    format!("{least} to {most}, mean {mean:.4} ± {deviation:.4}")
+    numbers_in_words(values(data, feature))
 }
 
 fn ones(data: &Dataset, feature: usize) -> usize {
@@ -142,12 +147,20 @@ fn commented(schema: &Schema) -> anyhow::Result<String> {
 # missing  what a cell without a value means: refuse (which is left out below); mean: the mean stands
 #          in for it; indicator: the mean, and a further feature says so
 ";
+    const QUANTITY: &str = "\
+# The unit, for people, and what is plausible in it; a value outside the range is refused.
+# unit = \"\"
+# range = [0.0, 0.0]
+";
     let whole = toml::Table::try_from(schema).context("the schema cannot be written as TOML")?;
     let without_columns: toml::Table = whole
         .into_iter()
         .filter(|(key, _)| key != "columns")
         .collect();
     let mut text = format!("{HEAD}\n{}", toml::to_string(&without_columns)?);
+    if schema.quantity() == Some(&Quantity::default()) {
+        text.push_str(QUANTITY);
+    }
     if !schema.columns().is_empty() {
         text.push_str(COLUMNS);
     }
@@ -167,6 +180,8 @@ fn commented(schema: &Schema) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use fl_datasets::Target;
+
     use super::*;
 
     #[test]
@@ -178,8 +193,16 @@ mod tests {
         ];
         let columns = columns.map(|column| serde_json::from_str(column).unwrap());
         let classes = vec!["no".to_owned(), "yes".to_owned()];
-        let schema = Schema::table(columns.to_vec(), Some("ill".to_owned()), classes).unwrap();
-        let text = commented(&schema).unwrap();
-        assert_eq!(toml::from_str::<Schema>(&text).unwrap(), schema, "{text}");
+        let days = Quantity::new(Some("d".to_owned()), Some(0.0..=90.0)).unwrap();
+        for target in [
+            Target::Classes(classes),
+            Target::Quantity(Quantity::default()),
+            Target::Quantity(days),
+        ] {
+            let label = Some("ill".to_owned());
+            let schema = Schema::table(columns.to_vec(), label, target).unwrap();
+            let text = commented(&schema).unwrap();
+            assert_eq!(toml::from_str::<Schema>(&text).unwrap(), schema, "{text}");
+        }
     }
 }

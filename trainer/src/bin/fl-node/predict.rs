@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
-use fl_datasets::load_unlabelled;
+use fl_datasets::{Target, load_unlabelled};
 use fl_protocol::metrics::likeliest;
 use fl_trainer::Checkpoint;
 use serde_json::{Map, Value, json};
@@ -27,12 +27,12 @@ pub(crate) fn run(args: Predict) -> anyhow::Result<()> {
     let notices = loaded.notices.iter().chain(other_units.iter().flatten());
     told(&args.data, notices, note);
     let compute = devices::open(args.gpu, note)?;
-    let probabilities = spec.probabilities(&parameters, data, compute)?;
-    let classes = spec.schema().classes();
+    let predicted = spec.predict(&parameters, data, compute)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = match args.json {
-        true => write_json(&mut out, classes, &probabilities),
-        false => write_csv(&mut out, classes, &probabilities),
+    let written = match (spec.schema().target(), args.json) {
+        (Target::Classes(classes), true) => write_json(&mut out, classes, &predicted),
+        (Target::Classes(classes), false) => write_csv(&mut out, classes, &predicted),
+        (Target::Quantity(_), is_json) => write_quantities(&mut out, is_json, &predicted),
     };
     // Who reads a part of them has no answer, so that this is no success.
     written
@@ -75,6 +75,20 @@ fn write_json(out: &mut impl Write, classes: &[String], probabilities: &[f32]) -
     Ok(())
 }
 
+/// Writes a quantity for each example, as CSV or as JSON.
+fn write_quantities(out: &mut impl Write, is_json: bool, predicted: &[f32]) -> io::Result<()> {
+    if !is_json {
+        writeln!(out, "row,prediction")?;
+    }
+    for (row, quantity) in (1_u64..).zip(predicted) {
+        match is_json {
+            true => writeln!(out, "{}", json!({"row": row, "prediction": quantity}))?,
+            false => writeln!(out, "{row},{quantity}")?,
+        }
+    }
+    Ok(())
+}
+
 /// Returns a cell as CSV has it.
 fn quoted(cell: &str) -> String {
     match cell.contains([',', '"', '\n', '\r']) {
@@ -104,5 +118,20 @@ row,prediction,probability of no,\"probability of yes, \"\"sure\"\"\"
         let value: Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(value["prediction"], "no");
         assert_eq!(value["probabilities"]["no"], 0.75);
+    }
+
+    #[test]
+    fn quantities_are_written_as_csv_and_as_json() {
+        let written = |is_json| {
+            let mut out = Vec::new();
+            write_quantities(&mut out, is_json, &[1.5, -2.0]).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(false), "row,prediction\n1,1.5\n2,-2\n");
+        let lines: Vec<Value> = written(true)
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        assert_eq!(lines[1], json!({"row": 2, "prediction": -2.0}));
     }
 }

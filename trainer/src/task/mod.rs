@@ -1,10 +1,20 @@
 //! What makes a Burn module and its data a federated task.
 
+mod classification;
+mod features;
+mod predictor;
+mod regression;
+
 use std::fmt;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use fl_protocol::metrics::Metrics;
+
+pub use classification::Classification;
+pub(crate) use features::check_schema;
+pub use predictor::Predictor;
+pub use regression::Regression;
 
 /// Which part of a participant's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +37,8 @@ impl fmt::Display for Part {
 /// A model, one participant's data for it, and how to score the one on the other.
 ///
 /// [`BurnTrainer`](crate::BurnTrainer) turns a task into a [`LocalTrainer`](crate::LocalTrainer).
-/// For a classifier of feature rows, [`Classification`](crate::Classification) is a ready task.
+/// For modules that predict something of feature rows, [`Classification`] and [`Regression`] are
+/// ready tasks.
 pub trait Task: Send {
     /// The module that is trained. All its float state is federated ([`Layout`](crate::Layout)).
     type Model: Module;
