@@ -1,5 +1,6 @@
 //! Events that a node emits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fl_network::store::Reconciled;
@@ -120,6 +121,8 @@ pub struct RoundReport {
     pub totals: Totals,
     /// The new global model on this node's own test data.
     pub local: Tally,
+    /// The new global model, in the order of the layout.
+    pub model: Arc<Vec<f32>>,
     /// Where the time went.
     pub times: RoundTimes,
     /// What was done when, since the node had its update; in an attempt that was repeated, steps

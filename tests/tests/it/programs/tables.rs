@@ -183,8 +183,10 @@ fn an_inspected_schema_is_agreed_on_and_binds_the_sites() {
         schema.to_str().unwrap(),
     ];
     let consortium = Consortium::found("a=200,b=200,c=200", &flags);
-    let manifest = fs::read_to_string(consortium.kit("a").join("manifest.toml")).unwrap();
-    assert!(manifest.contains("unit = \"years\""), "{manifest}");
+    let task = fs::read_to_string(consortium.kit("a").join("task.toml")).unwrap();
+    assert!(task.contains("unit = \"years\""), "{task}");
+    // The relay learns no name of a column.
+    assert!(!consortium.kit("relay").join("task.toml").exists());
     let of_children = patients("age,ward,ill", 0, |patient, _, ward, ill| {
         format!("{},{ward},{ill}", patient % 12)
     });
@@ -273,4 +275,133 @@ fn a_trained_model_predicts_rows_without_labels_and_is_judged_where_there_are_so
     assert!(!ended.status.success());
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(said.contains("the predictions cannot be printed"), "{said}");
+}
+
+/// A table of stays whose length the age and the ward tell, but for less than a day either way.
+fn stays(first: u32, told: bool) -> String {
+    let mut text = "age,ward,stay\n".to_owned();
+    for patient in first..first + 400 {
+        // Numbers that look like chance, the same in every run.
+        let drawn = |k: u32| (patient * 5 + k).wrapping_mul(2_654_435_761) >> 8;
+        let (ward, days) = [("icu", 9.0), ("med", 5.0), ("surg", 1.0)][(drawn(0) % 3) as usize];
+        let age = 20 + drawn(1) % 60;
+        let stay = match told {
+            true => 0.15 * f64::from(age) + days + f64::from(drawn(2) % 100) / 50.0,
+            false => f64::from(drawn(3) % 2000) / 100.0,
+        };
+        text.push_str(&format!("{age},{ward},{stay:.2}\n"));
+    }
+    text
+}
+
+#[test]
+fn a_quantity_is_learned_predicted_and_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("stays.csv", &stays(0, true));
+    write("others.csv", &stays(7_000, true));
+    write("noise.csv", &stays(0, false));
+    let run = |args: &[&str]| {
+        let mut command = fl_node();
+        command.current_dir(folder.path()).args(args);
+        Process::start(args[0], command).ended().succeeded()
+    };
+    let simulated = |data: &str, out: &str| {
+        let ended = run(&["simulate", "--data", data, "--rounds", "10", "--out", out]);
+        let text = fs::read_to_string(folder.path().join(out).join("run.json")).unwrap();
+        let run: Value = serde_json::from_str(&text).unwrap();
+        (ended.text(), run["rounds"][9].clone())
+    };
+    let (said, last) = simulated("stays.csv", "out");
+    let read = "400 rows of 2 columns; label stay: 4.28 to 22.54, mean 13.4406";
+    assert!(
+        said.contains(read) && said.contains("is taken for a quantity"),
+        "{said}"
+    );
+    assert!(last["r2"].as_f64().unwrap() > 0.9, "{last}");
+    assert!(last["accuracy"].is_null(), "{last}");
+    // The control: of noise nothing can be learned.
+    let (_, noise) = simulated("noise.csv", "noise");
+    assert!(noise["r2"].as_f64().unwrap() < 0.3, "{noise}");
+
+    let model = "out/global.safetensors";
+    let judged = run(&[
+        "evaluate",
+        "--json",
+        "--model",
+        model,
+        "--data",
+        "others.csv",
+    ]);
+    let judged = judged.json()[0].clone();
+    assert_eq!(judged["examples"], 400);
+    // What is predicted of the rows without their label is what was judged.
+    let text = stays(7_000, true);
+    let rows: Vec<_> = text
+        .lines()
+        .map(|line| line.rsplit_once(',').unwrap())
+        .collect();
+    let without: Vec<_> = rows.iter().map(|(row, _)| *row).collect();
+    write("rows.csv", &without.join("\n"));
+    let predicted = run(&["predict", "--model", model, "--data", "rows.csv"]).stdout;
+    assert_eq!(predicted[0], "row,prediction");
+    let errors = rows[1..]
+        .iter()
+        .zip(&predicted[1..])
+        .map(|((_, stay), line)| {
+            let predicted: f64 = line.split_once(',').unwrap().1.parse().unwrap();
+            (predicted - stay.parse::<f64>().unwrap()).abs()
+        });
+    let errors: Vec<_> = errors.collect();
+    let mae = errors.iter().sum::<f64>() / 400.0;
+    let rmse = (errors.iter().map(|error| error * error).sum::<f64>() / 400.0).sqrt();
+    assert!(
+        (mae - judged["mae"].as_f64().unwrap()).abs() < 1e-3,
+        "{mae} {judged}"
+    );
+    assert!(
+        (rmse - judged["rmse"].as_f64().unwrap()).abs() < 1e-3,
+        "{rmse} {judged}"
+    );
+    // Less than a day either way is left to chance.
+    assert!((0.3..1.0).contains(&mae), "{mae}");
+}
+
+#[test]
+fn a_table_of_twenty_thousand_columns_fits_a_consortium() {
+    const GENES: usize = 20_531;
+    let genes: Vec<_> = (0..GENES).map(|gene| format!("ENSG{gene:011}")).collect();
+    let expressed = |first: usize| {
+        let mut text = format!("{},tumour\n", genes.join(","));
+        for patient in first..first + 24 {
+            let kind = patient % 2;
+            let level = |gene: usize| {
+                let drawn = (patient * GENES + gene).wrapping_mul(2_654_435_761) >> 7;
+                let told = if gene.is_multiple_of(50) { 4 * kind } else { 0 };
+                format!("{}.{}", drawn % 5 + told, drawn % 7)
+            };
+            let row: Vec<_> = (0..GENES).map(level).collect();
+            text.push_str(&format!("{},{}\n", row.join(","), ["brca", "luad"][kind]));
+        }
+        text
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let sample = folder.path().join("sample.csv");
+    fs::write(&sample, expressed(0)).unwrap();
+    let consortium = Consortium::found("a=24,b=24,c=24", &["--data", sample.to_str().unwrap()]);
+    let manifest = consortium.kit("a").join("manifest.toml");
+    assert!(fs::metadata(manifest).unwrap().len() < 8_192);
+    let (relay, address) = consortium.relay(&["--rounds", "2"]);
+    let nodes = ["a", "b", "c"]
+        .into_iter()
+        .enumerate()
+        .map(|(place, name)| {
+            let file = format!("{name}.csv");
+            let path = consortium.path().join(&file);
+            fs::write(path, expressed(1_000 * (place + 1))).unwrap();
+            consortium.node(name, address, &file)
+        });
+    succeed(nodes.collect::<Vec<_>>().into_iter().chain([relay]));
+    let last = consortium.run("a")["rounds"][1].clone();
+    assert!(last["accuracy"].as_f64().unwrap() > 0.7, "{last}");
 }

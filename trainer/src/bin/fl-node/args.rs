@@ -59,6 +59,10 @@ pub(crate) struct Simulate {
     /// Least number of participants of a round [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) min_nodes: Option<usize>,
+    /// End before --rounds once the model's mean loss on what all nodes hold back has not been
+    /// lower for so many rounds
+    #[arg(long, value_name = "ROUNDS")]
+    pub(crate) patience: Option<u64>,
     /// How updates are shared: peer, or committee:K,t for a committee of the first K nodes with
     /// threshold t [default: peer]
     #[arg(long, value_name = "SCHEME")]
@@ -73,6 +77,9 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) held_back: HeldBackArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) task: TaskArgs,
@@ -136,6 +143,31 @@ impl TableArgs {
             quantity: self.quantity,
             leave_out: self.leave_out.clone(),
             header: self.header,
+        }
+    }
+}
+
+/// What the model is judged by.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(default)]
+pub(crate) struct HeldBackArgs {
+    /// Examples to judge the model by, of which it learns nothing: any source that --data takes
+    /// [default: the test part of --data, or some of its examples]
+    #[arg(long, value_name = "SOURCE")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) test: Option<Source>,
+    /// Part of the examples that judge the model, where there is no test part, above 0 and below 1
+    /// [default: 0.2]
+    #[arg(long, value_name = "FRACTION", conflicts_with = "test")]
+    pub(crate) test_fraction: Option<f64>,
+}
+
+impl HeldBackArgs {
+    fn or(self, file: Self) -> Self {
+        // Either of them on the command line is in place of both in the file.
+        match self.test.is_some() || self.test_fraction.is_some() {
+            true => self,
+            false => file,
         }
     }
 }
@@ -286,6 +318,9 @@ pub(crate) struct Train {
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) held_back: HeldBackArgs,
     /// Column of a CSV file that holds the label [default: the agreed one, or the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
@@ -434,8 +469,10 @@ impl Simulate {
             fraction_fit: self.fraction_fit.or(file.fraction_fit),
             scheme: self.scheme.or(file.scheme),
             min_nodes: self.min_nodes.or(file.min_nodes),
+            patience: self.patience.or(file.patience),
             partition: self.partition.or(file.partition),
             data: self.data.or(file.data),
+            held_back: self.held_back.or(file.held_back),
             task: self.task.or(file.task),
             seed: self.seed.or(file.seed),
             gpu: self.gpu.or(file.gpu),
@@ -465,6 +502,7 @@ impl Train {
         Self {
             kit: self.kit.or(file.kit),
             data: self.data.or(file.data),
+            held_back: self.held_back.or(file.held_back),
             label: self.label.or(file.label),
             relay: self.relay.or(file.relay),
             state: self.state.or(file.state),

@@ -1,6 +1,9 @@
-//! What a run leaves behind: `global.safetensors` and `run.json`.
+//! What a run leaves behind: the models, and its rounds as they happen and all together.
 
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use fl_network::files::{read_limited, write_public};
@@ -10,17 +13,25 @@ use fl_trainer::{Checkpoint, ModelSpec, RoundReport};
 use serde::{Deserialize, Serialize};
 
 const MODEL: &str = "global.safetensors";
+const BEST: &str = "best.safetensors";
 const RUN: &str = "run.json";
+const METRICS: &str = "metrics.jsonl";
 const MOST_RUN_BYTES: usize = 1 << 30;
 
 /// The folder of a run's results, made and tried before the work begins.
 pub(crate) struct Output {
     folder: PathBuf,
-    /// What is there of this run from before.
-    former: Run,
+    /// What is known of this run, former processes included.
+    run: Run,
+    /// Takes a line for each round, once there is one.
+    metrics: Option<File>,
+    /// The model after the last round that was seen: what the next one tells the loss of.
+    last: Option<(u64, Arc<Vec<f32>>)>,
+    /// The parameters of the best model, if this process has them.
+    best: Option<Arc<Vec<f32>>>,
 }
 
-/// One round in `run.json`, and one line of `--json`.
+/// One round in `run.json`, and one line of `--json` and of `metrics.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RoundLine {
     pub(crate) round: u64,
@@ -30,6 +41,8 @@ pub(crate) struct RoundLine {
     #[serde(flatten)]
     pub(crate) figures: Figures,
     pub(crate) test_examples: u64,
+    /// How the model before the round does on what all participants hold back.
+    pub(crate) before: Figures,
     pub(crate) clipped: u64,
     pub(crate) training_s: f64,
     pub(crate) sharing_s: f64,
@@ -47,6 +60,7 @@ impl RoundLine {
             examples: report.totals.examples,
             figures: report.local.figures(),
             test_examples: report.local.examples(),
+            before: report.totals.tally.figures(),
             clipped: report.totals.clipped,
             training_s: report.times.training.as_secs_f64(),
             sharing_s: report.times.sharing.as_secs_f64(),
@@ -81,7 +95,48 @@ struct Run {
     /// time.
     party: Option<String>,
     finished: bool,
+    /// The model with the lowest loss on what all participants hold back, of those that a later
+    /// round has measured.
+    #[serde(default)]
+    best: Option<Best>,
     rounds: Vec<RoundLine>,
+}
+
+impl Run {
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        Ok(write_public(&folder.join(RUN), text.as_bytes())?)
+    }
+}
+
+/// What `best.safetensors` is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Best {
+    /// The round after which it was the global model.
+    round: u64,
+    loss: f64,
+}
+
+/// The models that a run has left.
+pub(crate) struct Written {
+    /// The last global model.
+    pub(crate) model: PathBuf,
+    /// The best one and its round, if it is another.
+    pub(crate) best: Option<(PathBuf, u64)>,
+}
+
+impl std::fmt::Display for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.model.display())?;
+        match &self.best {
+            Some((path, round)) => write!(
+                f,
+                ", and the best, that of round {round}, in {}",
+                path.display()
+            ),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Output {
@@ -109,45 +164,203 @@ impl Output {
             folder.display()
         );
         let former = former.filter(|run| party.is_some() && run.party == party);
-        let former = former.unwrap_or_else(|| Run {
+        let is_own = former.is_some();
+        let mut run = former.unwrap_or_else(|| Run {
             program: "fl-node".to_owned(),
-            version: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             party,
             finished: false,
+            best: None,
             rounds: Vec::new(),
         });
-        Ok(Self { folder, former })
+        let metrics = folder.join(METRICS);
+        match is_own {
+            // What a process that was killed has not put together.
+            true => run.rounds = with_lines(run.rounds, &metrics),
+            false if metrics.exists() => std::fs::remove_file(&metrics)
+                .with_context(|| format!("{} cannot be removed", metrics.display()))?,
+            false => {}
+        }
+        Ok(Self {
+            folder,
+            run,
+            metrics: None,
+            last: None,
+            best: None,
+        })
     }
 
-    /// Writes both files, if a round was completed: a model that nobody has trained is not worth
-    /// another. Returns the path of the model.
+    /// Takes up a round, and writes its line at once. `report` is that of a node which has the
+    /// global model.
+    ///
+    /// # Errors
+    ///
+    /// The line cannot be written. The round is still known.
+    pub(crate) fn round(&mut self, line: RoundLine, report: &RoundReport) -> anyhow::Result<()> {
+        self.judge(report);
+        self.run.rounds.retain(|former| former.round < line.round);
+        let text = serde_json::to_string(&line)?;
+        self.run.rounds.push(line);
+        let path = self.folder.join(METRICS);
+        let failed = || format!("{} cannot be written", path.display());
+        let file = match &mut self.metrics {
+            Some(file) => file,
+            none => {
+                // Says whose the lines are.
+                self.run.write(&self.folder)?;
+                let file = OpenOptions::new().create(true).append(true).open(&path);
+                none.insert(file.with_context(failed)?)
+            }
+        };
+        writeln!(file, "{text}").with_context(failed)
+    }
+
+    /// Keeps the model before a round if that round shows it to be the best so far.
+    fn judge(&mut self, report: &RoundReport) {
+        let before = self.last.replace((report.round, report.model.clone()));
+        let (Some((round, model)), Some(loss)) = (before, report.totals.tally.loss()) else {
+            return;
+        };
+        let is_lower = |best: Best| loss < best.loss || best.round >= report.round;
+        if round + 1 == report.round && self.run.best.is_none_or(is_lower) {
+            self.run.best = Some(Best { round, loss });
+            self.best = Some(model);
+        }
+    }
+
+    /// Returns how the last model did on what this run holds back.
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        self.run.rounds.last().map(|line| line.figures)
+    }
+
+    /// Writes all files, if a round was completed: a model that nobody has trained is not worth
+    /// another.
     pub(crate) fn write(
-        self,
+        mut self,
         spec: &ModelSpec,
         ended: &NodeOutcome,
-        rounds: Vec<RoundLine>,
-    ) -> anyhow::Result<Option<PathBuf>> {
+    ) -> anyhow::Result<Option<Written>> {
         if ended.round == 0 {
             return Ok(None);
         }
-        let mut run = self.former;
-        run.version = env!("CARGO_PKG_VERSION").to_owned();
-        run.finished = ended.is_finished() || (run.finished && rounds.is_empty());
-        if let Some(first) = rounds.first() {
-            run.rounds.retain(|line| line.round < first.round);
+        let went_on = self.last.is_some();
+        self.run.version = env!("CARGO_PKG_VERSION").to_owned();
+        self.run.finished = ended.is_finished() || (self.run.finished && !went_on);
+        // Before the models, which would otherwise be nobody's after a crash.
+        self.run.write(&self.folder)?;
+        let write = |name: &str, round: u64, parameters: &[f32]| -> anyhow::Result<PathBuf> {
+            let path = self.folder.join(name);
+            Checkpoint {
+                model: Some(spec.clone()),
+                round,
+                layout: spec.layout()?,
+                parameters: parameters.to_vec(),
+            }
+            .write(&path)?;
+            Ok(path)
+        };
+        if let (Some(Best { round, .. }), Some(parameters)) = (self.run.best, &self.best) {
+            write(BEST, round, parameters)?;
         }
-        run.rounds.extend(rounds);
-        // Before the model, which would otherwise be nobody's after a crash.
-        let text = serde_json::to_string_pretty(&run)?;
-        write_public(&self.folder.join(RUN), text.as_bytes())?;
-        let path = self.folder.join(MODEL);
-        Checkpoint {
-            model: Some(spec.clone()),
-            round: ended.round,
-            layout: spec.layout()?,
-            parameters: ended.model.to_vec(),
+        let best = self
+            .run
+            .best
+            .map(|best| (self.folder.join(BEST), best.round));
+        Ok(Some(Written {
+            model: write(MODEL, ended.round, &ended.model)?,
+            best: best.filter(|(path, round)| *round != ended.round && path.exists()),
+        }))
+    }
+}
+
+/// The rounds that are known, with those that a file has lines of. What is no line of a round, as
+/// the last one may be after a crash, does not count.
+fn with_lines(mut rounds: Vec<RoundLine>, path: &Path) -> Vec<RoundLine> {
+    let Ok(file) = File::open(path) else {
+        return rounds;
+    };
+    for text in BufReader::new(file).lines().map_while(Result::ok) {
+        if let Ok(line) = serde_json::from_str::<RoundLine>(&text) {
+            rounds.retain(|former| former.round < line.round);
+            rounds.push(line);
         }
-        .write(&path)?;
-        Ok(Some(path))
+    }
+    rounds
+}
+
+#[cfg(test)]
+mod tests {
+    use fl_protocol::metrics::{AnswerTally, Tally, Totals};
+    use fl_trainer::node::RoundTimes;
+
+    use super::*;
+
+    /// A round after which the model is its number, and which tells this loss of the former one.
+    fn report(round: u64, loss: f64) -> RoundReport {
+        let tally = Tally::Answers(AnswerTally {
+            right: 1,
+            wrong: 1,
+            loss_sum: 2.0 * loss,
+        });
+        RoundReport {
+            round,
+            nodes: 3,
+            took_part: true,
+            totals: Totals {
+                examples: 30,
+                clipped: 0,
+                tally: tally.clone(),
+            },
+            local: tally,
+            model: Arc::new(vec![round as f32]),
+            times: RoundTimes::default(),
+            steps: Vec::new(),
+            bytes_up: 0,
+            bytes_down: 0,
+            payload_up: 0,
+            payload_down: 0,
+        }
+    }
+
+    fn open(folder: &Path) -> Output {
+        Output::open(folder.to_owned(), Some("a".to_owned())).unwrap()
+    }
+
+    fn rounds(output: &Output) -> Vec<u64> {
+        output.run.rounds.iter().map(|line| line.round).collect()
+    }
+
+    fn see(output: &mut Output, round: u64, loss: f64) {
+        let report = report(round, loss);
+        output.round(RoundLine::new(&report), &report).unwrap();
+    }
+
+    #[test]
+    fn the_best_model_is_the_one_before_the_round_with_the_lowest_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut output = open(folder.path());
+        for (round, loss) in (1..).zip([0.9, 0.5, 0.3, 0.4]) {
+            see(&mut output, round, loss);
+        }
+        // Nobody knows the loss of the fourth.
+        assert_eq!(output.run.best.unwrap().round, 2);
+        assert_eq!(**output.best.as_ref().unwrap(), [2.0]);
+        // Round 3 is taken back, and with it what it told.
+        see(&mut output, 3, 0.6);
+        assert_eq!(rounds(&output), [1, 2, 3]);
+    }
+
+    #[test]
+    fn rounds_of_a_process_that_was_killed_are_known_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut killed = open(folder.path());
+        (1..=3).for_each(|round| see(&mut killed, round, 0.5));
+        let path = folder.path().join(METRICS);
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"{\"round\":4,\"nod").unwrap();
+        let mut next = open(folder.path());
+        assert_eq!(rounds(&next), [1, 2, 3]);
+        see(&mut next, 4, 0.5);
+        assert_eq!(rounds(&next), [1, 2, 3, 4]);
     }
 }

@@ -14,7 +14,7 @@ use fl_trainer::provision::{Agreement, RoundParticipation};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::args::Provision;
+use super::args::{HeldBackArgs, Provision};
 use super::console::note;
 use super::task::TaskTable;
 
@@ -62,7 +62,7 @@ pub(crate) fn run(args: Provision) -> anyhow::Result<()> {
     let folder = |name: &str| args.out.join(name).display().to_string();
     let schema = task.model.schema();
     say(format_args!(
-        "the model tells {} from {}; these names, and how columns are scaled, stand in every kit",
+        "the model tells {} from {}; these names, and how columns are scaled, stand in every node's kit",
         schema.target_in_words(),
         schema.shape()
     ));
@@ -107,8 +107,8 @@ fn drawn_seed() -> anyhow::Result<u64> {
 
 /// Reads a schema as `inspect` writes it.
 fn schema(path: &Path) -> anyhow::Result<Schema> {
-    /// As large as a manifest may be.
-    const MOST_BYTES: usize = 1 << 20;
+    /// Room for the names of as many columns as an example can have features.
+    const MOST_BYTES: usize = 256 << 20;
     let bytes = read_limited(path, MOST_BYTES)?;
     let text = str::from_utf8(&bytes).with_context(|| format!("{} is no text", path.display()))?;
     toml::from_str(text).with_context(|| format!("{} is no schema", path.display()))
@@ -123,12 +123,13 @@ fn begun(args: &Provision, seed: u64) -> anyhow::Result<(TaskTable, Layout, Vec<
         }
         (Some(data), None) => {
             let schema = args.schema.as_deref().map(schema).transpose()?;
-            TaskTable::of(data, schema, &args.task, seed, note)?.0
+            let held_back = HeldBackArgs::default();
+            TaskTable::of(data, &held_back, schema, &args.task, seed, note)?.0
         }
         (None, None) => bail!("--data SOURCE or --from FILE is missing"),
     };
     // A new model comes from the seed; no data is needed but for its shape.
-    let none = || Dataset::new(task.model.schema().clone(), Vec::new(), Vec::new());
+    let none = || Dataset::unlabelled(task.model.schema().clone(), Vec::new());
     let device = fl_trainer::cpu();
     let mut trainer = task
         .model

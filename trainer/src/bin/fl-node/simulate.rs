@@ -9,6 +9,7 @@ use anyhow::ensure;
 use fl_datasets::{Partition, Source, Split};
 use fl_network::program::choices::RoundChoices;
 use fl_network::program::config;
+use fl_network::program::logging::explain;
 use fl_network::report_text::ReportFormatter;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
@@ -30,7 +31,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let settings = settings(&args, nodes)?;
     let partition = args.partition.unwrap_or(Partition::Iid);
     let source = args.data.clone().unwrap_or(Source::Digits);
-    let output = Output::open(
+    let mut output = Output::open(
         args.out
             .clone()
             .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
@@ -39,7 +40,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
     let seed = args.seed.unwrap_or(Training::default().seed);
     let console = Console::new(settings.rounds(), args.json);
     let note = |text: &str| console.note(text);
-    let (task, split) = TaskTable::of(&source, None, &args.task, seed, note)?;
+    let (task, split) = TaskTable::of(&source, &args.held_back, None, &args.task, seed, note)?;
     let compute = devices::open(args.gpu, |text| console.note(text))?;
     let trainers = trainers(&task, &split, partition, nodes, &compute)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -66,15 +67,17 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         );
     }
     let mut rounds = Rounds::new(nodes);
-    let mut lines = Vec::new();
     let observe = |manifest: &Arc<Manifest>, event| match event {
         SimulationEvent::Relay(report) => relay(&console, manifest, &report),
         SimulationEvent::Node(index, event) => {
-            if let Some(line) = rounds.observe(&console, manifest, index, event) {
+            if let Some(report) = rounds.observe(&console, manifest, index, event) {
+                let line = RoundLine::new(&report);
                 if let Err(error) = console.round(&line) {
                     console.note(&format!("a round cannot be printed: {error}"));
                 }
-                lines.push(line);
+                if let Err(error) = output.round(line, &report) {
+                    console.note(&explain(error.as_ref()));
+                }
             }
         }
     };
@@ -85,15 +88,15 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
             .await
     };
     let ended = runtime.block_on(run)?;
-    let figures = lines.last().map(|line| line.figures);
-    let path = output.write(&task.model, &ended, lines)?;
+    let figures = output.figures();
+    let written = output.write(&task.model, &ended)?;
     let figures = figures.filter(|figures| figures.loss.is_some());
     let figures = figures.map(|figures| format!(": {figures}"));
     let stopped = match ended.is_finished() {
         true => "",
         false => "stopped: ",
     };
-    let saved = path.map(|path| format!("; the model is in {}", path.display()));
+    let saved = written.map(|written| format!("; the model is in {written}"));
     console.finish(&format!(
         "{stopped}{} rounds with {nodes} nodes in {:.1} s{}{}",
         ended.round,
@@ -113,6 +116,7 @@ fn settings(args: &Simulate, nodes: usize) -> anyhow::Result<Settings> {
         rounds: args.rounds,
         fraction_fit: args.fraction_fit,
         min_nodes: args.min_nodes,
+        patience: args.patience,
     };
     Ok(choices.settings(3..=nodes)?)
 }
@@ -126,8 +130,8 @@ fn trainers(
     compute: &Compute,
 ) -> anyhow::Result<Vec<Box<dyn LocalTrainer>>> {
     let seed = task.training.seed;
-    let train_parts = partition.parts(train.labels(), nodes, seed)?;
-    let test_parts = Partition::Iid.parts(test.labels(), nodes, seed)?;
+    let train_parts = partition.parts(&train.strata(), nodes, seed)?;
+    let test_parts = Partition::Iid.parts(&test.strata(), nodes, seed)?;
     let parts = train_parts.iter().zip(&test_parts);
     parts
         .map(|(train_part, test_part)| {
@@ -168,14 +172,14 @@ impl Rounds {
         }
     }
 
-    /// Takes in an event; gives the line of a round that all nodes have reported.
+    /// Takes in an event; gives the report of a round that all nodes have reported.
     fn observe(
         &mut self,
         console: &Console,
         manifest: &Manifest,
         index: usize,
         event: NodeEvent,
-    ) -> Option<RoundLine> {
+    ) -> Option<RoundReport> {
         let report = match event {
             NodeEvent::Round(report) => report,
             NodeEvent::Refused(refusal) => {
@@ -202,7 +206,7 @@ impl Rounds {
         let nodes = self.nodes as u64;
         total.bytes_up /= nodes;
         total.bytes_down /= nodes;
-        Some(RoundLine::new(&total))
+        Some(total)
     }
 }
 

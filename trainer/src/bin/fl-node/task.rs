@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Schema, Source, Split};
+use fl_datasets::{DEFAULT_TEST_FRACTION, LoadOptions, Scaling, Schema, Source, Split};
 use fl_trainer::{Checkpoint, ModelSpec, Optimizer, Training};
 use serde::{Deserialize, Serialize};
 
-use super::args::{OptimizerName, TaskArgs};
+use super::args::{HeldBackArgs, OptimizerName, TaskArgs};
 use super::data::loaded;
 
-/// The task as a manifest holds it: all that nodes must agree on to train one model.
+/// The task as kits hold it: all that nodes must agree on to train one model.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TaskTable {
@@ -23,6 +23,7 @@ impl TaskTable {
     /// `note` is told how the data was understood.
     pub(crate) fn of(
         source: &Source,
+        held_back: &HeldBackArgs,
         schema: Option<Schema>,
         args: &TaskArgs,
         seed: u64,
@@ -30,8 +31,7 @@ impl TaskTable {
     ) -> anyhow::Result<(Self, Split)> {
         let training = training(args, seed)?;
         let options = args.table.options(schema);
-        let loaded = loaded(source, &options, None, note)?;
-        let split = loaded.split(DEFAULT_TEST_FRACTION, training.seed)?;
+        let split = split((source, held_back), &options, None, seed, note)?;
         let model = ModelSpec::for_data(&split.train, args.model)?;
         Ok((Self { training, model }, split))
     }
@@ -52,16 +52,16 @@ impl TaskTable {
         Ok((Self { training, model }, checkpoint))
     }
 
-    /// The task in a manifest.
-    pub(crate) fn from_table(table: &toml::Table) -> anyhow::Result<Self> {
-        let task: Self = table.clone().try_into().context(
-            "this program cannot run the manifest's task; are its versions the same everywhere?",
+    /// The task in a kit.
+    pub(crate) fn from_table(table: toml::Table) -> anyhow::Result<Self> {
+        let task: Self = table.try_into().context(
+            "this program cannot run the kit's task; are its versions the same everywhere?",
         )?;
         task.training.check()?;
         Ok(task)
     }
 
-    /// Returns the task as a manifest's table.
+    /// Returns the task as a kit's table.
     pub(crate) fn to_table(&self) -> anyhow::Result<toml::Table> {
         Ok(toml::Table::try_from(self)?)
     }
@@ -71,6 +71,7 @@ impl TaskTable {
     pub(crate) fn load(
         &self,
         source: &Source,
+        held_back: &HeldBackArgs,
         label: Option<String>,
         note: impl FnMut(&str),
     ) -> anyhow::Result<Split> {
@@ -79,9 +80,35 @@ impl TaskTable {
             schema: Some(self.model.schema().clone()),
             ..LoadOptions::default()
         };
-        let loaded = loaded(source, &options, self.model.scaling(), note)?;
-        Ok(loaded.split(DEFAULT_TEST_FRACTION, self.training.seed)?)
+        let (scaling, seed) = (self.model.scaling(), self.training.seed);
+        split((source, held_back), &options, scaling, seed, note)
     }
+}
+
+/// Loads data, and what is held back: a source of its own, which must fit the data's schema, or
+/// else a part.
+fn split(
+    (source, held_back): (&Source, &HeldBackArgs),
+    options: &LoadOptions,
+    scaling: Option<&Scaling>,
+    seed: u64,
+    mut note: impl FnMut(&str),
+) -> anyhow::Result<Split> {
+    let all = loaded(source, options, scaling, &mut note)?;
+    let Some(test) = &held_back.test else {
+        let fraction = held_back.test_fraction.unwrap_or(DEFAULT_TEST_FRACTION);
+        return Ok(all.split(fraction, seed)?);
+    };
+    let options = LoadOptions {
+        label: options.label.clone(),
+        schema: Some(all.train.schema().clone()),
+        ..LoadOptions::default()
+    };
+    let test = loaded(test, &options, scaling, note)?;
+    Ok(Split {
+        train: all.train,
+        test: test.test.unwrap_or(test.train),
+    })
 }
 
 fn training(args: &TaskArgs, seed: u64) -> anyhow::Result<Training> {

@@ -40,16 +40,17 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     if let Some(relay) = &args.relay {
         check_dialable(relay).context("--relay")?;
     }
-    let task = TaskTable::from_table(kit.manifest.task())?;
+    let task = TaskTable::from_table(kit.task()?)?;
     let console = Console::new(0, args.json);
-    let split = task.load(&source, args.label, |text| console.note(text))?;
+    let note = |text: &str| console.note(text);
+    let split = task.load(&source, &args.held_back, args.label, note)?;
     let party = format!(
         "{} of {}",
         kit.manifest.name_of(kit.id()),
         kit.manifest.consortium_id().to_hex()
     );
     let out = args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out"));
-    let output = Output::open(out, Some(party))?;
+    let mut output = Output::open(out, Some(party))?;
     let state = folders::state(args.state, &kit, &folder)?;
     let record = folders::record(args.record, &folder)?;
     let (record, given_away) = SentRecord::open(
@@ -93,9 +94,8 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
         relay: args.relay,
         training: Arc::new(Semaphore::new(1)),
     };
-    let mut rounds = Vec::new();
     let mut trouble = Trouble::default();
-    let observe = |event| observe(&console, &manifest, (&mut rounds, &mut trouble), event);
+    let observe = |event| observe(&console, &manifest, (&mut output, &mut trouble), event);
     let runtime = tokio::runtime::Runtime::new()?;
     let run = async {
         participant
@@ -103,15 +103,15 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
             .await
     };
     let ended = runtime.block_on(run)?;
-    let written = output.write(&task.model, &ended, rounds);
+    let written = output.write(&task.model, &ended);
     let round = ended.round;
     let finished = match ended.finished {
         Ok(finished) => finished,
         Err(error) => {
             match written {
-                Ok(Some(path)) => console.note(&format!(
+                Ok(Some(written)) => console.note(&format!(
                     "the model so far, of round {round}, is in {}",
-                    path.display()
+                    written.model.display()
                 )),
                 Ok(None) => {}
                 Err(error) => console.note(&explain(error.as_ref())),
@@ -119,12 +119,12 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
-    console.finish(&match written?.map(|path| path.display().to_string()) {
-        Some(path) if finished => {
-            format!("all {round} rounds are done; the model is in {path}")
+    console.finish(&match written? {
+        Some(written) if finished => {
+            format!("all {round} rounds are done; the model is in {written}")
         }
-        Some(path) => format!(
-            "stopped after round {round}; start again to go on; the model so far is in {path}"
+        Some(written) => format!(
+            "stopped after round {round}; start again to go on; the model so far is in {written}"
         ),
         None => "stopped before the first round was done; start again to go on".to_owned(),
     });
@@ -134,7 +134,7 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
 fn observe(
     console: &Console,
     manifest: &Manifest,
-    (rounds, trouble): (&mut Vec<RoundLine>, &mut Trouble),
+    (output, trouble): (&mut Output, &mut Trouble),
     event: NodeEvent,
 ) {
     match event {
@@ -222,7 +222,9 @@ fn observe(
             if let Err(error) = console.round(&line) {
                 console.note(&format!("a round cannot be printed: {error}"));
             }
-            rounds.push(line);
+            if let Err(error) = output.round(line, &report) {
+                console.note(&explain(error.as_ref()));
+            }
         }
     }
 }

@@ -304,6 +304,7 @@ impl<F: FnMut(NodeEvent)> Local<F> {
             took_part,
             totals: Totals::of(&averaged.totals, self.masker.manifest.metrics()),
             local: Tally::default(),
+            model: averaged.model.clone(),
             times,
             steps,
             bytes_up: cost.udp.sent,
