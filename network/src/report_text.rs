@@ -7,7 +7,7 @@ use std::time::Instant;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::metrics::Figures;
 use fl_protocol::round::relay::{Completed, Report};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use crate::program::logging::one_line;
@@ -22,9 +22,9 @@ pub struct LogLine {
     pub round: Option<RoundLine>,
 }
 
-/// A completed round: a line of `--json`, and a row of the dashboard. All figures are sums or means
-/// over all participants.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A completed round: a line of `--json` and of the relay's history, and a row of the dashboard.
+/// All figures are sums or means over all participants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundLine {
     pub(crate) round: u64,
     attempts: u32,

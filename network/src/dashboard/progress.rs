@@ -9,9 +9,8 @@ use serde::{Serialize, Serializer};
 use tracing::Level;
 
 use crate::report_text::{LogLine, RoundLine};
+use crate::store::ROUNDS_MAX;
 
-/// Rounds that are kept to be shown.
-const ROUNDS_MAX: usize = 1000;
 /// Warnings that are kept to be shown.
 const NOTICES_MAX: usize = 50;
 
@@ -33,7 +32,8 @@ pub struct RelayProgress {
     nodes: BTreeMap<NodeId, NodeStatus>,
     /// Nothing goes on without these.
     waiting_for: Option<Waiting>,
-    /// Completed since the relay was started; the oldest first, no more than [`ROUNDS_MAX`].
+    /// Completed rounds, those before a restart included; the oldest first, no more than
+    /// [`ROUNDS_MAX`].
     rounds: VecDeque<RoundLine>,
     /// Warnings; the oldest first, no more than [`NOTICES_MAX`].
     notices: VecDeque<Notice>,
@@ -85,8 +85,15 @@ struct Notice {
 }
 
 impl RelayProgress {
-    /// Before the relay serves. `unix_s` is now, in seconds of Unix time.
-    pub fn new(manifest: &Manifest, rounds_wanted: u64, unix_s: u64) -> Self {
+    /// Before the relay serves. `rounds` are those that it has completed before, the oldest first,
+    /// `unix_s` is now, in seconds of Unix time.
+    pub fn new(
+        manifest: &Manifest,
+        rounds_wanted: u64,
+        mut rounds: VecDeque<RoundLine>,
+        unix_s: u64,
+    ) -> Self {
+        rounds.drain(..rounds.len().saturating_sub(ROUNDS_MAX));
         let nodes = manifest.roster().iter().map(|(id, member)| {
             let node = NodeStatus {
                 name: member.name.clone(),
@@ -106,7 +113,7 @@ impl RelayProgress {
             phase_since_unix_s: unix_s,
             nodes: nodes.collect(),
             waiting_for: None,
-            rounds: VecDeque::new(),
+            rounds,
             notices: VecDeque::new(),
         }
     }
@@ -115,7 +122,11 @@ impl RelayProgress {
     pub(super) fn update(&mut self, report: &Report, line: &LogLine, unix_s: u64) {
         self.revision += 1;
         match report {
-            Report::Began { round } | Report::Recovered { round } => self.rounds_done = *round,
+            Report::Began { round } | Report::Recovered { round } => {
+                self.rounds_done = *round;
+                // Nor did a later one come to anything, whatever was told of it.
+                self.rounds.retain(|line| line.round <= *round);
+            }
             Report::Joined(node) => self.here(node, true),
             Report::Lost(node) | Report::Left(node) => self.here(node, false),
             Report::Opened { attempt, nodes, .. } => {

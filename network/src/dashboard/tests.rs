@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use fl_protocol::digest::Digest;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::places::CONNECTIONS_MAX;
 use super::*;
 use crate::report_text::ReportFormatter;
+use crate::store::{RelayStore, RoundHistory};
 
 fn completed(round: u64) -> Report {
     Report::Completed(Box::new(Completed {
@@ -38,7 +40,7 @@ async fn open() -> (Dashboard, ReportFormatter, [NodeId; 3]) {
         manifest,
     } = Consortium::new(3);
     let ids = [0, 1, 2].map(|node: usize| identities[node].node_id());
-    let progress = RelayProgress::new(&manifest, 10, 1_000);
+    let progress = RelayProgress::new(&manifest, 10, VecDeque::new(), 1_000);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let dashboard = Dashboard::open(address, progress).await.unwrap();
     (dashboard, ReportFormatter::new(manifest), ids)
@@ -182,6 +184,33 @@ async fn the_status_follows_the_reports() {
     );
     let line = again["notices"][1]["text"].as_str().unwrap();
     assert!(line.ends_with("is refused by node-0, node-1"), "{line}");
+}
+
+#[tokio::test]
+async fn rounds_before_a_restart_are_shown_up_to_where_the_relay_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = Consortium::new(3).manifest;
+    let store = RelayStore::open(folder.path(), &manifest).unwrap();
+    let (mut history, _) = RoundHistory::open(&store).unwrap();
+    let mut formatter = ReportFormatter::new(manifest.clone());
+    let lines = [1, 2, 3].map(|round| formatter.tell(&completed(round)).round.unwrap());
+    for line in &lines {
+        history.append(line).unwrap();
+    }
+    // The third was told of, and did not come to the disk before the relay was lost.
+    let (_, rounds) = RoundHistory::open(&store).unwrap();
+    let progress = RelayProgress::new(&manifest, 10, rounds, 1_000);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let dashboard = Dashboard::open(address, progress).await.unwrap();
+    tell(&dashboard, &mut formatter, &Report::Began { round: 2 });
+    let shown = status(&dashboard, "").await;
+    assert_eq!(shown["rounds_done"], 2);
+    let former = serde_json::to_value(&lines[..2]).unwrap();
+    assert_eq!(shown["rounds"], former);
+    tell(&dashboard, &mut formatter, &completed(3));
+    let shown = status(&dashboard, "").await;
+    assert_eq!(shown["rounds"].as_array().unwrap().len(), 3);
+    assert_eq!(shown["rounds"][2]["round"], 3);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 //! result.bin      the relay's last result, for nodes that did not get it
 //! checkpoint.bin  acknowledgements of where the relay stands, for nodes that lost their state
 //! spool/          what the relay has of the attempt under way, with a committee
+//! rounds.jsonl    the rounds that the relay has completed, as its operator was told of them
 //! ```
 //!
 //! A [`NodeStore`] and a [`RelayStore`] have the first part in common. What a node's organisation
@@ -27,6 +28,7 @@ mod node;
 mod outbox;
 mod record;
 mod relay;
+mod rounds;
 
 use std::path::PathBuf;
 
@@ -40,6 +42,8 @@ pub use node::NodeStore;
 pub use outbox::Outgoing;
 pub use record::{Difference, Reconciled, SentRecord};
 pub use relay::RelayStore;
+pub(crate) use rounds::ROUNDS_MAX;
+pub use rounds::RoundHistory;
 
 /// State that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -17,6 +17,7 @@ use crate::kit::Kit;
 
 const RESULT: &str = "result.bin";
 const CHECKPOINT: &str = "checkpoint.bin";
+const ROUNDS: &str = "rounds.jsonl";
 
 /// The state folder of a relay.
 #[derive(Debug)]
@@ -55,6 +56,11 @@ impl RelayStore {
     /// Returns the path of the log.
     pub fn log_path(&self) -> PathBuf {
         self.0.log_path()
+    }
+
+    /// Returns the path of the history of rounds.
+    pub(super) fn rounds_path(&self) -> PathBuf {
+        self.0.path(ROUNDS)
     }
 
     /// Makes an empty folder for what arrives of an attempt, in place of the former one.

@@ -13,7 +13,7 @@ use fl_network::kit::Kit;
 use fl_network::program::folders;
 use fl_network::quic::Server;
 use fl_network::report_text::ReportFormatter;
-use fl_network::store::RelayStore;
+use fl_network::store::{RelayStore, RoundHistory};
 use fl_network::time::unix_s;
 use tracing::{info, warn};
 
@@ -48,6 +48,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let settings = config.settings(&kit.manifest)?;
     let state = folders::state(config.state.clone(), &kit, &config.kit)?;
     let store = RelayStore::open(&state, &kit.manifest)?;
+    let (mut history, former) = RoundHistory::open(&store)?;
     let server = Server::bind(
         config.listen(&kit.manifest)?,
         kit.server_tls()?,
@@ -56,7 +57,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let dashboard = match config.dashboard {
         None => None,
         Some(address) => {
-            let progress = RelayProgress::new(&kit.manifest, settings.rounds(), unix_s());
+            let rounds = settings.rounds();
+            let progress = RelayProgress::new(&kit.manifest, rounds, former, unix_s());
             let opened = Dashboard::open(address, progress).await;
             Some(opened.with_context(|| format!("the dashboard cannot listen on {address}"))?)
         }
@@ -82,6 +84,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let report = |report: &_| {
         let line = formatter.tell(report);
         console::show(&line, config.json);
+        if let Some(round) = &line.round
+            && let Err(error) = history.append(round)
+        {
+            warn!("the dashboard will lack a round after a restart: {error}");
+        }
         if let Some(dashboard) = &dashboard {
             dashboard.update(report, &line);
         }
