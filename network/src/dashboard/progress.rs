@@ -60,11 +60,24 @@ enum RoundPhase {
 struct NodeStatus {
     name: String,
     organisation: String,
-    here: bool,
+    connection: NodeConnection,
     /// Holds seeds for the round, in the committee scheme.
     holder: bool,
     /// Takes part in the round.
     participant: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum NodeConnection {
+    /// The node has not come yet, or the relay has stopped before the end.
+    Away,
+    /// It is connected.
+    Connected,
+    /// It was connected, and has more to do.
+    Lost,
+    /// It has left in order, with the last of all rounds.
+    Left,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -98,7 +111,7 @@ impl RelayProgress {
             let node = NodeStatus {
                 name: member.name.clone(),
                 organisation: member.organisation.to_string(),
-                here: false,
+                connection: NodeConnection::Away,
                 holder: false,
                 participant: false,
             };
@@ -127,8 +140,9 @@ impl RelayProgress {
                 // Nor did a later one come to anything, whatever was told of it.
                 self.rounds.retain(|line| line.round <= *round);
             }
-            Report::Joined(node) => self.here(node, true),
-            Report::Lost(node) | Report::Left(node) => self.here(node, false),
+            Report::Joined(node) => self.connection(node, NodeConnection::Connected),
+            Report::Lost(node) => self.connection(node, NodeConnection::Lost),
+            Report::Left(node) => self.connection(node, NodeConnection::Left),
             Report::Opened { attempt, nodes, .. } => {
                 for node in self.nodes.values_mut() {
                     (node.holder, node.participant) = (false, false);
@@ -191,20 +205,28 @@ impl RelayProgress {
         }
     }
 
-    /// The relay has stopped: no node is connected any more.
+    /// The relay has stopped: no node is connected any more. After the last round those that were
+    /// have taken its result, since the relay waits for that.
     pub(super) fn stop(&mut self, unix_s: u64) {
         self.revision += 1;
+        let stopped = match self.rounds_done >= self.rounds_wanted {
+            true => NodeConnection::Left,
+            false => NodeConnection::Away,
+        };
         for node in self.nodes.values_mut() {
-            node.here = false;
+            if node.connection == NodeConnection::Connected {
+                node.connection = stopped;
+            }
         }
         self.enter(RoundPhase::Stopped, unix_s);
     }
 
-    fn here(&mut self, node: &NodeId, here: bool) {
+    fn connection(&mut self, node: &NodeId, connection: NodeConnection) {
         let Some(node) = self.nodes.get_mut(node) else {
             return;
         };
-        node.here = here;
+        node.connection = connection;
+        let here = connection == NodeConnection::Connected;
         if let Some(waiting) = &mut self.waiting_for {
             waiting.names.retain(|name| !here || *name != node.name);
         }

@@ -109,7 +109,7 @@ async fn the_status_follows_the_reports() {
     assert_eq!(begun["rounds_wanted"], 10);
     assert_eq!(begun["phase"], json!({"name": "gathering"}));
     assert_eq!(begun["nodes"][0]["name"], "node-0");
-    assert_eq!(begun["nodes"][0]["here"], false);
+    assert_eq!(begun["nodes"][0]["connection"], "away");
 
     let mut line = |report| tell(&dashboard, &mut formatter, &report);
     line(Report::Began { round: 4 });
@@ -124,7 +124,7 @@ async fn the_status_follows_the_reports() {
     });
     let training = status(&dashboard, "").await;
     assert_eq!(training["rounds_done"], 4);
-    assert_eq!(training["nodes"][0]["here"], true);
+    assert_eq!(training["nodes"][0]["connection"], "connected");
     let phase = json!({"name": "training", "attempt": 2, "asked": 3});
     assert_eq!(training["phase"], phase);
 
@@ -211,6 +211,33 @@ async fn rounds_before_a_restart_are_shown_up_to_where_the_relay_stands() {
     let shown = status(&dashboard, "").await;
     assert_eq!(shown["rounds"].as_array().unwrap().len(), 3);
     assert_eq!(shown["rounds"][2]["round"], 3);
+}
+
+/// How each node is connected, by name.
+fn connections(shown: &Value) -> Vec<&str> {
+    let nodes = shown["nodes"].as_array().unwrap().iter();
+    let connections = nodes.map(|node| node["connection"].as_str().unwrap());
+    connections.collect()
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_in_order_is_not_lost() {
+    for (last, stopped) in [(10, "left"), (9, "away")] {
+        let (dashboard, mut formatter, [a, b, c]) = open().await;
+        let mut line = |report| tell(&dashboard, &mut formatter, &report);
+        for node in [a, b, c] {
+            line(Report::Joined(node));
+        }
+        line(completed(last));
+        line(Report::Left(a));
+        line(Report::Lost(b));
+        let shown = status(&dashboard, "").await;
+        assert_eq!(connections(&shown), ["left", "lost", "connected"]);
+        // After the last round the relay has waited for all who were still connected.
+        dashboard.progress.send_modify(|progress| progress.stop(9));
+        let shown = status(&dashboard, "").await;
+        assert_eq!(connections(&shown), ["left", "lost", stopped]);
+    }
 }
 
 #[tokio::test]

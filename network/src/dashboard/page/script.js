@@ -30,14 +30,19 @@ function duration(seconds) {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
+const isComplete = () => shown.rounds_done >= shown.rounds_wanted;
+const isStopped = () => shown.phase.name === "stopped";
+
 function phase(status) {
-  const round = Math.min(status.rounds_done + 1, status.rounds_wanted);
+  const round = status.rounds_done + 1;
   const of = `of ${status.rounds_wanted}`;
   const { name, attempt, asked } = status.phase;
+  if (isComplete()) {
+    const all = `Complete: all ${status.rounds_wanted} rounds are done`;
+    return name === "stopped" ? all : `${all}; nodes take the last model`;
+  }
   switch (name) {
-    case "gathering":
-      if (status.rounds_done >= status.rounds_wanted) return "All rounds are complete; nodes may still come for the model";
-      return `Waiting to begin round ${round} ${of}`;
+    case "gathering": return `Waiting to begin round ${round} ${of}`;
     case "training": {
       const again = attempt > 1 ? `, attempt ${attempt}` : "";
       return `Round ${round} ${of}: ${asked} nodes train${again}`;
@@ -45,7 +50,8 @@ function phase(status) {
     case "collecting": return `Round ${round} ${of}: shares and masked sums are on their way`;
     case "averaging": return `Round ${round} ${of}: averaging`;
     case "completed": return `Round ${status.rounds_done} ${of} is complete`;
-    case "stopped": return `The relay has stopped after round ${status.rounds_done} ${of}`;
+    case "stopped":
+      return `Stopped after round ${status.rounds_done} ${of}; start the relay again to go on`;
     default: return name;
   }
 }
@@ -64,25 +70,29 @@ function showPhase() {
 }
 
 function showConnection() {
+  // A relay that said that it stops, or has all rounds, is not missed.
+  const missed = failedSince !== null && (shown === null || !(isStopped() || isComplete()));
   const line = byId("connection");
-  line.className = failedSince === null ? "" : "gone";
-  if (failedSince !== null) {
+  line.className = missed ? "gone" : "";
+  if (missed) {
     line.textContent = `The relay does not answer, for ${duration((Date.now() - failedSince) / 1000)} now`;
   } else if (shown) {
-    line.textContent = shown.phase.name === "stopped" ? "" : "live";
+    line.textContent = failedSince !== null || isStopped() ? "The relay has ended" : "live";
   }
 }
 
 function showFigures() {
   const last = shown.rounds[shown.rounds.length - 1];
-  const here = shown.nodes.filter((node) => node.here).length;
-  const figures = [[`${here} of ${shown.nodes.length}`, "nodes are connected"]];
+  const here = shown.nodes.filter((node) => node.connection === "connected").length;
+  const figures = [];
+  if (!isComplete()) figures.push([`${here} of ${shown.nodes.length}`, "nodes are connected"]);
   if (last) {
     figures.push([count(last.examples), `examples in round ${last.round}`]);
     figures.push([`${last.seconds.toFixed(1)} s`, `for round ${last.round}`]);
     if (last.before.accuracy !== undefined) {
       figures.push([percent(last.before.accuracy), `accuracy of the model before round ${last.round}`]);
     }
+    if (isComplete()) figures.push([last.model.slice(0, 8), "is the model's SHA-256"]);
   }
   const boxes = figures.map(([value, label]) => {
     const box = element("div");
@@ -92,14 +102,23 @@ function showFigures() {
   byId("figures").replaceChildren(...boxes);
 }
 
+const CONNECTIONS = {
+  away: ["not connected", ""],
+  connected: ["connected", "here"],
+  lost: ["connection lost", "gone"],
+  left: ["has left, with the model", ""],
+};
+
 function showNodes() {
   const rows = shown.nodes.map((node) => {
     const row = element("tr");
     const roles = [node.participant && "takes part", node.holder && "holds seeds"].filter(Boolean);
+    const [words, className] = CONNECTIONS[node.connection];
     row.append(
       element("td", node.name),
       element("td", node.organisation),
-      element("td", node.here ? "connected" : "not connected", node.here ? "here" : "gone"),
+      // A relay that has stopped misses nobody.
+      element("td", words, isStopped() ? "" : className),
       element("td", roles.join(", ")),
     );
     return row;
@@ -214,11 +233,10 @@ async function ask(query) {
 async function follow() {
   for (;;) {
     // After a pause the relay may be another one, that counts from the beginning.
-    const fresh = shown === null || failedSince !== null || shown.phase.name === "stopped";
+    const fresh = shown === null || failedSince !== null || isStopped();
     const status = await ask(fresh ? "" : `?seen=${shown.revision}`);
     if (status === null) {
-      // A relay that said that it stops is not missed.
-      if (shown === null || shown.phase.name !== "stopped") failedSince = failedSince || Date.now();
+      failedSince = failedSince || Date.now();
       showConnection();
       await pause(RETRY_MS);
       continue;
@@ -228,7 +246,7 @@ async function follow() {
     failedSince = null;
     show();
     showConnection();
-    await pause(shown.phase.name === "stopped" ? RETRY_MS : PAUSE_MS);
+    await pause(isStopped() ? RETRY_MS : PAUSE_MS);
   }
 }
 

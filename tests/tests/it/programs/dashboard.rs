@@ -39,7 +39,8 @@ fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
     assert_eq!(seen["phase"]["name"], "gathering");
     let here = |status: &Value| {
         let nodes = status["nodes"].as_array().unwrap();
-        nodes.iter().filter(|node| node["here"] == true).count()
+        let here = nodes.iter().filter(|node| node["connection"] == "connected");
+        here.count()
     };
     assert_eq!(here(&seen), 0);
 
@@ -68,7 +69,7 @@ fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
     assert_eq!(seen["rounds"], Value::Array(ended.json()));
     for node in seen["nodes"].as_array().unwrap() {
         assert_eq!(node["participant"], true, "{node}");
-        assert_eq!(node["here"], false, "{node}");
+        assert_eq!(node["connection"], "left", "{node}");
     }
     assert!(get(page, "/").is_err(), "it ends with the relay");
 }
