@@ -1,15 +1,31 @@
 "use strict";
 
-// Asks for the status, then again and again for another one, and shows it. Texts of the relay's are only ever set as text.
+// Asks for the status, then again and again for another one, and shows it. Texts of the relay's are
+// only ever set as text.
 
 const PAUSE_MS = 250; // Between two answers, so that a busy relay is not asked all the time.
 const RETRY_MS = 2000;
 const ATTEMPT_MS = 40000; // The relay answers after 25 s at the latest.
 const WAITING_S = 15; // The relay says every 10 s for whom it waits, as long as it does.
-const CHART = { width: 420, height: 150, left: 56, right: 12, top: 10, bottom: 24 };
+
+// How figures of the model are shown that are not plain numbers.
+const SHARE = { scale: 100, unit: " %", digits: 2 };
+const FIGURES = {
+  accuracy: SHARE,
+  majority: { ...SHARE, name: "Most frequent class", chart: false },
+  balanced_accuracy: SHARE,
+  sensitivity: { ...SHARE, chart: false },
+  specificity: { ...SHARE, chart: false },
+  precision: { ...SHARE, chart: false },
+  f1: { ...SHARE, chart: false },
+  auroc: { name: "AUROC", digits: 3 },
+  brier: { chart: false },
+  mae: { name: "MAE" },
+  rmse: { name: "RMSE" },
+  r2: { name: "R²", digits: 3 },
+};
 
 const byId = (id) => document.getElementById(id);
-const percent = (share) => `${(100 * share).toFixed(2)} %`;
 const count = (number) => number.toLocaleString("en");
 
 let shown = null; // The last status.
@@ -23,12 +39,47 @@ function element(name, text, className) {
   return made;
 }
 
+/** Sets a text, unless it is there: what is set again is read out again. */
+function say(id, text) {
+  const place = byId(id);
+  if (place.textContent !== text) place.textContent = text;
+}
+
 function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
+
+/** A time of the relay's, by the clock of this machine. */
+const clock = (unixS) => new Date(1000 * (unixS - lag)).toLocaleTimeString();
+
+// What is said of the model.
+
+/** The figures of the model before a round, by key; those that it has. */
+function before(round) {
+  // AUROC comes with the error that its bins leave.
+  const figures = Object.entries(round.before).map(([key, found]) => [key, found?.value ?? found]);
+  return Object.fromEntries(figures.filter(([, value]) => value !== null));
+}
+
+/** How to show the figure with this key. */
+function figure(key) {
+  const words = key.replaceAll("_", " ");
+  const name = words.charAt(0).toUpperCase() + words.slice(1);
+  const how = { key, name, scale: 1, unit: "", digits: 4, ...FIGURES[key] };
+  how.show = (value) => `${(how.scale * value).toFixed(how.digits)}${how.unit}`;
+  return how;
+}
+
+/** The figures of the model that any of these rounds has: each has a column and a chart. */
+function figures(rounds) {
+  const keys = new Set(rounds.flatMap((round) => Object.keys(before(round))));
+  return [...keys].map(figure);
+}
+
+// Where the relay stands.
 
 const isComplete = () => shown.rounds_done >= shown.rounds_wanted;
 const isStopped = () => shown.phase.name === "stopped";
@@ -58,48 +109,64 @@ function phase(status) {
 
 function showPhase() {
   const now = Date.now() / 1000 + lag;
-  const since = duration(now - shown.phase_since_unix_s);
-  byId("phase").textContent = `${phase(shown)} (${since})`;
+  say("phase", phase(shown));
+  byId("phase").className = isComplete() ? "here" : "";
+  say("done-text", `${shown.rounds_done} of ${shown.rounds_wanted} rounds`);
+  const since = isStopped()
+    ? `; since ${clock(shown.phase_since_unix_s)}`
+    : `; in this phase for ${duration(now - shown.phase_since_unix_s)}`;
+  say("since", since);
   const waiting = shown.waiting_for;
   const waits = waiting !== null && now - waiting.told_unix_s < WAITING_S;
   byId("waiting").hidden = !waits;
   if (waits) {
-    const why = waiting.same_participants ? "; others have sent their sums, so the round cannot go on without" : "";
-    byId("waiting").textContent = `Waiting for ${waiting.names.join(", ")}, for ${duration(now - waiting.since_unix_s)} now${why}.`;
+    const others = "; others have sent their sums, so the round cannot go on without";
+    const why = waiting.same_participants ? others : "";
+    const names = waiting.names.join(", ");
+    say("waiting", `Waiting for ${names} since ${clock(waiting.since_unix_s)}${why}.`);
   }
 }
 
 function showConnection() {
   // A relay that said that it stops, or has all rounds, is not missed.
   const missed = failedSince !== null && (shown === null || !(isStopped() || isComplete()));
-  const line = byId("connection");
-  line.className = missed ? "gone" : "";
+  byId("connection").className = missed ? "gone" : "";
   if (missed) {
-    line.textContent = `The relay does not answer, for ${duration((Date.now() - failedSince) / 1000)} now`;
+    const since = new Date(failedSince).toLocaleTimeString();
+    say("connection", `The relay has not answered since ${since}`);
   } else if (shown) {
-    line.textContent = failedSince !== null || isStopped() ? "The relay has ended" : "live";
+    say("connection", failedSince !== null || isStopped() ? "The relay has ended" : "Live");
   }
 }
 
 function showFigures() {
   const last = shown.rounds[shown.rounds.length - 1];
   const here = shown.nodes.filter((node) => node.connection === "connected").length;
-  const figures = [];
-  if (!isComplete()) figures.push([`${here} of ${shown.nodes.length}`, "nodes are connected"]);
+  const rows = [];
+  if (!isComplete()) rows.push(["Nodes connected", `${here} of ${shown.nodes.length}`]);
   if (last) {
-    figures.push([count(last.examples), `examples in round ${last.round}`]);
-    figures.push([`${last.seconds.toFixed(1)} s`, `for round ${last.round}`]);
-    if (last.before.accuracy !== undefined) {
-      figures.push([percent(last.before.accuracy), `accuracy of the model before round ${last.round}`]);
+    rows.push(["Nodes that took part", count(last.nodes)]);
+    rows.push(["Training examples", count(last.examples)]);
+    rows.push(["Time", `${last.seconds.toFixed(1)} s`]);
+    for (const { key, name, show } of figures([last])) {
+      rows.push([`${name} of the model before it`, show(before(last)[key])]);
     }
-    if (isComplete()) figures.push([last.model.slice(0, 8), "is the model's SHA-256"]);
+    if (isComplete()) rows.push(["SHA-256 of the model", hash(last.model)]);
   }
-  const boxes = figures.map(([value, label]) => {
-    const box = element("div");
-    box.append(element("strong", value), element("span", label));
+  const boxes = rows.map(([name, value]) => {
+    const [box, description] = [element("div"), element("dd")];
+    description.append(value);
+    box.append(element("dt", name), description);
     return box;
   });
+  say("figures-heading", last ? `Last complete round: ${last.round}` : "Before the first round");
   byId("figures").replaceChildren(...boxes);
+}
+
+function hash(model) {
+  const code = element("code", model.slice(0, 8));
+  code.title = model;
+  return code;
 }
 
 const CONNECTIONS = {
@@ -112,15 +179,16 @@ const CONNECTIONS = {
 function showNodes() {
   const rows = shown.nodes.map((node) => {
     const row = element("tr");
-    const roles = [node.participant && "takes part", node.holder && "holds seeds"].filter(Boolean);
+    const [part, seeds] = isStopped()
+      ? ["took part", "held seeds"]
+      : ["takes part", "holds seeds"];
+    const roles = [node.participant && part, node.holder && seeds].filter(Boolean);
     const [words, className] = CONNECTIONS[node.connection];
-    row.append(
-      element("td", node.name),
-      element("td", node.organisation),
-      // A relay that has stopped misses nobody.
-      element("td", words, isStopped() ? "" : className),
-      element("td", roles.join(", ")),
-    );
+    // A relay that has stopped misses nobody.
+    const connection = element("td", words, isStopped() ? "" : className);
+    const name = element("th", node.name);
+    name.scope = "row";
+    row.append(name, element("td", node.organisation), connection, element("td", roles.join(", ")));
     return row;
   });
   byId("nodes").replaceChildren(...rows);
@@ -129,19 +197,28 @@ function showNodes() {
 function showRounds() {
   byId("no-rounds").hidden = shown.rounds.length > 0;
   byId("rounds-table").hidden = shown.rounds.length === 0;
+  const ofModel = figures(shown.rounds);
+  const names = [
+    "Round", "Nodes", "Examples", "Attempts", "Seconds",
+    ...ofModel.map(({ name }) => `${name} before`),
+  ];
+  const columns = [
+    ...names.map((name) => element("th", name, "number")),
+    element("th", "Model after"),
+  ];
+  for (const column of columns) column.scope = "col";
+  byId("rounds-columns").replaceChildren(...columns);
   const rows = [...shown.rounds].reverse().map((round) => {
-    const row = element("tr");
+    const [row, number] = [element("tr"), element("th", round.round, "number")];
+    number.scope = "row";
+    const found = before(round);
     const cells = [
-      round.round, round.nodes, count(round.examples), round.attempts, round.seconds.toFixed(2),
-      round.before.loss === null ? "" : round.before.loss.toFixed(4),
-      round.before.accuracy === undefined ? "" : percent(round.before.accuracy),
+      round.nodes, count(round.examples), round.attempts, round.seconds.toFixed(2),
+      ...ofModel.map(({ key, show }) => key in found ? show(found[key]) : ""),
     ];
-    row.append(...cells.map((cell) => element("td", cell, "number")));
     const model = element("td");
-    const hash = element("code", round.model.slice(0, 8));
-    hash.title = round.model;
-    model.append(hash);
-    row.append(model);
+    model.append(hash(round.model));
+    row.append(number, ...cells.map((cell) => element("td", cell, "number")), model);
     return row;
   });
   byId("rounds").replaceChildren(...rows);
@@ -151,12 +228,16 @@ function showNotices() {
   byId("notices-section").hidden = shown.notices.length === 0;
   const items = [...shown.notices].reverse().map((notice) => {
     const item = element("li");
-    const time = element("time", new Date(1000 * notice.unix_s).toLocaleString());
+    const time = element("time", new Date(1000 * (notice.unix_s - lag)).toLocaleString());
     item.append(time, notice.text);
     return item;
   });
   byId("notices").replaceChildren(...items);
 }
+
+// Charts.
+
+const CHART = { height: 190, left: 62, right: 14, top: 8, bottom: 40 };
 
 function svg(name, attributes, text) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -165,45 +246,118 @@ function svg(name, attributes, text) {
   return made;
 }
 
-/** Draws a curve through `points`, [round, value] each. */
-function draw(chart, points, label) {
-  const { width, height, left, right, top, bottom } = CHART;
-  const [first, last] = [points[0][0], points[points.length - 1][0]];
-  const values = points.map(([, value]) => value);
-  let [low, high] = [Math.min(...values), Math.max(...values)];
-  const labels = low === high ? [low] : [low, (low + high) / 2, high];
-  if (low === high) [low, high] = [low - 1, high + 1];
-  const x = (round) => left + (width - left - right) * (last === first ? 0.5 : (round - first) / (last - first));
-  const y = (value) => top + (height - top - bottom) * (high - value) / (high - low);
+/**
+ * The range of most values. Up to a quarter of them, those farthest from the middle one, are left
+ * out where each time the rest spans less than half, so that a first round or a bad one does not
+ * press all others into a line. The newest value stays.
+ */
+function range(values) {
+  const newest = values[values.length - 1];
+  const span = (sorted) => sorted[sorted.length - 1] - sorted[0];
+  let kept = [...values].sort((a, b) => a - b);
+  const middle = kept[Math.floor(kept.length / 2)];
+  let rest = kept;
+  for (let left = Math.floor(values.length / 4); left > 0; left -= 1) {
+    const lowest = middle - rest[0] > rest[rest.length - 1] - middle;
+    const next = lowest ? rest.slice(1) : rest.slice(0, -1);
+    if (newest < next[0] || newest > next[next.length - 1]) break;
+    if (span(next) < span(rest) / 2) kept = next;
+    rest = next;
+  }
+  return [kept[0], kept[kept.length - 1]];
+}
 
-  const parts = labels.flatMap((value) => [
-    svg("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
-    svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, label(value)),
-  ]);
-  for (const round of new Set([first, last])) {
-    parts.push(svg("text", { x: x(round), y: height - 6, "text-anchor": "middle" }, round));
+/** Round numbers around `low` to `high`, in about `most` steps. */
+function ticks(low, high, most) {
+  const width = high - low || Math.abs(low) / 10 || 1;
+  const power = 10 ** Math.floor(Math.log10(width / most));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power * most >= width);
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
+  return { step, values: Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step) };
+}
+
+/** Draws the curve of a figure through `points`, [round, value] each. */
+function chart({ key, name, scale, unit, show }, points, width) {
+  const { height, left, right, top, bottom } = CHART;
+  const [inner, tall] = [Math.max(1, width - left - right), height - top - bottom];
+  const [low, high] = range(points.map(([, value]) => value));
+  const lines = ticks(scale * low, scale * high, 4);
+  const [floor, ceiling] = [lines.values[0], lines.values[lines.values.length - 1]];
+  const y = (value) => tall * (ceiling - scale * value) / (ceiling - floor);
+  const [first, last] = [points[0][0], points[points.length - 1][0]];
+  const x = (round) => last === first ? inner / 2 : inner * (round - first) / (last - first);
+  const digits = Math.max(0, -Math.floor(Math.log10(lines.step) + 1e-9));
+
+  const parts = lines.values.flatMap((value) => {
+    const at = top + y(value / scale);
+    const text = `${value.toFixed(digits)}${unit}`;
+    return [
+      svg("line", { class: "grid", x1: left, x2: width - right, y1: at, y2: at }),
+      svg("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, text),
+    ];
+  });
+  const steps = ticks(first, last, Math.max(2, Math.floor(inner / 60)));
+  const rounds = last === first ? [first] : steps.values;
+  for (const round of rounds.filter((at) => Number.isInteger(at) && at >= first && at <= last)) {
+    const at = { x: left + x(round), y: height - bottom + 18, "text-anchor": "middle" };
+    parts.push(svg("text", at, round));
   }
-  const line = points.map(([round, value]) => `${x(round).toFixed(1)},${y(value).toFixed(1)}`);
-  parts.push(svg("polyline", { class: "curve", points: line.join(" ") }));
+  const middle = { x: left + inner / 2, y: height - 4, "text-anchor": "middle" };
+  parts.push(svg("text", middle, "after round"));
+  // What lies outside is cut off by the inner picture.
+  const plot = svg("svg", { x: left - 4, y: top - 4, width: inner + 8, height: tall + 8 });
+  const at = ([round, value]) => [4 + x(round), 4 + y(value)].map((place) => place.toFixed(1));
+  plot.append(svg("polyline", { class: "curve", points: points.map(at).join(" ") }));
   if (points.length <= 50) {
-    parts.push(...points.map(([round, value]) => svg("circle", { class: "point", cx: x(round), cy: y(value), r: 3 })));
+    for (const [cx, cy] of points.map(at)) {
+      plot.append(svg("circle", { class: "point", cx, cy, r: 3 }));
+    }
   }
-  chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  chart.replaceChildren(...parts);
+  parts.push(plot);
+
+  const outside = points.filter(([, value]) => scale * value < floor || scale * value > ceiling);
+  const [drawn, caption] = [element("figure"), element("figcaption", name)];
+  caption.id = `chart-${key}`;
+  drawn.setAttribute("aria-labelledby", caption.id);
+  const told = ([round, value]) => `${show(value)} after round ${round}`;
+  const ends = points.length === 1
+    ? told(points[0])
+    : `from ${told(points[0])} to ${told(points[points.length - 1])}`;
+  const picture = svg("svg", {
+    role: "img", "aria-label": `${name} of the model by round, ${ends}`, width, height,
+    viewBox: `0 0 ${width} ${height}`,
+  });
+  picture.append(...parts);
+  drawn.append(caption, picture);
+  if (outside.length > 0) {
+    const few = outside.slice(0, 3).map(told).join(", ");
+    const more = outside.length > 3 ? ` and ${outside.length - 3} more` : "";
+    drawn.append(element("p", `Outside of the picture: ${few}${more}.`, "note"));
+  }
+  return drawn;
 }
 
 function showCharts() {
-  // What a round says of the model before it is said of the model after the round before.
-  const tested = shown.rounds.filter((round) => round.before.accuracy !== undefined);
-  byId("charts").hidden = tested.length === 0;
-  if (tested.length === 0) return;
-  draw(byId("accuracy"), tested.map((round) => [round.round - 1, round.before.accuracy]), percent);
-  draw(byId("loss"), tested.map((round) => [round.round - 1, round.before.loss]), (loss) => loss.toFixed(3));
+  const ofModel = figures(shown.rounds).filter(({ chart }) => chart !== false);
+  byId("charts-section").hidden = ofModel.length === 0;
+  const place = byId("charts");
+  const draw = () => ofModel.map((how) => {
+    // What a round says of the model before it is said of the model after the round before.
+    const tested = shown.rounds.filter((round) => how.key in before(round));
+    const points = tested.map((round) => [round.round - 1, before(round)[how.key]]);
+    return chart(how, points, place.firstElementChild.clientWidth);
+  });
+  // The grid says how wide each is.
+  if (place.childElementCount !== ofModel.length) {
+    place.replaceChildren(...ofModel.map(() => element("figure")));
+  }
+  if (ofModel.length > 0) place.replaceChildren(...draw());
 }
 
 function show() {
   document.title = `${shown.consortium}: ${shown.rounds_done} of ${shown.rounds_wanted} rounds`;
-  byId("consortium").textContent = shown.consortium;
+  say("consortium", shown.consortium);
   byId("done").max = shown.rounds_wanted;
   byId("done").value = Math.min(shown.rounds_done, shown.rounds_wanted);
   showPhase();
@@ -254,4 +408,7 @@ setInterval(() => {
   if (shown) showPhase();
   showConnection();
 }, 1000);
+addEventListener("resize", () => {
+  if (shown) showCharts();
+});
 follow();
