@@ -180,7 +180,7 @@ async fn serve(
     learned: &Mutex<Learned>,
 ) -> Result<(), LinkError> {
     let mut link = Link::connect(kit, Some(&relay.to_string())).await?;
-    let mut effects = VecDeque::from(host.connected());
+    let mut effects = VecDeque::from(host.connected(unix_s()));
     let mut bundle = Vec::new();
     loop {
         while let Some(effect) = effects.pop_front() {

@@ -290,6 +290,7 @@ impl RelayDriver {
     async fn handle(&mut self, event: Event, report: &mut impl FnMut(&Report)) -> bool {
         let mut finished = false;
         let mut next = Some(event);
+        self.machine.set_clock(self.begun.elapsed(), unix_s());
         while let Some(event) = next.take() {
             for action in self.machine.handle(self.begun.elapsed(), event) {
                 match self.perform(action, report).await {

@@ -105,7 +105,7 @@ fn stands(store: &NodeStore, kit: &Kit) {
         pending,
         OPEN_BOXES,
     );
-    assert!(node.connected().is_ok());
+    assert!(node.connected(EPOCH).is_ok());
 }
 
 fn sent(store: &NodeStore) {

@@ -271,6 +271,7 @@ fn refusals() -> Vec<Refusal> {
             limit: 8,
         },
         Refusal::Counters("negative".to_owned()),
+        Refusal::Clock { ahead_min: -15 },
     ]
 }
 
@@ -290,6 +291,7 @@ pub(crate) fn node_frames() -> Vec<Seed> {
             pending,
             holding: pending,
             voted_for: Vec::new(),
+            unix_s: 8,
         })
     };
     let opened = NodeFrame::TagShare {

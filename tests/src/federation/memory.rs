@@ -188,7 +188,7 @@ impl Round {
         let key = party.host.secrets.round_key.public();
         for call in &party.calls[..calls] {
             match call {
-                NodeCall::Connected => drop(machine.connected()?),
+                NodeCall::Connected => drop(machine.connected(self.unix_s)?),
                 NodeCall::Frame(bytes) => {
                     machine.handle(wire::decode(bytes)?, self.unix_s)?;
                 }
@@ -411,7 +411,7 @@ impl Party {
     fn call(&mut self, call: NodeCall, unix_s: u64) -> Result<Vec<Effect>> {
         self.calls.push(call.clone());
         Ok(match call {
-            NodeCall::Connected => self.host.connected(),
+            NodeCall::Connected => self.host.connected(unix_s),
             NodeCall::Frame(bytes) => self.host.frame(wire::decode(&bytes)?, unix_s),
             NodeCall::Done(work) => self.host.done(work, unix_s),
         })

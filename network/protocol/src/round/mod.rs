@@ -9,6 +9,7 @@
 mod bundle;
 mod checked_outcome;
 mod checkpoint;
+mod clock;
 mod cohort_minimum;
 pub mod committee;
 mod difference;
@@ -30,6 +31,7 @@ pub mod training;
 pub use bundle::KeyBundle;
 pub use checked_outcome::{Check, CheckedOutcome, ResultCheck, Verifier};
 pub use checkpoint::{CheckedCheckpoint, Checkpoint};
+pub use clock::CLOCK_TOLERANCE_S;
 pub use difference::{SentSum, SentSums};
 pub use evidence::Evidence;
 pub use head::Head;

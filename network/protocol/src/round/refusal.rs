@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::identity::NodeId;
+use crate::round::clock;
 use crate::round::reason::Reason;
 
 /// A reason not to go on with an attempt. The process that refuses keeps running.
@@ -266,6 +267,18 @@ pub enum Refusal {
     /// Other signed sums than those on which this node has sent its own.
     #[error("this node has sent its sum on other signed sums than these")]
     OtherSums,
+    /// A clock that is too far from the relay's: round keys would be taken for expired.
+    #[error(
+        "the node's clock is {} {} the relay's, and {} min are the most that rounds allow: \
+         set the one that is wrong, for example with `timedatectl set-ntp true`",
+        clock::in_words(*ahead_min),
+        match ahead_min { ..0 => "behind", _ => "ahead of" },
+        clock::CLOCK_TOLERANCE_S / 60
+    )]
+    Clock {
+        /// By how many minutes the node's clock is ahead, or behind if this is negative.
+        ahead_min: i64,
+    },
 }
 
 impl Refusal {

@@ -180,8 +180,9 @@ impl<S: Secrets> NodeHost<S> {
     }
 
     /// A connection is there.
-    pub fn connected(&mut self) -> Vec<Effect> {
-        let actions = self.node.connected().unwrap();
+    pub fn connected(&mut self, unix_s: u64) -> Vec<Effect> {
+        self.unix_s = unix_s;
+        let actions = self.node.connected(unix_s).unwrap();
         self.act(actions)
     }
 

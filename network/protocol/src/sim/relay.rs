@@ -144,6 +144,14 @@ impl RelayHost {
         self.machine.as_ref()
     }
 
+    /// The clock is set.
+    pub fn set_clock(&mut self, now: Duration, unix_s: u64) {
+        self.epoch_unix_s = unix_s.saturating_sub(now.as_secs());
+        if let Some(machine) = &mut self.machine {
+            machine.set_clock(now - self.began, unix_s);
+        }
+    }
+
     /// The process starts, and takes up what the disk has. `seed` decides which nodes are sampled.
     pub fn start(&mut self, now: Duration, seed: [u8; 32]) {
         (self.began, self.now) = (now, now);

@@ -85,6 +85,8 @@ pub struct Hello {
     pub holding: Option<Digest>,
     /// For whom the node has voted as a holder on this model, in any attempt; nobody if it has not.
     pub voted_for: Vec<NodeId>,
+    /// What the node's clock shows, in seconds of Unix time.
+    pub unix_s: u64,
 }
 
 /// What the relay tells a node.

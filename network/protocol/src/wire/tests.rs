@@ -98,6 +98,7 @@ fn hello() -> Hello {
         pending: Some(digest(5)),
         holding: Some(digest(6)),
         voted_for: vec![node(7)],
+        unix_s: 8,
     }
 }
 
@@ -252,6 +253,8 @@ fn frames_and_headers_have_their_fixed_bytes() {
         (1, 1),
         (0, 7),
         (7, 32),
+        (8, 1),
+        (0, 7),
     ];
     assert_eq!(
         encode(&NodeFrame::Hello(hello())).unwrap(),

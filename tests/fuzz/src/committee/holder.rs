@@ -169,7 +169,7 @@ impl Relay {
             self.host.restart();
             self.reveals.clear();
         }
-        let effects = self.host.connected();
+        let effects = self.host.connected(EPOCH);
         self.hear(effects);
     }
 

@@ -76,7 +76,7 @@ impl<F: FnMut(NodeEvent)> NodeDriver<'_, F> {
         progress: &mut mpsc::Receiver<NodeEvent>,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<ConnectionEnd, NodeError> {
-        let actions = self.local.machine.connected()?;
+        let actions = self.local.machine.connected(unix_s())?;
         if let Some(end) = self.perform(actions).await? {
             return Ok(end);
         }

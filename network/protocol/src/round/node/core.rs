@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::error::WireError;
 use crate::identity::{Identity, NodeId};
 use crate::manifest::Manifest;
+use crate::round::clock::KEY_ALLOWANCE_S;
 use crate::round::difference::SentSums;
 use crate::round::head::Head;
 use crate::round::key_offer::KeyOffer;
@@ -60,7 +61,7 @@ impl Core {
     }
 
     /// Offers this public round key for an attempt of the next round, good for all timeouts that
-    /// lie ahead at `unix_s`.
+    /// lie ahead at `unix_s`, by the clock of any other node.
     ///
     /// # Errors
     ///
@@ -76,7 +77,8 @@ impl Core {
             .training_s
             .saturating_add(timeouts.keys_s)
             .saturating_add(timeouts.shares_s)
-            .saturating_add(self.manifest.transfer_timeout().as_secs());
+            .saturating_add(self.manifest.transfer_timeout().as_secs())
+            .saturating_add(KEY_ALLOWANCE_S);
         let keys = Keys {
             consortium_id: self.manifest.consortium_id(),
             node: self.id(),

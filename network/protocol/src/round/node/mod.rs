@@ -136,13 +136,13 @@ impl Node {
         }
     }
 
-    /// The connection is up: says where the node stands, what it can prove of others, and what it
-    /// had to say before.
+    /// The connection is up at `unix_s`, in seconds of Unix time: says where the node stands, what
+    /// it can prove of others, and what it had to say before.
     ///
     /// # Errors
     ///
     /// [`WireError`] if a message cannot be encoded.
-    pub fn connected(&mut self) -> Result<Vec<Action>, WireError> {
+    pub fn connected(&mut self, unix_s: u64) -> Result<Vec<Action>, WireError> {
         let core = &self.core;
         let pending = self.held();
         let hello = Hello {
@@ -151,6 +151,7 @@ impl Node {
             pending: pending.map(Pending::ctx),
             holding: self.holder.ctx(),
             voted_for: self.holder.voted_for(core),
+            unix_s,
         };
         let mut actions = vec![Action::Send(NodeFrame::Hello(hello))];
         let proofs = core.proofs.iter().cloned();

@@ -130,6 +130,12 @@ impl Relay {
         self.state.resume_convictions(proofs);
     }
 
+    /// The relay's clock shows `unix_s` at `now`. It may have been set since the relay began, or
+    /// have gone on while the machine slept.
+    pub fn set_clock(&mut self, now: Duration, unix_s: u64) {
+        self.state.set_clock(now, unix_s);
+    }
+
     /// Takes in what happened at `now`, and returns what is to be done, in order.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         let state = &mut self.state;

@@ -26,6 +26,7 @@ use crate::digest::Digest;
 use crate::identity::NodeId;
 use crate::manifest::Manifest;
 use crate::round::checkpoint::Checkpoint;
+use crate::round::clock::check_clock;
 use crate::round::head::Head;
 use crate::round::key_offer::KeyOffer;
 use crate::round::message::{Keys, ResultAck, Signed};
@@ -99,6 +100,11 @@ impl RelayState {
 
     pub(in crate::round) fn unix_s(&self) -> u64 {
         self.epoch_unix_s.saturating_add(self.now.as_secs())
+    }
+
+    /// The relay's clock shows `unix_s` at `now`.
+    pub(super) fn set_clock(&mut self, now: Duration, unix_s: u64) {
+        self.epoch_unix_s = unix_s.saturating_sub(now.as_secs());
     }
 
     /// Returns the time at which `wait` will be over.
@@ -186,6 +192,8 @@ impl RelayState {
     fn admit(&self, node: NodeId, hello: &Hello) -> Result<(), Refusal> {
         let member = self.manifest.member(node);
         let member = member.map_err(|_| Refusal::Stranger(node))?;
+        // First, since nothing comes back from an expiry that a wrong clock has found.
+        check_clock(hello.unix_s, self.unix_s())?;
         if member.expires_unix_s <= self.unix_s() {
             return Err(Refusal::Expired(node));
         }

@@ -55,6 +55,7 @@ impl RelayFixture {
             pending: None,
             holding: None,
             voted_for: Vec::new(),
+            unix_s: EPOCH,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::round::peer::{OpenedSum, TagShare};
 use crate::round::{
     Check, CheckedOutcome, Checkpoint, Evidence, Head, Kind, Outcome, Refusal, Verifier,
 };
-use crate::sim::{HEADER_WORDS, OPEN_BOXES};
+use crate::sim::{EPOCH, HEADER_WORDS, OPEN_BOXES};
 use crate::wire::RelayFrame;
 
 /// A node that holds its sum over four, and the honest outcome with its bytes.
@@ -408,7 +408,7 @@ fn a_checkpoint_of_the_last_round_there_can_be_overflows_nothing() {
         .send(RelayFrame::Checkpoint(Checkpoint { head, acks }))
         .unwrap();
     target.node.adopted(head).unwrap();
-    target.node.connected().unwrap();
+    target.node.connected(EPOCH).unwrap();
     let open = target.open(1, 1);
     assert!(target.send(open).is_err());
     target.node.abandon(Refusal::OwnKeys);

@@ -3,6 +3,7 @@
 mod accusations;
 mod audit;
 pub(in crate::round) mod chaos;
+mod clocks;
 mod commitments;
 mod failures;
 mod forged_logs;

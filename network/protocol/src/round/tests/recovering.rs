@@ -176,6 +176,7 @@ fn claims_to_be_ahead(federation: &mut Network, node: usize) {
         pending: None,
         holding: None,
         voted_for: Vec::new(),
+        unix_s: federation.unix_s(),
     };
     let id = federation.id(node);
     federation.tell_relay(Event::Frame(id, NodeFrame::Hello(hello)));

@@ -13,6 +13,8 @@ pub struct Member<S = OpenSecrets> {
     pub is_up: bool,
     /// How long training takes.
     pub training: Duration,
+    /// By how many seconds its clock is ahead, or behind if this is negative.
+    pub clock_ahead_s: i64,
     /// Whether it knows that all rounds are done.
     pub finished: bool,
     /// How often the relay has said that its contribution is in.
@@ -33,6 +35,7 @@ impl<S: Secrets> Member<S> {
             host,
             is_up: true,
             training,
+            clock_ahead_s: 0,
             finished: false,
             received: 0,
             waiting_for: None,

@@ -185,6 +185,12 @@ impl<S: Secrets, F: Faults> Network<S, F> {
         EPOCH + self.now.as_secs()
     }
 
+    /// Unix time by a node's clock.
+    fn unix_s_of(&self, node: usize) -> u64 {
+        let ahead_s = self.members[node].clock_ahead_s;
+        self.unix_s().saturating_add_signed(ahead_s)
+    }
+
     /// A random duration.
     pub fn random(&mut self, most: Duration) -> Duration {
         most.mul_f64(self.rng.random::<f64>())
@@ -295,7 +301,8 @@ impl<S: Secrets, F: Faults> Network<S, F> {
         }
         self.connections += 1;
         member.connection = Some(self.connections);
-        let effects = member.host.connected();
+        let unix_s = self.unix_s_of(node);
+        let effects = self.members[node].host.connected(unix_s);
         self.perform(node, effects);
     }
 
@@ -332,7 +339,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
                 self.deliver(delivery);
             }
             Happening::Done { node, life, work } if self.members[node].life == life => {
-                let unix_s = self.unix_s();
+                let unix_s = self.unix_s_of(node);
                 let effects = self.members[node].host.done(work, unix_s);
                 self.perform(node, effects);
             }
@@ -375,7 +382,7 @@ impl<S: Secrets, F: Faults> Network<S, F> {
             content,
             connection,
         } = delivery;
-        let (id, unix_s) = (self.id(node), self.unix_s());
+        let (id, unix_s) = (self.id(node), self.unix_s_of(node));
         let member = &mut self.members[node];
         match content {
             Content::ToRelay(frame) => {

@@ -68,7 +68,7 @@ impl Relay {
             relay.heard.round_keys.insert(hash, round_key);
         }
         for node in 0..OWN {
-            let effects = relay.hosts[node].connected();
+            let effects = relay.hosts[node].connected(relay.unix_s);
             relay.hear(node, effects);
         }
         relay
@@ -108,7 +108,7 @@ impl Relay {
             }
             kind::LOSE => {
                 self.hosts[node].disconnected();
-                let effects = self.hosts[node].connected();
+                let effects = self.hosts[node].connected(self.unix_s);
                 return self.hear(node, effects);
             }
             kind::CRASH => {
@@ -118,7 +118,7 @@ impl Relay {
                 }
                 self.conduct.forget(host);
                 host.restart();
-                let effects = host.connected();
+                let effects = host.connected(self.unix_s);
                 return self.hear(node, effects);
             }
             kind::AGAIN => again,

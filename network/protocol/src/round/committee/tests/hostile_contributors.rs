@@ -43,6 +43,7 @@ impl RelayFixture {
                 pending: None,
                 holding: None,
                 voted_for: Vec::new(),
+                unix_s: EPOCH,
             };
             target.frame(k, NodeFrame::Hello(hello));
         }
