@@ -201,6 +201,8 @@ impl RelayProgress {
         }
         if line.level == Level::WARN {
             let text = line.text.clone();
+            // What is said again and again, once, when it was said last.
+            self.notices.retain(|notice| notice.text != text);
             push(&mut self.notices, Notice { unix_s, text }, NOTICES_MAX);
         }
     }

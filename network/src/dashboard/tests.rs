@@ -437,11 +437,31 @@ async fn a_request_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn what_is_said_again_and_again_takes_one_place() {
+    let (dashboard, mut formatter, [a, b, _]) = open().await;
+    let clock = |node| Report::Refused(node, Refusal::Clock { ahead_min: -15 });
+    for _ in 0..100 {
+        tell(&dashboard, &mut formatter, &clock(a));
+        tell(&dashboard, &mut formatter, &clock(b));
+    }
+    let shown = status(&dashboard, "").await;
+    let notices = shown["notices"].as_array().unwrap();
+    let texts: Vec<_> = notices
+        .iter()
+        .map(|it| it["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    let told = "node-1: the node's clock is 15 min behind the relay's";
+    assert!(texts[1].starts_with(told), "{texts:?}");
+}
+
+#[tokio::test]
 async fn what_is_kept_to_be_shown_is_bounded() {
     let (dashboard, mut formatter, [a, ..]) = open().await;
     for round in 1..=1_200 {
         tell(&dashboard, &mut formatter, &completed(round));
-        let refused = Report::Refused(a, Refusal::Expired(a));
+        let (relay, node) = (round, 0);
+        let refused = Report::Refused(a, Refusal::CannotCatchUp { relay, node });
         tell(&dashboard, &mut formatter, &refused);
     }
     let shown = status(&dashboard, "").await;
