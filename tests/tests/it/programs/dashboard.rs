@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use fl_tests::deployed::Process;
+use fl_tests::deployed::{Process, Signal};
 use serde_json::Value;
 
 use crate::support::consortium::{DATA, NODES, consortium, ended, succeed};
@@ -39,7 +39,9 @@ fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
     assert_eq!(seen["phase"]["name"], "gathering");
     let here = |status: &Value| {
         let nodes = status["nodes"].as_array().unwrap();
-        let here = nodes.iter().filter(|node| node["connection"] == "connected");
+        let here = nodes
+            .iter()
+            .filter(|node| node["connection"] == "connected");
         here.count()
     };
     assert_eq!(here(&seen), 0);
@@ -72,6 +74,23 @@ fn the_dashboard_shows_rounds_from_the_first_node_to_the_relays_end() {
         assert_eq!(node["connection"], "left", "{node}");
     }
     assert!(get(page, "/").is_err(), "it ends with the relay");
+
+    // One that is started again has the rounds before.
+    let flags = ["--rounds", "3", "--dashboard", "127.0.0.1:0"];
+    let (relay, _) = consortium.relay(&flags);
+    relay.line("resumed after round 2");
+    let shown = get(dashboard(&relay), "/status.json").unwrap();
+    let models = |status: &Value| {
+        let rounds = status["rounds"].as_array().unwrap().iter();
+        rounds
+            .map(|round| round["model"].clone())
+            .collect::<Vec<_>>()
+    };
+    let again: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(models(&again), models(&seen));
+    assert_eq!(models(&again).len(), 2);
+    relay.signal(Signal::TERM);
+    relay.ended().succeeded();
 }
 
 #[test]
