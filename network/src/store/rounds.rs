@@ -147,7 +147,7 @@ mod tests {
     fn round(round: u64, examples: u64) -> RoundLine {
         let line = format!(
             r#"{{"round":{round},"attempts":1,"nodes":3,"examples":{examples},"test_examples":5,
-                "loss_before":0.25,"accuracy_before":0.9,"clipped":0,"seconds":1.5,
+                "before":{{"loss":0.25,"accuracy":0.9}},"clipped":0,"seconds":1.5,
                 "model":"00ab"}}"#
         );
         serde_json::from_str(&line).unwrap()

@@ -16,6 +16,7 @@ use fl_network::dashboard::{Dashboard, RelayProgress};
 use fl_network::report_text::{ReportFormatter, RoundLine};
 use fl_network::time::unix_s;
 use fl_protocol::manifest::Manifest;
+use fl_protocol::metrics::{AnswerTally, Tally};
 use fl_protocol::round::relay::Report;
 use fl_protocol::sim::Network;
 use serde_json::{Value, json};
@@ -33,12 +34,15 @@ fn run() -> (Arc<Manifest>, Vec<Report>) {
     let mut reports = std::mem::take(&mut network.seen.reports);
     for report in &mut reports {
         if let Report::Completed(completed) = report {
-            let totals = &mut completed.totals;
-            totals.test_examples = 1000;
-            (totals.loss, totals.correct) = match completed.round {
+            let (loss_sum, right) = match completed.round {
                 1 => (2302.6, 104),
                 round => (300.0 + 400.0 / round as f64, 950 - 200 / round),
             };
+            completed.totals.tally = Tally::Answers(AnswerTally {
+                right,
+                wrong: 1000 - right,
+                loss_sum,
+            });
         }
     }
     // A node that leaves in order says so to the relay; in a simulation nobody leaves.
@@ -288,8 +292,8 @@ fn the_charts_show_all_rounds_and_any_figure_of_the_model() {
 
     // Nor does a bad round press the others into a line, or a first one where nothing follows.
     let spike = "shown.rounds.forEach((round, at) => {
-        round.loss_before = at === 4 ? 50 : 1 + at / 10;
-        round.accuracy_before = at === 0 ? 0.4 : 0.95;
+        round.before.loss = at === 4 ? 50 : 1 + at / 10;
+        round.before.accuracy = at === 0 ? 0.4 : 0.95;
     });
     show();";
     browser.eval(spike);
@@ -300,8 +304,8 @@ fn the_charts_show_all_rounds_and_any_figure_of_the_model() {
     check(&mut browser, "with outliers");
 
     let others = "for (const round of shown.rounds) {
-        round.balanced_accuracy_before = 1 / round.round;
-        round.unknown_before = null;
+        round.before.balanced_accuracy = 1 / round.round;
+        round.before.unknown = null;
     }
     show();";
     browser.eval(others);
