@@ -84,4 +84,4 @@ pub use scaling::Scaling;
 pub use schema::{Column, ColumnKind, Missing, Quantity, Schema, Shape, Target};
 pub use source::{LoadOptions, Loaded, Source, load, load_unlabelled};
 pub use split::{DEFAULT_TEST_FRACTION, Split};
-pub use table::{CellFault, FaultKind};
+pub use table::{CellFault, Counted, FaultKind};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Counted;
+
 /// Something about data that its owner should know. It stays on the owner's machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -22,8 +24,10 @@ pub enum Notice {
     NoLabel {
         /// How many.
         rows: u64,
-        /// The line of the first one.
+        /// The line or the row of the first one.
         first: u64,
+        /// Which of them it is.
+        counted: Counted,
     },
     /// Columns that nobody agreed on are not used.
     Ignored {
@@ -113,10 +117,17 @@ impl fmt::Display for Notice {
                 "cells are set apart by {delimiter:?}, and numbers are written with {decimal:?}"
             ),
             Self::Utf16 => write!(f, "the text is UTF-16"),
-            Self::NoLabel { rows, first } => write!(
-                f,
-                "{rows} rows without a label are left out, the first on line {first}"
-            ),
+            Self::NoLabel {
+                rows,
+                first,
+                counted,
+            } => {
+                let first = counted.place(*first);
+                write!(
+                    f,
+                    "{rows} rows without a label are left out, the first: {first}"
+                )
+            }
             Self::Ignored { columns } => write!(f, "these columns are not used: {columns}"),
             Self::Spelling { agreed, found } => {
                 write!(f, "column `{found}` is taken for the agreed `{agreed}`")

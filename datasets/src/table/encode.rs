@@ -7,9 +7,9 @@ use std::path::Path;
 use csv::StringRecord;
 
 use super::cell::{self, Decimal};
-use super::cells;
 use super::header::{Header, folded};
 use super::profile::is_left_out;
+use super::{Counted, cells};
 use crate::error::{excerpt, list};
 use crate::{
     Column, ColumnKind, Dataset, Error, LoadOptions, Missing, Notice, Schema, Shape, Target,
@@ -22,8 +22,10 @@ pub struct CellFault {
     pub column: String,
     /// What is wrong.
     pub kind: FaultKind,
-    /// The line of the first such cell.
+    /// The line or the row of the first such cell.
     pub row: u64,
+    /// Which of them it is.
+    pub counted: Counted,
     /// What it says.
     pub found: String,
     /// How many such cells there are.
@@ -59,10 +61,12 @@ impl fmt::Display for CellFault {
             column,
             kind,
             row,
+            counted,
             found,
             cells,
         } = self;
-        write!(f, "line {row}, column {column}: `{found}` ")?;
+        let place = counted.place(*row);
+        write!(f, "{place}, column {column}: `{found}` ")?;
         f.write_str(match kind {
             FaultKind::Missing => {
                 "is no value; fill it in, or agree on what stands in for missing values"
@@ -288,7 +292,11 @@ impl<'a> Encoding<'a> {
             });
         }
         if let Some((rows, first)) = self.unlabelled {
-            notices.push(Notice::NoLabel { rows, first });
+            notices.push(Notice::NoLabel {
+                rows,
+                first,
+                counted: Counted::default(),
+            });
         }
         for (place, (found, cells)) in self.others {
             let column = self.header.called(place);
@@ -340,6 +348,7 @@ impl<'a> Encoding<'a> {
             column: self.header.called(place),
             kind,
             row,
+            counted: Counted::default(),
             found: excerpt(found),
             cells: 0,
         });

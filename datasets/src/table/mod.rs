@@ -1,6 +1,11 @@
-//! CSV: a row an example, one column the label, the others features.
+//! Tables: a row an example, one column the label, the others features.
+//!
+//! [`Delimited`] text and the rows of other formats go the same way: each row comes as the texts of
+//! its cells.
 
 mod cell;
+mod counted;
+mod delimited;
 mod encode;
 mod header;
 mod profile;
@@ -10,16 +15,42 @@ use std::path::Path;
 
 use csv::StringRecord;
 
+pub(crate) use cell::Decimal;
+pub use counted::Counted;
+use delimited::Delimited;
 pub use encode::{CellFault, FaultKind};
 use encode::{Encoding, Label};
-use header::Header;
-use profile::{Profile, is_left_out};
-use text::Text;
+pub(crate) use header::Header;
+use profile::Profile;
+pub(crate) use profile::is_left_out;
 
 use crate::error::{excerpt, list};
 use crate::{Dataset, Error, LoadOptions, Notice, Schema};
 
-/// Reads a table, called `path` in errors, against the agreed schema or the one that fits it.
+/// The rows of a table, which may be read again and again.
+pub(crate) trait Table {
+    /// Returns the file, for errors.
+    fn path(&self) -> &Path;
+
+    /// Returns its columns.
+    fn header(&self) -> &Header;
+
+    /// Returns how its numbers are written.
+    fn decimal(&self) -> Decimal;
+
+    /// Hands over the cells of each row, and the line or the number by which it is found again.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read to its end, or `take` fails.
+    fn each(&self, take: TakeRow<'_>) -> Result<(), Error>;
+}
+
+/// What is done with a row.
+pub(crate) type TakeRow<'a> = &'a mut dyn FnMut(u64, &StringRecord) -> Result<(), Error>;
+
+/// Reads the text of a table, called `path` in errors, against the agreed schema or the one that
+/// fits it.
 ///
 /// # Errors
 ///
@@ -30,29 +61,18 @@ pub(crate) fn load(
     options: &LoadOptions,
     notices: &mut Vec<Notice>,
 ) -> Result<Dataset, Error> {
-    let text = Text::new(path, bytes, notices)?;
-    let header = Header::of(path, &text, options, notices)?;
-    let discovered;
-    let schema = match &options.schema {
-        Some(schema) => schema,
+    let table = Delimited::new(path, bytes, options, notices)?;
+    match &options.schema {
+        Some(schema) => read(&table, schema, options, notices),
         None => {
-            let label = label(path, &header, options.label.as_deref())?;
-            check_left_out(path, &header, label, &options.leave_out)?;
-            let mut profile = Profile::new(path, &header, label, text.decimal());
-            each(path, &text, &header, |line, row| profile.add(line, row))?;
-            discovered = profile.schema(options, notices)?;
-            &discovered
+            let schema = discover(&table, options, notices)?;
+            read(&table, &schema, options, notices)
         }
-    };
-    let name = options.label.as_deref().or_else(|| schema.label());
-    let label = label(path, &header, name.filter(|_| header.names.is_some()))?;
-    let agreed = (schema, Label::Read(label));
-    let mut encoding = Encoding::new(path, &header, agreed, options, text.decimal(), notices)?;
-    each(path, &text, &header, |line, row| encoding.add(line, row))?;
-    encoding.finish(notices)
+    }
 }
 
-/// Reads the rows of a table against a schema, whether they have labels or not: these are ignored.
+/// Reads the text of a table against a schema, whether its rows have labels or not: these are
+/// ignored.
 ///
 /// # Errors
 ///
@@ -63,12 +83,60 @@ pub(crate) fn load_unlabelled(
     schema: &Schema,
     notices: &mut Vec<Notice>,
 ) -> Result<Dataset, Error> {
-    let options = LoadOptions {
-        schema: Some(schema.clone()),
-        ..LoadOptions::default()
-    };
-    let text = Text::new(path, bytes, notices)?;
-    let header = Header::of(path, &text, &options, notices)?;
+    let table = Delimited::new(path, bytes, &against(schema), notices)?;
+    read_unlabelled(&table, schema, notices)
+}
+
+/// Returns the schema that fits a table.
+///
+/// # Errors
+///
+/// What is wrong with the table, by row and column.
+pub(crate) fn discover(
+    table: &impl Table,
+    options: &LoadOptions,
+    notices: &mut Vec<Notice>,
+) -> Result<Schema, Error> {
+    let (path, header) = (table.path(), table.header());
+    let label = label(path, header, options.label.as_deref())?;
+    check_left_out(path, header, label, &options.leave_out)?;
+    let mut profile = Profile::new(path, header, label, table.decimal());
+    table.each(&mut |line, row| profile.add(line, row))?;
+    profile.schema(options, notices)
+}
+
+/// Reads a table against a schema.
+///
+/// # Errors
+///
+/// What is wrong with the table, by row and column.
+pub(crate) fn read(
+    table: &impl Table,
+    schema: &Schema,
+    options: &LoadOptions,
+    notices: &mut Vec<Notice>,
+) -> Result<Dataset, Error> {
+    let header = table.header();
+    let name = options.label.as_deref().or_else(|| schema.label());
+    let label = label(
+        table.path(),
+        header,
+        name.filter(|_| header.names.is_some()),
+    )?;
+    encode(table, (schema, Label::Read(label)), options, notices)
+}
+
+/// Reads a table against a schema, whether its rows have labels or not.
+///
+/// # Errors
+///
+/// What is wrong with the table, by row and column.
+pub(crate) fn read_unlabelled(
+    table: &impl Table,
+    schema: &Schema,
+    notices: &mut Vec<Notice>,
+) -> Result<Dataset, Error> {
+    let header = table.header();
     let columns = match schema.columns().len() {
         0 => schema.shape().size(),
         columns => columns,
@@ -77,10 +145,28 @@ pub(crate) fn load_unlabelled(
         Some(_) if schema.has_names() => schema.label().and_then(|label| header.find(label)),
         _ => (header.width == columns + 1).then_some(columns),
     };
-    let agreed = (schema, Label::Ignored(place));
-    let mut encoding = Encoding::new(path, &header, agreed, &options, text.decimal(), notices)?;
-    each(path, &text, &header, |line, row| encoding.add(line, row))?;
+    let options = against(schema);
+    encode(table, (schema, Label::Ignored(place)), &options, notices)
+}
+
+fn encode(
+    table: &impl Table,
+    agreed: (&Schema, Label),
+    options: &LoadOptions,
+    notices: &mut Vec<Notice>,
+) -> Result<Dataset, Error> {
+    let (path, header, decimal) = (table.path(), table.header(), table.decimal());
+    let mut encoding = Encoding::new(path, header, agreed, options, decimal, notices)?;
+    table.each(&mut |line, row| encoding.add(line, row))?;
     encoding.finish(notices)
+}
+
+/// How to read a table against a schema, and nothing else said.
+pub(crate) fn against(schema: &Schema) -> LoadOptions {
+    LoadOptions {
+        schema: Some(schema.clone()),
+        ..LoadOptions::default()
+    }
 }
 
 /// Returns the place of the label: of the column of this name, or the last one.
@@ -114,23 +200,6 @@ fn check_left_out(
             label: header.called(label),
         }),
     }
-}
-
-/// Hands over each row below the header, with its line.
-fn each(
-    path: &Path,
-    text: &Text<'_>,
-    header: &Header,
-    mut take: impl FnMut(u64, &StringRecord) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut rows = text.rows();
-    if header.names.is_some() {
-        rows.next(path)?;
-    }
-    while let Some((line, row)) = rows.next(path)? {
-        take(line, row)?;
-    }
-    Ok(())
 }
 
 /// Checks that a row has so many cells, and no more but empty ones.
@@ -418,7 +487,13 @@ mod tests {
         let (data, notices) = alone(text);
         assert_eq!(data.features(), [1.0, 3.0, 5.0]);
         assert_eq!(data.schema().classes(), ["no", "yes"]);
-        assert_eq!(notices, [Notice::NoLabel { rows: 2, first: 2 }]);
+        let counted = Counted::Lines;
+        let left = Notice::NoLabel {
+            rows: 2,
+            first: 2,
+            counted,
+        };
+        assert_eq!(notices, [left]);
     }
 
     #[test]

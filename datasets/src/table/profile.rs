@@ -7,7 +7,7 @@ use std::path::Path;
 use csv::StringRecord;
 
 use super::cell::{self, Decimal};
-use super::{CellFault, FaultKind, cells};
+use super::{CellFault, Counted, FaultKind, cells};
 use crate::error::{excerpt, list};
 use crate::{Column, ColumnKind, Error, LoadOptions, Missing, Notice, Quantity, Schema, Target};
 
@@ -422,6 +422,7 @@ impl<'a> Profile<'a> {
             column: self.header.called(at),
             kind,
             row,
+            counted: Counted::default(),
             found: found.clone(),
             cells: present - profile.numbers,
         };
