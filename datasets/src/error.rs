@@ -3,13 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{ArrayError, CellFault, PictureError, Shape};
+use crate::{ArrayError, CellFault, ParquetError, PictureError, Shape};
 
 /// Why data could not be loaded, checked, split or partitioned.
 ///
 /// `path` is the file at fault, or the name of an embedded data set. A `row` is a line of the file
-/// counted from 1, the header included; for IDX files it is an example counted from 1. What a cell
-/// says may be told, since messages about data stay on its owner's machine.
+/// counted from 1, the header included; for Parquet files it is a row counted from 1, and for IDX
+/// files an example. What a cell says may be told, since messages about data stay on its owner's
+/// machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // The file.
@@ -48,8 +49,8 @@ pub enum Error {
     },
     /// The path is neither a folder nor named as a format that is known.
     #[error(
-        "{path} is no known format; give a folder of pictures or of IDX files, a .csv, a .csv.gz \
-         or a .safetensors"
+        "{path} is no known format; give a folder of pictures, of IDX or of Parquet files, a .csv, \
+         a .csv.gz, a .parquet or a .safetensors"
     )]
     UnknownFormat {
         /// The file.
@@ -61,8 +62,8 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// It was said how to read the columns of data that is not a CSV file.
-    #[error("{path} is not a CSV file, so that {option} has no meaning; leave it out")]
+    /// It was said how to read data that is not of the kind for which this has a meaning.
+    #[error("{path} is not a kind of data for which {option} has a meaning; leave it out")]
     TableOption {
         /// The source.
         path: PathBuf,
@@ -126,11 +127,14 @@ pub enum Error {
     /// An array is at fault, of IDX or safetensors.
     #[error(transparent)]
     Array(#[from] ArrayError),
+    /// A Parquet file is at fault, or a folder of such files.
+    #[error(transparent)]
+    Parquet(#[from] ParquetError),
     /// A folder of pictures is at fault, or a picture in it.
     #[error(transparent)]
     Picture(#[from] PictureError),
 
-    // CSV.
+    // Tables.
     /// The text cannot be read as CSV.
     #[error("{path} is not CSV text; export it again as such")]
     Csv {
@@ -177,13 +181,15 @@ pub enum Error {
         column: usize,
     },
     /// There is no column beside the label.
-    #[error("{path} has a single column; a table needs features and a label, split by commas")]
+    #[error(
+        "{path} has a single column; a table needs features and a label, in text split by commas"
+    )]
     NoFeatures {
         /// The file.
         path: PathBuf,
     },
     /// The header does not have the named label column.
-    #[error("{path} has no column `{label}` in its first row; its columns are {columns}")]
+    #[error("{path} has no column `{label}`; its columns are {columns}")]
     LabelColumn {
         /// The file.
         path: PathBuf,

@@ -13,9 +13,9 @@ use crate::Error;
 const MAX_DECOMPRESSED: u64 = 1 << 30;
 /// A compressed file may hold this many times its own size. Gzip makes a thousandth of zeros, but a
 /// tenth of numbers as people have them.
-const MAX_RATIO: u64 = 100;
+pub(crate) const MAX_RATIO: u64 = 100;
 /// A compressed file may hold this much however small it is.
-const ALWAYS_DECOMPRESSED: u64 = 64 << 20;
+pub(crate) const ALWAYS_DECOMPRESSED: u64 = 64 << 20;
 
 /// A file of data, of which gzip is recognised by its first two bytes, whatever it is called.
 #[derive(Debug)]

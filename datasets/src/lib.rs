@@ -21,6 +21,15 @@
 //! class. That agreement is a [`Schema`]: discovered once from some data, then given to every node
 //! in [`LoadOptions::schema`]. Data that does not fit is a typed error that names the row.
 //!
+//! # Tables
+//!
+//! * **CSV** (`.csv`, `.csv.gz`): delimiters, decimal commas, headers and what cells hold are found
+//!   out.
+//! * **Parquet** (`.parquet`, with the feature of that name, which is on by default): columns of
+//!   numbers, texts, truths, days and times are read as the same cells in CSV would be, by their
+//!   names. Files in a folder, or in its folder `data`, are parts of one table; those whose names
+//!   begin with `test` or `val` are its test set, beside others that begin with `train`.
+//!
 //! # Pictures and arrays
 //!
 //! * **Folders of pictures** have a subfolder of PNG and JPEG files for each class, or two such
@@ -62,6 +71,7 @@ mod file;
 mod idx;
 mod mnist;
 mod notice;
+mod parquet;
 mod partition;
 mod parts;
 mod pictures;
@@ -77,6 +87,7 @@ pub use arrays::ArrayError;
 pub use dataset::Dataset;
 pub use error::Error;
 pub use notice::Notice;
+pub use parquet::ParquetError;
 pub use partition::{Concentration, Partition};
 pub use pictures::PictureError;
 pub use quantity_scaling::QuantityScaling;

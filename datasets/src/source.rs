@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use crate::file::DataFile;
 use crate::records::Records;
-use crate::{Dataset, Error, Notice, Schema, Split, arrays, embedded, mnist, pictures, table};
+use crate::{
+    Dataset, Error, Notice, Schema, Split, arrays, embedded, mnist, parquet, pictures, table,
+};
 
 /// Where data comes from.
 ///
@@ -19,8 +21,8 @@ pub enum Source {
     /// The embedded tumours: 569 patients, 30 columns, classes `benign` and `malignant`.
     BreastCancer,
     /// A folder of PNG and JPEG pictures in a subfolder for each class, or of such folders called
-    /// `train` and `test`; a folder of IDX files in the layout of MNIST; a `.safetensors` with
-    /// `features` and `labels`; a `.csv` or a `.csv.gz`.
+    /// `train` and `test`; a folder of IDX files in the layout of MNIST, or of Parquet files; a
+    /// `.safetensors` with `features` and `labels`; a `.csv`, a `.csv.gz` or a `.parquet`.
     Path(PathBuf),
 }
 
@@ -49,32 +51,69 @@ impl fmt::Display for Source {
 /// How to read a source.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// The name of a CSV file's label column, which its first row must have. By default it is the
-    /// one that the schema names, or the last.
+    /// The name of a table's label column. By default it is the one that the schema names, or the
+    /// last.
     pub label: Option<String>,
     /// The schema that the data must fit. By default it is discovered: columns are what their cells
     /// are, and classes are the labels, sorted as numbers if all are numbers and as text otherwise.
     pub schema: Option<Schema>,
-    /// Whether the labels of a CSV file are values of a quantity, if there is no schema. By default
+    /// Whether the labels of a table are values of a quantity, if there is no schema. By default
     /// they are if they are numbers that differ too much to be classes.
     pub quantity: bool,
-    /// Columns of a CSV file that are not used, by their names, or by their places from 1 on.
+    /// Columns of a table that are not used, by their names, or by their places from 1 on.
     pub leave_out: Vec<String>,
     /// Whether the first row of a CSV file holds the columns' names. By default it is found out.
     pub header: Option<bool>,
 }
 
 impl LoadOptions {
-    /// Returns something that has a meaning for tables only, if it is there.
-    fn of_tables(&self) -> Option<&'static str> {
+    /// Returns something that has no meaning for data of a format, if it is there.
+    fn meaningless(&self, format: Format) -> Option<&'static str> {
+        let is_table = matches!(format, Format::Text | Format::Parquet);
         let options = [
-            (self.label.is_some(), "a label's column"),
-            (self.quantity, "a quantity"),
-            (!self.leave_out.is_empty(), "a column to leave out"),
-            (self.header.is_some(), "a header"),
+            (self.label.is_some(), is_table, "a label's column"),
+            (self.quantity, is_table, "a quantity"),
+            (
+                !self.leave_out.is_empty(),
+                is_table,
+                "a column to leave out",
+            ),
+            (self.header.is_some(), format == Format::Text, "a header"),
         ];
-        let mut said = options.into_iter().filter(|(is_said, _)| *is_said);
-        said.next().map(|(_, option)| option)
+        let mut options = options.into_iter();
+        let found = options.find(|(is_said, has_meaning, _)| *is_said && !has_meaning);
+        found.map(|(.., option)| option)
+    }
+}
+
+/// How the data at a path is stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// A table as text.
+    Text,
+    Parquet,
+    Safetensors,
+    /// A folder in the layout of MNIST.
+    Idx,
+    /// A folder of pictures.
+    Pictures,
+    /// A file that is none of these.
+    Unknown,
+}
+
+impl Format {
+    fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.to_lowercase();
+        match path.is_dir() {
+            true if mnist::is_in(path) => Self::Idx,
+            true if parquet::is_in(path) => Self::Parquet,
+            true => Self::Pictures,
+            false if parquet::is_parquet(path) => Self::Parquet,
+            false if name.ends_with(".safetensors") => Self::Safetensors,
+            false if name.ends_with(".csv") || name.ends_with(".csv.gz") => Self::Text,
+            false => Self::Unknown,
+        }
     }
 }
 
@@ -122,30 +161,28 @@ impl Loaded {
 ///
 /// Whatever is wrong with the file or with its data, by row and column; see [`Error`].
 pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
-    let path = match source {
-        Source::Digits => Path::new("digits"),
-        Source::BreastCancer => Path::new("breast-cancer"),
-        Source::Path(path) => path,
+    let (path, format) = match source {
+        Source::Digits => (Path::new("digits"), Format::Idx),
+        Source::BreastCancer => (Path::new("breast-cancer"), Format::Idx),
+        Source::Path(path) => (path.as_path(), Format::of(path)),
     };
     let schema = options.schema.as_ref();
-    let is_table = matches!(source, Source::Path(path) if !path.is_dir() && !is_array(path));
-    if let Some(option) = options.of_tables().filter(|_| !is_table) {
+    if let Some(option) = options.meaningless(format) {
         let path = path.into();
         return Err(Error::TableOption { path, option });
     }
-    match source {
-        Source::Digits => whole(embedded::digits()?, schema),
-        Source::BreastCancer => {
+    match (source, format) {
+        (Source::Digits, _) => whole(embedded::digits()?, schema),
+        (Source::BreastCancer, _) => {
             let text = embedded::breast_cancer();
-            rows(Path::new("breast-cancer"), text.as_bytes(), options)
+            rows(path, text.as_bytes(), options)
         }
-        Source::Path(path) if path.is_dir() && mnist::is_in(path) => mnist::load(path, schema),
-        Source::Path(path) if path.is_dir() => pictures::load(path, schema),
-        Source::Path(path) if is_array(path) => arrays::safetensors::load(path, schema),
-        Source::Path(path) if !is_csv(path) && path.exists() => {
-            Err(Error::UnknownFormat { path: path.into() })
-        }
-        Source::Path(path) => {
+        (_, Format::Idx) => mnist::load(path, schema),
+        (_, Format::Parquet) => parquet::load(path, options),
+        (_, Format::Pictures) => pictures::load(path, schema),
+        (_, Format::Safetensors) => arrays::safetensors::load(path, schema),
+        (_, Format::Unknown) if path.exists() => Err(Error::UnknownFormat { path: path.into() }),
+        (_, Format::Text | Format::Unknown) => {
             let text = DataFile::open(path)?.read(u64::MAX)?;
             rows(path, &text, options)
         }
@@ -159,8 +196,12 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
 ///
 /// Whatever is wrong with the file or with its data, by row and column; see [`Error`].
 pub fn load_unlabelled(source: &Source, schema: &Schema) -> Result<Loaded, Error> {
-    match source {
-        Source::Path(path) if is_csv(path) && !path.is_dir() => {
+    let format = match source {
+        Source::Path(path) => Some((path, Format::of(path))),
+        _ => None,
+    };
+    match format {
+        Some((path, Format::Text)) => {
             let text = DataFile::open(path)?.read(u64::MAX)?;
             let mut notices = Vec::new();
             let train = table::load_unlabelled(path, &text, schema, &mut notices)?;
@@ -170,28 +211,9 @@ pub fn load_unlabelled(source: &Source, schema: &Schema) -> Result<Loaded, Error
                 notices,
             })
         }
-        _ => {
-            let options = LoadOptions {
-                schema: Some(schema.clone()),
-                ..LoadOptions::default()
-            };
-            load(source, &options)
-        }
+        Some((path, Format::Parquet)) => parquet::load_unlabelled(path, schema),
+        _ => load(source, &table::against(schema)),
     }
-}
-
-fn is_csv(path: &Path) -> bool {
-    let name = lowercase_name(path);
-    name.ends_with(".csv") || name.ends_with(".csv.gz")
-}
-
-fn is_array(path: &Path) -> bool {
-    lowercase_name(path).ends_with(".safetensors")
-}
-
-fn lowercase_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.to_lowercase()
 }
 
 /// Returns a table.
@@ -295,11 +317,11 @@ mod tests {
     #[test]
     fn unknown_formats_missing_files_and_needless_labels_are_errors() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data.parquet");
+        let path = folder.path().join("data.xlsx");
         let source = Source::Path(path.clone());
         let options = LoadOptions::default();
         assert!(matches!(load(&source, &options), Err(Error::Read { .. })));
-        fs::write(&path, "PAR1").unwrap();
+        fs::write(&path, "PK").unwrap();
         assert!(matches!(
             load(&source, &options),
             Err(Error::UnknownFormat { .. })

@@ -86,6 +86,15 @@ impl Header {
         if are_longer && !ends_empty(below, one_more) {
             names.insert(0, String::new());
         }
+        Self::named(path, names)
+    }
+
+    /// Returns the header of a table that says what its columns are called.
+    ///
+    /// # Errors
+    ///
+    /// There is a single column, or two of one name.
+    pub(crate) fn named(path: &Path, names: Vec<String>) -> Result<Self, Error> {
         let mut seen = HashSet::new();
         if let Some(name) = names
             .iter()
