@@ -37,6 +37,9 @@
 //!   grey or in colour, without regard to proportions; without one they must be alike. Transparent
 //!   pixels, CMYK, symbolic links and files that are no pictures are errors; colour profiles and
 //!   the orientation that cameras note are ignored.
+//! * **Parquet files with pictures**, as Hugging Face stores them, have a column of `struct{bytes,
+//!   path}` and one of labels: names, or numbers that the file has names for, all of which are
+//!   classes then.
 //! * **IDX files** hold `[n, height, width]`, or four dimensions of which the second *or* the last
 //!   is 1, 3 or 4 channels.
 //! * **Safetensors files** hold `features`, `[n, channels, height, width]`, `[n, height, width]` or

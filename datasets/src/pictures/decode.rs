@@ -177,22 +177,24 @@ fn luma([red, green, blue]: [f32; 3]) -> f32 {
 /// Returns the shape of the picture in a file, of which only the header is read.
 pub(super) fn shape(path: &Path) -> Result<Shape, Error> {
     let beginning = DataFile::open(path)?.beginning(HEADER)?;
-    let shape = shape_of(path, &beginning).or_else(|_| shape_of(path, &read(path)?))?;
-    check_size(path, shape)?;
-    Ok(shape)
+    shape_of(path, &beginning).or_else(|_| shape_of(path, &read(path)?))
 }
 
-fn shape_of(path: &Path, bytes: &[u8]) -> Result<Shape, Error> {
-    match Format::of(path, bytes)? {
-        Format::Png => png_shape(&mut png(bytes)).map_err(|error| broken(path, error)),
+/// Returns the shape of the picture in these bytes, called `path` in errors, of which only the
+/// header is read.
+pub(crate) fn shape_of(path: &Path, bytes: &[u8]) -> Result<Shape, Error> {
+    let shape = match Format::of(path, bytes)? {
+        Format::Png => png_shape(&mut png(bytes)).map_err(|error| broken(path, error))?,
         Format::Jpeg => {
             let mut decoder = jpeg(bytes);
             decoder
                 .decode_headers()
                 .map_err(|error| broken(path, error))?;
-            Ok(jpeg_shape(path, &decoder)?.1)
+            jpeg_shape(path, &decoder)?.1
         }
-    }
+    };
+    check_size(path, shape)?;
+    Ok(shape)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

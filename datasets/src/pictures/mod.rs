@@ -23,13 +23,14 @@
 mod decode;
 mod error;
 mod folder;
-mod parallel;
+pub(crate) mod parallel;
 mod resize;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use decode::shape_of;
 pub use error::PictureError;
 
 use self::decode::Picture;
@@ -44,11 +45,17 @@ pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Err
     let shape = match schema {
         Some(schema) => {
             parts().try_for_each(|part| part.check_classes(schema))?;
-            wanted(folder, schema, &train)?
+            let first = || train.pictures().first().map(|first| decode::shape(first));
+            wanted(folder, schema, first)?
         }
         None => {
             let pictures = parts().flat_map(Part::pictures).collect::<Vec<_>>();
-            common_shape(folder, &pictures)?
+            let mut shapes = vec![Shape::Table { columns: 0 }; pictures.len()];
+            parallel::for_each(pictures.iter().zip(&mut shapes), |(path, shape)| {
+                *shape = decode::shape(path)?;
+                Ok(())
+            })?;
+            common_shape(folder, &shapes, |at| pictures[at].clone())?
         }
     };
     let records = |part: &Part| records(part, shape);
@@ -56,47 +63,52 @@ pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Err
     parts::loaded(train, test, schema)
 }
 
-/// The shape of the schema, if pictures can be brought to it.
-fn wanted(folder: &Path, schema: &Schema, train: &Part) -> Result<Shape, Error> {
+/// Returns the shape of the schema, if pictures can be brought to it. `first` is that of the first.
+///
+/// # Errors
+///
+/// The schema is not one of pictures, or of other channels than 1 or 3.
+pub(crate) fn wanted(
+    path: &Path,
+    schema: &Schema,
+    first: impl FnOnce() -> Option<Result<Shape, Error>>,
+) -> Result<Shape, Error> {
     match schema.shape() {
         shape @ Shape::Image {
             channels: 1 | 3, ..
         } => Ok(shape),
         Shape::Image { channels, .. } => Err(PictureError::Channels { channels }.into()),
         expected @ Shape::Table { .. } => Err(Error::ShapeMismatch {
-            path: folder.into(),
+            path: path.into(),
             expected,
-            found: match train.pictures().first() {
-                Some(first) => decode::shape(first)?,
-                None => expected,
-            },
+            found: first().transpose()?.unwrap_or(expected),
         }),
     }
 }
 
-/// The shape that all of these pictures have.
-fn common_shape(folder: &Path, pictures: &[PathBuf]) -> Result<Shape, Error> {
-    let mut shapes = vec![Shape::Table { columns: 0 }; pictures.len()];
-    parallel::for_each(pictures.iter().zip(&mut shapes), |(path, shape)| {
-        *shape = decode::shape(path)?;
-        Ok(())
-    })?;
+/// Returns the shape that all pictures have, of which `path` names each.
+///
+/// # Errors
+///
+/// There are none, or they differ.
+pub(crate) fn common_shape(
+    folder: &Path,
+    shapes: &[Shape],
+    path: impl Fn(usize) -> PathBuf,
+) -> Result<Shape, Error> {
     let Some(&first) = shapes.first() else {
         let path = folder.into();
         return Err(Error::Empty { path });
     };
-    let mut others = pictures
-        .iter()
-        .zip(&shapes)
-        .filter(|(_, shape)| **shape != first);
-    if let Some((path, &found)) = others.next() {
+    let mut others = (0..shapes.len()).filter(|&at| shapes[at] != first);
+    if let Some(at) = others.next() {
         return Err(PictureError::Sizes {
             folder: folder.into(),
-            count: pictures.len(),
+            count: shapes.len(),
             differing: 1 + others.count(),
             first,
-            path: path.clone(),
-            found: found.into(),
+            path: path(at),
+            found: shapes[at].into(),
         }
         .into());
     }
@@ -106,11 +118,50 @@ fn common_shape(folder: &Path, pictures: &[PathBuf]) -> Result<Shape, Error> {
     }
 }
 
-/// The pictures of a part, brought to `shape`.
-fn records(part: &Part, shape: Shape) -> Result<Records, Error> {
+/// Returns room for the pixels of so many pictures.
+///
+/// # Errors
+///
+/// They do not fit into memory.
+pub(crate) fn pixels(folder: &Path, count: usize, shape: Shape) -> Result<Vec<f32>, Error> {
+    let mut pixels = Vec::new();
+    let length = count.checked_mul(shape.size());
+    let length = length.filter(|&length| pixels.try_reserve_exact(length).is_ok());
+    let length = length.ok_or_else(|| PictureError::Memory {
+        folder: folder.into(),
+        count,
+        shape,
+    })?;
+    pixels.resize(length, 0.0);
+    Ok(pixels)
+}
+
+/// Decodes the picture in these bytes, called `path` in errors, and writes it to `pixels`, those of
+/// `shape`.
+///
+/// # Errors
+///
+/// The picture cannot be decoded.
+pub(crate) fn write(
+    path: &Path,
+    bytes: &[u8],
+    shape: Shape,
+    pixels: &mut [f32],
+) -> Result<(), Error> {
+    resized(&Picture::decode(path, bytes)?, shape, pixels)
+}
+
+/// Writes a picture to `pixels`, those of `shape`.
+fn resized(picture: &Picture, shape: Shape, pixels: &mut [f32]) -> Result<(), Error> {
     let Shape::Image { height, width, .. } = shape else {
         return Err(Error::Shape(shape));
     };
+    resize::write(picture, height, width, pixels);
+    Ok(())
+}
+
+/// The pictures of a part, brought to `shape`.
+fn records(part: &Part, shape: Shape) -> Result<Records, Error> {
     let mut classes = Classes::default();
     let mut labels = vec![];
     for class in &part.classes {
@@ -118,19 +169,10 @@ fn records(part: &Part, shape: Shape) -> Result<Records, Error> {
         labels.resize(labels.len() + class.files.len(), label);
     }
     let pictures = part.pictures();
-    let mut features = Vec::new();
-    let length = pictures.len().checked_mul(shape.size());
-    let length = length.filter(|&length| features.try_reserve_exact(length).is_ok());
-    let length = length.ok_or_else(|| PictureError::Memory {
-        folder: part.path.clone(),
-        count: pictures.len(),
-        shape,
-    })?;
-    features.resize(length, 0.0);
+    let mut features = pixels(&part.path, pictures.len(), shape)?;
     let places = features.chunks_exact_mut(shape.size());
     parallel::for_each(pictures.iter().zip(places), |(path, pixels)| {
-        resize::write(&Picture::open(path)?, height, width, pixels);
-        Ok(())
+        resized(&Picture::open(path)?, shape, pixels)
     })?;
     Ok(Records {
         path: part.path.clone(),

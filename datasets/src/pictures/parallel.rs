@@ -19,7 +19,7 @@ struct Queue<I> {
 /// # Errors
 ///
 /// That of the first item which has one, however the threads run.
-pub(super) fn for_each<T>(
+pub(crate) fn for_each<T>(
     items: impl ExactSizeIterator<Item = T> + Send,
     work: impl Fn(T) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use csv::StringRecord;
 
-pub(crate) use cell::Decimal;
+pub(crate) use cell::{Decimal, class, is_missing};
 pub use counted::Counted;
 use delimited::Delimited;
 pub use encode::{CellFault, FaultKind};

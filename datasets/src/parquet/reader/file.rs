@@ -18,6 +18,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use super::ParquetError;
 use super::guard::{Guarded, check_footer};
 use crate::Error;
+use crate::error::list;
 use crate::file::DataFile;
 
 /// Bytes of the largest file: 4 GiB.
@@ -99,6 +100,31 @@ impl ParquetFile {
     pub(super) fn rows(&self) -> u64 {
         let rows = self.metadata.metadata().file_metadata().num_rows();
         u64::try_from(rows).unwrap_or_default()
+    }
+
+    /// Returns a text that the writer of the file has left there.
+    pub(super) fn note(&self, key: &str) -> Option<&str> {
+        let notes = self.metadata.metadata().file_metadata();
+        let mut notes = notes.key_value_metadata()?.iter();
+        notes.find(|note| note.key == key)?.value.as_deref()
+    }
+
+    /// Checks that it has the columns of the first of several files.
+    ///
+    /// # Errors
+    ///
+    /// [`ParquetError::Columns`] if it has not.
+    pub(super) fn check_columns_of(&self, first: &Self) -> Result<(), Error> {
+        match self.names() == first.names() {
+            true => Ok(()),
+            false => Err(ParquetError::Columns {
+                path: self.path.clone(),
+                found: list(self.names()),
+                first: first.path.clone(),
+                expected: list(first.names()),
+            }
+            .into()),
+        }
     }
 
     /// Hands over the cells of these columns, in the order of the file, some rows at a time, each

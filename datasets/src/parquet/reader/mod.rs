@@ -3,6 +3,7 @@
 mod cell;
 mod file;
 mod guard;
+mod pictures;
 mod rows;
 mod shards;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod thrift;
 use std::path::{Path, PathBuf};
 
 use self::file::ParquetFile;
+use self::pictures::Pictures;
 use self::rows::{Columns, Rows};
 use self::shards::Shards;
 use super::{ParquetError, names};
@@ -25,6 +27,9 @@ use crate::{Dataset, Error, LoadOptions, Loaded, Notice, Schema, table};
 pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
     let shards = Shards::of(path)?;
     let first = ParquetFile::open(&shards.train[0])?;
+    if let Some(pictures) = Pictures::of(&shards, &first, &options.leave_out)? {
+        return pictures.load(options);
+    }
     let columns = Columns::of(&first, options)?;
     let all = shards.all();
     let rows = |files| Rows::new(path, &columns, &first, files);
@@ -55,6 +60,9 @@ pub(crate) fn load(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> 
 pub(crate) fn load_unlabelled(path: &Path, schema: &Schema) -> Result<Loaded, Error> {
     let shards = Shards::of(path)?;
     let first = ParquetFile::open(&shards.train[0])?;
+    if let Some(pictures) = Pictures::of(&shards, &first, &[])? {
+        return pictures.load_unlabelled(schema);
+    }
     let columns = Columns::of(&first, &table::against(schema))?;
     let rows = |files| Rows::new(path, &columns, &first, files);
     loaded(&shards, vec![], rows, |rows, notices| {

@@ -9,7 +9,6 @@ use csv::StringRecord;
 use super::ParquetError;
 use super::cell::writer;
 use super::file::ParquetFile;
-use crate::error::list;
 use crate::table::{Counted, Decimal, Header, Table, TakeRow, is_left_out};
 use crate::{Error, LoadOptions, Notice};
 
@@ -74,8 +73,8 @@ impl Columns {
     }
 }
 
-/// How a type is called, without the types in it.
-fn kind(of: &arrow_schema::DataType) -> String {
+/// Returns how a type is called, without the types in it.
+pub(super) fn kind(of: &arrow_schema::DataType) -> String {
     let text = of.to_string();
     let end = text.find(['(', '<']).unwrap_or(text.len());
     text[..end].to_owned()
@@ -132,37 +131,15 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The file that a row is in, and its number there.
     fn place(&self, row: u64) -> (Counted, u64) {
-        let counts = self.counts.borrow();
-        let mut before = 0;
-        let at = counts.iter().position(|count| {
-            let is_in = row <= before + count;
-            before += if is_in { 0 } else { *count };
-            is_in
-        });
-        let file = &self.files[at.unwrap_or(counts.len()).min(self.files.len() - 1)];
-        let name = file.strip_prefix(self.path).unwrap_or(file);
-        let counted = match file == self.path {
-            true => Counted::Rows,
-            false => Counted::RowsOf(name.into()),
-        };
-        (counted, row - before)
+        place(self.path, self.files, &self.counts.borrow(), row)
     }
 
     fn each_of(&self, file: &ParquetFile, before: u64, take: TakeRow<'_>) -> Result<u64, Error> {
-        if file.names() != self.open.names() {
-            return Err(ParquetError::Columns {
-                path: file.path().into(),
-                found: list(file.names()),
-                first: self.open.path().into(),
-                expected: list(self.open.names()),
-            }
-            .into());
-        }
+        file.check_columns_of(self.open)?;
         let (width, read) = (self.columns.header.width, &self.columns.read);
         let max = file.length().saturating_mul(TEXT_A_BYTE).max(ALWAYS_TEXT);
-        let (mut rows, mut text) = (0, 0);
+        let mut text = 0;
         let (mut row, mut cell) = (StringRecord::new(), String::new());
         file.each(read, |first, batch| {
             let mut cells = vec![];
@@ -197,11 +174,28 @@ impl<'a> Rows<'a> {
                 }
                 take(before + first + at as u64, &row)?;
             }
-            rows = first - 1 + batch.num_rows() as u64;
             Ok(())
         })?;
-        Ok(rows)
+        Ok(file.rows())
     }
+}
+
+/// Returns the file that a row is in, and its number there. `counts` has the rows of those files
+/// that are read already.
+pub(super) fn place(path: &Path, files: &[PathBuf], counts: &[u64], row: u64) -> (Counted, u64) {
+    let mut before = 0;
+    let at = counts.iter().position(|count| {
+        let is_in = row <= before + count;
+        before += if is_in { 0 } else { *count };
+        is_in
+    });
+    let file = &files[at.unwrap_or(counts.len()).min(files.len() - 1)];
+    let name = file.strip_prefix(path).unwrap_or(file);
+    let counted = match file == path {
+        true => Counted::Rows,
+        false => Counted::RowsOf(name.into()),
+    };
+    (counted, row - before)
 }
 
 impl Table for Rows<'_> {

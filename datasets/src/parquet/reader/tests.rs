@@ -438,3 +438,221 @@ fn every_cut_and_many_flips_are_errors_or_another_table() {
         }
     }
 }
+
+mod pictures {
+    use arrow_array::StructArray;
+    use arrow_schema::{DataType, Field};
+    use parquet::file::metadata::KeyValue;
+    use png::{BitDepth, ColorType};
+
+    use super::*;
+    use crate::{PictureError, Shape};
+
+    /// A grey PNG of 2×1 with this first pixel.
+    fn grey(pixel: u8) -> Option<Vec<u8>> {
+        png((2, 1), ColorType::Grayscale, &[pixel, 255])
+    }
+
+    fn png((width, height): (u32, u32), colour: ColorType, samples: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = vec![];
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_color(colour);
+        encoder.set_depth(BitDepth::Eight);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(samples).unwrap();
+        writer.finish().unwrap();
+        Some(bytes)
+    }
+
+    /// Writes pictures under `image`, and what the features of the file are called.
+    fn write(path: &Path, pictures: &[Option<Vec<u8>>], others: &[Named<'_>], features: &str) {
+        let bytes: Vec<_> = pictures.iter().map(Option::as_deref).collect();
+        let names = StringArray::from(vec![Some("1.png"); pictures.len()]);
+        let image = StructArray::from(vec![
+            (
+                Arc::new(Field::new("bytes", DataType::Binary, true)),
+                Arc::new(BinaryArray::from(bytes)) as ArrayRef,
+            ),
+            (
+                Arc::new(Field::new("path", DataType::Utf8, true)),
+                Arc::new(names) as ArrayRef,
+            ),
+        ]);
+        let image: Named<'_> = ("image", Arc::new(image));
+        let columns: Vec<_> = [image].into_iter().chain(others.iter().cloned()).collect();
+        let note = format!(r#"{{"info":{{"features":{features}}}}}"#);
+        let note = KeyValue::new("huggingface".to_owned(), note);
+        let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![note]));
+        write_with(path, &columns, properties.build());
+    }
+
+    const DIGITS: &str = r#"{"image":{"_type":"Image"},
+        "label":{"names":["zero","one","two"],"_type":"ClassLabel"}}"#;
+
+    fn image(channels: usize, height: usize, width: usize) -> Shape {
+        Shape::Image {
+            channels,
+            height,
+            width,
+        }
+    }
+
+    fn firsts(data: &Dataset) -> Vec<f32> {
+        let rows = (0..data.len()).map(|at| (data.row(at)[0] * 255.0).round());
+        rows.collect()
+    }
+
+    #[test]
+    fn the_file_says_what_the_classes_are_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let label = |labels: &[i64]| ("label", ints(labels));
+        write(
+            &path("train-00000-of-00002.parquet"),
+            &[grey(1), grey(2)],
+            &[label(&[2, 0])],
+            DIGITS,
+        );
+        write(
+            &path("train-00001-of-00002.parquet"),
+            &[grey(3), grey(4)],
+            &[label(&[-1, 2])],
+            DIGITS,
+        );
+        write(
+            &path("test-00000-of-00001.parquet"),
+            &[grey(5)],
+            &[label(&[0])],
+            DIGITS,
+        );
+        let source = Source::Path(folder.path().into());
+        let found = load(&source, &LoadOptions::default()).unwrap();
+        let schema = found.train.schema();
+        assert_eq!(schema.shape(), image(1, 1, 2));
+        assert_eq!(schema.classes(), ["zero", "one", "two"]);
+        assert_eq!(found.train.labels(), [2, 0, 2]);
+        assert_eq!(firsts(&found.train), [1.0, 2.0, 4.0]);
+        let test = found.test.unwrap();
+        assert_eq!((test.labels(), firsts(&test)), (&[0][..], vec![5.0]));
+        let said: Vec<_> = found.notices.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "1 rows without a label are left out, the first: row 1 of train-00001-of-00002.parquet"
+            ]
+        );
+        let again = load(&source, &agreed(schema)).unwrap();
+        assert_eq!(again.train, found.train);
+        let unlabelled = load_unlabelled(&source, schema).unwrap().train;
+        assert_eq!(firsts(&unlabelled), [1.0, 2.0, 3.0, 4.0]);
+
+        write(
+            &path("train-00001-of-00002.parquet"),
+            &[grey(3)],
+            &[label(&[3])],
+            DIGITS,
+        );
+        let error = load(&source, &LoadOptions::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.ends_with(
+                "00002.parquet, row 1: the label 3 is none of the 3 that the file names"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn labels_may_be_names_or_plain_numbers_in_a_column_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scans.parquet");
+        let source = Source::Path(path.clone());
+        let pictures = [grey(1), grey(2), grey(3)];
+        let columns = [
+            ("site", texts(&["b", "a", "b"])),
+            ("age", ints(&[10, 9, 10])),
+        ];
+        write(&path, &pictures, &columns[..1], "{}");
+        let found = load(&source, &LoadOptions::default()).unwrap().train;
+        assert_eq!(
+            (found.schema().classes(), found.labels()),
+            (&["a".to_owned(), "b".to_owned()][..], &[1, 0, 1][..])
+        );
+        write(&path, &pictures, &columns, "{}");
+        let error = load(&source, &LoadOptions::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("pictures and the columns site, age; name the one"),
+            "{error}"
+        );
+        let named = LoadOptions {
+            label: Some("age".to_owned()),
+            ..LoadOptions::default()
+        };
+        let found = load(&source, &named).unwrap().train;
+        assert_eq!(found.schema().classes(), ["9", "10"]);
+        let missing = LoadOptions {
+            label: Some("sex".to_owned()),
+            ..LoadOptions::default()
+        };
+        let error = load(&source, &missing).unwrap_err();
+        assert!(matches!(error, Error::LabelColumn { .. }), "{error}");
+        // Without the pictures it is a table.
+        let left = LoadOptions {
+            leave_out: vec!["image".to_owned()],
+            label: Some("site".to_owned()),
+            ..LoadOptions::default()
+        };
+        let found = load(&source, &left).unwrap().train;
+        assert_eq!(found.schema().columns()[0].name(), "age");
+    }
+
+    #[test]
+    fn pictures_are_checked_as_those_in_folders_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scans.parquet");
+        let source = Source::Path(path.clone());
+        let label = [("label", ints(&[0, 1, 1]))];
+        let refused = |pictures: &[Option<Vec<u8>>]| {
+            write(&path, pictures, &label, DIGITS);
+            load(&source, &LoadOptions::default()).unwrap_err()
+        };
+        let error = refused(&[grey(1), grey(2), None]);
+        assert!(
+            matches!(
+                error,
+                Error::Parquet(ParquetError::NoPicture { row: 3, .. })
+            ),
+            "{error}"
+        );
+        let error = refused(&[grey(1), Some(b"BM".to_vec()), grey(2)]).to_string();
+        assert!(
+            error.contains("scans.parquet, row 2 is no PNG or JPEG"),
+            "{error}"
+        );
+        let red = png((1, 1), ColorType::Rgb, &[255, 0, 0]);
+        let error = refused(&[grey(1), grey(2), red]);
+        let said = "scans.parquet, row 3 with 3×1×1 pixels";
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(matches!(
+            error,
+            Error::Picture(PictureError::Sizes { count: 3, .. })
+        ));
+        let classes = vec!["one".to_owned(), "zero".to_owned()];
+        let schema = Schema::new(image(3, 1, 1), vec![], classes).unwrap();
+        let found = load(&source, &agreed(&schema)).unwrap().train;
+        assert_eq!(
+            (found.labels(), found.row(2)),
+            (&[1, 0, 0][..], &[1.0, 0.0, 0.0][..])
+        );
+        let table = Schema::new(
+            Shape::Table { columns: 1 },
+            vec![],
+            vec!["a".into(), "b".into()],
+        );
+        let error = load(&source, &agreed(&table.unwrap())).unwrap_err();
+        assert!(matches!(error, Error::ShapeMismatch { .. }), "{error}");
+    }
+}
