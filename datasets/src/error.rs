@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{ArrayError, CellFault, ParquetError, PictureError, Shape};
+use crate::{ArrayError, CellFault, ImageSize, ParquetError, PictureError, Shape};
 
 /// Why data could not be loaded, checked, split or partitioned.
 ///
@@ -261,6 +261,28 @@ pub enum Error {
         /// Rows with a label.
         rows: u64,
     },
+    /// There is not a column for each pixel of an image and one for the label.
+    #[error(
+        "{path} has {found} columns beside the label where {shape} take {}; leave out what is no \
+         pixel, or give another size", .shape.size()
+    )]
+    PixelColumns {
+        /// The file.
+        path: PathBuf,
+        /// Columns that are not left out, but for the label.
+        found: usize,
+        /// The shape of the images.
+        shape: Shape,
+    },
+    /// Both the first and the last column beside pixels may hold the label.
+    #[error(
+        "{path}: the label may be in the first column as well as in the last; name its column, or \
+         put a row of names above the table, with `label` above the label"
+    )]
+    WhichLabel {
+        /// The file.
+        path: PathBuf,
+    },
 
     // Data against a schema.
     /// All examples have one label, and no schema says which other classes there are.
@@ -332,6 +354,20 @@ pub enum Error {
     },
 
     // Values made by a program or read from a manifest.
+    /// The text is no size of images.
+    #[error(
+        "`{0}` is no size of images; write height and width as 28x28, or channels before them as \
+         3x32x32"
+    )]
+    ImageSize(String),
+    /// The size of images is not the one that was agreed on.
+    #[error("the size {size} is not that of the agreed {expected}; leave it out")]
+    SizeMismatch {
+        /// The size that was given.
+        size: ImageSize,
+        /// The agreed shape.
+        expected: Shape,
+    },
     /// A shape without features, or with too many.
     #[error("{0} is no shape of an example; it needs 1 to {max} numbers", max = Shape::MAX_SIZE)]
     Shape(Shape),

@@ -77,6 +77,13 @@ pub enum Notice {
         /// The column's name, or its place.
         label: String,
     },
+    /// Pixels are not in `[0, 1]`, and are scaled to it.
+    Scaled {
+        /// What they are divided by.
+        most: u16,
+        /// The largest one, as text.
+        largest: String,
+    },
     /// Two classes differ in case only.
     LikeClasses {
         /// One.
@@ -153,6 +160,12 @@ impl fmt::Display for Notice {
                 f,
                 "column {column} has {cells} cells of other values than agreed, such as `{found}`"
             ),
+            Self::Scaled { most, largest } => {
+                write!(
+                    f,
+                    "pixels are divided by {most}, the largest being {largest}"
+                )
+            }
             Self::LikeClasses { one, other } => write!(
                 f,
                 "the classes `{one}` and `{other}` differ in case only; spell them alike if they \

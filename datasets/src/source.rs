@@ -8,7 +8,8 @@ use std::str::FromStr;
 use crate::file::DataFile;
 use crate::records::Records;
 use crate::{
-    Dataset, Error, Notice, Schema, Split, arrays, embedded, mnist, parquet, pictures, table,
+    Dataset, Error, ImageSize, Notice, Schema, Split, arrays, embedded, mnist, parquet, pictures,
+    table,
 };
 
 /// Where data comes from.
@@ -64,6 +65,9 @@ pub struct LoadOptions {
     pub leave_out: Vec<String>,
     /// Whether the first row of a CSV file holds the columns' names. By default it is found out.
     pub header: Option<bool>,
+    /// The size of the images that the rows of a table are, a column a pixel, or that pictures are
+    /// brought to. By default rows are measurements, and pictures must be alike.
+    pub image: Option<ImageSize>,
 }
 
 impl LoadOptions {
@@ -79,6 +83,11 @@ impl LoadOptions {
                 "a column to leave out",
             ),
             (self.header.is_some(), format == Format::Text, "a header"),
+            (
+                self.image.is_some(),
+                is_table || format == Format::Pictures,
+                "an image's size",
+            ),
         ];
         let mut options = options.into_iter();
         let found = options.find(|(is_said, has_meaning, _)| *is_said && !has_meaning);
@@ -152,8 +161,8 @@ impl Loaded {
 /// [`Scaling`](crate::Scaling).
 ///
 /// With [`LoadOptions::schema`], the data must have its shape or columns, which are taken by their
-/// names where both have names, and no other classes, though some may be missing. A CSV file fits
-/// an image schema if it has a column for each pixel, in `[0, 1]`.
+/// names where both have names, and no other classes, though some may be missing. A table fits an
+/// image schema if it has a column for each pixel: in `[0, 1]`, or of 8 or 16 bits.
 /// Pictures in folders are brought to the schema's size, grey or in colour; without a schema they
 /// must be alike.
 ///
@@ -171,6 +180,9 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
         let path = path.into();
         return Err(Error::TableOption { path, option });
     }
+    if let Some((size, schema)) = options.image.zip(schema) {
+        size.check(schema)?;
+    }
     match (source, format) {
         (Source::Digits, _) => whole(embedded::digits()?, schema),
         (Source::BreastCancer, _) => {
@@ -179,7 +191,7 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
         }
         (_, Format::Idx) => mnist::load(path, schema),
         (_, Format::Parquet) => parquet::load(path, options),
-        (_, Format::Pictures) => pictures::load(path, schema),
+        (_, Format::Pictures) => pictures::load(path, schema, options.image),
         (_, Format::Safetensors) => arrays::safetensors::load(path, schema),
         (_, Format::Unknown) if path.exists() => Err(Error::UnknownFormat { path: path.into() }),
         (_, Format::Text | Format::Unknown) => {
@@ -311,7 +323,7 @@ mod tests {
         };
         assert_eq!(load(&Source::Digits, &options).unwrap(), digits);
         let other = load(&Source::BreastCancer, &options);
-        assert!(matches!(other, Err(Error::ColumnCount { .. })));
+        assert!(matches!(other, Err(Error::PixelColumns { found: 30, .. })));
     }
 
     #[test]

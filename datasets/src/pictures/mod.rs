@@ -18,7 +18,8 @@
 //!   and the orientation that cameras note (EXIF) change nothing.
 //! * With a schema, pictures are brought to its channels, height and width: colours to grey by the
 //!   weights of BT.601, grey to three equal colours, and sizes as [`resize::write`] says, without
-//!   regard to proportions. Without one, all must be as the first.
+//!   regard to proportions. With a size they are brought to that, and to its channels or, if it has
+//!   none, to colours if one picture is in colour. Without either, all must be as the first.
 
 mod decode;
 mod error;
@@ -36,10 +37,14 @@ pub use error::PictureError;
 use self::decode::Picture;
 use self::folder::Part;
 use crate::records::{Classes, Records};
-use crate::{Error, Loaded, Schema, Shape, parts};
+use crate::{Error, ImageSize, Loaded, Schema, Shape, parts};
 
-/// Loads the folder, against `schema` or the one that fits its own data.
-pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Error> {
+/// Loads the folder, against `schema` or the one that fits its own data, brought to `size`.
+pub(crate) fn load(
+    folder: &Path,
+    schema: Option<&Schema>,
+    size: Option<ImageSize>,
+) -> Result<Loaded, Error> {
     let (train, test) = folder::parts(folder)?;
     let parts = || [Some(&train), test.as_ref()].into_iter().flatten();
     let shape = match schema {
@@ -55,7 +60,7 @@ pub(crate) fn load(folder: &Path, schema: Option<&Schema>) -> Result<Loaded, Err
                 *shape = decode::shape(path)?;
                 Ok(())
             })?;
-            common_shape(folder, &shapes, |at| pictures[at].clone())?
+            common_shape(folder, &shapes, size, |at| pictures[at].clone())?
         }
     };
     let records = |part: &Part| records(part, shape);
@@ -86,20 +91,33 @@ pub(crate) fn wanted(
     }
 }
 
-/// Returns the shape that all pictures have, of which `path` names each.
+/// Returns the shape that all pictures have, or that they are brought to by a size: in colour if one
+/// is, unless the size says otherwise. `path` names each picture.
 ///
 /// # Errors
 ///
-/// There are none, or they differ.
+/// There are none, or they differ and there is no size.
 pub(crate) fn common_shape(
     folder: &Path,
     shapes: &[Shape],
+    size: Option<ImageSize>,
     path: impl Fn(usize) -> PathBuf,
 ) -> Result<Shape, Error> {
     let Some(&first) = shapes.first() else {
         let path = folder.into();
         return Err(Error::Empty { path });
     };
+    if let Some(size) = size {
+        let in_colour = |shape: &Shape| matches!(shape, Shape::Image { channels: 3, .. });
+        let channels = match shapes.iter().any(in_colour) {
+            true => 3,
+            false => 1,
+        };
+        return match size.channels() {
+            None | Some(1 | 3) => Ok(size.shape(channels)),
+            Some(channels) => Err(PictureError::Channels { channels }.into()),
+        };
+    }
     let mut others = (0..shapes.len()).filter(|&at| shapes[at] != first);
     if let Some(at) = others.next() {
         return Err(PictureError::Sizes {

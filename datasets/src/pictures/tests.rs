@@ -214,7 +214,7 @@ fn links_and_pipes_are_errors() {
     let linked = tempfile::tempdir().unwrap();
     let link = linked.path().join("data");
     symlink(outside.path(), &link).unwrap();
-    assert!(load(&link, None).is_ok());
+    assert!(load(&link, None, None).is_ok());
 
     let piped = folder(&files);
     let pipe = piped.path().join("b/2.png");
@@ -261,6 +261,15 @@ fn pictures_that_differ_need_a_size() {
         "{found:?}"
     );
     let folder = folder(&files);
+    // In colour, since one is.
+    for (size, shape) in [("1x2", image(3, 1, 2)), ("1x4x3", image(1, 4, 3))] {
+        let options = LoadOptions {
+            image: Some(size.parse().unwrap()),
+            ..LoadOptions::default()
+        };
+        let train = crate::load(&Source::Path(folder.path().into()), &options);
+        assert_eq!(train.unwrap().train.schema().shape(), shape);
+    }
     let wanted = schema(image(1, 1, 2), &["b", "a"]);
     let train = loaded(&folder, Some(&wanted)).unwrap().train;
     assert_eq!(train.labels(), [1, 1, 0, 0]);

@@ -47,8 +47,10 @@ pub enum FaultKind {
     NotABoolean,
     /// It is not a day.
     NotADate,
-    /// It is no intensity of a pixel.
+    /// It is no intensity of a pixel, and of no number of bits.
     NotAnIntensity,
+    /// It is no pixel, of 16 bits or less.
+    NotAPixel,
     /// Its column has too many different texts.
     ManyTexts,
     /// The label is none of the classes.
@@ -78,7 +80,11 @@ impl fmt::Display for CellFault {
             FaultKind::OutOfRange => "is outside the agreed range; correct it, or change the unit",
             FaultKind::NotABoolean => "is neither true nor false; correct it",
             FaultKind::NotADate => "is not a day such as 2024-02-29 or 29.02.2024; correct it",
-            FaultKind::NotAnIntensity => "is not within 0 and 1; scale pixels to 0..1",
+            FaultKind::NotAnIntensity => {
+                "is not within 0 and 1; scale pixels to 0..1, or give the size of the images to \
+                 have them scaled"
+            }
+            FaultKind::NotAPixel => "is no pixel; pixels are from 0 to 255, or to 65535",
             FaultKind::ManyTexts => {
                 "is one of too many texts to be categories; leave the column out, or group them"
             }
@@ -111,6 +117,9 @@ pub(crate) struct Encoding<'a> {
     features: Vec<f32>,
     labels: Vec<u32>,
     quantities: Vec<f32>,
+    /// Whether the images' size is given, so that numbers are pixels of 8 or 16 bits.
+    has_size: bool,
+    largest: Largest,
     faults: Faults,
     others: BTreeMap<usize, (String, u64)>,
     unlabelled: Option<(u64, u64)>,
@@ -224,6 +233,8 @@ impl<'a> Encoding<'a> {
             features: Vec::new(),
             labels: Vec::new(),
             quantities: Vec::new(),
+            has_size: options.image.is_some(),
+            largest: Largest::default(),
             faults: Faults::new(),
             others: BTreeMap::new(),
             unlabelled: None,
@@ -257,7 +268,11 @@ impl<'a> Encoding<'a> {
             let place = *place;
             let cell = row.get(place).unwrap_or_default();
             let read = match cells {
-                Cells::Pixel => pixel(cell, self.decimal, &mut self.features),
+                Cells::Pixel => {
+                    let read = pixel(cell, self.decimal, &mut self.features);
+                    self.largest.take(place, line, self.features.last());
+                    read
+                }
                 Cells::Column(column, places) => {
                     encoded((column, places), cell, self.decimal, &mut self.features)
                 }
@@ -279,7 +294,8 @@ impl<'a> Encoding<'a> {
     /// # Errors
     ///
     /// Cells are not what was agreed, or there are no examples.
-    pub(crate) fn finish(self, notices: &mut Vec<Notice>) -> Result<Dataset, Error> {
+    pub(crate) fn finish(mut self, notices: &mut Vec<Notice>) -> Result<Dataset, Error> {
+        self.scale(notices);
         if !self.faults.is_empty() {
             return Err(Error::Cells {
                 path: self.path.into(),
@@ -335,6 +351,29 @@ impl<'a> Encoding<'a> {
         Ok(())
     }
 
+    /// Scales pixels to `[0, 1]`, by what the largest says of their bits.
+    fn scale(&mut self, notices: &mut Vec<Notice>) {
+        /// Few images of 8 bits have no pixel as bright as that, and other numbers stay below.
+        const BRIGHT: f32 = 127.0;
+        let Largest { value, place, line } = self.largest;
+        let most = match value {
+            ..=1.0 => return,
+            ..=255.0 if self.has_size || value > BRIGHT => u8::MAX.into(),
+            ..=255.0 => {
+                let found = value.to_string();
+                return self.fault(place, FaultKind::NotAnIntensity, line, &found);
+            }
+            _ => u16::MAX,
+        };
+        for pixel in &mut self.features {
+            *pixel /= f32::from(most);
+        }
+        notices.push(Notice::Scaled {
+            most,
+            largest: value.to_string(),
+        });
+    }
+
     /// Returns the place of a label's class: of that name, or of the only one that differs in case.
     fn class(&self, label: &str) -> Option<u32> {
         let name = cell::class(label, self.decimal);
@@ -353,6 +392,22 @@ impl<'a> Encoding<'a> {
             cells: 0,
         });
         fault.cells += 1;
+    }
+}
+
+/// The largest pixel, and where it is.
+#[derive(Clone, Copy, Default)]
+struct Largest {
+    value: f32,
+    place: usize,
+    line: u64,
+}
+
+impl Largest {
+    fn take(&mut self, place: usize, line: u64, pixel: Option<&f32>) {
+        if let Some(&value) = pixel.filter(|&&pixel| pixel > self.value) {
+            *self = Self { value, place, line };
+        }
     }
 }
 
@@ -399,8 +454,8 @@ enum Known {
 
 fn pixel(cell: &str, decimal: Decimal, features: &mut Vec<f32>) -> Result<Known, FaultKind> {
     let value = finite(cell, decimal)?;
-    if !(0.0..=1.0).contains(&value) {
-        return Err(FaultKind::NotAnIntensity);
+    if !(0.0..=f32::from(u16::MAX)).contains(&value) {
+        return Err(FaultKind::NotAPixel);
     }
     features.push(value);
     Ok(Known::Yes)

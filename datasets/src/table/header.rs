@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::cell::{Decimal, is_missing, number};
+use super::pixels::LABELS;
 use super::text::Text;
 use crate::error::excerpt;
-use crate::{Error, LoadOptions, Notice, Schema};
+use crate::{Error, LoadOptions, Notice, Schema, Shape};
 
 /// Rows by which a header is told from an example.
 const SAMPLE: usize = 100;
@@ -48,8 +49,13 @@ impl Header {
         let has_numbers = first.iter().any(|cell| number(cell, decimal).is_some());
         let cells: HashSet<_> = first.iter().map(|cell| folded(cell)).collect();
         let is_in = |name: &str| cells.contains(&folded(name));
-        let is_known =
-            options.label.is_some() || schema.is_some_and(|schema| names_of(schema).any(is_in));
+        let are_images = options.image.is_some()
+            || schema.is_some_and(|schema| matches!(schema.shape(), Shape::Image { .. }));
+        // The other names may well be numbers.
+        let is_label_known = are_images && LABELS.into_iter().any(is_in);
+        let is_known = options.label.is_some()
+            || is_label_known
+            || schema.is_some_and(|schema| names_of(schema).any(is_in));
         let is_header = match options.header {
             Some(header) => header,
             None => is_known || looks_like_names(first, below, decimal),

@@ -8,6 +8,7 @@ mod counted;
 mod delimited;
 mod encode;
 mod header;
+mod pixels;
 mod profile;
 mod text;
 
@@ -25,7 +26,7 @@ use profile::Profile;
 pub(crate) use profile::is_left_out;
 
 use crate::error::{excerpt, list};
-use crate::{Dataset, Error, LoadOptions, Notice, Schema};
+use crate::{Dataset, Error, LoadOptions, Notice, Schema, Shape};
 
 /// The rows of a table, which may be read again and again.
 pub(crate) trait Table {
@@ -97,6 +98,9 @@ pub(crate) fn discover(
     options: &LoadOptions,
     notices: &mut Vec<Notice>,
 ) -> Result<Schema, Error> {
+    if let Some(size) = options.image {
+        return pixels::discover(table, size.shape(1), options, notices);
+    }
     let (path, header) = (table.path(), table.header());
     let label = label(path, header, options.label.as_deref())?;
     check_left_out(path, header, label, &options.leave_out)?;
@@ -118,11 +122,11 @@ pub(crate) fn read(
 ) -> Result<Dataset, Error> {
     let header = table.header();
     let name = options.label.as_deref().or_else(|| schema.label());
-    let label = label(
-        table.path(),
-        header,
-        name.filter(|_| header.names.is_some()),
-    )?;
+    let name = name.filter(|_| header.names.is_some());
+    let label = match schema.shape() {
+        shape @ Shape::Image { .. } => pixels::label(table, shape, options)?,
+        Shape::Table { .. } => label(table.path(), header, name)?,
+    };
     encode(table, (schema, Label::Read(label)), options, notices)
 }
 
@@ -137,12 +141,10 @@ pub(crate) fn read_unlabelled(
     notices: &mut Vec<Notice>,
 ) -> Result<Dataset, Error> {
     let header = table.header();
-    let columns = match schema.columns().len() {
-        0 => schema.shape().size(),
-        columns => columns,
-    };
-    let place = match &header.names {
-        Some(_) if schema.has_names() => schema.label().and_then(|label| header.find(label)),
+    let columns = schema.columns().len();
+    let place = match (schema.shape(), &header.names) {
+        (Shape::Image { .. }, _) => pixels::any_label(table, schema)?,
+        (_, Some(_)) if schema.has_names() => schema.label().and_then(|name| header.find(name)),
         _ => (header.width == columns + 1).then_some(columns),
     };
     let options = against(schema);
@@ -171,9 +173,14 @@ pub(crate) fn against(schema: &Schema) -> LoadOptions {
 
 /// Returns the place of the label: of the column of this name, or the last one.
 fn label(path: &Path, header: &Header, name: Option<&str>) -> Result<usize, Error> {
-    let Some(name) = name else {
-        return Ok(header.width - 1);
-    };
+    match name {
+        Some(name) => named_label(path, header, name),
+        None => Ok(header.width - 1),
+    }
+}
+
+/// Returns the place of the label in the column of this name.
+fn named_label(path: &Path, header: &Header, name: &str) -> Result<usize, Error> {
     header.find(name).ok_or_else(|| Error::LabelColumn {
         path: path.into(),
         label: name.to_owned(),
@@ -692,22 +699,136 @@ mod tests {
         }
     }
 
+    fn image(size: &str) -> LoadOptions {
+        LoadOptions {
+            image: Some(size.parse().unwrap()),
+            ..LoadOptions::default()
+        }
+    }
+
     #[test]
     fn a_table_of_pixels_fits_an_image_if_they_are_intensities() {
-        let shape = crate::Shape::Image {
-            channels: 1,
-            height: 1,
-            width: 2,
-        };
         let classes = vec!["no".to_owned(), "yes".to_owned()];
-        let image = Schema::new(shape, vec![], classes).unwrap();
-        let (data, _) = read("a,b,label\n0,1,yes\n", &agreed(&image)).unwrap();
+        let shape = image("1x2").image.unwrap().shape(1);
+        let schema = Schema::new(shape, vec![], classes).unwrap();
+        let (data, _) = read("a,b,label\n0,1,yes\n", &agreed(&schema)).unwrap();
         assert_eq!(data.features(), [0.0, 1.0]);
-        let error = read("0,1,no\n0,16,yes\n", &agreed(&image)).unwrap_err();
+        // Sixteenths are not of 8 bits, unless that is said.
+        let text = "0,1,no\n0,16,yes\n";
+        let error = read(text, &agreed(&schema)).unwrap_err();
         assert!(
-            error.to_string().contains("`16` is not within 0 and 1"),
+            error
+                .to_string()
+                .contains("line 2, column 2: `16` is not within 0 and 1"),
             "{error}"
         );
+        let said = LoadOptions {
+            schema: Some(schema.clone()),
+            ..image("1x2")
+        };
+        let (data, notices) = read(text, &said).unwrap();
+        assert_eq!(data.row(1), [0.0, 16.0 / 255.0]);
+        assert_eq!(
+            notices[0].to_string(),
+            "pixels are divided by 255, the largest being 16"
+        );
+        // 8 bits are plain to see.
+        let (data, _) = read("yes,51,255\n", &agreed(&schema)).unwrap();
+        assert_eq!((data.row(0), data.labels()), (&[0.2, 1.0][..], &[1][..]));
+    }
+
+    #[test]
+    fn rows_of_pixels_are_images_wherever_the_label_is() {
+        for text in [
+            "label,1x1,1x2\n7,0,255\n3,51,102\n7,0,0\n",
+            "1x1,1x2,Class\n0,255,7\n51,102,3\n0,0,7\n",
+            "id,pixel0,pixel1,target\n0,0,255,7\n1,51,102,3\n2,0,0,7\n",
+        ] {
+            let options = LoadOptions {
+                leave_out: match text.starts_with("id") {
+                    true => vec!["id".to_owned()],
+                    false => vec![],
+                },
+                ..image("1x2")
+            };
+            let (data, _) = read(text, &options).unwrap();
+            assert_eq!(data.schema().classes(), ["3", "7"], "{text}");
+            assert_eq!(data.features(), [0.0, 1.0, 0.2, 0.4, 0.0, 0.0], "{text}");
+            assert_eq!(data.labels(), [1, 0, 1], "{text}");
+            // A site need not say the size, nor have a label.
+            let site = LoadOptions {
+                image: None,
+                schema: Some(data.schema().clone()),
+                ..options.clone()
+            };
+            assert_eq!(read(text, &site).unwrap().0, data, "{text}");
+            if options.leave_out.is_empty() {
+                let path = Path::new("test.csv");
+                let found =
+                    load_unlabelled(path, text.as_bytes(), data.schema(), &mut vec![]).unwrap();
+                assert_eq!(found.features(), data.features());
+            }
+        }
+        // Without names: words, what differs, and what counts.
+        for text in [
+            "cat,0,255\ndog,51,102\ncat,0,0\n",
+            "5,0,0\n2,0,0\n5,0,0\n",
+            "0,0,255\n1,51,102\n2,0,0\n",
+            "1,0,255\n2,51,102\n3,0,0\n",
+        ] {
+            let (first, _) = read(text, &image("1x2")).unwrap();
+            let cells = text.lines().map(|line| line.split_once(',').unwrap());
+            let turned: Vec<_> = cells
+                .map(|(label, rest)| format!("{rest},{label}"))
+                .collect();
+            let (last, _) = read(&turned.join("\n"), &image("1x2")).unwrap();
+            assert_eq!(first, last, "{text}");
+        }
+    }
+
+    #[test]
+    fn sixteen_bits_are_told_by_the_largest_pixel() {
+        let (data, notices) = read("label,a\nx,256\ny,65535\n", &image("1x1")).unwrap();
+        assert_eq!(data.features(), [256.0 / 65535.0, 1.0]);
+        assert!(notices[0].to_string().contains("divided by 65535"));
+        let (data, notices) = read("label,a\nx,0.5\ny,1\n", &image("1x1")).unwrap();
+        assert_eq!((data.features(), notices), (&[0.5, 1.0][..], vec![]));
+        let text = "label,0,1,2,3,4,5\n7,1,2,3,4,5,255\n8,0,0,0,0,0,0\n";
+        let (data, _) = read(text, &image("3x1x2")).unwrap();
+        assert_eq!(data.schema().shape().to_string(), "3×1×2 pixels");
+        assert_eq!(data.row(0)[5], 1.0);
+    }
+
+    #[test]
+    fn what_are_no_images_of_that_size_is_an_error() {
+        for (text, expected) in [
+            (
+                "label,a,b,c\nx,1,2,3\ny,1,2,3\n",
+                "has 3 columns beside the label where 1×1×2 pixels take 2",
+            ),
+            (
+                "label,a\nx,1\ny,1\n",
+                "has 1 columns beside the label where",
+            ),
+            ("label,a,b\nx,1,-2\ny,1,2\n", "column `b`: `-2` is no pixel"),
+            (
+                "label,a,b\nx,1,2\ny,70000,2\n",
+                "column `a`: `70000` is no pixel",
+            ),
+            ("label,a,b\nx,1,\ny,1,2\n", "column `b`: `` is not a number"),
+            (
+                "label,a,b\nx,1,u\ny,1,2\n",
+                "column `b`: `u` is not a number",
+            ),
+            (
+                "0,5,0\n1,6,1\n",
+                "the label may be in the first column as well as in the last",
+            ),
+            ("label,a,b\nx,1,2\nx,1,2\n", "only the class `x`"),
+        ] {
+            let error = read(text, &image("1x2")).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
     }
 
     #[test]

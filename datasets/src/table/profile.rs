@@ -184,6 +184,20 @@ impl<'a> Profile<'a> {
         }
     }
 
+    /// Returns a profile of the label alone, without rows.
+    pub(crate) fn of_label(
+        path: &'a Path,
+        header: &'a Header,
+        label: usize,
+        decimal: Decimal,
+    ) -> Self {
+        let columns = Vec::new();
+        Self {
+            columns,
+            ..Self::new(path, header, label, decimal)
+        }
+    }
+
     /// Takes a row up.
     ///
     /// # Errors
@@ -272,6 +286,7 @@ impl<'a> Profile<'a> {
                 row,
                 found,
                 cells: self.rows - labels.numbers - labels.missing_numbers,
+                counted: Counted::default(),
             };
             return Err(Error::Cells {
                 path: self.path.into(),
@@ -291,8 +306,12 @@ impl<'a> Profile<'a> {
         self.classes.len() > FEW_CLASSES && (self.classes.len() * 4) as u64 > self.rows
     }
 
-    /// The classes, sorted as numbers if all are numbers and as text otherwise.
-    fn classes(&self, notices: &mut Vec<Notice>) -> Result<Vec<String>, Error> {
+    /// Returns the classes, sorted as numbers if all are numbers and as text otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The label's column holds no classes.
+    pub(crate) fn classes(&self, notices: &mut Vec<Notice>) -> Result<Vec<String>, Error> {
         let path = || self.path.to_path_buf();
         if let Some(row) = self.too_many {
             return Err(Error::TooManyLabels { path: path(), row });

@@ -106,7 +106,7 @@ impl<'a> Pictures<'a> {
             None => {
                 let parts = [Some(&train), test.as_ref()].into_iter().flatten();
                 let shapes: Vec<_> = parts.flat_map(|part| part.shapes.clone()).collect();
-                pictures::common_shape(&shards.path, &shapes, |at| {
+                pictures::common_shape(&shards.path, &shapes, options.image, |at| {
                     let in_test = at.checked_sub(train.shapes.len());
                     match test.as_ref().zip(in_test) {
                         Some((test, at)) => test.named(&shards.path, &shards.test, at),

@@ -359,6 +359,25 @@ fn all_usual_compressions_and_both_versions_are_read() {
 }
 
 #[test]
+fn rows_of_pixels_are_images() {
+    let columns = [
+        ("label", ints(&[7, 3])),
+        ("pixel0", ints(&[0, 51])),
+        ("pixel1", ints(&[255, 102])),
+    ];
+    let sized = LoadOptions {
+        image: Some("2x1".parse().unwrap()),
+        ..LoadOptions::default()
+    };
+    let found = loaded(&columns, &sized).unwrap().train;
+    assert_eq!(found.features(), [0.0, 1.0, 0.2, 0.4]);
+    assert_eq!(found.labels(), [1, 0]);
+    let (_folder, source) = file(&columns[1..]);
+    let unlabelled = load_unlabelled(&source, found.schema()).unwrap().train;
+    assert_eq!(unlabelled.features(), found.features());
+}
+
+#[test]
 fn what_is_no_parquet_or_no_table_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ward.parquet");
