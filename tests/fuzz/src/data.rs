@@ -1,7 +1,8 @@
-//! Data sets as sites have them: CSV and IDX, compressed or not.
+//! Data sets as sites have them: CSV and IDX, compressed or not, Parquet, safetensors and pictures.
 
 use std::fs;
 use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use fl_datasets::{Dataset, LoadOptions, Loaded, Source, load};
@@ -69,6 +70,35 @@ pub(crate) fn safetensors(data: &[u8]) {
         write(&path, false, data);
         loads(path, LoadOptions::default(), data);
     });
+}
+
+/// A table in a file of Parquet.
+pub(crate) fn parquet(data: &[u8]) {
+    FOLDER.with(|folder| {
+        let path = folder.path().join("rows.parquet");
+        write(&path, false, data);
+        let peak = quietly(|| loaded(path, LoadOptions::default()));
+        // What a small file may decompress to or be a row of: 64 MiB each, and half as much again
+        // while a vector grows.
+        let most = (256 << 20) + 1024 * data.len();
+        assert!(peak <= most, "{peak} bytes of memory");
+    });
+}
+
+/// Calls `work`, in which libFuzzer takes no notice of panics: it would end the program before the
+/// loader catches those of the reader. What is not caught goes on behind it.
+fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    if !cfg!(feature = "libfuzzer") {
+        return work();
+    }
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    panic::set_hook(hook);
+    result.unwrap_or_else(|payload| {
+        let said = payload.downcast_ref::<String>().map_or("", String::as_str);
+        panic!("the loader panics: {said}")
+    })
 }
 
 thread_local! {
@@ -210,5 +240,29 @@ pub(crate) fn safetensor_seeds() -> Vec<Seed> {
             file(table, &[0, 0, 128, 63, 0, 0, 0, 64, 0, 1]),
         ),
         ("pixels".to_owned(), file(pixels, &[0, 51, 255, 102, 1, 0])),
+    ]
+}
+
+/// What pyarrow writes: compressed in several ways, and with a picture.
+pub(crate) fn parquet_seeds() -> Vec<Seed> {
+    macro_rules! sample {
+        ($name:literal) => {
+            (
+                $name.to_owned(),
+                include_bytes!(concat!(
+                    "../../../datasets/src/parquet/reader/samples/",
+                    $name,
+                    ".parquet"
+                ))
+                .to_vec(),
+            )
+        };
+    }
+    vec![
+        sample!("plain"),
+        sample!("gzip"),
+        sample!("snappy"),
+        sample!("zstd"),
+        sample!("pictures"),
     ]
 }

@@ -61,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     target("manifest", manifest::manifest, manifest::manifests),
     target("network", network::network, trouble::networks),
     target("node_frame", wire::node_frame, wire::node_frames),
+    target("parquet", data::parquet, data::parquet_seeds),
     target("pem", kit::pem, kit::pems),
     target("pictures", data::pictures, data::picture_seeds),
     target("relay_frame", wire::relay_frame, wire::relay_frames),

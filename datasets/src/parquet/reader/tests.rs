@@ -136,16 +136,33 @@ age,dose,level,count,price,smoker,ward,born,seen,ill
     assert!(split.is_ok());
 }
 
-/// See `scripts/make-parquet-samples.py`.
+/// Loads what `scripts/make-parquet-samples.py` writes with pandas and pyarrow.
+fn sample(name: &str) -> Loaded {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/parquet/reader/samples");
+    load(&Source::Path(samples.join(name)), &LoadOptions::default()).unwrap()
+}
+
 #[test]
 fn what_pandas_writes_is_what_it_writes_as_csv() {
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/parquet/reader/samples");
-    let read = |name: &str| load(&Source::Path(samples.join(name)), &LoadOptions::default());
-    let (found, expected) = (read("ward.parquet").unwrap(), read("ward.csv").unwrap());
+    let (found, expected) = (sample("ward.parquet"), sample("ward.csv"));
     assert_eq!(found.train.schema(), expected.train.schema());
     assert_eq!(bits(&found.train), bits(&expected.train));
     assert_eq!(found.train.labels(), expected.train.labels());
     assert_eq!(found.train.len(), 6);
+}
+
+#[test]
+fn what_pyarrow_writes_is_read_however_it_is_compressed() {
+    let plain = sample("plain.parquet").train;
+    assert_eq!(plain.len(), 8);
+    assert_eq!(plain.row(3), [63.0, 0.0, 3.5, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
+    for name in ["gzip.parquet", "snappy.parquet", "zstd.parquet"] {
+        assert_eq!(bits(&sample(name).train), bits(&plain), "{name}");
+    }
+    let pictures = sample("pictures.parquet").train;
+    assert_eq!(pictures.schema().classes(), ["cat", "dog"]);
+    assert_eq!(pictures.schema().shape().to_string(), "1×1×2 pixels");
+    assert_eq!(pictures.labels(), [0, 1, 0]);
 }
 
 /// Features, of which some are missing.
