@@ -17,12 +17,35 @@ pub(crate) enum Decimal {
 
 /// Returns whether a cell of any column is without a value.
 pub(crate) fn is_missing(cell: &str) -> bool {
-    cell.is_empty() || is_one_of(cell, &MISSING)
+    cell.is_empty() || !begins_as_number(cell) && is_one_of(cell, &MISSING)
 }
 
 /// Returns whether a cell among numbers is without a value.
 pub(crate) fn is_missing_number(cell: &str) -> bool {
-    is_missing(cell) || is_one_of(cell, &NO_NUMBER)
+    is_missing(cell) || !begins_as_number(cell) && is_one_of(cell, &NO_NUMBER)
+}
+
+/// Whether a cell begins as no word does.
+fn begins_as_number(cell: &str) -> bool {
+    matches!(cell.as_bytes(), [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..])
+}
+
+/// Returns whether a cell is digits, with a minus before them or not. Then it is a number.
+pub(crate) fn is_plain_integer(cell: &str) -> bool {
+    let digits = cell.strip_prefix('-').unwrap_or(cell).as_bytes();
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Returns whether a cell is digits, with a minus before them and a point among them or not. Then
+/// it is a number.
+pub(crate) fn is_plain_number(cell: &str) -> bool {
+    match cell.split_once('.') {
+        Some((whole, fraction)) => {
+            let has_fraction = fraction.bytes().all(|byte| byte.is_ascii_digit());
+            has_fraction && is_plain_integer(whole)
+        }
+        None => is_plain_integer(cell),
+    }
 }
 
 fn is_one_of(cell: &str, words: &[&str]) -> bool {
@@ -173,6 +196,30 @@ mod tests {
         }
         assert_eq!(number("-inf", Decimal::Point), Some(f64::NEG_INFINITY));
         assert_eq!(number("1e999", Decimal::Point), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn plain_numbers_are_numbers() {
+        for (cell, is_plain) in [
+            ("0", true),
+            ("-12.5", true),
+            ("5.", true),
+            (".5", false),
+            ("", false),
+            ("-", false),
+            (".", false),
+            ("1.2.3", false),
+            ("1e3", false),
+            ("1,000", false),
+            ("+1", false),
+        ] {
+            assert_eq!(is_plain_number(cell), is_plain, "{cell}");
+            assert!(
+                !is_plain || number(cell, Decimal::Point).is_some(),
+                "{cell}"
+            );
+            assert_eq!(is_plain_integer(cell), cell == "0", "{cell}");
+        }
     }
 
     #[test]

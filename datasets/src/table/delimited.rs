@@ -51,7 +51,7 @@ impl Table for Delimited<'_> {
             rows.next(self.path)?;
         }
         while let Some((line, row)) = rows.next(self.path)? {
-            take(line, row)?;
+            take(line, &row)?;
         }
         Ok(())
     }

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use csv::StringRecord;
-
 use super::cell::{self, Decimal};
 use super::header::{Header, folded};
 use super::profile::is_left_out;
@@ -246,10 +244,10 @@ impl<'a> Encoding<'a> {
     /// # Errors
     ///
     /// It is too long or too short. Other faults show once all rows are there.
-    pub(crate) fn add(&mut self, line: u64, row: &StringRecord) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, line: u64, row: &[&str]) -> Result<(), Error> {
         cells(self.path, line, row, self.header.width)?;
         if let Some(place) = self.label_at {
-            let label = row.get(place).unwrap_or_default();
+            let label = row.get(place).copied().unwrap_or_default();
             let is_missing = match self.schema.target() {
                 Target::Classes(_) => cell::is_missing(label),
                 Target::Quantity(_) => cell::is_missing_number(label),
@@ -266,7 +264,7 @@ impl<'a> Encoding<'a> {
         for at in 0..self.places.len() {
             let (place, cells) = &self.places[at];
             let place = *place;
-            let cell = row.get(place).unwrap_or_default();
+            let cell = row.get(place).copied().unwrap_or_default();
             let read = match cells {
                 Cells::Pixel => {
                     let read = pixel(cell, self.decimal, &mut self.features);
@@ -376,6 +374,12 @@ impl<'a> Encoding<'a> {
 
     /// Returns the place of a label's class: of that name, or of the only one that differs in case.
     fn class(&self, label: &str) -> Option<u32> {
+        // A class's own name is the name that it has.
+        if self.decimal == Decimal::Point
+            && let Some(&class) = self.classes.get(label)
+        {
+            return Some(class);
+        }
         let name = cell::class(label, self.decimal);
         let same = self.classes.get(&name).copied();
         same.or_else(|| *self.like_classes.get(&name.to_lowercase())?)

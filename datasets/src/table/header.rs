@@ -170,7 +170,7 @@ fn sample(path: &Path, text: &Text<'_>) -> Result<Vec<Vec<String>>, Error> {
         let Some((_, row)) = rows.next(path)? else {
             break;
         };
-        sample.push(row.iter().map(str::to_owned).collect());
+        sample.push(row.into_iter().map(str::to_owned).collect());
     }
     Ok(sample)
 }

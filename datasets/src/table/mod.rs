@@ -14,8 +14,6 @@ mod text;
 
 use std::path::Path;
 
-use csv::StringRecord;
-
 pub(crate) use cell::{Decimal, class, is_missing};
 pub use counted::Counted;
 use delimited::Delimited;
@@ -48,7 +46,7 @@ pub(crate) trait Table {
 }
 
 /// What is done with a row.
-pub(crate) type TakeRow<'a> = &'a mut dyn FnMut(u64, &StringRecord) -> Result<(), Error>;
+pub(crate) type TakeRow<'a> = &'a mut dyn FnMut(u64, &[&str]) -> Result<(), Error>;
 
 /// Reads the text of a table, called `path` in errors, against the agreed schema or the one that
 /// fits it.
@@ -210,9 +208,9 @@ fn check_left_out(
 }
 
 /// Checks that a row has so many cells, and no more but empty ones.
-fn cells(path: &Path, row: u64, record: &StringRecord, expected: usize) -> Result<(), Error> {
-    let found = record.len();
-    let is_rest_empty = record.iter().skip(expected).all(str::is_empty);
+fn cells(path: &Path, row: u64, cells: &[&str], expected: usize) -> Result<(), Error> {
+    let found = cells.len();
+    let is_rest_empty = cells.iter().skip(expected).all(|cell| cell.is_empty());
     match found >= expected && is_rest_empty {
         true => Ok(()),
         false => Err(Error::RowLength {

@@ -105,7 +105,7 @@ fn by_values(
     let mut values = [BTreeSet::new(), BTreeSet::new()];
     table.each(&mut |_, row| {
         for (values, place) in values.iter_mut().zip(places) {
-            let value = row.get(place).unwrap_or_default();
+            let value = row.get(place).copied().unwrap_or_default();
             if !cell::is_missing(value) && values.len() <= MAX_VALUES {
                 values.insert(cell::class(value, table.decimal()));
             }

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
-use csv::StringRecord;
-
 use super::cell::{self, Decimal};
 use super::{CellFault, Counted, FaultKind, cells};
 use crate::error::{excerpt, list};
@@ -108,7 +106,25 @@ enum Counting {
 }
 
 impl ColumnProfile {
+    /// Whether all is known of it that numbers tell, but for fractions.
+    fn is_settled(&self) -> bool {
+        matches!(self.values, Values::Many)
+            && matches!(self.repetition, Repetition::Some)
+            && matches!(self.counting, Counting::Broken)
+    }
+
     fn add(&mut self, line: u64, cell: &str, decimal: Decimal) {
+        // Of most columns one more number tells nothing but that it is one.
+        if decimal == Decimal::Point && self.is_settled() {
+            let is_known = match self.has_fractions {
+                true => cell::is_plain_number(cell),
+                false => cell::is_plain_integer(cell),
+            };
+            if is_known {
+                self.numbers += 1;
+                return;
+            }
+        }
         if cell::is_missing_number(cell) {
             self.missing_numbers += 1;
             if cell::is_missing(cell) {
@@ -132,7 +148,10 @@ impl ColumnProfile {
             _ => Counting::Broken,
         };
         if let Values::Few(values) = &mut self.values {
-            *values.entry(cell.to_owned()).or_default() += 1;
+            match values.get_mut(cell) {
+                Some(count) => *count += 1,
+                None => drop(values.insert(cell.to_owned(), 1)),
+            }
             if values.len() > MAX_CATEGORIES {
                 self.values = Values::Many;
             }
@@ -203,20 +222,25 @@ impl<'a> Profile<'a> {
     /// # Errors
     ///
     /// The row is too long or too short.
-    pub(crate) fn add(&mut self, line: u64, row: &StringRecord) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, line: u64, row: &[&str]) -> Result<(), Error> {
         cells(self.path, line, row, self.header.width)?;
-        let label = row.get(self.label).unwrap_or_default();
+        let label = row.get(self.label).copied().unwrap_or_default();
         // Nobody learns from a row without a label.
         if cell::is_missing(label) {
             return Ok(());
         }
         self.rows += 1;
-        if self.too_many.is_none() {
-            let class = cell::class(label, self.decimal);
-            *self.classes.entry(class).or_default() += 1;
-            self.too_many = (self.classes.len() > Schema::MAX_CLASSES).then_some(line);
+        match self.classes.get_mut(label) {
+            // A class's own name is the name that it has.
+            Some(count) if self.decimal == Decimal::Point => *count += 1,
+            _ if self.too_many.is_none() => {
+                let class = cell::class(label, self.decimal);
+                *self.classes.entry(class).or_default() += 1;
+                self.too_many = (self.classes.len() > Schema::MAX_CLASSES).then_some(line);
+            }
+            _ => {}
         }
-        for (profile, cell) in self.columns.iter_mut().zip(row) {
+        for (profile, cell) in self.columns.iter_mut().zip(row.iter().copied()) {
             profile.add(line, cell, self.decimal);
         }
         Ok(())

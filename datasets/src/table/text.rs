@@ -75,47 +75,131 @@ impl<'a> Text<'a> {
 
     /// Returns its rows, each with the line on which it begins.
     pub(crate) fn rows(&self) -> Rows<'_> {
+        // Where nothing is quoted, delimiters are delimiters, and ends of lines are ends of rows.
+        let is_plain = !self.text.contains('"') && ends_alike(&self.text);
+        let source = match is_plain {
+            true => Source::Plain {
+                rest: &self.text,
+                line: 0,
+            },
+            false => Source::Quoted {
+                reader: reader(&self.text, self.delimiter),
+                bytes: self.text.as_bytes(),
+                record: StringRecord::new(),
+            },
+        };
         Rows {
-            reader: reader(&self.text, self.delimiter),
-            bytes: self.text.as_bytes(),
+            source,
+            delimiter: self.delimiter,
             skipped: self.skipped,
-            record: StringRecord::new(),
+            width: 0,
         }
     }
 }
 
 /// The rows of a table, blank ones left out.
 pub(crate) struct Rows<'a> {
-    reader: csv::Reader<&'a [u8]>,
-    bytes: &'a [u8],
+    source: Source<'a>,
+    delimiter: u8,
     skipped: u64,
-    record: StringRecord,
+    /// Cells of the row before.
+    width: usize,
+}
+
+/// Where rows come from.
+enum Source<'a> {
+    /// From text without quotes.
+    Plain {
+        rest: &'a str,
+        /// Lines before that.
+        line: u64,
+    },
+    Quoted {
+        reader: csv::Reader<&'a [u8]>,
+        bytes: &'a [u8],
+        record: StringRecord,
+    },
 }
 
 impl Rows<'_> {
-    /// Returns the next row and the line on which it begins, counted from 1.
+    /// Returns the next row, without the white space around its cells, and the line on which it
+    /// begins, counted from 1.
     ///
     /// # Errors
     ///
     /// [`Error::Csv`] if the reader fails.
-    pub(crate) fn next(&mut self, path: &Path) -> Result<Option<(u64, &StringRecord)>, Error> {
-        loop {
-            let read = self.reader.read_record(&mut self.record);
-            let has_row = read.map_err(|source| Error::Csv {
-                path: path.into(),
-                source,
-            })?;
-            if !has_row {
-                return Ok(None);
+    pub(crate) fn next(&mut self, path: &Path) -> Result<Option<(u64, Vec<&str>)>, Error> {
+        let mut cells = Vec::with_capacity(self.width);
+        // Spreadsheets have rows of delimiters below their tables.
+        let are_blank = |cells: &[&str]| cells.iter().all(|cell| cell.is_empty());
+        let line = match &mut self.source {
+            Source::Plain { rest, line } => loop {
+                if rest.is_empty() {
+                    return Ok(None);
+                }
+                let (row, below) = rest.split_once('\n').unwrap_or((rest, ""));
+                *rest = below;
+                *line += 1;
+                cells.clear();
+                split(row, self.delimiter, &mut cells);
+                if !are_blank(&cells) {
+                    break *line;
+                }
+            },
+            Source::Quoted {
+                reader,
+                bytes,
+                record,
+            } => {
+                loop {
+                    let read = reader.read_record(record);
+                    let has_row = read.map_err(|source| Error::Csv {
+                        path: path.into(),
+                        source,
+                    })?;
+                    if !has_row {
+                        return Ok(None);
+                    }
+                    if !record.iter().all(str::is_empty) {
+                        break;
+                    }
+                }
+                let line = line(bytes, record);
+                cells.extend(record.iter());
+                line
             }
-            // Spreadsheets have rows of delimiters below their tables.
-            if !self.record.iter().all(str::is_empty) {
-                break;
-            }
-        }
-        let line = self.skipped + line(self.bytes, &self.record);
-        Ok(Some((line, &self.record)))
+        };
+        self.width = cells.len();
+        Ok(Some((self.skipped + line, cells)))
     }
+}
+
+/// Splits a row without quotes into its cells.
+fn split<'a>(row: &'a str, delimiter: u8, cells: &mut Vec<&'a str>) {
+    let row = row.strip_suffix('\r').unwrap_or(row);
+    let mut start = 0;
+    for (at, &byte) in row.as_bytes().iter().enumerate() {
+        if byte == delimiter {
+            cells.push(trimmed(&row[start..at]));
+            start = at + 1;
+        }
+    }
+    cells.push(trimmed(&row[start..]));
+}
+
+fn trimmed(cell: &str) -> &str {
+    match cell.as_bytes() {
+        // There may be white space beyond ASCII.
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => cell,
+        [only] if only.is_ascii_graphic() => cell,
+        _ => cell.trim(),
+    }
+}
+
+/// Whether no carriage return ends a line by itself.
+fn ends_alike(text: &str) -> bool {
+    let mut behind = text.split('\r').skip(1);
+    behind.all(|rest| rest.starts_with('\n'))
 }
 
 fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
@@ -263,7 +347,7 @@ mod tests {
         let mut rows = text.rows();
         let mut read = Vec::new();
         while let Some((line, row)) = rows.next(path).unwrap() {
-            read.push((line, row.iter().map(str::to_owned).collect()));
+            read.push((line, row.into_iter().map(str::to_owned).collect()));
         }
         (read, text.decimal(), notices)
     }
@@ -317,6 +401,17 @@ mod tests {
         let (rows, ..) = rows(b"sep=;\r\na,b;c\r\n1;2\r\n");
         assert_eq!(rows[0], (2, vec!["a,b".to_owned(), "c".to_owned()]));
         assert_eq!(rows[1].0, 3);
+    }
+
+    #[test]
+    fn rows_without_quotes_are_those_with_them() {
+        let text = "a, b ,\u{a0}c\u{3000}\r\n\n1,,3\n,,\n \n4,5,ä\n7";
+        let (plain, ..) = rows(text.as_bytes());
+        let quoted = text.replace("4,", "\"4\",");
+        assert_eq!(rows(quoted.as_bytes()).0, plain);
+        assert_eq!(plain[0].1, ["a", "b", "c"]);
+        let lines: Vec<_> = plain.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [1, 3, 6, 7]);
     }
 
     #[test]

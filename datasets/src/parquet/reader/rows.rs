@@ -3,14 +3,12 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use arrow_array::Array as _;
-use csv::StringRecord;
-
 use super::ParquetError;
 use super::cell::writer;
 use super::file::ParquetFile;
 use crate::table::{Counted, Decimal, Header, Table, TakeRow, is_left_out};
 use crate::{Error, LoadOptions, Notice};
+use arrow_array::Array as _;
 
 /// The longest texts that are read, by all cells together, for each cell that a file may have.
 const ALWAYS_TEXT: u64 = 1 << 30;
@@ -140,7 +138,8 @@ impl<'a> Rows<'a> {
         let (width, read) = (self.columns.header.width, &self.columns.read);
         let max = file.length().saturating_mul(TEXT_A_BYTE).max(ALWAYS_TEXT);
         let mut text = 0;
-        let (mut row, mut cell) = (StringRecord::new(), String::new());
+        // The cells of a row, one behind the other, and where each ends.
+        let (mut row, mut ends) = (String::new(), vec![0; width]);
         file.each(read, |first, batch| {
             let mut cells = vec![];
             for (&place, column) in read.iter().zip(batch.columns()) {
@@ -153,26 +152,29 @@ impl<'a> Rows<'a> {
             }
             for at in 0..batch.num_rows() {
                 row.clear();
+                let mut places = 0;
                 for (place, column, write) in &cells {
-                    while row.len() < *place {
-                        row.push_field("");
-                    }
-                    cell.clear();
+                    ends[places..*place].fill(row.len());
                     if column.is_valid(at) {
-                        write(column.as_ref(), at, &mut cell);
+                        write(column.as_ref(), at, &mut row);
                     }
-                    row.push_field(&cell);
+                    ends[*place] = row.len();
+                    places = place + 1;
                 }
-                while row.len() < width {
-                    row.push_field("");
-                }
-                text += row.as_slice().len() as u64;
+                ends[places..].fill(row.len());
+                text += row.len() as u64;
                 if text > max {
                     let what = "bytes of text";
                     let path = file.path().into();
                     return Err(ParquetError::Bloated { path, what, max }.into());
                 }
-                take(before + first + at as u64, &row)?;
+                let mut start = 0;
+                let cells = ends.iter().map(|&end| {
+                    let cell = &row[start..end];
+                    start = end;
+                    cell
+                });
+                take(before + first + at as u64, &cells.collect::<Vec<_>>())?;
             }
             Ok(())
         })?;
