@@ -25,8 +25,8 @@ pub(crate) fn is_missing_number(cell: &str) -> bool {
     is_missing(cell) || !begins_as_number(cell) && is_one_of(cell, &NO_NUMBER)
 }
 
-/// Whether a cell begins as no word does.
-fn begins_as_number(cell: &str) -> bool {
+/// Returns whether a cell begins as numbers do, and no word does.
+pub(crate) fn begins_as_number(cell: &str) -> bool {
     matches!(cell.as_bytes(), [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..])
 }
 
@@ -39,12 +39,12 @@ pub(crate) fn is_plain_integer(cell: &str) -> bool {
 /// Returns whether a cell is digits, with a minus before them and a point among them or not. Then
 /// it is a number.
 pub(crate) fn is_plain_number(cell: &str) -> bool {
-    match cell.split_once('.') {
-        Some((whole, fraction)) => {
-            let has_fraction = fraction.bytes().all(|byte| byte.is_ascii_digit());
-            has_fraction && is_plain_integer(whole)
-        }
-        None => is_plain_integer(cell),
+    let bytes = cell.strip_prefix('-').unwrap_or(cell).as_bytes();
+    let whole = bytes.iter().take_while(|byte| byte.is_ascii_digit());
+    match bytes.split_at(whole.count()) {
+        ([], _) => false,
+        (_, [b'.', fraction @ ..]) => fraction.iter().all(u8::is_ascii_digit),
+        (_, rest) => rest.is_empty(),
     }
 }
 

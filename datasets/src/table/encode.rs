@@ -521,17 +521,17 @@ fn encoded(
 }
 
 fn finite(cell: &str, decimal: Decimal) -> Result<f32, FaultKind> {
-    let value = match decimal {
+    let has_digit = || cell.contains(|c: char| c.is_ascii_digit());
+    let straight = match decimal {
         // Straight to 32 bits: by way of 64 a number may be rounded twice.
-        Decimal::Point if !cell.contains(',') && cell.contains(|c: char| c.is_ascii_digit()) => {
-            cell.parse().ok()
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "what is too large is infinite"
-        )]
-        _ => cell::number(cell, decimal).map(|value| value as f32),
+        Decimal::Point if cell::begins_as_number(cell) || has_digit() => cell.parse().ok(),
+        _ => None,
     };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "what is too large is infinite"
+    )]
+    let value = straight.or_else(|| cell::number(cell, decimal).map(|value| value as f32));
     match value {
         Some(value) if f32::is_finite(value) => Ok(value),
         Some(_) => Err(FaultKind::NotFinite),
