@@ -73,6 +73,9 @@ pub struct LoadOptions {
 impl LoadOptions {
     /// Returns something that has no meaning for data of a format, if it is there.
     fn meaningless(&self, format: Format) -> Option<&'static str> {
+        if format == Format::Unknown {
+            return None;
+        }
         let is_table = matches!(format, Format::Text | Format::Parquet);
         let options = [
             (self.label.is_some(), is_table, "a label's column"),
@@ -171,6 +174,7 @@ impl Loaded {
 /// Whatever is wrong with the file or with its data, by row and column; see [`Error`].
 pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, Error> {
     let (path, format) = match source {
+        // No option has a meaning for these, as for MNIST.
         Source::Digits => (Path::new("digits"), Format::Idx),
         Source::BreastCancer => (Path::new("breast-cancer"), Format::Idx),
         Source::Path(path) => (path.as_path(), Format::of(path)),
@@ -334,10 +338,16 @@ mod tests {
         let options = LoadOptions::default();
         assert!(matches!(load(&source, &options), Err(Error::Read { .. })));
         fs::write(&path, "PK").unwrap();
-        assert!(matches!(
-            load(&source, &options),
-            Err(Error::UnknownFormat { .. })
-        ));
+        for label in [None, Some("ill".to_owned())] {
+            let options = LoadOptions {
+                label,
+                ..LoadOptions::default()
+            };
+            assert!(matches!(
+                load(&source, &options),
+                Err(Error::UnknownFormat { .. })
+            ));
+        }
         let label = LoadOptions {
             label: Some("digit".to_owned()),
             ..LoadOptions::default()
@@ -350,6 +360,17 @@ mod tests {
         assert!(matches!(
             load(&folder, &label),
             Err(Error::TableOption { .. })
+        ));
+        let image = LoadOptions {
+            image: Some("8x8".parse().unwrap()),
+            ..LoadOptions::default()
+        };
+        assert!(matches!(
+            load(&Source::Digits, &image),
+            Err(Error::TableOption {
+                option: "an image's size",
+                ..
+            })
         ));
     }
 }

@@ -77,17 +77,24 @@ impl<'a> Text<'a> {
     pub(crate) fn rows(&self) -> Rows<'_> {
         // Where nothing is quoted, delimiters are delimiters, and ends of lines are ends of rows.
         let is_plain = !self.text.contains('"') && ends_alike(&self.text);
-        let source = match is_plain {
+        self.rows_of(match is_plain {
             true => Source::Plain {
                 rest: &self.text,
                 line: 0,
             },
-            false => Source::Quoted {
-                reader: reader(&self.text, self.delimiter),
-                bytes: self.text.as_bytes(),
-                record: StringRecord::new(),
-            },
-        };
+            false => self.quoted(),
+        })
+    }
+
+    fn quoted(&self) -> Source<'_> {
+        Source::Quoted {
+            reader: reader(&self.text, self.delimiter),
+            bytes: self.text.as_bytes(),
+            record: StringRecord::new(),
+        }
+    }
+
+    fn rows_of<'b>(&self, source: Source<'b>) -> Rows<'b> {
         Rows {
             source,
             delimiter: self.delimiter,
@@ -336,6 +343,8 @@ fn likely_decimal(text: &str, delimiter: u8) -> Decimal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     type Line = (u64, Vec<String>);
@@ -401,6 +410,22 @@ mod tests {
         let (rows, ..) = rows(b"sep=;\r\na,b;c\r\n1;2\r\n");
         assert_eq!(rows[0], (2, vec!["a,b".to_owned(), "c".to_owned()]));
         assert_eq!(rows[1].0, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_read_alike_as_plain_and_as_quoted(text in "[ab1.,;\t \u{a0}é\r\n]{0,60}") {
+            let path = Path::new("test.csv");
+            let text = Text::new(path, text.as_bytes(), &mut Vec::new()).unwrap();
+            let all = |mut rows: Rows<'_>| {
+                let mut read: Vec<Line> = Vec::new();
+                while let Some((line, row)) = rows.next(path).unwrap() {
+                    read.push((line, row.into_iter().map(str::to_owned).collect()));
+                }
+                read
+            };
+            prop_assert_eq!(all(text.rows()), all(text.rows_of(text.quoted())));
+        }
     }
 
     #[test]
