@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::units::Units;
 use crate::{Error, Schema, Target};
 
 /// Examples of one [`Schema`], all with a label or none.
@@ -15,6 +16,8 @@ pub struct Dataset {
     schema: Schema,
     features: Vec<f32>,
     labels: Labels,
+    /// Which rows belong together, if the schema says so.
+    groups: Option<Vec<u32>>,
 }
 
 /// What is known of examples.
@@ -118,7 +121,37 @@ impl Dataset {
             schema,
             features,
             labels,
+            groups: None,
         })
+    }
+
+    /// Returns the same examples, of which those with the same number belong together: they are
+    /// never divided between training and test data, or between nodes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GroupCount`] if there are not as many numbers as examples.
+    pub fn grouped(self, groups: Vec<u32>) -> Result<Self, Error> {
+        match groups.len() == self.len() {
+            true => Ok(Self {
+                groups: Some(groups),
+                ..self
+            }),
+            false => Err(Error::GroupCount {
+                groups: groups.len(),
+                examples: self.len(),
+            }),
+        }
+    }
+
+    /// Returns for each example the number of its group, if there are groups.
+    pub fn groups(&self) -> Option<&[u32]> {
+        self.groups.as_deref()
+    }
+
+    /// Returns what is never divided.
+    pub(crate) fn units(&self) -> Units {
+        Units::of(self.strata(), self.groups())
     }
 
     /// Returns what an example is and which classes there are.
@@ -194,12 +227,30 @@ impl Dataset {
             schema: self.schema.clone(),
             features,
             labels: self.labels.select(indexes),
+            groups: self
+                .groups
+                .as_ref()
+                .map(|groups| indexes.iter().map(|&i| groups[i]).collect()),
         }
     }
 
-    /// Takes the parts out: schema, features, labels.
-    pub(crate) fn into_parts(self) -> (Schema, Vec<f32>, Labels) {
-        (self.schema, self.features, self.labels)
+    /// Changes the features. What becomes of them is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Feature`] if one is not finite any more.
+    pub(crate) fn change(self, change: impl FnOnce(&mut [f32])) -> Result<Self, Error> {
+        let Self {
+            schema,
+            mut features,
+            labels,
+            groups,
+        } = self;
+        change(&mut features);
+        Ok(Self {
+            groups,
+            ..Self::of(schema, features, labels)?
+        })
     }
 }
 

@@ -429,6 +429,30 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
+    /// The groups are not as many as the examples.
+    #[error("{groups} numbers of groups for {examples} examples; give one for each")]
+    GroupCount {
+        /// Groups given.
+        groups: usize,
+        /// Examples.
+        examples: usize,
+    },
+    /// All examples are of one group, which is not divided.
+    #[error(
+        "all examples are of one group, which is not divided between training and test data; give \
+         test data of its own"
+    )]
+    OneGroup,
+    /// There is no such column to group rows by.
+    #[error("{path} has no column `{group}` to group its rows by; its columns are {columns}")]
+    GroupColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        group: String,
+        /// The first names, joined by commas.
+        columns: String,
+    },
     /// A quantity is NaN or infinite.
     #[error("the quantity of example {example} is {value}; correct it or drop the example")]
     QuantityValue {

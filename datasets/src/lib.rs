@@ -91,6 +91,7 @@ mod schema;
 mod source;
 mod split;
 mod table;
+mod units;
 
 pub use arrays::ArrayError;
 pub use dataset::Dataset;

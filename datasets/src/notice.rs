@@ -46,6 +46,11 @@ pub enum Notice {
         /// Its name, or its place.
         column: String,
     },
+    /// A column is not used, since it says whose a row is.
+    Owner {
+        /// Its name, or its place.
+        column: String,
+    },
     /// A column is not used, since it is empty.
     Empty {
         /// Its name, or its place.
@@ -105,6 +110,11 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Owner { column } => write!(
+                f,
+                "column {column} is not used: by its name, it says whose a row is; --group keeps the \
+                 rows of one together where some are held back"
+            ),
             Self::Quantity { label } => write!(
                 f,
                 "column {label} is taken for a quantity, which a model predicts as a number; if its numbers stand for classes, \

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use rand::SeedableRng;
 use rand::rngs::ChaCha12Rng;
 
-use crate::Error;
+use crate::{Dataset, Error};
 
 pub use dirichlet::Concentration;
 
@@ -42,6 +42,19 @@ pub enum Partition {
 }
 
 impl Partition {
+    /// Returns, for each of `nodes` nodes, the ascending indexes of its examples in `data`. Those of
+    /// one group are at one node; the parts are of groups then, as [`parts`](Self::parts) are of
+    /// examples, by what most of a group's examples are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`parts`](Self::parts), in which groups count.
+    pub fn of(&self, data: &Dataset, nodes: usize, seed: u64) -> Result<Vec<Vec<usize>>, Error> {
+        let units = data.units();
+        let parts = self.parts(units.strata(), nodes, seed)?;
+        Ok(parts.iter().map(|part| units.rows(part)).collect())
+    }
+
     /// For each of `nodes` nodes, the ascending indexes of its examples.
     ///
     /// Every example is in exactly one part and no part is empty. The same `seed` gives the same

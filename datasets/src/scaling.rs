@@ -114,18 +114,18 @@ impl Scaling {
                 shape,
             });
         }
-        let (schema, mut features, labels) = data.into_parts();
-        for row in features.chunks_exact_mut(shape.size()) {
-            for ((value, &mean), &deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation)
-            {
-                let centred = f64::from(*value) - f64::from(mean);
-                *value = match value.is_nan() {
-                    true => 0.0,
-                    false => narrow(centred / f64::from(deviation)),
-                };
+        data.change(|features| {
+            for row in features.chunks_exact_mut(shape.size()) {
+                let scaling = self.mean.iter().zip(&self.deviation);
+                for (value, (&mean, &deviation)) in row.iter_mut().zip(scaling) {
+                    let centred = f64::from(*value) - f64::from(mean);
+                    *value = match value.is_nan() {
+                        true => 0.0,
+                        false => narrow(centred / f64::from(deviation)),
+                    };
+                }
             }
-        }
-        Dataset::of(schema, features, labels)
+        })
     }
 
     /// Returns a notice for each measurement of `data` that is far from what this scaling was

@@ -61,6 +61,8 @@ pub struct LoadOptions {
     /// Whether the labels of a table are values of a quantity, if there is no schema. By default
     /// they are if they are numbers that differ too much to be classes.
     pub quantity: bool,
+    /// The name of a table's column that says which rows belong together, if there is no schema.
+    pub group: Option<String>,
     /// Columns of a table that are not used, by their names, or by their places from 1 on.
     pub leave_out: Vec<String>,
     /// Whether the first row of a CSV file holds the columns' names. By default it is found out.
@@ -80,6 +82,7 @@ impl LoadOptions {
         let options = [
             (self.label.is_some(), is_table, "a label's column"),
             (self.quantity, is_table, "a quantity"),
+            (self.group.is_some(), is_table, "a column to group rows by"),
             (
                 !self.leave_out.is_empty(),
                 is_table,

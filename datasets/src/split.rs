@@ -25,6 +25,8 @@ impl Split {
     /// as nearly that share as whole examples allow. The same `seed` gives the same split; both
     /// parts keep the order of `data`.
     ///
+    /// Examples of one group are on one side, and count as one example for all of this.
+    ///
     /// The number of test examples is `fraction * len`, rounded, but at least 1 and at most
     /// `len - 1`. A label of `n` examples has `fraction * n` of them, rounded down or up: those
     /// that lose most by rounding down are rounded up first (largest remainder).
@@ -32,7 +34,7 @@ impl Split {
     /// # Errors
     ///
     /// [`Error::TestFraction`] unless `0 < fraction < 1`, [`Error::TooFewToSplit`] if there are
-    /// fewer than two examples.
+    /// fewer than two examples, [`Error::OneGroup`] if all are of one group.
     pub fn of(data: &Dataset, fraction: f64, seed: u64) -> Result<Self, Error> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(Error::TestFraction(fraction));
@@ -40,7 +42,11 @@ impl Split {
         if data.len() < 2 {
             return Err(Error::TooFewToSplit(data.len()));
         }
-        let mut groups = by_label(&data.strata());
+        let units = data.units();
+        if units.strata().len() < 2 {
+            return Err(Error::OneGroup);
+        }
+        let mut groups = by_label(units.strata());
         let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
         let mut random = ChaCha12Rng::seed_from_u64(seed);
         let (mut train, mut test) = (vec![], vec![]);
@@ -50,11 +56,9 @@ impl Split {
             test.extend_from_slice(kept);
             train.extend_from_slice(rest);
         }
-        train.sort_unstable();
-        test.sort_unstable();
         Ok(Self {
-            train: data.select(&train),
-            test: data.select(&test),
+            train: data.select(&units.rows(&train)),
+            test: data.select(&units.rows(&test)),
         })
     }
 }
@@ -117,6 +121,29 @@ mod tests {
             Split::of(&numbered(vec![0]), 0.2, 1),
             Err(Error::TooFewToSplit(1))
         ));
+    }
+
+    #[test]
+    fn rows_of_one_group_are_on_one_side() {
+        let labels: Vec<u32> = (0..200).map(|row| row / 20 % 2).collect();
+        let groups: Vec<u32> = (0..200).map(|row| row / 20).collect();
+        let data = numbered(labels).grouped(groups).unwrap();
+        let Split { train, test } = Split::of(&data, 0.3, 1).unwrap();
+        assert_eq!((train.len(), test.len()), (140, 60));
+        let held = |group: &u32| test.groups().unwrap().contains(group);
+        assert!(!train.groups().unwrap().iter().any(held));
+        // The control: rows by themselves are divided.
+        let alone = Split::of(&numbered(data.labels().to_vec()), 0.3, 1).unwrap();
+        let patients = |part: &Dataset| -> Vec<_> {
+            part.features()
+                .iter()
+                .map(|row| (row / 20.0) as u32)
+                .collect()
+        };
+        let (train, test) = (patients(&alone.train), patients(&alone.test));
+        assert!(train.iter().any(|patient| test.contains(patient)));
+        let one = numbered(vec![0, 1]).grouped(vec![3, 3]).unwrap();
+        assert!(matches!(Split::of(&one, 0.5, 1), Err(Error::OneGroup)));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub struct Schema {
     features: Features,
     label: Option<String>,
     target: Target,
+    group: Option<String>,
 }
 
 /// What an example is.
@@ -111,6 +112,7 @@ impl Schema {
             features,
             label,
             target,
+            group: None,
         };
         let shape = schema.shape();
         if !(1..=Shape::MAX_SIZE).contains(&shape.size()) {
@@ -130,6 +132,27 @@ impl Schema {
             return Err(Error::Classes(list(classes)));
         }
         Ok(schema)
+    }
+
+    /// Returns the schema with a column, by its name, that says which rows belong together, such as
+    /// those of one patient. It is no feature.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DoubleName`] if that is the label, or a column with features.
+    pub fn grouped_by(self, group: Option<String>) -> Result<Self, Error> {
+        let mut others = self.columns().iter().map(Column::name).chain(self.label());
+        match &group {
+            Some(group) if others.any(|name| name == group) => {
+                Err(Error::DoubleName(excerpt(group)))
+            }
+            _ => Ok(Self { group, ..self }),
+        }
+    }
+
+    /// Returns the name of the column that says which rows belong together, if there is one.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref()
     }
 
     /// Returns the shape of one example.
@@ -232,6 +255,8 @@ struct UncheckedSchema {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     classes: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     quantity: Option<Quantity>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     columns: Vec<Column>,
@@ -245,6 +270,7 @@ impl TryFrom<UncheckedSchema> for Schema {
             image,
             label,
             classes,
+            group,
             quantity,
             columns,
         } = schema;
@@ -254,8 +280,8 @@ impl TryFrom<UncheckedSchema> for Schema {
             Some(_) => return Err(Error::TwoTargets),
         };
         match image {
-            None => Self::table(columns, label, target),
-            Some(image) if columns.is_empty() && label.is_none() => {
+            None => Self::table(columns, label, target)?.grouped_by(group),
+            Some(image) if group.is_none() && columns.is_empty() && label.is_none() => {
                 Self::of(Features::Image(image), None, target)
             }
             Some(_) => Err(Error::ImageColumns),
@@ -277,6 +303,7 @@ impl From<Schema> for UncheckedSchema {
             image,
             label: schema.label,
             classes,
+            group: schema.group,
             quantity,
             columns,
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::cell::{self, Decimal};
 use super::header::{Header, folded};
 use super::profile::is_left_out;
-use super::{Counted, cells};
+use super::{Counted, cells, group_column};
 use crate::error::{excerpt, list};
 use crate::{
     Column, ColumnKind, Dataset, Error, LoadOptions, Missing, Notice, Schema, Shape, Target,
@@ -108,6 +108,10 @@ pub(crate) struct Encoding<'a> {
     places: Vec<(usize, Cells)>,
     /// The label's place, if labels are read.
     label_at: Option<usize>,
+    /// The place of what groups rows, if that is read.
+    group_at: Option<usize>,
+    group_of: HashMap<String, u32>,
+    groups: Vec<u32>,
     /// The classes by their names.
     classes: HashMap<String, u32>,
     /// The classes by their names in lower case, where there are no two.
@@ -181,7 +185,16 @@ impl<'a> Encoding<'a> {
                 .iter()
                 .any(|name| is_left_out(header, at, name))
         };
-        let free = || (0..header.width).filter(|&at| Some(at) != label.place() && !is_left(at));
+        let group = schema.group().and_then(|group| header.find(group));
+        let is_other = |at: usize| Some(at) != label.place() && Some(at) != group;
+        let free = || (0..header.width).filter(|&at| is_other(at) && !is_left(at));
+        let group_at = match (label, schema.group()) {
+            (Label::Read(_), Some(name)) => {
+                let missing = || group_column(path, header, name);
+                Some(group.ok_or_else(missing)?)
+            }
+            _ => None,
+        };
         let places = match by_name {
             true => named(path, header, (schema, label), notices)?,
             false => free().collect(),
@@ -226,6 +239,9 @@ impl<'a> Encoding<'a> {
                 Label::Read(place) => Some(place),
                 Label::Ignored(_) => None,
             },
+            group_at,
+            group_of: HashMap::new(),
+            groups: Vec::new(),
             classes,
             like_classes,
             features: Vec::new(),
@@ -260,6 +276,9 @@ impl<'a> Encoding<'a> {
             if let Err(kind) = self.label(label) {
                 self.fault(place, kind, line, label);
             }
+        }
+        if let Some(place) = self.group_at {
+            self.group(row.get(place).copied().unwrap_or_default());
         }
         for at in 0..self.places.len() {
             let (place, cells) = &self.places[at];
@@ -321,13 +340,28 @@ impl<'a> Encoding<'a> {
             });
         }
         let schema = self.schema.clone();
-        match (self.label_at, schema.target()) {
+        let data = match (self.label_at, schema.target()) {
             (None, _) => Dataset::unlabelled(schema, self.features),
             (Some(_), Target::Classes(_)) => Dataset::new(schema, self.features, self.labels),
             (Some(_), Target::Quantity(_)) => {
                 Dataset::of_quantity(schema, self.features, self.quantities)
             }
+        }?;
+        match self.group_at {
+            Some(_) => data.grouped(self.groups),
+            None => Ok(data),
         }
+    }
+
+    /// Takes up to which group a row belongs. One that is not known is a group by itself.
+    fn group(&mut self, cell: &str) {
+        let known = self.group_of.get(cell).filter(|_| !cell::is_missing(cell));
+        let group = known.copied().unwrap_or_else(|| {
+            // A number that no other group has.
+            u32::try_from(self.groups.len()).unwrap_or(u32::MAX)
+        });
+        self.group_of.entry(cell.to_owned()).or_insert(group);
+        self.groups.push(group);
     }
 
     /// Takes up what is known of a row.

@@ -102,6 +102,11 @@ pub(crate) fn discover(
     let (path, header) = (table.path(), table.header());
     let label = label(path, header, options.label.as_deref())?;
     check_left_out(path, header, label, &options.leave_out)?;
+    if let Some(group) = &options.group
+        && header.find(group).is_none_or(|at| at == label)
+    {
+        return Err(group_column(path, header, group));
+    }
     let mut profile = Profile::new(path, header, label, table.decimal());
     table.each(&mut |line, row| profile.add(line, row))?;
     profile.schema(options, notices)
@@ -184,6 +189,14 @@ fn named_label(path: &Path, header: &Header, name: &str) -> Result<usize, Error>
         label: name.to_owned(),
         columns: list(header.names.iter().flatten()),
     })
+}
+
+fn group_column(path: &Path, header: &Header, group: &str) -> Error {
+    Error::GroupColumn {
+        path: path.into(),
+        group: excerpt(group),
+        columns: list(header.names.iter().flatten()),
+    }
 }
 
 /// Checks that each of these names, or places, is a column that can be left out.
@@ -484,6 +497,35 @@ mod tests {
         let (site, notices) =
             read(&format!("{upper},ILL\n{row},no\n"), &agreed(data.schema())).unwrap();
         assert_eq!((site.len(), notices.len()), (1, names.len()));
+    }
+
+    #[test]
+    fn a_column_says_which_rows_belong_together() {
+        let text = "patient,age,ill\nx,41,no\ny,52,yes\nx,43,no\n,33,yes\nNA,61,yes\ny,50,no\n";
+        let by = |group: &str| LoadOptions {
+            group: Some(group.to_owned()),
+            ..LoadOptions::default()
+        };
+        let (data, _) = read(text, &by("patient")).unwrap();
+        assert_eq!(data.schema().columns().len(), 1);
+        // Whoever is not known is nobody else.
+        assert_eq!(data.groups(), Some(&[0, 1, 0, 3, 4, 1][..]));
+        let (site, notices) = read(text, &agreed(data.schema())).unwrap();
+        assert_eq!((site.groups(), notices), (data.groups(), vec![]));
+        let error = read("age,ill\n41,no\n", &agreed(data.schema())).unwrap_err();
+        assert!(matches!(error, Error::GroupColumn { .. }), "{error}");
+        for wrong in ["person", "ill"] {
+            let error = read(text, &by(wrong)).unwrap_err();
+            assert!(
+                matches!(error, Error::GroupColumn { .. }),
+                "{wrong}: {error}"
+            );
+        }
+        // Without a word it is no feature either, and its owner learns why.
+        let numbers = "patient_id,age,ill\n7,41,no\n8,52,yes\n7,43,no\n8,33,yes\n";
+        let (data, notices) = alone(numbers);
+        assert_eq!(data.schema().columns().len(), 1);
+        assert!(matches!(&notices[..], [Notice::Owner { column }] if column == "`patient_id`"));
     }
 
     #[test]

@@ -265,11 +265,13 @@ impl<'a> Profile<'a> {
             }
             false => Target::Classes(self.classes(notices)?),
         };
+        let group = options.group.as_deref();
+        let group = group.and_then(|name| self.header.find(name));
         let mut columns = Vec::new();
         let mut faults = Vec::new();
         for (at, profile) in self.columns.iter().enumerate() {
             let is_left = |name: &String| is_left_out(self.header, at, name);
-            if at == self.label || options.leave_out.iter().any(is_left) {
+            if at == self.label || Some(at) == group || options.leave_out.iter().any(is_left) {
                 continue;
             }
             match self.column(at, profile, notices)? {
@@ -294,7 +296,9 @@ impl<'a> Profile<'a> {
                 path: self.path.into(),
             });
         }
-        Schema::table(columns, label, target)
+        let group = group.zip(self.header.names.as_ref());
+        let group = group.map(|(at, names)| names[at].clone());
+        Schema::table(columns, label, target)?.grouped_by(group)
     }
 
     /// Returns whether the labels are values of a quantity: if it `is_said`, or if they are numbers
@@ -414,6 +418,9 @@ impl<'a> Profile<'a> {
         if is_id {
             return Ok(Ok(Use::Left(Notice::Id { column: called() })));
         }
+        if name.as_deref().is_some_and(is_owner_name) {
+            return Ok(Ok(Use::Left(Notice::Owner { column: called() })));
+        }
         if name.as_ref().is_some_and(String::is_empty) {
             return Err(Error::NamelessColumn {
                 path: self.path.into(),
@@ -489,6 +496,15 @@ impl<'a> Profile<'a> {
 /// Whether a column goes by this name, or by this place.
 pub(crate) fn is_left_out(header: &Header, at: usize, name: &str) -> bool {
     header.find(name) == Some(at) || name.parse() == Ok(at + 1) && header.find(name).is_none()
+}
+
+/// Whether people give this name to what says whose a row is.
+fn is_owner_name(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    ["patient", "subject", "person"].contains(&name.as_str())
+        || ["_id", "-id", " id", ".id"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
 
 /// Whether people give this name to what tells rows apart.

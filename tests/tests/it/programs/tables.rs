@@ -405,3 +405,55 @@ fn a_table_of_twenty_thousand_columns_fits_a_consortium() {
     let last = consortium.run("a")["rounds"][1].clone();
     assert!(last["accuracy"].as_f64().unwrap() > 0.7, "{last}");
 }
+
+/// Rows of patients, `each` of one, whose measurements tell them apart but nothing of their illness.
+fn visits(patients: std::ops::Range<u32>, each: u32) -> String {
+    let mut text = "patient_id,a,b,c,ill\n".to_owned();
+    for patient in patients {
+        let drawn = |k: u32| (patient * 11 + k).wrapping_mul(2_654_435_761) >> 9;
+        for visit in 0..each {
+            let value = |k: u32| f64::from(drawn(k) % 1_000) + f64::from(visit % 3) / 10.0;
+            let [a, b, c] = [1, 2, 3].map(value);
+            text.push_str(&format!("P{patient},{a},{b},{c},{}\n", drawn(0) % 2));
+        }
+    }
+    text
+}
+
+#[test]
+fn rows_of_one_patient_are_never_divided_and_test_data_may_be_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("visits.csv", &visits(0..60, 20));
+    write("others.csv", &visits(1_000..1_060, 20));
+    let learned = |flags: &[&str]| {
+        let mut command = fl_node();
+        command
+            .current_dir(folder.path())
+            .args([
+                "simulate",
+                "--data",
+                "visits.csv",
+                "--rounds",
+                "12",
+                "--json",
+            ])
+            .args(flags);
+        let ended = Process::start("simulate", command).ended().succeeded();
+        let last = ended.json().pop().unwrap();
+        (
+            last["accuracy"].as_f64().unwrap(),
+            last["test_examples"].as_u64().unwrap(),
+        )
+    };
+    // The control: the patients themselves are learned, and nothing of illness.
+    let (known, _) = learned(&["--leave-out", "patient_id"]);
+    assert!(known > 0.9, "{known}");
+    let (strangers, held_back) = learned(&["--group", "patient_id", "--test-fraction", "0.25"]);
+    assert!(
+        strangers < 0.8 && held_back == 300,
+        "{strangers} {held_back}"
+    );
+    let (others, held_back) = learned(&["--leave-out", "patient_id", "--test", "others.csv"]);
+    assert!(others < 0.7 && held_back == 1_200, "{others} {held_back}");
+}

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use fl_datasets::{LoadOptions, Partition, Schema, Source};
+use fl_datasets::{ImageSize, LoadOptions, Partition, Schema, Source};
 use fl_protocol::manifest::LimitTable;
 use fl_trainer::{AgreedNode, ModelKind, RoundParticipation, Sharing};
 use serde::Deserialize;
@@ -114,12 +114,21 @@ pub(crate) struct TableArgs {
     /// much to be classes]
     #[arg(long)]
     pub(crate) quantity: bool,
+    /// Column that says which rows belong together, such as those of one patient: they are held back
+    /// together or not at all
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) group: Option<String>,
     /// Columns of a CSV file that are not used, by name or by place from 1 on, joined by commas
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub(crate) leave_out: Vec<String>,
     /// Whether the first row of a CSV file holds the columns' names [default: by what is in it]
     #[arg(long, value_name = "true|false")]
     pub(crate) header: Option<bool>,
+    /// Size of the images that the rows of a table are, a column a pixel, or to which pictures are
+    /// brought: HEIGHTxWIDTH such as 28x28 [default: a table has no images; pictures must be alike]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) image: Option<ImageSize>,
 }
 
 impl TableArgs {
@@ -127,6 +136,8 @@ impl TableArgs {
         Self {
             label: self.label.or(file.label),
             quantity: self.quantity || file.quantity,
+            group: self.group.or(file.group),
+            image: self.image.or(file.image),
             leave_out: match self.leave_out.is_empty() {
                 true => file.leave_out,
                 false => self.leave_out,
@@ -141,6 +152,8 @@ impl TableArgs {
             label: self.label.clone(),
             schema,
             quantity: self.quantity,
+            group: self.group.clone(),
+            image: self.image,
             leave_out: self.leave_out.clone(),
             header: self.header,
         }
@@ -291,11 +304,11 @@ pub(crate) struct Provision {
     #[arg(long, value_name = "SOURCE", required_unless_present = "from")]
     pub(crate) data: Option<Source>,
     /// What is agreed on the columns of tables, made by `inspect` and changed where need be
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "label", "quantity", "leave_out", "header"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "label", "quantity", "group", "leave_out", "header", "image"])]
     pub(crate) schema: Option<PathBuf>,
     /// A model to go on from, made by `simulate` or `train`, in place of a new one: it knows what
     /// the nodes' data looks like
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "quantity", "leave_out", "header", "model"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "label", "quantity", "group", "leave_out", "header", "image", "model"])]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,

@@ -24,7 +24,8 @@ pub(crate) fn run(args: Evaluate) -> anyhow::Result<()> {
     )?;
     let options = LoadOptions {
         label: args.label,
-        schema: Some(spec.schema().clone()),
+        // Nothing is divided here.
+        schema: Some(spec.schema().clone().grouped_by(None)?),
         ..LoadOptions::default()
     };
     let loaded = loaded(&args.data, &options, spec.scaling(), note)?;

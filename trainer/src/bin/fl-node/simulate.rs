@@ -130,7 +130,7 @@ fn trainers(
     compute: &Compute,
 ) -> anyhow::Result<Vec<Box<dyn LocalTrainer>>> {
     let seed = task.training.seed;
-    let train_parts = partition.parts(&train.strata(), nodes, seed)?;
+    let train_parts = partition.of(train, nodes, seed)?;
     let test_parts = Partition::Iid.parts(&test.strata(), nodes, seed)?;
     let parts = train_parts.iter().zip(&test_parts);
     parts

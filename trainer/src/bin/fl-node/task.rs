@@ -101,7 +101,8 @@ fn split(
     };
     let options = LoadOptions {
         label: options.label.clone(),
-        schema: Some(all.train.schema().clone()),
+        // What is all held back need not be kept together.
+        schema: Some(all.train.schema().clone().grouped_by(None)?),
         ..LoadOptions::default()
     };
     let test = loaded(test, &options, scaling, note)?;
