@@ -31,17 +31,17 @@
 //!   begin with `test` or `val` are its test set, beside others that begin with `train`.
 //!
 //! A table whose rows are the pixels of images, as MNIST is in CSV, becomes images of the size in
-//! [`LoadOptions::image`]: a column for each pixel and one for the label, the first, the last or the
-//! one that is called so. Pixels are divided by 255, or by 65,535 if the largest is above 255, or
-//! not at all if none is above 1.
+//! [`LoadOptions::image`]: a column for each pixel and one for the label, the first, the last or
+//! the one that is called so. Pixels are divided by 255, or by 65,535 if the largest is above 255,
+//! or not at all if none is above 1.
 //!
 //! # Pictures and arrays
 //!
 //! * **Folders of pictures** have a subfolder of PNG and JPEG files for each class, or two such
 //!   folders called `train` and `test` (or `val`). With a schema or a size, pictures are brought to
-//!   it, grey or in colour, without regard to proportions; without one they must be alike. Transparent
-//!   pixels, CMYK, symbolic links and files that are no pictures are errors; colour profiles and
-//!   the orientation that cameras note are ignored.
+//!   it, grey or in colour, without regard to proportions; without one they must be alike.
+//!   Transparent pixels, CMYK, symbolic links and files that are no pictures are errors; colour
+//!   profiles and the orientation that cameras note are ignored.
 //! * **Parquet files with pictures**, as Hugging Face stores them, have a column of `struct{bytes,
 //!   path}` and one of labels: names, or numbers that the file has names for, all of which are
 //!   classes then.

@@ -1,6 +1,7 @@
 //! Parquet files: tables, and pictures as Hugging Face stores them.
 //!
-//! * Columns go by their names, and files in a folder are parts of one table; see `reader/shards.rs`.
+//! * Columns go by their names, and files in a folder are parts of one table; see
+//!   `reader/shards.rs`.
 //! * Numbers, decimals, texts, truths and days are read as the same cells would be in CSV. What is
 //!   null or NaN is missing. Cells of other kinds, such as lists, are an error that names the
 //!   column, unless it is left out or is none of those that are agreed on.

@@ -115,8 +115,8 @@ pub enum PictureError {
     /// Pictures differ in size, and nothing says which one is wanted.
     #[error(
         "{differing} of {count} pictures in {folder} are not {first} as the first is, such as \
-         {path} with {found}; say to which size they are to be brought (as 64x64, or by a schema), or \
-         make them alike"
+         {path} with {found}; say to which size they are to be brought (as 64x64, or by a \
+         schema), or make them alike"
     )]
     Sizes {
         /// The folder.

@@ -91,8 +91,8 @@ pub(crate) fn wanted(
     }
 }
 
-/// Returns the shape that all pictures have, or that they are brought to by a size: in colour if one
-/// is, unless the size says otherwise. `path` names each picture.
+/// Returns the shape that all pictures have, or that they are brought to by a size: in colour if
+/// one is, unless the size says otherwise. `path` names each picture.
 ///
 /// # Errors
 ///

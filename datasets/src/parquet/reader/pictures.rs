@@ -30,6 +30,9 @@ const LABEL: &str = "label";
 /// The number of a label that is not told.
 const UNTOLD: &str = "-1";
 
+/// Whether rows could be taken.
+type Taken = Result<(), Error>;
+
 /// A table that has pictures.
 pub(super) struct Pictures<'a> {
     shards: &'a Shards,
@@ -305,13 +308,13 @@ impl<'a> Pictures<'a> {
         Ok(pixels)
     }
 
-    /// Hands over the pictures of some rows at a time, and the label beside them. Returns the rows of
-    /// each file.
+    /// Hands over the pictures of some rows at a time, and the label beside them. Returns how many
+    /// rows each file has.
     fn each(
         &self,
         files: &[PathBuf],
         label: Option<usize>,
-        mut take: impl FnMut(&ParquetFile, u64, &BinaryViewArray, &RecordBatch) -> Result<(), Error>,
+        mut take: impl FnMut(&ParquetFile, u64, &BinaryViewArray, &RecordBatch) -> Taken,
     ) -> Result<Vec<u64>, Error> {
         let columns: Vec<_> = label.into_iter().chain([self.pictures]).collect();
         let place = usize::from(label.is_some_and(|label| label < self.pictures));

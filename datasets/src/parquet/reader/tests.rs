@@ -573,9 +573,10 @@ mod pictures {
         let said: Vec<_> = found.notices.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
-            [
-                "1 rows without a label are left out, the first: row 1 of train-00001-of-00002.parquet"
-            ]
+            [concat!(
+                "1 rows without a label are left out, the first: row 1 of ",
+                "train-00001-of-00002.parquet"
+            )]
         );
         let again = load(&source, &agreed(schema)).unwrap();
         assert_eq!(again.train, found.train);
