@@ -1,13 +1,14 @@
 //! What a classifier's predictions are worth, in the figures by which people judge one.
 
-use fl_protocol::metrics::{Share, likeliest};
+use fl_protocol::metrics::{Confusion, Share, likeliest};
 use serde::Serialize;
 
 /// How a classifier did on examples whose classes are known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassificationReport {
-    /// Examples of each class that are predicted to be of each class: `[true][predicted]`.
-    pub confusion: Vec<Vec<u64>>,
+    /// Examples of each class that are predicted to be of each class: `[true][predicted]`. Missing
+    /// for more than 32 classes.
+    pub confusion: Option<Vec<Vec<u64>>>,
     /// Share of the examples whose class is the most frequent one: what is right if nothing is
     /// learned, 0 to 1.
     pub majority: f64,
@@ -49,10 +50,10 @@ impl ClassificationReport {
         if labels.is_empty() || probabilities.len() != labels.len() * count {
             return None;
         }
-        let mut confusion = vec![vec![0_u64; count]; count];
+        let mut confusion = Confusion::new(u32::try_from(count).ok()?);
         let mut brier = 0.0;
         for (row, &label) in rows() {
-            confusion[label as usize][likeliest(row)] += 1;
+            confusion.add(label as usize, likeliest(row));
             brier += row
                 .iter()
                 .zip(0..)
@@ -62,37 +63,25 @@ impl ClassificationReport {
                 })
                 .sum::<f64>();
         }
-        let all = labels.len() as u64;
         let class = |(place, name): (usize, &String)| {
-            let examples: u64 = confusion[place].iter().sum();
-            let predicted: u64 = confusion.iter().map(|row| row[place]).sum();
-            let right = confusion[place][place];
-            let sensitivity = Share::of(right, examples);
-            let precision = Share::of(right, predicted);
             let scores = rows().map(|(row, &label)| (row[place], label as usize == place));
             ClassReport {
                 name: name.clone(),
-                examples,
-                sensitivity,
-                specificity: Share::of(all - examples - (predicted - right), all - examples),
-                precision,
-                f1: Share::of(2 * right, examples + predicted).map(|share| share.value),
+                examples: confusion.of_class(place),
+                sensitivity: confusion.sensitivity(place),
+                specificity: confusion.specificity(place),
+                precision: confusion.precision(place),
+                f1: confusion.f1(place),
                 auroc: auroc(scores.collect()),
             }
         };
-        let classes: Vec<_> = classes.iter().enumerate().map(class).collect();
-        let largest = classes.iter().map(|class| class.examples).max();
-        let found: Vec<_> = classes
-            .iter()
-            .filter_map(|class| class.sensitivity)
-            .collect();
+        let matrix = confusion.matrix();
         Some(Self {
-            majority: largest.unwrap_or_default() as f64 / all as f64,
-            balanced_accuracy: found.iter().map(|share| share.value).sum::<f64>()
-                / found.len() as f64,
-            brier: brier / all as f64,
-            confusion,
-            classes,
+            majority: confusion.majority()?,
+            balanced_accuracy: confusion.balanced_accuracy()?,
+            brier: brier / labels.len() as f64,
+            classes: classes.iter().enumerate().map(class).collect(),
+            confusion: matrix.map(|rows| rows.into_iter().map(<[_]>::to_vec).collect()),
         })
     }
 }
@@ -139,7 +128,7 @@ mod tests {
         let labels = [0, 0, 1, 1, 1, 1, 0, 0];
         let both: Vec<f32> = yes.iter().flat_map(|p| [1.0 - p, *p]).collect();
         let report = report(&both, &labels);
-        assert_eq!(report.confusion, [[3, 1], [2, 2]]);
+        assert_eq!(report.confusion.unwrap(), [[3, 1], [2, 2]]);
         assert!(close(report.majority, 0.5) && close(report.balanced_accuracy, 0.625));
         let yes = &report.classes[1];
         assert_eq!(yes.auroc, Some(0.65625));

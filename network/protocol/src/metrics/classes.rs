@@ -101,11 +101,7 @@ impl ClassTally {
     }
 
     pub(super) fn read(classes: u32, tallies: &mut impl Iterator<Item = u64>) -> Self {
-        let counts = (0..Confusion::tallies(classes)).map(|_| tallies.next().unwrap_or_default());
-        let confusion = Confusion {
-            classes: classes as usize,
-            counts: counts.collect(),
-        };
+        let confusion = Confusion::read(classes, tallies);
         let (loss_sum, brier_sum) = (real::read(tallies), real::read(tallies));
         let bins = Self::bins(classes);
         let scores = (0..Self::histograms(classes)).map(|_| ScoreHistogram::read(bins, tallies));
@@ -141,6 +137,19 @@ impl ClassTally {
 }
 
 impl Confusion {
+    /// Returns a confusion of no examples.
+    pub fn new(classes: u32) -> Self {
+        Self::read(classes, &mut std::iter::empty())
+    }
+
+    fn read(classes: u32, tallies: &mut impl Iterator<Item = u64>) -> Self {
+        let counts = (0..Self::tallies(classes)).map(|_| tallies.next().unwrap_or_default());
+        Self {
+            classes: classes as usize,
+            counts: counts.collect(),
+        }
+    }
+
     fn tallies(classes: u32) -> u32 {
         match classes <= MATRIX_MAX {
             true => classes * classes,
@@ -152,7 +161,12 @@ impl Confusion {
         self.counts.len() == self.classes * self.classes
     }
 
-    fn add(&mut self, label: usize, predicted: usize) {
+    /// Counts an example of class `label`.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many classes.
+    pub fn add(&mut self, label: usize, predicted: usize) {
         if self.is_matrix() {
             self.counts[label * self.classes + predicted] += 1;
         } else if label == predicted {
@@ -177,7 +191,7 @@ impl Confusion {
 
     /// Returns how many examples there are.
     pub fn examples(&self) -> u64 {
-        (0..self.classes).fold(0, |sum, class| sum.saturating_add(self.of(class)))
+        (0..self.classes).fold(0, |sum, class| sum.saturating_add(self.of_class(class)))
     }
 
     /// Returns how many were predicted right.
@@ -186,7 +200,7 @@ impl Confusion {
     }
 
     /// Returns how many examples are of a class.
-    pub fn of(&self, class: usize) -> u64 {
+    pub fn of_class(&self, class: usize) -> u64 {
         match self.is_matrix() {
             true => sum(&self.counts[class * self.classes..][..self.classes]),
             false => sum(&self.counts[3 * class..][..2]),
@@ -215,18 +229,18 @@ impl Confusion {
 
     /// Returns the share of the most frequent class: what is right if nothing is learned.
     pub fn majority(&self) -> Option<f64> {
-        let most = (0..self.classes).map(|class| self.of(class)).max();
+        let most = (0..self.classes).map(|class| self.of_class(class)).max();
         Share::of(most.unwrap_or_default(), self.examples()).map(|share| share.value)
     }
 
     /// Returns the share of a class's examples that are predicted to be of it.
     pub fn sensitivity(&self, class: usize) -> Option<Share> {
-        Share::of(self.hits(class), self.of(class))
+        Share::of(self.hits(class), self.of_class(class))
     }
 
     /// Returns the share of the others' examples that are not.
     pub fn specificity(&self, class: usize) -> Option<Share> {
-        let others = self.examples().saturating_sub(self.of(class));
+        let others = self.examples().saturating_sub(self.of_class(class));
         let rejected = others.saturating_sub(self.false_alarms(class));
         Share::of(rejected, others)
     }
@@ -241,7 +255,7 @@ impl Confusion {
     pub fn f1(&self, class: usize) -> Option<f64> {
         let hits = self.hits(class);
         let predicted = hits.saturating_add(self.false_alarms(class));
-        let all = self.of(class).saturating_add(predicted);
+        let all = self.of_class(class).saturating_add(predicted);
         (all > 0).then(|| 2.0 * hits as f64 / all as f64)
     }
 

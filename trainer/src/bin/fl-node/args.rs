@@ -72,8 +72,9 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "HOW")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) partition: Option<Partition>,
-    /// digits, breast-cancer, a CSV file, a folder of pictures in folders named for their classes,
-    /// a folder of IDX files as MNIST's, or arrays as safetensors [default: digits]
+    /// digits, breast-cancer, a CSV or Parquet file, a folder of pictures in folders named for their
+    /// classes, of Parquet files, or of IDX files as MNIST's, or arrays as safetensors [default:
+    /// digits]
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
@@ -103,11 +104,11 @@ pub(crate) struct Simulate {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// How a CSV file is read that nobody has agreed on yet.
+/// How data is read that nobody has agreed on yet.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(default)]
 pub(crate) struct TableArgs {
-    /// Column of a CSV file that holds the label [default: the last]
+    /// Column of a table that holds the label [default: the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
     /// The label is a quantity, to be predicted as a number [default: if its numbers differ too
@@ -118,7 +119,7 @@ pub(crate) struct TableArgs {
     /// together or not at all
     #[arg(long, value_name = "COLUMN")]
     pub(crate) group: Option<String>,
-    /// Columns of a CSV file that are not used, by name or by place from 1 on, joined by commas
+    /// Columns of a table that are not used, by name or by place from 1 on, joined by commas
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub(crate) leave_out: Vec<String>,
     /// Whether the first row of a CSV file holds the columns' names [default: by what is in it]
@@ -326,15 +327,15 @@ pub(crate) struct Train {
     /// This node's folder, made by `fl-node provision`
     #[arg(long, value_name = "DIR")]
     pub(crate) kit: Option<PathBuf>,
-    /// This node's data: a CSV file, a folder of pictures in folders named for their classes, a
-    /// folder of IDX files, arrays as safetensors, digits or breast-cancer
+    /// This node's data: a CSV or Parquet file, a folder of pictures in folders named for their
+    /// classes, of Parquet or of IDX files, arrays as safetensors, digits or breast-cancer
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) held_back: HeldBackArgs,
-    /// Column of a CSV file that holds the label [default: the agreed one, or the last]
+    /// Column of a table that holds the label [default: the agreed one, or the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
     /// Where the relay is, if not where the manifest says; its certificate is still the manifest's
@@ -371,8 +372,8 @@ pub(crate) struct Train {
 /// Flags of `inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// A CSV file, a folder of pictures or IDX files, arrays as safetensors, digits or
-    /// breast-cancer
+    /// A CSV or Parquet file, a folder of pictures, Parquet or IDX files, arrays as safetensors,
+    /// digits or breast-cancer
     #[arg(value_name = "SOURCE")]
     pub(crate) data: Source,
     #[command(flatten)]
@@ -394,7 +395,7 @@ pub(crate) struct Evaluate {
     /// Data to evaluate it on: the test part of a source that comes with one, all of any other
     #[arg(long, value_name = "SOURCE")]
     pub(crate) data: Source,
-    /// Column of a CSV file that holds the label [default: the agreed one, or the last]
+    /// Column of a table that holds the label [default: the agreed one, or the last]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
     /// Evaluate on a GPU: the fastest, or the one whose name contains NAME [default: the CPU]

@@ -132,7 +132,7 @@ fn in_words(report: &ClassificationReport) -> Vec<String> {
             figure(class.auroc)
         ));
     }
-    if classes.len() <= MAX_CONFUSED {
+    if let Some(confusion) = confusion.as_ref().filter(|rows| rows.len() <= MAX_CONFUSED) {
         lines.push("predicted to be, in this order, of those that are:".to_owned());
         for (class, row) in classes.iter().zip(confusion) {
             let row: Vec<_> = row.iter().map(|count| format!("{count:>7}")).collect();
