@@ -186,7 +186,13 @@ fn an_inspected_schema_is_agreed_on_and_binds_the_sites() {
     let task = fs::read_to_string(consortium.kit("a").join("task.toml")).unwrap();
     assert!(task.contains("unit = \"years\""), "{task}");
     // The relay learns no name of a column.
-    assert!(!consortium.kit("relay").join("task.toml").exists());
+    let kit = consortium.kit("relay");
+    assert!(!kit.join("task.toml").exists());
+    let manifest = fs::read_to_string(kit.join("manifest.toml")).unwrap();
+    assert!(
+        !manifest.contains("ward") && !manifest.contains("med"),
+        "{manifest}"
+    );
     let of_children = patients("age,ward,ill", 0, |patient, _, ward, ill| {
         format!("{},{ward},{ill}", patient % 12)
     });
