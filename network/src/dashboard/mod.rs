@@ -178,6 +178,7 @@ async fn answer(
     match request.uri().path() {
         "/" => page(HTML, include_str!("page/index.html")),
         "/style.css" => page(CSS, include_str!("page/style.css")),
+        "/chart.js" => page(JAVASCRIPT, include_str!("page/chart.js")),
         "/script.js" => page(JAVASCRIPT, include_str!("page/script.js")),
         "/status.json" => status(request.uri().query(), progress).await,
         _ => respond(StatusCode::NOT_FOUND, PLAIN, "there is no such page\n"),

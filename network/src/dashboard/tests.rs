@@ -78,6 +78,7 @@ async fn the_page_comes_with_all_it_needs_and_asks_nobody_else() {
     assert!(page.contains("content-type: text/html; charset=utf-8\r\n"));
     for (path, kind) in [
         ("/style.css", "text/css"),
+        ("/chart.js", "text/javascript"),
         ("/script.js", "text/javascript"),
     ] {
         assert!(page.contains(&format!("\"{path}\"")), "{path}");

@@ -8,36 +8,12 @@ const RETRY_MS = 2000;
 const ATTEMPT_MS = 40000; // The relay answers after 25 s at the latest.
 const WAITING_S = 15; // The relay says every 10 s for whom it waits, as long as it does.
 
-// How figures of the model are shown that are not plain numbers.
-const SHARE = { scale: 100, unit: " %", digits: 2 };
-const FIGURES = {
-  accuracy: SHARE,
-  majority: { ...SHARE, name: "Most frequent class", chart: false },
-  balanced_accuracy: SHARE,
-  sensitivity: { ...SHARE, chart: false },
-  specificity: { ...SHARE, chart: false },
-  precision: { ...SHARE, chart: false },
-  f1: { ...SHARE, chart: false },
-  auroc: { name: "AUROC", digits: 3 },
-  brier: { chart: false },
-  mae: { name: "MAE" },
-  rmse: { name: "RMSE" },
-  r2: { name: "R²", digits: 3 },
-};
-
 const byId = (id) => document.getElementById(id);
 const count = (number) => number.toLocaleString("en");
 
 let shown = null; // The last status.
 let lag = 0; // The relay's clock less ours, in seconds.
 let failedSince = null;
-
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
 
 /** Sets a text, unless it is there: what is set again is read out again. */
 function say(id, text) {
@@ -62,15 +38,6 @@ function before(round) {
   // AUROC comes with the error that its bins leave.
   const figures = Object.entries(round.before).map(([key, found]) => [key, found?.value ?? found]);
   return Object.fromEntries(figures.filter(([, value]) => value !== null));
-}
-
-/** How to show the figure with this key. */
-function figure(key) {
-  const words = key.replaceAll("_", " ");
-  const name = words.charAt(0).toUpperCase() + words.slice(1);
-  const how = { key, name, scale: 1, unit: "", digits: 4, ...FIGURES[key] };
-  how.show = (value) => `${(how.scale * value).toFixed(how.digits)}${how.unit}`;
-  return how;
 }
 
 /** The figures of the model that any of these rounds has: each has a column and a chart. */
@@ -235,124 +202,16 @@ function showNotices() {
   byId("notices").replaceChildren(...items);
 }
 
-// Charts.
-
-const CHART = { height: 190, left: 62, right: 14, top: 8, bottom: 40 };
-
-function svg(name, attributes, text) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-/**
- * The range of most values. Up to a quarter of them, those farthest from the middle one, are left
- * out where each time the rest spans less than half, so that a first round or a bad one does not
- * press all others into a line. The newest value stays.
- */
-function range(values) {
-  const newest = values[values.length - 1];
-  const span = (sorted) => sorted[sorted.length - 1] - sorted[0];
-  let kept = [...values].sort((a, b) => a - b);
-  const middle = kept[Math.floor(kept.length / 2)];
-  let rest = kept;
-  for (let left = Math.floor(values.length / 4); left > 0; left -= 1) {
-    const lowest = middle - rest[0] > rest[rest.length - 1] - middle;
-    const next = lowest ? rest.slice(1) : rest.slice(0, -1);
-    if (newest < next[0] || newest > next[next.length - 1]) break;
-    if (span(next) < span(rest) / 2) kept = next;
-    rest = next;
-  }
-  return [kept[0], kept[kept.length - 1]];
-}
-
-/** Round numbers around `low` to `high`, in about `most` steps. */
-function ticks(low, high, most) {
-  const width = high - low || Math.abs(low) / 10 || 1;
-  const power = 10 ** Math.floor(Math.log10(width / most));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power * most >= width);
-  const first = Math.floor(low / step + 1e-9);
-  const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
-  return { step, values: Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step) };
-}
-
-/** Draws the curve of a figure through `points`, [round, value] each. */
-function chart({ key, name, scale, unit, show }, points, width) {
-  const { height, left, right, top, bottom } = CHART;
-  const [inner, tall] = [Math.max(1, width - left - right), height - top - bottom];
-  const [low, high] = range(points.map(([, value]) => value));
-  const lines = ticks(scale * low, scale * high, 4);
-  const [floor, ceiling] = [lines.values[0], lines.values[lines.values.length - 1]];
-  const y = (value) => tall * (ceiling - scale * value) / (ceiling - floor);
-  const [first, last] = [points[0][0], points[points.length - 1][0]];
-  const x = (round) => last === first ? inner / 2 : inner * (round - first) / (last - first);
-  const digits = Math.max(0, -Math.floor(Math.log10(lines.step) + 1e-9));
-
-  const parts = lines.values.flatMap((value) => {
-    const at = top + y(value / scale);
-    const text = `${value.toFixed(digits)}${unit}`;
-    return [
-      svg("line", { class: "grid", x1: left, x2: width - right, y1: at, y2: at }),
-      svg("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, text),
-    ];
-  });
-  const steps = ticks(first, last, Math.max(2, Math.floor(inner / 60)));
-  const rounds = last === first ? [first] : steps.values;
-  for (const round of rounds.filter((at) => Number.isInteger(at) && at >= first && at <= last)) {
-    const at = { x: left + x(round), y: height - bottom + 18, "text-anchor": "middle" };
-    parts.push(svg("text", at, round));
-  }
-  const middle = { x: left + inner / 2, y: height - 4, "text-anchor": "middle" };
-  parts.push(svg("text", middle, "after round"));
-  // What lies outside is cut off by the inner picture.
-  const plot = svg("svg", { x: left - 4, y: top - 4, width: inner + 8, height: tall + 8 });
-  const at = ([round, value]) => [4 + x(round), 4 + y(value)].map((place) => place.toFixed(1));
-  plot.append(svg("polyline", { class: "curve", points: points.map(at).join(" ") }));
-  if (points.length <= 50) {
-    for (const [cx, cy] of points.map(at)) {
-      plot.append(svg("circle", { class: "point", cx, cy, r: 3 }));
-    }
-  }
-  parts.push(plot);
-
-  const outside = points.filter(([, value]) => scale * value < floor || scale * value > ceiling);
-  const [drawn, caption] = [element("figure"), element("figcaption", name)];
-  caption.id = `chart-${key}`;
-  drawn.setAttribute("aria-labelledby", caption.id);
-  const told = ([round, value]) => `${show(value)} after round ${round}`;
-  const ends = points.length === 1
-    ? told(points[0])
-    : `from ${told(points[0])} to ${told(points[points.length - 1])}`;
-  const picture = svg("svg", {
-    role: "img", "aria-label": `${name} of the model by round, ${ends}`, width, height,
-    viewBox: `0 0 ${width} ${height}`,
-  });
-  picture.append(...parts);
-  drawn.append(caption, picture);
-  if (outside.length > 0) {
-    const few = outside.slice(0, 3).map(told).join(", ");
-    const more = outside.length > 3 ? ` and ${outside.length - 3} more` : "";
-    drawn.append(element("p", `Outside of the picture: ${few}${more}.`, "note"));
-  }
-  return drawn;
-}
-
 function showCharts() {
   const ofModel = figures(shown.rounds).filter(({ chart }) => chart !== false);
   byId("charts-section").hidden = ofModel.length === 0;
-  const place = byId("charts");
-  const draw = () => ofModel.map((how) => {
+  const drawings = ofModel.map((how) => (width) => {
     // What a round says of the model before it is said of the model after the round before.
     const tested = shown.rounds.filter((round) => how.key in before(round));
     const points = tested.map((round) => [round.round - 1, before(round)[how.key]]);
-    return chart(how, points, place.firstElementChild.clientWidth);
+    return chart(how, points, width);
   });
-  // The grid says how wide each is.
-  if (place.childElementCount !== ofModel.length) {
-    place.replaceChildren(...ofModel.map(() => element("figure")));
-  }
-  if (ofModel.length > 0) place.replaceChildren(...draw());
+  arrange(byId("charts"), drawings);
 }
 
 function show() {
