@@ -142,7 +142,7 @@ impl fmt::Display for Figures {
 }
 
 /// Returns a number ≥ 0 with four digits or more.
-fn significant(number: f64) -> String {
+pub fn significant(number: f64) -> String {
     match number {
         number if number >= 1e5 || number < 1e-3 && number > 0.0 => format!("{number:.3e}"),
         number if number >= 100.0 => format!("{number:.1}"),

@@ -6,6 +6,7 @@
 
 mod answers;
 mod classes;
+mod counted;
 mod figures;
 mod quantity;
 mod real;
@@ -17,13 +18,15 @@ use serde::{Deserialize, Serialize};
 
 pub use answers::AnswerTally;
 pub use classes::{ClassTally, Confusion, likeliest};
-pub use figures::Figures;
+pub use counted::TallyError;
+pub use figures::{Figures, significant};
 pub use quantity::QuantityTally;
 pub use scores::{Auroc, CalibrationPoint, ScoreHistogram};
 pub use share::Share;
 pub use totals::Totals;
 
 use crate::error::ManifestError;
+use counted::CountedTally;
 
 /// What is counted. Written in the manifest, so that all who read a sum know what its tallies are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,7 +87,8 @@ impl Metrics {
 }
 
 /// What was counted, by one node or by all.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "CountedTally", try_from = "CountedTally")]
 pub enum Tally {
     /// Of [`Metrics::Answers`].
     Answers(AnswerTally),
