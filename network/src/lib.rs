@@ -18,6 +18,7 @@ pub mod program;
 pub mod quic;
 pub mod relay;
 pub mod report_text;
+pub mod run_report;
 pub mod store;
 pub mod time;
 pub mod tls;

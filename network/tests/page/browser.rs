@@ -128,7 +128,19 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let scheme = if dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
+        let screen = json!({"media": "", "features": features});
+        self.call("Emulation.setEmulatedMedia", &screen);
+        self.wait_until_drawn();
+    }
+
+    /// Shows the page as it is printed on paper so wide, in pixels of 1/96 inch.
+    pub(crate) fn show_printed(&mut self, width: u32) {
+        self.show_as(width, false);
+        self.call("Emulation.setEmulatedMedia", &json!({"media": "print"}));
+        self.wait_until_drawn();
+    }
+
+    fn wait_until_drawn(&mut self) {
         // What has to be drawn anew is.
         self.eval("new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 50)))");
     }

@@ -1,10 +1,11 @@
-//! The operator's page in a real browser: before, during and after a run and after a restart, on a
-//! desktop and on a phone, light and dark. Without Chromium these tests are skipped, loudly, or
-//! fail where it is required.
+//! The operator's page, and in [`report`] that of a run, in a real browser: before, during and
+//! after a run and after a restart, on a desktop and on a phone, light and dark. Without Chromium
+//! these tests are skipped, loudly, or fail where it is required.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod browser;
+mod report;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,8 +24,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 const ROUNDS: u64 = 12;
-const DESKTOP: u32 = 1280;
-const PHONE: u32 = 390;
+pub(crate) const DESKTOP: u32 = 1280;
+pub(crate) const PHONE: u32 = 390;
 
 /// What a relay of three nodes reports over all rounds, with the figures of a model that learns:
 /// much in the first round, little later.
@@ -102,7 +103,7 @@ impl Page {
 }
 
 /// Returns what is wrong with the page as it is shown now.
-fn faults(browser: &mut Browser) -> Vec<String> {
+pub(crate) fn faults(browser: &mut Browser) -> Vec<String> {
     let Value::Array(found) = browser.eval(include_str!("checks.js")) else {
         panic!("the checks return no list");
     };
@@ -139,7 +140,7 @@ fn faults(browser: &mut Browser) -> Vec<String> {
 }
 
 /// Checks the page in every form.
-fn check(browser: &mut Browser, stage: &str) {
+pub(crate) fn check(browser: &mut Browser, stage: &str) {
     for (width, dark) in [
         (DESKTOP, false),
         (DESKTOP, true),
@@ -155,7 +156,7 @@ fn check(browser: &mut Browser, stage: &str) {
     }
 }
 
-fn text(browser: &mut Browser, selector: &str) -> String {
+pub(crate) fn text(browser: &mut Browser, selector: &str) -> String {
     let text = browser.eval(&format!("document.querySelector({selector:?}).innerText"));
     text.as_str().unwrap().to_owned()
 }

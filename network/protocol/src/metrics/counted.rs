@@ -67,7 +67,10 @@ mod tests {
         assert_eq!(back.metrics(), tally.metrics());
 
         for (spoilt, fault) in [
-            (text.replace("classes = 3", "classes = 4"), "tallies instead of"),
+            (
+                text.replace("classes = 3", "classes = 4"),
+                "tallies instead of",
+            ),
             (text.replace("classes = 3", "classes = 1"), "1 classes"),
             (text.replace("[0,", "[-1,"), "invalid value"),
             (text.replace("metrics", "metric"), "unknown field"),
