@@ -1,4 +1,4 @@
-//! What a run leaves behind: the models, and its rounds as they happen and all together.
+//! What a run leaves behind: the models, its rounds as they happen and all together, and a report.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use fl_network::files::{read_limited, write_public};
+use fl_network::run_report::{Measurement, ModelFile, Owner, Parties, RunReport, RunRound};
+use fl_network::time::unix_s;
 use fl_protocol::metrics::Figures;
 use fl_trainer::node::NodeOutcome;
 use fl_trainer::{Checkpoint, ModelSpec, RoundReport};
@@ -16,11 +18,13 @@ const MODEL: &str = "global.safetensors";
 const BEST: &str = "best.safetensors";
 const RUN: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
+const REPORT: &str = "report.html";
 const MOST_RUN_BYTES: usize = 1 << 30;
 
 /// The folder of a run's results, made and tried before the work begins.
 pub(crate) struct Output {
     folder: PathBuf,
+    parties: Parties,
     /// What is known of this run, former processes included.
     run: Run,
     /// Takes a line for each round, once there is one.
@@ -69,6 +73,22 @@ impl RoundLine {
             bytes_down: report.bytes_down,
         }
     }
+
+    fn seconds(&self) -> f64 {
+        self.training_s + self.sharing_s + self.network_s
+    }
+
+    /// What the report says of the round.
+    fn reported(&self) -> RunRound {
+        RunRound {
+            round: self.round,
+            nodes: self.nodes,
+            examples: self.examples,
+            seconds: self.seconds(),
+            own: self.figures,
+            before: self.before,
+        }
+    }
 }
 
 impl std::fmt::Display for RoundLine {
@@ -77,8 +97,7 @@ impl std::fmt::Display for RoundLine {
         if self.figures.loss.is_some() {
             write!(f, "{}; ", self.figures)?;
         }
-        let seconds = self.training_s + self.sharing_s + self.network_s;
-        write!(f, "{seconds:.1} s")?;
+        write!(f, "{:.1} s", self.seconds())?;
         if self.clipped > 0 {
             write!(f, "; {} coordinates clipped", self.clipped)?;
         }
@@ -99,6 +118,12 @@ struct Run {
     /// round has measured.
     #[serde(default)]
     best: Option<Best>,
+    /// What was counted of the last model on this run's held-back examples.
+    #[serde(default)]
+    own: Option<Measurement>,
+    /// What was counted of the best model on what all participants hold back.
+    #[serde(default)]
+    all: Option<Measurement>,
     rounds: Vec<RoundLine>,
 }
 
@@ -117,32 +142,42 @@ struct Best {
     loss: f64,
 }
 
-/// The models that a run has left.
+/// What a run has left.
 pub(crate) struct Written {
     /// The last global model.
     pub(crate) model: PathBuf,
     /// The best one and its round, if it is another.
     pub(crate) best: Option<(PathBuf, u64)>,
+    /// The report.
+    pub(crate) report: PathBuf,
 }
 
 impl std::fmt::Display for Written {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.model.display())?;
-        match &self.best {
-            Some((path, round)) => write!(
+        if let Some((path, round)) = &self.best {
+            write!(
                 f,
                 ", and the best, that of round {round}, in {}",
                 path.display()
-            ),
-            None => Ok(()),
+            )?;
         }
+        write!(f, "; the report is {}", self.report.display())
     }
 }
 
 impl Output {
     /// Makes the folder and sees that it can be written, so that no run ends in front of a locked
     /// door, and that nothing of another party is lost in it.
-    pub(crate) fn open(folder: PathBuf, party: Option<String>) -> anyhow::Result<Self> {
+    pub(crate) fn open(folder: PathBuf, parties: Parties) -> anyhow::Result<Self> {
+        let party = match &parties.owner {
+            Owner::Simulation => None,
+            Owner::Node {
+                node,
+                consortium_id,
+                ..
+            } => Some(format!("{node} of {consortium_id}")),
+        };
         let try_out = || -> anyhow::Result<()> {
             std::fs::create_dir_all(&folder)?;
             tempfile::tempfile_in(&folder)?;
@@ -171,6 +206,8 @@ impl Output {
             party,
             finished: false,
             best: None,
+            own: None,
+            all: None,
             rounds: Vec::new(),
         });
         let metrics = folder.join(METRICS);
@@ -183,6 +220,7 @@ impl Output {
         }
         Ok(Self {
             folder,
+            parties,
             run,
             metrics: None,
             last: None,
@@ -198,6 +236,10 @@ impl Output {
     /// The line cannot be written. The round is still known.
     pub(crate) fn round(&mut self, line: RoundLine, report: &RoundReport) -> anyhow::Result<()> {
         self.judge(report);
+        self.run.own = Some(Measurement {
+            round: report.round,
+            tally: report.local.clone(),
+        });
         self.run.rounds.retain(|former| former.round < line.round);
         let text = serde_json::to_string(&line)?;
         self.run.rounds.push(line);
@@ -224,6 +266,10 @@ impl Output {
         let is_lower = |best: Best| loss < best.loss || best.round >= report.round;
         if round + 1 == report.round && self.run.best.is_none_or(is_lower) {
             self.run.best = Some(Best { round, loss });
+            self.run.all = Some(Measurement {
+                round,
+                tally: report.totals.tally.clone(),
+            });
             self.best = Some(model);
         }
     }
@@ -262,14 +308,43 @@ impl Output {
         if let (Some(Best { round, .. }), Some(parameters)) = (self.run.best, &self.best) {
             write(BEST, round, parameters)?;
         }
+        let model = write(MODEL, ended.round, &ended.model)?;
         let best = self
             .run
             .best
             .map(|best| (self.folder.join(BEST), best.round));
+        let best = best.filter(|(path, round)| *round != ended.round && path.exists());
+        let mut models = vec![ModelFile::read(&model, ended.round)?];
+        if let Some((path, round)) = &best {
+            models.push(ModelFile::read(path, *round)?);
+        }
+        let report = self.folder.join(REPORT);
+        let html = self.report(spec, ended.round, models).html();
+        write_public(&report, html.as_bytes())?;
         Ok(Some(Written {
-            model: write(MODEL, ended.round, &ended.model)?,
-            best: best.filter(|(path, round)| *round != ended.round && path.exists()),
+            model,
+            best,
+            report,
         }))
+    }
+
+    /// Returns the report of this run, whose last round is this one.
+    fn report(self, spec: &ModelSpec, round: u64, models: Vec<ModelFile>) -> RunReport {
+        let schema = spec.schema();
+        let unit = schema.quantity().and_then(|quantity| quantity.unit());
+        RunReport {
+            parties: self.parties,
+            program: format!("{} {}", self.run.program, self.run.version),
+            written_unix_s: unix_s(),
+            round,
+            finished: self.run.finished,
+            models,
+            classes: schema.classes().to_vec(),
+            unit: unit.map(str::to_owned),
+            rounds: self.run.rounds.iter().map(RoundLine::reported).collect(),
+            own: self.run.own,
+            all: self.run.all,
+        }
     }
 }
 
@@ -323,7 +398,13 @@ mod tests {
     }
 
     fn open(folder: &Path) -> Output {
-        Output::open(folder.to_owned(), Some("a".to_owned())).unwrap()
+        let owner = Owner::Node {
+            node: "a".to_owned(),
+            consortium: "test".to_owned(),
+            consortium_id: "0".repeat(64),
+        };
+        let nodes = Vec::new();
+        Output::open(folder.to_owned(), Parties { owner, nodes }).unwrap()
     }
 
     fn rounds(output: &Output) -> Vec<u64> {
@@ -345,6 +426,9 @@ mod tests {
         // Nobody knows the loss of the fourth.
         assert_eq!(output.run.best.unwrap().round, 2);
         assert_eq!(**output.best.as_ref().unwrap(), [2.0]);
+        let [own, all] = [&output.run.own, &output.run.all].map(|found| found.as_ref().unwrap());
+        assert_eq!((own.round, own.tally.loss()), (4, Some(0.4)));
+        assert_eq!((all.round, all.tally.loss()), (2, Some(0.3)));
         // Round 3 is taken back, and with it what it told.
         see(&mut output, 3, 0.6);
         assert_eq!(rounds(&output), [1, 2, 3]);

@@ -11,6 +11,7 @@ use fl_network::program::choices::RoundChoices;
 use fl_network::program::config;
 use fl_network::program::logging::explain;
 use fl_network::report_text::ReportFormatter;
+use fl_network::run_report::Parties;
 use fl_protocol::manifest::Manifest;
 use fl_protocol::round::relay::{Report, Settings};
 use fl_trainer::node::{NodeEvent, RoundReport, RoundTimes};
@@ -35,7 +36,7 @@ pub(crate) fn run(args: Simulate) -> anyhow::Result<()> {
         args.out
             .clone()
             .unwrap_or_else(|| PathBuf::from("smpcfl-out")),
-        None,
+        Parties::simulated(nodes),
     )?;
     let seed = args.seed.unwrap_or(Training::default().seed);
     let console = Console::new(settings.rounds(), args.json);

@@ -10,6 +10,7 @@ use fl_network::client::check_dialable;
 use fl_network::kit::Kit;
 use fl_network::program::logging::explain;
 use fl_network::program::{config, folders};
+use fl_network::run_report::Parties;
 use fl_network::store::{NodeStore, Reconciled, SentRecord};
 use fl_protocol::manifest::Manifest;
 use fl_trainer::data_digest;
@@ -44,13 +45,9 @@ pub(crate) fn run(args: Train) -> anyhow::Result<()> {
     let console = Console::new(0, args.json);
     let note = |text: &str| console.note(text);
     let split = task.load(&source, &args.held_back, args.label, note)?;
-    let party = format!(
-        "{} of {}",
-        kit.manifest.name_of(kit.id()),
-        kit.manifest.consortium_id().to_hex()
-    );
+    let parties = Parties::of(&kit.manifest, kit.id());
     let out = args.out.unwrap_or_else(|| PathBuf::from("smpcfl-out"));
-    let mut output = Output::open(out, Some(party))?;
+    let mut output = Output::open(out, parties)?;
     let state = folders::state(args.state, &kit, &folder)?;
     let record = folders::record(args.record, &folder)?;
     let (record, given_away) = SentRecord::open(
