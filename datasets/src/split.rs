@@ -135,10 +135,8 @@ mod tests {
         // The control: rows by themselves are divided.
         let alone = Split::of(&numbered(data.labels().to_vec()), 0.3, 1).unwrap();
         let patients = |part: &Dataset| -> Vec<_> {
-            part.features()
-                .iter()
-                .map(|row| (row / 20.0) as u32)
-                .collect()
+            let patient = |row: &f32| (row / 20.0).floor();
+            part.features().iter().map(patient).collect()
         };
         let (train, test) = (patients(&alone.train), patients(&alone.test));
         assert!(train.iter().any(|patient| test.contains(patient)));

@@ -106,7 +106,7 @@ fn each(report: &RunReport, measured: &Measured<'_>, tally: &ClassTally) -> Mark
     };
     let rows = (0..confusion.classes()).map(|class| {
         let cells = [
-            Some(count(confusion.of(class))),
+            Some(count(confusion.of_class(class))),
             confusion.sensitivity(class).map(interval),
             confusion.specificity(class).map(interval),
             confusion.precision(class).map(interval),

@@ -126,7 +126,7 @@ pub fn drawn(examples: &[u64], parameters: usize) -> Vec<Contribution> {
 }
 
 enum Mail {
-    ToRelay(NodeId, Outgoing),
+    ToRelay(NodeId, Box<Outgoing>),
     ToNode(usize, Vec<u8>),
 }
 
@@ -163,7 +163,7 @@ impl Round {
                     round.tell_node(index, NodeCall::Frame(frame), &mut mail)?;
                 }
                 Mail::ToRelay(node, outgoing) => {
-                    round.tell_relay(&mut relay, node, outgoing, &mut mail)?;
+                    round.tell_relay(&mut relay, node, *outgoing, &mut mail)?;
                 }
             }
         }
@@ -317,7 +317,7 @@ impl Round {
             if let Outgoing::Body(..) = outgoing {
                 self.bodies.insert(id, party.masked.clone());
             }
-            mail.push_back(Mail::ToRelay(id, outgoing));
+            mail.push_back(Mail::ToRelay(id, Box::new(outgoing)));
         }
         let parties = self.parties.iter_mut();
         let mut hosts: Vec<_> = parties.map(|party| &mut party.host).collect();

@@ -215,13 +215,13 @@ mod tests {
     fn tally(metrics: Metrics, examples: u32) -> Tally {
         let mut tally = Tally::new(metrics);
         for example in 0..examples {
-            let value =
-                |k: u32| f64::from((example + 7 * k).wrapping_mul(2_654_435_761) >> 8) / 1e6;
+            let drawn = |k: u32| (example + 7 * k).wrapping_mul(2_654_435_761) >> 8;
+            let value = |k: u32| f64::from(drawn(k)) / 1e6;
             match &mut tally {
                 Tally::Answers(tally) => tally.add(example % 3 > 0, value(0)),
                 Tally::Classes(tally) => {
                     let classes = tally.classes();
-                    let logits: Vec<_> = (0..classes).map(|k| value(k) as f32).collect();
+                    let logits: Vec<_> = (0..classes).map(|k| drawn(k) as f32 / 1e6).collect();
                     tally.add(&logits, example % classes, value(1));
                 }
                 Tally::Quantity(tally) => tally.add(value(0) - 8.0, value(1) - 8.0),

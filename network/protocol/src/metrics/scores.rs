@@ -128,7 +128,7 @@ mod tests {
         for spread in [0.3, 3.0, 30.0] {
             let score = |k: u32| {
                 let random = f64::from(k.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24);
-                let is_positive = k % 3 == 0;
+                let is_positive = k.is_multiple_of(3);
                 (
                     spread * (random - 0.5 + f64::from(u8::from(is_positive)) / 4.0),
                     is_positive,
