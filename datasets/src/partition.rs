@@ -42,9 +42,9 @@ pub enum Partition {
 }
 
 impl Partition {
-    /// Returns, for each of `nodes` nodes, the ascending indexes of its examples in `data`. Those of
-    /// one group are at one node; the parts are of groups then, as [`parts`](Self::parts) are of
-    /// examples, by what most of a group's examples are.
+    /// Returns, for each of `nodes` nodes, the ascending indexes of its examples in `data`. Those
+    /// of one group are at one node; the parts are of groups then, as [`parts`](Self::parts) are
+    /// of examples, by what most of a group's examples are.
     ///
     /// # Errors
     ///

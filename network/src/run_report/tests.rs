@@ -241,7 +241,7 @@ fn many_classes_and_answers_have_what_was_counted_of_them() {
 
 #[test]
 fn the_policy_names_the_script_and_the_style_that_are_there() {
-    use base64::Engine as _;
+    use base64::prelude::*;
     use sha2::Digest as _;
     let html = report(2, &classes(2, 40), &classes(2, 40)).html();
     let between = |begin: &str, end: &str| {
@@ -252,7 +252,7 @@ fn the_policy_names_the_script_and_the_style_that_are_there() {
         ("style", between("<style>", "</style>")),
         ("script", between("<script>", "</script>")),
     ] {
-        let hash = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(text));
+        let hash = BASE64_STANDARD.encode(sha2::Sha256::digest(text));
         let allowed = format!("; {name}-src 'sha256-{hash}';");
         assert!(html.contains(&allowed), "{allowed}");
     }

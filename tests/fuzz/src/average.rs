@@ -135,7 +135,11 @@ fn assert_totals(averaged: &Averaged, plan: &FixedPoint, addends: Addends) {
         Metrics::Quantity { deviation: 2.0 },
     ] {
         let figures = Tally::from_tallies(metrics, tallies).figures();
-        assert!(figures.loss.is_none_or(|loss| loss.is_finite() && loss >= 0.0));
+        assert!(
+            figures
+                .loss
+                .is_none_or(|loss| loss.is_finite() && loss >= 0.0)
+        );
     }
 }
 

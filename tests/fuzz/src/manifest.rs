@@ -110,11 +110,14 @@ pub(crate) fn manifests() -> Vec<Seed> {
         file.collusion = 2;
         file.min_nodes = 4;
     };
-    let metrics = |metrics| with(move |file: &mut ManifestFile| file.metrics = metrics);
+    let classes = |file: &mut ManifestFile| file.metrics = Metrics::Classes { classes: 2 };
+    let quantity = |file: &mut ManifestFile| {
+        file.metrics = Metrics::Quantity { deviation: 2.5 };
+    };
     vec![
         ("plain".to_owned(), with(|_| ())),
-        ("classes".to_owned(), metrics(Metrics::Classes { classes: 2 })),
-        ("quantity".to_owned(), metrics(Metrics::Quantity { deviation: 2.5 })),
+        ("classes".to_owned(), with(classes)),
+        ("quantity".to_owned(), with(quantity)),
         ("second-epoch".to_owned(), with(second_epoch)),
         ("u64".to_owned(), with(wide)),
         ("all".to_owned(), with(everyone)),

@@ -23,8 +23,17 @@ fn simulated(flags: &[&str]) -> (Ended, Value) {
     let ended = Process::start("simulate", simulate(folder.path(), flags));
     let ended = ended.ended().succeeded();
     assert!(folder.path().join("out/global.safetensors").exists());
-    let run = fs::read_to_string(folder.path().join("out/run.json")).unwrap();
-    (ended, serde_json::from_str(&run).unwrap())
+    let read = |name: &str| fs::read_to_string(folder.path().join("out").join(name)).unwrap();
+    let run: Value = serde_json::from_str(&read("run.json")).unwrap();
+    // What was written as it happened is what was put together.
+    let lines = read("metrics.jsonl");
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(run["rounds"], Value::from(lines));
+    assert!(read("report.html").contains("</html>"));
+    (ended, run)
 }
 
 /// Accuracy after the last of `rounds` rounds.
@@ -45,6 +54,37 @@ fn the_defaults_learn_digits_to_96_percent_in_ten_rounds() {
     assert!(last.starts_with("10 rounds with 3 nodes in "), "{last}");
     let printed = format!("accuracy {:.2} %", 100.0 * accuracy);
     assert!(last.contains(&printed), "{last}");
+}
+
+#[test]
+fn a_run_ends_once_the_model_does_not_get_better_and_knows_the_best() {
+    let (ended, run) = simulated(&[
+        "--data",
+        "breast-cancer",
+        "--rounds",
+        "200",
+        "--patience",
+        "3",
+        "--local-epochs",
+        "10",
+    ]);
+    let lines = run["rounds"].as_array().unwrap();
+    assert!(
+        run["finished"] == true && lines.len() < 200,
+        "{}",
+        lines.len()
+    );
+    let best = &run["best"];
+    let round = usize::try_from(best["round"].as_u64().unwrap()).unwrap();
+    // A round tells the loss of the model before it, and three more were waited for.
+    assert_eq!(round + 4, lines.len());
+    let loss_before = |at: usize| lines[at - 1]["before"]["loss"].as_f64().unwrap();
+    let lowest = best["loss"].as_f64().unwrap();
+    assert_eq!(loss_before(round + 1), lowest);
+    assert!((2..=lines.len()).all(|at| loss_before(at) >= lowest));
+    let last = ended.stdout.last().unwrap();
+    let told = format!("and the best, that of round {round}, in out/best.safetensors");
+    assert!(last.contains(&told), "{last}");
 }
 
 #[test]

@@ -412,11 +412,20 @@ fn a_table_of_twenty_thousand_columns_fits_a_consortium() {
     assert!(last["accuracy"].as_f64().unwrap() > 0.7, "{last}");
 }
 
-/// Rows of patients, `each` of one, whose measurements tell them apart but nothing of their illness.
+/// A number that has nothing to do with those near it: the last steps of MurmurHash3.
+fn mixed(mut number: u32) -> u32 {
+    for (shift, factor) in [(16, 0x85eb_ca6b_u32), (13, 0xc2b2_ae35), (16, 1)] {
+        number = (number ^ number >> shift).wrapping_mul(factor);
+    }
+    number
+}
+
+/// Rows of patients, `each` of one, whose measurements tell them apart but nothing of their
+/// illness.
 fn visits(patients: std::ops::Range<u32>, each: u32) -> String {
     let mut text = "patient_id,a,b,c,ill\n".to_owned();
     for patient in patients {
-        let drawn = |k: u32| (patient * 11 + k).wrapping_mul(2_654_435_761) >> 9;
+        let drawn = |k: u32| mixed(patient * 11 + k);
         for visit in 0..each {
             let value = |k: u32| f64::from(drawn(k) % 1_000) + f64::from(visit % 3) / 10.0;
             let [a, b, c] = [1, 2, 3].map(value);
@@ -441,8 +450,10 @@ fn rows_of_one_patient_are_never_divided_and_test_data_may_be_ones_own() {
                 "--data",
                 "visits.csv",
                 "--rounds",
-                "12",
+                "20",
                 "--json",
+                "--local-epochs",
+                "10",
             ])
             .args(flags);
         let ended = Process::start("simulate", command).ended().succeeded();

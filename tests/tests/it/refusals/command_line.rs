@@ -235,7 +235,7 @@ fn a_consortium_that_cannot_work_is_not_founded() {
         (
             "a=9,b=9,c=9",
             &["--label", "diagnosis"],
-            &["a label's column has no meaning"],
+            &["for which a label's column has a meaning"],
         ),
     ] {
         let mut command = provision(folder.path(), nodes, "localhost:1");

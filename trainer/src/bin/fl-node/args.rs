@@ -72,9 +72,9 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "HOW")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) partition: Option<Partition>,
-    /// digits, breast-cancer, a CSV or Parquet file, a folder of pictures in folders named for their
-    /// classes, of Parquet files, or of IDX files as MNIST's, or arrays as safetensors [default:
-    /// digits]
+    /// digits, breast-cancer, a CSV or Parquet file, a folder of pictures in folders named for
+    /// their classes, of Parquet files, or of IDX files as MNIST's, or arrays as safetensors
+    /// [default: digits]
     #[arg(long, value_name = "SOURCE")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) data: Option<Source>,
@@ -115,8 +115,8 @@ pub(crate) struct TableArgs {
     /// much to be classes]
     #[arg(long)]
     pub(crate) quantity: bool,
-    /// Column that says which rows belong together, such as those of one patient: they are held back
-    /// together or not at all
+    /// Column that says which rows belong together, such as those of one patient: they are held
+    /// back together or not at all
     #[arg(long, value_name = "COLUMN")]
     pub(crate) group: Option<String>,
     /// Columns of a table that are not used, by name or by place from 1 on, joined by commas
