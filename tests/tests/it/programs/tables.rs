@@ -441,36 +441,35 @@ fn rows_of_one_patient_are_never_divided_and_test_data_may_be_ones_own() {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("visits.csv", &visits(0..60, 20));
     write("others.csv", &visits(1_000..1_060, 20));
+    // Some rounds only: who learns patients soon does so badly on others that nodes end.
+    let how = [
+        "--rounds",
+        "3",
+        "--local-epochs",
+        "10",
+        "--learning-rate",
+        "0.01",
+    ];
     let learned = |flags: &[&str]| {
         let mut command = fl_node();
         command
             .current_dir(folder.path())
-            .args([
-                "simulate",
-                "--data",
-                "visits.csv",
-                "--rounds",
-                "20",
-                "--json",
-                "--local-epochs",
-                "10",
-            ])
+            .args(["simulate", "--data", "visits.csv", "--json"])
+            .args(how)
             .args(flags);
         let ended = Process::start("simulate", command).ended().succeeded();
         let last = ended.json().pop().unwrap();
-        (
-            last["accuracy"].as_f64().unwrap(),
-            last["test_examples"].as_u64().unwrap(),
-        )
+        let accuracy = last["accuracy"].as_f64().unwrap();
+        (accuracy, last["test_examples"].as_u64().unwrap())
     };
     // The control: the patients themselves are learned, and nothing of illness.
-    let (known, _) = learned(&["--leave-out", "patient_id"]);
-    assert!(known > 0.9, "{known}");
+    let (known, held_back) = learned(&["--leave-out", "patient_id"]);
+    assert!(known > 0.7 && held_back == 240, "{known} {held_back}");
     let (strangers, held_back) = learned(&["--group", "patient_id", "--test-fraction", "0.25"]);
     assert!(
-        strangers < 0.8 && held_back == 300,
+        strangers < 0.65 && held_back == 300,
         "{strangers} {held_back}"
     );
     let (others, held_back) = learned(&["--leave-out", "patient_id", "--test", "others.csv"]);
-    assert!(others < 0.7 && held_back == 1_200, "{others} {held_back}");
+    assert!(others < 0.65 && held_back == 1_200, "{others} {held_back}");
 }
