@@ -15,6 +15,7 @@ use fl_network::quic::Server;
 use fl_network::report_text::ReportFormatter;
 use fl_network::store::{RelayStore, RoundHistory};
 use fl_network::time::unix_s;
+use fl_protocol::round::relay::Report;
 use tracing::{info, warn};
 
 use args::{Args, Command, Config};
@@ -79,9 +80,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
             warn!("whoever reaches {address} can look at the dashboard");
         }
     }
-    let rounds = settings.rounds();
+    let (rounds, mut is_enough) = (settings.rounds(), false);
     let mut formatter = ReportFormatter::new(kit.manifest.clone());
-    let report = |report: &_| {
+    let report = |report: &Report| {
+        is_enough |= matches!(report, Report::Plateau { .. });
         let line = formatter.tell(report);
         console::show(&line, config.json);
         if let Some(round) = &line.round
@@ -98,8 +100,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
         dashboard.close().await;
     }
     let head = served?;
-    if head.round >= rounds {
-        info!("all {rounds} rounds are done; the model is {}", head.model);
+    if head.round >= rounds || is_enough {
+        info!(
+            "all {} rounds are done; the model is {}",
+            head.round, head.model
+        );
     } else {
         info!(
             "stopped after round {} of {rounds}; start again to go on",

@@ -7,7 +7,7 @@ use fl_protocol::parameters::to_le_bytes;
 use fl_tests::deployed::{Consortium, Process, data, fl_node};
 use fl_trainer::Checkpoint;
 
-use crate::support::consortium::{NODES, complete, consortium, ended, succeed};
+use crate::support::consortium::{DATA, NODES, complete, consortium, ended, succeed};
 
 #[test]
 fn three_nodes_train_one_model_and_every_line_of_json_is_an_object() {
@@ -92,6 +92,33 @@ fn nodes_with_unequal_data_of_their_own_train_one_model_that_others_can_evaluate
     assert_eq!(line["examples"], slice(16, 20).len());
     assert_eq!(line["model_round"], 3);
     assert!(line["accuracy"].as_f64().unwrap() > 0.92, "{line}");
+}
+
+#[test]
+fn a_relay_ends_the_run_once_the_model_does_not_get_better() {
+    let consortium = consortium();
+    let (relay, address) = consortium.relay(&["--rounds", "500", "--patience", "2", "--json"]);
+    let nodes = ["a", "b", "c"].map(|node| consortium.node(node, address, DATA));
+    let ended = succeed([relay].into_iter().chain(nodes));
+    let losses: Vec<_> = ended[0]
+        .json()
+        .iter()
+        .map(|round| round["before"]["loss"].as_f64().unwrap())
+        .collect();
+    let (earlier, last) = losses.split_at(losses.len() - 2);
+    let lowest = earlier.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(
+        losses.len() < 500 && last.iter().all(|loss| *loss >= lowest),
+        "{losses:?}"
+    );
+    let said = ended[0].text();
+    for part in [
+        "the model has not got better for 2 rounds",
+        "rounds are done; the model is",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("start again to go on"), "{said}");
 }
 
 #[test]
