@@ -210,13 +210,18 @@ impl Output {
             all: None,
             rounds: Vec::new(),
         });
-        let metrics = folder.join(METRICS);
         match is_own {
             // What a process that was killed has not put together.
-            true => run.rounds = with_lines(run.rounds, &metrics),
-            false if metrics.exists() => std::fs::remove_file(&metrics)
-                .with_context(|| format!("{} cannot be removed", metrics.display()))?,
-            false => {}
+            true => run.rounds = with_lines(run.rounds, &folder.join(METRICS)),
+            // What would be taken for this run's.
+            false => {
+                for stale in [METRICS, BEST].map(|name| folder.join(name)) {
+                    if stale.exists() {
+                        let failed = || format!("{} cannot be removed", stale.display());
+                        std::fs::remove_file(&stale).with_context(failed)?;
+                    }
+                }
+            }
         }
         Ok(Self {
             folder,
@@ -432,6 +437,16 @@ mod tests {
         // Round 3 is taken back, and with it what it told.
         see(&mut output, 3, 0.6);
         assert_eq!(rounds(&output), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_another_run_has_left_is_not_taken_for_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        see(&mut open(folder.path()), 1, 0.5);
+        std::fs::write(folder.path().join(BEST), "another's").unwrap();
+        let other = Output::open(folder.path().to_owned(), Parties::simulated(3)).unwrap();
+        assert_eq!(rounds(&other), [0; 0]);
+        assert!(!folder.path().join(BEST).exists() && !folder.path().join(METRICS).exists());
     }
 
     #[test]
