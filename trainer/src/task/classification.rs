@@ -6,6 +6,7 @@ use fl_datasets::Dataset;
 use fl_protocol::metrics::Metrics;
 
 use super::features::{Features, check_schema};
+use super::parts::Parts;
 use super::{Outcome, Part, Predictor, Score, Task};
 use crate::TrainError;
 
@@ -13,8 +14,7 @@ use crate::TrainError;
 pub struct Classification<M> {
     init: Box<dyn Fn(&Device) -> M + Send>,
     classes: usize,
-    training: Examples,
-    test: Examples,
+    examples: Parts<Examples>,
 }
 
 /// Feature rows and their labels `[examples]`.
@@ -48,16 +48,8 @@ impl<M: Predictor> Classification<M> {
         Ok(Self {
             init: Box::new(init),
             classes: training.schema().classes().len(),
-            training: examples(training),
-            test: examples(test),
+            examples: Parts::of(training, test, examples),
         })
-    }
-
-    fn part(&self, part: Part) -> &Examples {
-        match part {
-            Part::Training => &self.training,
-            Part::Test => &self.test,
-        }
     }
 }
 
@@ -73,11 +65,11 @@ impl<M: Predictor> Task for Classification<M> {
     }
 
     fn examples(&self, part: Part) -> usize {
-        self.part(part).features.examples()
+        self.examples.get(part).features.examples()
     }
 
     fn score(&self, model: &M, part: Part, positions: Tensor<1, Int>) -> Score {
-        let Examples { features, labels } = self.part(part);
+        let Examples { features, labels } = self.examples.get(part);
         let labels = labels.clone().select(0, positions.clone());
         let logits = model.outputs(features.rows(part, positions));
         let loss = log_softmax(logits.clone(), 1)

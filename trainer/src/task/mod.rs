@@ -2,6 +2,7 @@
 
 mod classification;
 mod features;
+mod parts;
 mod predictor;
 mod regression;
 

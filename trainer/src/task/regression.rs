@@ -5,6 +5,7 @@ use fl_datasets::{Dataset, QuantityScaling};
 use fl_protocol::metrics::Metrics;
 
 use super::features::{Features, check_schema};
+use super::parts::Parts;
 use super::{Outcome, Part, Predictor, Score, Task};
 use crate::TrainError;
 
@@ -12,8 +13,7 @@ use crate::TrainError;
 pub struct Regression<M> {
     init: Box<dyn Fn(&Device) -> M + Send>,
     deviation: f64,
-    training: Examples,
-    test: Examples,
+    examples: Parts<Examples>,
 }
 
 /// Feature rows and their quantities, in deviations from the mean, `[examples]`.
@@ -49,16 +49,8 @@ impl<M: Predictor> Regression<M> {
         Ok(Self {
             init: Box::new(init),
             deviation: scaling.deviation(),
-            training: examples(training),
-            test: examples(test),
+            examples: Parts::of(training, test, examples),
         })
-    }
-
-    fn part(&self, part: Part) -> &Examples {
-        match part {
-            Part::Training => &self.training,
-            Part::Test => &self.test,
-        }
     }
 }
 
@@ -76,19 +68,19 @@ impl<M: Predictor> Task for Regression<M> {
     }
 
     fn examples(&self, part: Part) -> usize {
-        self.part(part).features.examples()
+        self.examples.get(part).features.examples()
     }
 
     fn score(&self, model: &M, part: Part, positions: Tensor<1, Int>) -> Score {
         let Examples {
             features,
             quantities,
-        } = self.part(part);
+        } = self.examples.get(part);
         let truth = quantities.clone().select(0, positions.clone());
-        let predicted = model.outputs(features.rows(part, positions)).squeeze_dim(1);
-        let error = Tensor::<1>::sub(Tensor::clone(&predicted), truth.clone());
+        let outputs = model.outputs(features.rows(part, positions));
+        let predicted: Tensor<1> = outputs.squeeze_dim(1);
         Score {
-            loss: error.square(),
+            loss: (predicted.clone() - truth.clone()).square(),
             outcome: Outcome::Quantity { predicted, truth },
         }
     }
