@@ -1,7 +1,7 @@
 //! What a run leaves behind: the models, its rounds as they happen and all together, and a report.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -128,6 +128,27 @@ struct Run {
 }
 
 impl Run {
+    /// Takes up a round, in place of those from it on: they were taken back.
+    fn take(&mut self, line: RoundLine) {
+        while self
+            .rounds
+            .pop_if(|last| last.round >= line.round)
+            .is_some()
+        {}
+        self.rounds.push(line);
+    }
+
+    /// Takes up the rounds that a file has lines of. What is no line of a round, as the last one
+    /// may be after a crash, does not count.
+    fn add(&mut self, path: &Path) {
+        let bytes = read_limited(path, MOST_RUN_BYTES).unwrap_or_default();
+        for text in bytes.split(|byte| *byte == b'\n') {
+            if let Ok(line) = serde_json::from_slice(text) {
+                self.take(line);
+            }
+        }
+    }
+
     fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         Ok(write_public(&folder.join(RUN), text.as_bytes())?)
@@ -212,7 +233,7 @@ impl Output {
         });
         match is_own {
             // What a process that was killed has not put together.
-            true => run.rounds = with_lines(run.rounds, &folder.join(METRICS)),
+            true => run.add(&folder.join(METRICS)),
             // What would be taken for this run's.
             false => {
                 for stale in [METRICS, BEST].map(|name| folder.join(name)) {
@@ -245,9 +266,8 @@ impl Output {
             round: report.round,
             tally: report.local.clone(),
         });
-        self.run.rounds.retain(|former| former.round < line.round);
         let text = serde_json::to_string(&line)?;
-        self.run.rounds.push(line);
+        self.run.take(line);
         let path = self.folder.join(METRICS);
         let failed = || format!("{} cannot be written", path.display());
         let file = match &mut self.metrics {
@@ -255,7 +275,19 @@ impl Output {
             none => {
                 // Says whose the lines are.
                 self.run.write(&self.folder)?;
-                let file = OpenOptions::new().create(true).append(true).open(&path);
+                // What is there of this run is put down anew, without what a crash has torn.
+                let former = self
+                    .run
+                    .rounds
+                    .split_last()
+                    .map_or(&[][..], |(_, former)| former);
+                let lines: Result<Vec<_>, _> = former.iter().map(serde_json::to_string).collect();
+                let text: String = lines?
+                    .into_iter()
+                    .flat_map(|line| [line, "\n".into()])
+                    .collect();
+                write_public(&path, text.as_bytes())?;
+                let file = OpenOptions::new().append(true).open(&path);
                 none.insert(file.with_context(failed)?)
             }
         };
@@ -353,21 +385,6 @@ impl Output {
     }
 }
 
-/// The rounds that are known, with those that a file has lines of. What is no line of a round, as
-/// the last one may be after a crash, does not count.
-fn with_lines(mut rounds: Vec<RoundLine>, path: &Path) -> Vec<RoundLine> {
-    let Ok(file) = File::open(path) else {
-        return rounds;
-    };
-    for text in BufReader::new(file).lines().map_while(Result::ok) {
-        if let Ok(line) = serde_json::from_str::<RoundLine>(&text) {
-            rounds.retain(|former| former.round < line.round);
-            rounds.push(line);
-        }
-    }
-    rounds
-}
-
 #[cfg(test)]
 mod tests {
     use fl_protocol::metrics::{AnswerTally, Tally, Totals};
@@ -460,6 +477,11 @@ mod tests {
         let mut next = open(folder.path());
         assert_eq!(rounds(&next), [1, 2, 3]);
         see(&mut next, 4, 0.5);
+        assert_eq!(rounds(&next), [1, 2, 3, 4]);
+        // The torn line has not swallowed the one behind it.
+        std::fs::remove_file(folder.path().join(RUN)).unwrap();
+        next.run.rounds.clear();
+        next.run.add(&folder.path().join(METRICS));
         assert_eq!(rounds(&next), [1, 2, 3, 4]);
     }
 }
