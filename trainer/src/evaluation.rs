@@ -39,8 +39,13 @@ pub(crate) fn count(metrics: Metrics, scores: Vec<Score>) -> Result<Tally, Train
             let (logits, labels): (Vec<_>, Vec<_>) = both?.into_iter().unzip();
             let logits = Tensor::cat(logits, 0).try_into_vec_as::<f32>();
             let logits = logits.map_err(failed("the evaluation"))?;
-            let rows = logits.chunks_exact(tally.classes() as usize);
-            for ((row, label), loss) in rows.zip(integers(labels)?).zip(losses) {
+            let (classes, labels) = (tally.classes(), integers(labels)?);
+            let are_rows = logits.len() == labels.len() * classes as usize;
+            if !are_rows || labels.iter().any(|label| *label >= classes) {
+                return Err(TrainError::OtherOutcome);
+            }
+            let rows = logits.chunks_exact(classes as usize);
+            for ((row, label), loss) in rows.zip(labels).zip(losses) {
                 tally.add(row, label, loss);
             }
         }

@@ -355,12 +355,16 @@ impl<'a> Encoding<'a> {
 
     /// Takes up to which group a row belongs. One that is not known is a group by itself.
     fn group(&mut self, cell: &str) {
-        let known = self.group_of.get(cell).filter(|_| !cell::is_missing(cell));
-        let group = known.copied().unwrap_or_else(|| {
-            // A number that no other group has.
-            u32::try_from(self.groups.len()).unwrap_or(u32::MAX)
-        });
-        self.group_of.entry(cell.to_owned()).or_insert(group);
+        // A number that no other group has.
+        let own = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        let group = match cell::is_missing(cell) {
+            true => own,
+            // `7` and `7.0` are one, as among classes.
+            false => {
+                let name = cell::class(cell, self.decimal);
+                *self.group_of.entry(name).or_insert(own)
+            }
+        };
         self.groups.push(group);
     }
 

@@ -284,6 +284,9 @@ fn a_column_says_which_rows_belong_together() {
             "{wrong}: {error}"
         );
     }
+    let spelled = "patient,age,ill\n7,41,no\n7.0,52,yes\n8,43,no\n";
+    let (data, _) = read(spelled, &by("patient")).unwrap();
+    assert_eq!(data.groups(), Some(&[0, 0, 2][..]));
     // Without a word it is no feature either, and its owner learns why.
     let numbers = "patient_id,age,ill\n7,41,no\n8,52,yes\n7,43,no\n8,33,yes\n";
     let (data, notices) = alone(numbers);

@@ -94,6 +94,10 @@ fn split(
     seed: u64,
     mut note: impl FnMut(&str),
 ) -> anyhow::Result<Split> {
+    ensure!(
+        held_back.test.is_none() || held_back.test_fraction.is_none(),
+        "test and test_fraction exclude each other; leave one of them out"
+    );
     let all = loaded(source, options, scaling, &mut note)?;
     let Some(test) = &held_back.test else {
         let fraction = held_back.test_fraction.unwrap_or(DEFAULT_TEST_FRACTION);

@@ -22,17 +22,12 @@ impl Stretch {
         let Some(loss) = loss else {
             return self;
         };
-        match self.lowest {
-            // What is no number is lower than nothing.
-            Some(lowest) if loss < lowest => Self {
+        match self.lowest.is_none_or(|lowest| loss < lowest) {
+            true => Self {
                 lowest: Some(loss),
                 rounds: 0,
             },
-            None => Self {
-                lowest: Some(loss),
-                rounds: 0,
-            },
-            Some(_) => Self {
+            false => Self {
                 rounds: self.rounds + 1,
                 ..self
             },
